@@ -1,0 +1,1 @@
+//! The api/bedrock-agent-runtime crate; see ARCHITECTURE.md.

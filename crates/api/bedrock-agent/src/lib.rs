@@ -1,0 +1,1 @@
+//! The api/bedrock-agent crate; see ARCHITECTURE.md.

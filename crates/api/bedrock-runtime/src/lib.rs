@@ -1,0 +1,1 @@
+//! The api/bedrock-runtime crate; see ARCHITECTURE.md.

@@ -1,0 +1,1 @@
+//! The api/bedrock crate; see ARCHITECTURE.md.

@@ -1,0 +1,45 @@
+use futures::future::BoxFuture;
+
+use crate::BackendError;
+
+/// Texts to embed, with what to do about those longer than the model can read.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct EmbedRequest {
+    pub model: String,
+    pub texts: Vec<String>,
+    /// False: a text over the model's limit is an error. True: its head is embedded.
+    pub truncate: bool,
+}
+
+/// One vector a text, in the order of the request.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Embeddings {
+    /// Unit length (L2), each [`EmbeddingModel::dimensions`] long.
+    pub vectors: Vec<Vec<f32>>,
+    /// Tokens read of each text.
+    pub input_tokens: Vec<u32>,
+}
+
+/// Turns texts into vectors whose cosine tells how near their meanings are.
+pub trait EmbeddingModel: Send + Sync {
+    fn dimensions(&self) -> usize;
+    /// Longest text in tokens.
+    fn max_tokens(&self) -> u32;
+    fn embed(&self, request: EmbedRequest) -> BoxFuture<'_, Result<Embeddings, BackendError>>;
+    /// Tokens `text` would cost, without embedding it.
+    fn count_tokens<'a>(&'a self, text: &'a str) -> BoxFuture<'a, Result<u32, BackendError>>;
+}
+
+/// Documents to order by how well they answer the query.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct RerankRequest {
+    pub model: String,
+    pub query: String,
+    pub documents: Vec<String>,
+}
+
+/// Scores documents against a query.
+pub trait RerankModel: Send + Sync {
+    /// One score in 0..=1 a document, in the order of the request.
+    fn rerank(&self, request: RerankRequest) -> BoxFuture<'_, Result<Vec<f32>, BackendError>>;
+}

@@ -1,0 +1,15 @@
+//! The few words every other crate speaks: names of resources, who is asking, what time it is, where ids come from.
+//!
+//! Kept small on purpose; anything with a feature's own rules belongs to that feature's crate.
+
+mod arn;
+mod clock;
+mod context;
+mod ids;
+mod page;
+
+pub use arn::{Arn, ArnError};
+pub use clock::{Clock, SystemClock};
+pub use context::{Account, Principal, RequestContext};
+pub use ids::{IdSource, RandomIds};
+pub use page::{Page, PageError, PageRequest};

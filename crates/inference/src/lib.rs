@@ -1,0 +1,1 @@
+//! The inference crate; see ARCHITECTURE.md.

@@ -1,0 +1,1 @@
+//! The metering crate; see ARCHITECTURE.md.

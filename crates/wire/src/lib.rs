@@ -1,0 +1,15 @@
+//! AWS's wire protocols, by hand: what an unmodified AWS client sends and what it must get back.
+//!
+//! * [`table`]: what the generated crates say of each operation; facts only.
+//! * [`operation`]: the traits that tie a generated operation to its input, its output and its events.
+//! * [`error`]: the one error every handler returns, rendered with the status its service gives that name.
+//! * `route`, `bind`, `validate`: the generic engine over the tables.
+//! * `sigv4`, `api_key`: who signed.
+//! * `eventstream`: frames of `application/vnd.amazon.eventstream`.
+
+pub mod error;
+pub mod eventstream;
+pub mod operation;
+pub mod table;
+
+pub use error::ApiError;

@@ -1,0 +1,52 @@
+//! Ties a generated operation to its types, so that a route is one line and a handler is a plain function.
+
+use std::pin::Pin;
+
+use bytes::Bytes;
+use futures::Stream;
+use http::{HeaderName, HeaderValue};
+use serde::de::DeserializeOwned;
+
+use crate::error::ApiError;
+use crate::eventstream::Frame;
+use crate::table::ServiceTable;
+
+/// A modelled operation. Generated code implements it on one empty type an operation.
+pub trait ModelledOperation: Send + Sync + 'static {
+    type Input: Input;
+    type Output: Output;
+    const NAME: &'static str;
+    fn service() -> &'static ServiceTable;
+}
+
+/// An operation's input: labels, query, headers and JSON body, deserialized together.
+pub trait Input: DeserializeOwned + Send + 'static {
+    /// Receives the raw body when the operation's payload is a blob.
+    fn set_payload(&mut self, _payload: Bytes) {}
+}
+
+/// An operation's output, ready to be written.
+pub trait Output: Send + 'static {
+    fn into_reply(self) -> Result<Reply, ApiError>;
+}
+
+/// What a handler's answer comes down to. Status and request id are the pipeline's.
+pub struct Reply {
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    pub body: ReplyBody,
+}
+
+pub enum ReplyBody {
+    /// `content-type` is application/json unless a header says otherwise.
+    Bytes(Bytes),
+    /// Sent as an event stream; an error becomes an exception frame and ends it.
+    Events(Pin<Box<dyn Stream<Item = Result<Frame, ApiError>> + Send>>),
+}
+
+/// The member of an output that is a stream of modelled events.
+pub type EventStream<E> = Pin<Box<dyn Stream<Item = Result<E, ApiError>> + Send>>;
+
+/// One event of a modelled stream.
+pub trait Event: Send + 'static {
+    fn into_frame(self) -> Result<Frame, ApiError>;
+}
