@@ -2,7 +2,16 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::{Map, Value};
+
+use crate::eventstream::Frame;
+use crate::table::ServiceTable;
+
+pub const X_AMZN_REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
+pub const X_AMZN_ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 
 /// An error as AWS clients see it: a modelled name, a message, and the modelled fields of that name.
 ///
@@ -69,5 +78,137 @@ impl ApiError {
     pub fn with_retry_after(mut self, seconds: Option<u64>) -> Self {
         self.retry_after_s = seconds;
         self
+    }
+}
+
+/// Statuses of names that no service's model lists, because the front door answers with them. Sorted by name.
+const COMMON_STATUSES: &[(&str, u16)] = &[
+    ("AccessDeniedException", 403),
+    ("BadGatewayException", 502),
+    ("ConflictException", 409),
+    ("DependencyFailedException", 424),
+    ("ExpiredTokenException", 403),
+    ("IncompleteSignatureException", 403),
+    ("InternalFailure", 500),
+    ("InternalServerException", 500),
+    ("InvalidSignatureException", 403),
+    ("MissingAuthenticationTokenException", 403),
+    ("ModelErrorException", 424),
+    ("ModelNotReadyException", 429),
+    ("ModelStreamErrorException", 424),
+    ("ModelTimeoutException", 408),
+    ("RequestEntityTooLargeException", 413),
+    ("RequestExpired", 400),
+    ("RequestTimeoutException", 408),
+    ("ResourceNotFoundException", 404),
+    ("SerializationException", 400),
+    ("ServiceQuotaExceededException", 400),
+    ("ServiceUnavailableException", 503),
+    ("ThrottlingException", 429),
+    ("UnknownOperationException", 404),
+    ("UnrecognizedClientException", 403),
+    ("UnsupportedMediaTypeException", 415),
+    ("ValidationException", 400),
+];
+
+/// The status `code` has in `table`, in `COMMON_STATUSES` when the service does not model it, else 400: an unknown
+/// name is the caller's fault more often than ours, and clients retry a 500.
+fn status_of(code: &str, table: Option<&ServiceTable>) -> u16 {
+    let find = |statuses: &[(&str, u16)]| {
+        statuses.binary_search_by(|(name, _)| (*name).cmp(code)).ok().map(|index| statuses[index].1)
+    };
+    table.and_then(|table| find(table.errors)).or_else(|| find(COMMON_STATUSES)).unwrap_or(400)
+}
+
+impl ApiError {
+    /// The HTTP status this error has in a service; `None` when the request reached no service.
+    pub fn status(&self, table: Option<&ServiceTable>) -> StatusCode {
+        StatusCode::from_u16(status_of(&self.code, table)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// `{"message": …}` and the modelled fields, as rest-json clients read it.
+    pub fn json_body(&self) -> Bytes {
+        let mut body = Map::with_capacity(1 + self.fields.len());
+        body.insert("message".to_owned(), Value::String(self.message.clone()));
+        for (name, value) in &self.fields {
+            body.insert(name.clone(), value.clone());
+        }
+        // A map of strings to JSON values always serializes.
+        Bytes::from(serde_json::to_vec(&body).unwrap_or_default())
+    }
+
+    /// The whole rest-json answer.
+    pub fn render(&self, table: Option<&ServiceTable>, request_id: &str) -> Response<Bytes> {
+        let mut response = Response::new(self.json_body());
+        *response.status_mut() = self.status(table);
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Ok(code) = HeaderValue::from_str(&self.code) {
+            headers.insert(X_AMZN_ERROR_TYPE, code);
+        }
+        if let Ok(id) = HeaderValue::from_str(request_id) {
+            headers.insert(X_AMZN_REQUEST_ID, id);
+        }
+        if let Some(seconds) = self.retry_after_s {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+
+    /// The frame that reports this error inside an event stream, and ends it.
+    pub fn to_frame(&self) -> Frame {
+        Frame::exception(lower_camel(&self.code), self.json_body())
+    }
+}
+
+/// An exception's member name in a stream's union: `ThrottlingException` is `throttlingException` there.
+fn lower_camel(name: &str) -> String {
+    let mut chars = name.chars();
+    chars.next().map(|first| first.to_ascii_lowercase()).into_iter().chain(chars).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AGENT: ServiceTable = ServiceTable {
+        name: "bedrock-agent",
+        signing_name: "bedrock",
+        operations: &[],
+        shapes: &[],
+        errors: &[("ConflictException", 409), ("ServiceQuotaExceededException", 402)],
+    };
+
+    #[test]
+    fn common_statuses_are_sorted_for_the_binary_search() {
+        assert!(COMMON_STATUSES.is_sorted_by_key(|(name, _)| *name));
+    }
+
+    #[test]
+    fn the_service_decides_the_status_then_the_common_list() {
+        let quota = ApiError::quota_exceeded("no");
+        assert_eq!(quota.status(Some(&AGENT)), 402);
+        assert_eq!(quota.status(None), 400);
+        assert_eq!(ApiError::access_denied("no").status(Some(&AGENT)), 403);
+        assert_eq!(ApiError::new("SomethingNew", "x").status(Some(&AGENT)), 400);
+    }
+
+    #[test]
+    fn renders_name_message_fields_and_retry_after() {
+        let error = ApiError::throttling("slow down").with_field("a", 1).with_retry_after(Some(7));
+        let response = error.render(None, "id-1");
+        assert_eq!(response.status(), 429);
+        assert_eq!(response.headers()["x-amzn-errortype"], "ThrottlingException");
+        assert_eq!(response.headers()["x-amzn-requestid"], "id-1");
+        assert_eq!(response.headers()["retry-after"], "7");
+        assert_eq!(response.body(), r#"{"message":"slow down","a":1}"#);
+    }
+
+    #[test]
+    fn an_exception_frame_names_the_member() {
+        let frame = ApiError::model_stream_error("broke").with_field("originalStatusCode", 500).to_frame();
+        assert_eq!(frame.header(":exception-type"), Some("modelStreamErrorException"));
+        assert_eq!(frame.message_type(), Some("exception"));
+        assert_eq!(frame.failure(), Some(("modelStreamErrorException".into(), "broke".into())));
     }
 }
