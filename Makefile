@@ -1,0 +1,101 @@
+# Craton: `make run` sets everything up and talks; `make test` sets everything up and checks everything.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup run build models test test-rust test-compat lint fmt clippy deny codegen codegen-check tidy \
+        bench bench-gateway bench-engine bench-start fuzz clean
+
+# CI builds from a clean clone each time: keep what was compiled outside of it.
+ifdef CI
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/craton-ci/target
+endif
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+# The service models the API layer is generated from. `compat/requirements.txt` pins the same version.
+BOTOCORE_VERSION := 1.44.5
+CARGO_DENY_VERSION := 0.20.2
+CARGO_FUZZ_VERSION := 0.13.1
+PYTHON := python3
+COMPAT_VENV := compat/.venv
+FUZZ_SECONDS := 60
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+setup: ## Install what the build needs (cmake, clang, libclang, Python's venv)
+	@scripts/setup
+
+build: setup ## Build the release binary
+	cargo build --release
+
+run: build ## Build, pull the default models, serve, stream one Converse call, stay up
+	@scripts/first-run "$(TARGET_DIR)/release/craton"
+
+models: setup ## Pull the embedded default models
+	cargo run -q -- models pull default
+
+test: test-rust test-compat ## Everything: unit, property, in-process and real-client tests
+
+test-rust: models
+	cargo test --workspace
+
+test-compat: models $(COMPAT_VENV)/.done compat/js/node_modules/.done
+	cargo build
+	CRATON_BIN="$(abspath $(TARGET_DIR))/debug/craton" $(COMPAT_VENV)/bin/pytest -q compat
+
+$(COMPAT_VENV)/.done: compat/requirements.txt
+	$(PYTHON) -m venv $(COMPAT_VENV)
+	$(COMPAT_VENV)/bin/pip install -q --disable-pip-version-check -r compat/requirements.txt
+	touch $@
+
+compat/js/node_modules/.done: compat/js/package-lock.json
+	cd compat/js && npm ci --silent --no-audit --no-fund
+	touch $@
+
+lint: fmt clippy deny codegen-check tidy ## Formatting, clippy, licences, generated code, house rules
+
+fmt:
+	cargo fmt --all --check
+
+clippy: setup
+	cargo clippy --workspace --all-targets -- -D warnings
+
+deny: setup
+	@cargo deny --version 2>/dev/null | grep -q " $(CARGO_DENY_VERSION)$$" \
+	  || cargo install --quiet --locked --debug cargo-deny@$(CARGO_DENY_VERSION)
+	cargo deny --log-level error check licenses bans sources
+
+codegen: .venv/.botocore ## Regenerate crates/api from the service models
+	CRATON_BOTOCORE="$$(.venv/bin/python -c 'import botocore, os; print(os.path.dirname(botocore.__file__))')" cargo xtask codegen
+
+codegen-check: .venv/.botocore
+	CRATON_BOTOCORE="$$(.venv/bin/python -c 'import botocore, os; print(os.path.dirname(botocore.__file__))')" cargo xtask codegen --check
+
+.venv/.botocore: Makefile
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install -q --disable-pip-version-check botocore==$(BOTOCORE_VERSION)
+	touch $@
+
+tidy:
+	cargo xtask tidy
+
+bench: bench-gateway bench-engine bench-start ## Benchmarks against peers; results in docs/benchmarks.md
+
+bench-gateway: build
+	bench/gateway/run "$(abspath $(TARGET_DIR))/release/craton"
+
+bench-engine: build
+	bench/engine/run "$(abspath $(TARGET_DIR))/release/craton"
+
+bench-start: build
+	bench/start/run "$(abspath $(TARGET_DIR))/release/craton"
+
+fuzz: setup ## Run every fuzz target for FUZZ_SECONDS (needs a nightly toolchain)
+	@cargo fuzz --version 2>/dev/null | grep -q " $(CARGO_FUZZ_VERSION)$$" \
+	  || cargo install --quiet --locked cargo-fuzz@$(CARGO_FUZZ_VERSION)
+	for target in $$(cargo +nightly fuzz list); do \
+	  cargo +nightly fuzz run "$$target" -- -max_total_time=$(FUZZ_SECONDS) -max_len=65536; done
+
+clean: ## Remove what was built and the environments of the tests
+	cargo clean
+	rm -rf .venv $(COMPAT_VENV) compat/js/node_modules bench/.work

@@ -1,0 +1,99 @@
+"""One server a session, the real binary; every test talks to it with an unmodified client."""
+
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import time
+
+import boto3
+import pytest
+import requests
+from botocore.config import Config
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+ACCESS_KEY, SECRET_KEY, REGION = "AKIACOMPATROOT000001", "compat-root-secret-access-key-0000000001", "us-east-1"
+
+
+class Server:
+    """A `craton serve` process on a free port."""
+
+    def __init__(self, directory: pathlib.Path, *arguments: str, config: str | None = None):
+        self.binary = os.environ.get("CRATON_BIN", str(ROOT / "target/debug/craton"))
+        self.directory = directory
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        scheme = "https" if "--tls" in arguments else "http"
+        self.url = f"{scheme}://127.0.0.1:{self.port}"
+        self.command = [self.binary, "serve", "--listen", f"127.0.0.1:{self.port}", "--data-dir", str(directory / "data")]
+        self.command += arguments
+        if config is not None:
+            path = directory / "craton.toml"
+            path.write_text(config)
+            self.command += ["--config", str(path)]
+
+    def start(self) -> "Server":
+        env = dict(os.environ, CRATON_ROOT_ACCESS_KEY_ID=ACCESS_KEY, CRATON_ROOT_SECRET_ACCESS_KEY=SECRET_KEY)
+        (self.directory / "data").mkdir(parents=True, exist_ok=True)
+        self.log = (self.directory / "server.log").open("ab")
+        self.process = subprocess.Popen(self.command, env=env, stdout=self.log, stderr=self.log)
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"the server exited with {self.process.returncode}:\n{self.tail()}")
+            try:
+                if requests.get(f"{self.url}/health", timeout=2, verify=False).status_code == 200:
+                    return self
+            except requests.RequestException:
+                pass
+            time.sleep(0.05)
+        raise RuntimeError(f"the server did not become healthy:\n{self.tail()}")
+
+    def tail(self) -> str:
+        return (self.directory / "server.log").read_text(errors="replace")[-4000:]
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(30)
+
+    def environment(self) -> dict[str, str]:
+        """What `craton env` exports, for clients that read it."""
+        return dict(
+            os.environ,
+            AWS_ENDPOINT_URL=self.url,
+            AWS_ACCESS_KEY_ID=ACCESS_KEY,
+            AWS_SECRET_ACCESS_KEY=SECRET_KEY,
+            AWS_REGION=REGION,
+            AWS_DEFAULT_REGION=REGION,
+            AWS_EC2_METADATA_DISABLED="true",
+        )
+
+    def client(self, service: str, **options):
+        return boto3.client(
+            service,
+            region_name=REGION,
+            endpoint_url=self.url,
+            aws_access_key_id=ACCESS_KEY,
+            aws_secret_access_key=SECRET_KEY,
+            config=Config(retries={"total_max_attempts": 1}, read_timeout=240),
+            **options,
+        )
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    running = Server(tmp_path_factory.mktemp("craton")).start()
+    yield running
+    assert running.stop() == 0, running.tail()
+
+
+@pytest.fixture(autouse=True)
+def aws_environment(server, monkeypatch):
+    """Clients that read only the environment find this server and nothing else."""
+    for name, value in server.environment().items():
+        if name.startswith("AWS_"):
+            monkeypatch.setenv(name, value)
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_BEARER_TOKEN_BEDROCK"):
+        monkeypatch.delenv(name, raising=False)
