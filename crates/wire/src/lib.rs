@@ -7,9 +7,11 @@
 //! * `sigv4`, `api_key`: who signed.
 //! * `eventstream`: frames of `application/vnd.amazon.eventstream`.
 
+pub mod api_key;
 pub mod error;
 pub mod eventstream;
 pub mod operation;
+pub mod sigv4;
 pub mod table;
 
 pub use error::ApiError;
