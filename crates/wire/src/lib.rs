@@ -2,6 +2,7 @@
 //!
 //! * [`table`]: what the generated crates say of each operation; facts only.
 //! * [`operation`]: the traits that tie a generated operation to its input, its output and its events.
+//! * [`types`]: the scalars generated structures are made of; [`reply`]: how outputs are written.
 //! * [`error`]: the one error every handler returns, rendered with the status its service gives that name.
 //! * `route`, `bind`, `validate`: the generic engine over the tables.
 //! * `sigv4`, `api_key`: who signed.
@@ -11,7 +12,9 @@ pub mod api_key;
 pub mod error;
 pub mod eventstream;
 pub mod operation;
+pub mod reply;
 pub mod sigv4;
 pub mod table;
+pub mod types;
 
 pub use error::ApiError;

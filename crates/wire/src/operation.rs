@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::ApiError;
 use crate::eventstream::Frame;
-use crate::table::ServiceTable;
+use crate::table::{Operation, ServiceTable};
 
 /// A modelled operation. Generated code implements it on one empty type an operation.
 pub trait ModelledOperation: Send + Sync + 'static {
@@ -17,6 +17,31 @@ pub trait ModelledOperation: Send + Sync + 'static {
     type Output: Output;
     const NAME: &'static str;
     fn service() -> &'static ServiceTable;
+    /// Its row in the service's table.
+    fn operation() -> &'static Operation;
+}
+
+/// Declares the empty types of a service's operations, each with its row in the table.
+#[macro_export]
+macro_rules! operations {
+    ($table:path; $($row:literal $name:ident: $input:ty => $output:ty,)+) => {$(
+        #[derive(Clone, Copy, Debug)]
+        pub struct $name;
+
+        impl $crate::operation::ModelledOperation for $name {
+            type Input = $input;
+            type Output = $output;
+            const NAME: &'static str = stringify!($name);
+
+            fn service() -> &'static $crate::table::ServiceTable {
+                &$table
+            }
+
+            fn operation() -> &'static $crate::table::Operation {
+                &$table.operations[$row]
+            }
+        }
+    )+};
 }
 
 /// An operation's input: labels, query, headers and JSON body, deserialized together.
@@ -41,6 +66,27 @@ pub enum ReplyBody {
     Bytes(Bytes),
     /// Sent as an event stream; an error becomes an exception frame and ends it.
     Events(Pin<Box<dyn Stream<Item = Result<Frame, ApiError>> + Send>>),
+}
+
+/// Inputs that are one JSON object.
+#[macro_export]
+macro_rules! plain_inputs {
+    ($($name:ident),* $(,)?) => {$(
+        impl $crate::operation::Input for $name {}
+    )*};
+}
+
+/// Outputs that are one JSON object.
+#[macro_export]
+macro_rules! json_outputs {
+    ($($name:ident),* $(,)?) => {$(
+        impl $crate::operation::Output for $name {
+            #[inline]
+            fn into_reply(self) -> Result<$crate::operation::Reply, $crate::ApiError> {
+                $crate::operation::Reply::json(&self)
+            }
+        }
+    )*};
 }
 
 /// The member of an output that is a stream of modelled events.

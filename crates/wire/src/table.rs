@@ -1,5 +1,10 @@
 //! What a generated crate says about its service: one [`ServiceTable`] of plain static data.
 
+use std::fmt;
+use std::sync::OnceLock;
+
+use regex::Regex;
+
 /// A service as its model describes it.
 #[derive(Debug)]
 pub struct ServiceTable {
@@ -9,10 +14,39 @@ pub struct ServiceTable {
     pub signing_name: &'static str,
     /// Sorted by name.
     pub operations: &'static [Operation],
-    /// Shapes, addressed by [`ShapeId`].
+    /// Shapes that inputs are made of, addressed by [`ShapeId`].
     pub shapes: &'static [Shape],
     /// Modelled exceptions and their HTTP statuses, sorted by name.
     pub errors: &'static [(&'static str, u16)],
+}
+
+impl ServiceTable {
+    /// The operation of this name.
+    pub fn operation(&self, name: &str) -> Option<&'static Operation> {
+        let operations = self.operations;
+        let index = operations.binary_search_by(|operation| operation.name.cmp(name)).ok()?;
+        operations.get(index)
+    }
+
+    /// The HTTP status this service gives the exception, if it models it.
+    pub fn error_status(&self, code: &str) -> Option<u16> {
+        let index = self.errors.binary_search_by(|(name, _)| (*name).cmp(code)).ok()?;
+        self.errors.get(index).map(|(_, status)| *status)
+    }
+
+    /// The shape with this id. Ids come from the same generated table, so a missing one reads as any JSON.
+    pub fn shape(&self, id: ShapeId) -> &'static Shape {
+        let shapes = self.shapes;
+        shapes.get(usize::from(id.0)).unwrap_or(&Shape::Document)
+    }
+
+    /// The members of the operation's input structure; empty when it has none.
+    pub fn input_members(&self, operation: &Operation) -> &'static [Member] {
+        match operation.input.map(|id| self.shape(id)) {
+            Some(Shape::Structure { members } | Shape::Union { members, .. }) => members,
+            _ => &[],
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +57,26 @@ pub enum Method {
     Patch,
     Delete,
     Head,
+}
+
+impl Method {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+            Self::Head => "HEAD",
+        }
+    }
+
+    /// The method of a request line; `None` for methods no operation uses.
+    pub fn parse(method: &str) -> Option<Self> {
+        [Self::Get, Self::Post, Self::Put, Self::Patch, Self::Delete, Self::Head]
+            .into_iter()
+            .find(|candidate| candidate.as_str() == method)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -46,6 +100,34 @@ pub struct Operation {
     pub errors: &'static [&'static str],
 }
 
+/// A modelled regular expression; the whole value must match. Compiled when first needed.
+pub struct Pattern {
+    source: &'static str,
+    compiled: OnceLock<Option<Regex>>,
+}
+
+impl Pattern {
+    pub const fn new(source: &'static str) -> Self {
+        Self { source, compiled: OnceLock::new() }
+    }
+
+    /// The expression as the model writes it and as messages quote it.
+    pub fn source(&self) -> &'static str {
+        self.source
+    }
+
+    /// The expression anchored at both ends; `None` if the `regex` crate cannot express it.
+    pub fn regex(&self) -> Option<&Regex> {
+        self.compiled.get_or_init(|| Regex::new(&format!("^(?:{})$", self.source)).ok()).as_ref()
+    }
+}
+
+impl fmt::Debug for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Pattern").field(&self.source).finish()
+    }
+}
+
 /// A shape with the constraints that a server must check.
 #[derive(Debug)]
 pub enum Shape {
@@ -54,6 +136,7 @@ pub enum Shape {
     },
     /// Exactly one member must be set.
     Union {
+        name: &'static str,
         members: &'static [Member],
     },
     List {
@@ -70,12 +153,17 @@ pub enum Shape {
     String {
         min: Option<u64>,
         max: Option<u64>,
-        pattern: Option<&'static str>,
+        pattern: Option<&'static Pattern>,
+        /// The enum's values; empty when it is not one.
         values: &'static [&'static str],
+        /// Its value is kept out of messages.
+        sensitive: bool,
     },
     Integer {
         min: Option<i64>,
         max: Option<i64>,
+        /// 64 bits; otherwise 32.
+        long: bool,
     },
     Float {
         min: Option<f64>,
@@ -104,7 +192,7 @@ pub struct Member {
     pub idempotency_token: bool,
 }
 
-/// Where a member travels, with its name there.
+/// Where a member travels, with its name there. Header names are in lower case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Location {
     Body(&'static str),
@@ -113,4 +201,43 @@ pub enum Location {
     Header(&'static str),
     /// The whole body.
     Payload,
+}
+
+/// How generated tables spell members.
+impl Member {
+    const fn at(name: &'static str, shape: u16, location: Location) -> Self {
+        Self { name, shape: ShapeId(shape), required: false, location, idempotency_token: false }
+    }
+
+    pub const fn body(name: &'static str, shape: u16) -> Self {
+        Self::at(name, shape, Location::Body(name))
+    }
+
+    pub const fn label(name: &'static str, wire_name: &'static str, shape: u16) -> Self {
+        Self::at(name, shape, Location::Label(wire_name))
+    }
+
+    pub const fn query(name: &'static str, wire_name: &'static str, shape: u16) -> Self {
+        Self::at(name, shape, Location::Query(wire_name))
+    }
+
+    pub const fn header(name: &'static str, wire_name: &'static str, shape: u16) -> Self {
+        Self::at(name, shape, Location::Header(wire_name))
+    }
+
+    pub const fn payload(name: &'static str, shape: u16) -> Self {
+        Self::at(name, shape, Location::Payload)
+    }
+
+    #[must_use]
+    pub const fn required(mut self) -> Self {
+        self.required = true;
+        self
+    }
+
+    #[must_use]
+    pub const fn idempotency_token(mut self) -> Self {
+        self.idempotency_token = true;
+        self
+    }
 }

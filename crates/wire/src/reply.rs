@@ -1,0 +1,55 @@
+//! What generated outputs use to become a [`Reply`] and generated events a [`Frame`].
+
+use bytes::Bytes;
+use futures::StreamExt;
+use http::{HeaderName, HeaderValue};
+use serde::Serialize;
+
+use crate::error::ApiError;
+use crate::eventstream::Frame;
+use crate::operation::{Event, EventStream, Reply, ReplyBody};
+
+impl Reply {
+    /// A JSON document.
+    pub fn json<T: Serialize>(value: &T) -> Result<Self, ApiError> {
+        Ok(Self { headers: Vec::new(), body: ReplyBody::Bytes(to_json(value)?) })
+    }
+
+    /// Raw bytes; their content type is one of the headers.
+    pub fn bytes(body: Bytes) -> Self {
+        Self { headers: Vec::new(), body: ReplyBody::Bytes(body) }
+    }
+
+    /// A stream of modelled events.
+    pub fn events<E: Event>(events: EventStream<E>) -> Self {
+        let frames = events.map(|event| event.and_then(Event::into_frame));
+        Self { headers: Vec::new(), body: ReplyBody::Events(Box::pin(frames)) }
+    }
+
+    /// Adds a header where the output has a value for it. `name` is in lower case.
+    ///
+    /// An error if the value has characters that no header can carry.
+    pub fn with_header(mut self, name: &'static str, value: Option<&str>) -> Result<Self, ApiError> {
+        if let Some(value) = value {
+            let value = HeaderValue::from_str(value)
+                .map_err(|_| ApiError::internal(format!("The value of header {name} cannot be sent.")))?;
+            self.headers.push((HeaderName::from_static(name), value));
+        }
+        Ok(self)
+    }
+}
+
+/// The frame of one event whose payload is JSON.
+pub fn event<T: Serialize>(event_type: &'static str, payload: &T) -> Result<Frame, ApiError> {
+    let headers = [(":event-type", event_type), (":content-type", "application/json"), (":message-type", "event")];
+    Ok(Frame {
+        headers: headers.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        payload: to_json(payload)?,
+    })
+}
+
+fn to_json<T: Serialize>(value: &T) -> Result<Bytes, ApiError> {
+    serde_json::to_vec(value)
+        .map(Bytes::from)
+        .map_err(|error| ApiError::internal(format!("The answer cannot be written as JSON: {error}")))
+}
