@@ -41,11 +41,7 @@ impl Reply {
 
 /// The frame of one event whose payload is JSON.
 pub fn event<T: Serialize>(event_type: &'static str, payload: &T) -> Result<Frame, ApiError> {
-    let headers = [(":event-type", event_type), (":content-type", "application/json"), (":message-type", "event")];
-    Ok(Frame {
-        headers: headers.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
-        payload: to_json(payload)?,
-    })
+    Ok(Frame::json_event(event_type, to_json(payload)?))
 }
 
 fn to_json<T: Serialize>(value: &T) -> Result<Bytes, ApiError> {

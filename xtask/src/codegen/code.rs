@@ -63,5 +63,7 @@ fn structure_has_default(model: &Model, shape: &Shape) -> anyhow::Result<bool> {
 }
 
 pub(crate) fn part(reference: Option<&super::model::Reference>) -> anyhow::Result<&str> {
-    reference.map(|reference| reference.shape.as_str()).ok_or_else(|| anyhow::anyhow!("a list or map has parts"))
+    reference
+        .map(|reference| reference.shape.as_str())
+        .ok_or_else(|| anyhow::anyhow!("a list or map has parts"))
 }

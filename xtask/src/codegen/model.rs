@@ -122,16 +122,6 @@ impl Shape {
     pub(crate) fn is_required(&self, member: &str) -> bool {
         self.required.iter().any(|name| name == member)
     }
-
-    /// A Rust struct stands for it.
-    pub(crate) fn is_struct(&self) -> bool {
-        self.kind == Kind::Structure && !self.union && !self.document && !self.eventstream
-    }
-
-    /// A Rust enum with data stands for it.
-    pub(crate) fn is_union(&self) -> bool {
-        self.kind == Kind::Structure && self.union && !self.document && !self.eventstream
-    }
 }
 
 impl Model {
@@ -187,7 +177,10 @@ impl Model {
     }
 
     /// The payload member of a root shape, with its shape.
-    pub(crate) fn payload(&self, root: &Shape) -> anyhow::Result<Option<(&Reference, &Shape)>> {
+    pub(crate) fn payload<'m>(
+        &'m self,
+        root: &'m Shape,
+    ) -> anyhow::Result<Option<(&'m Reference, &'m Shape)>> {
         let Some(payload) = &root.payload else { return Ok(None) };
         let (_, reference) =
             root.fields.iter().find(|(name, _)| name == payload).context("the payload is a member")?;

@@ -65,9 +65,10 @@ pub(crate) fn variant(value: &str) -> String {
 
 fn is_keyword(name: &str) -> bool {
     const KEYWORDS: [&str; 39] = [
-        "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "do", "dyn", "else",
-        "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop", "macro", "match",
-        "mod", "move", "mut", "override", "priv", "pub", "ref", "return", "static", "struct", "trait", "type", "use",
+        "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "do", "dyn",
+        "else", "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop",
+        "macro", "match", "mod", "move", "mut", "override", "priv", "pub", "ref", "return", "static",
+        "struct", "trait", "type", "use",
     ];
     KEYWORDS.contains(&name) || ["true", "try", "typeof", "unsafe", "where", "while", "yield"].contains(&name)
 }
@@ -89,9 +90,12 @@ mod tests {
         ] {
             assert_eq!(field(name), expected);
         }
-        for (value, expected) in
-            [("end_turn", "EndTurn"), ("AMAZON.UserInput", "AmazonUserInput"), ("5m", "X5m"), ("us-east-1", "UsEast1")]
-        {
+        for (value, expected) in [
+            ("end_turn", "EndTurn"),
+            ("AMAZON.UserInput", "AmazonUserInput"),
+            ("5m", "X5m"),
+            ("us-east-1", "UsEast1"),
+        ] {
             assert_eq!(variant(value), expected);
         }
         assert_eq!(camel_of_snake("input_s3_uri"), "inputS3Uri");

@@ -9,7 +9,8 @@ use super::names;
 
 /// `ops.rs`: one empty type an operation.
 pub(crate) fn operations(model: &Model) -> String {
-    let mut code = "//! One type an operation.\n\ncraton_wire::operations! {\n    crate::SERVICE;\n".to_owned();
+    let mut code =
+        "//! One type an operation.\n\ncraton_wire::operations! {\n    crate::SERVICE;\n".to_owned();
     for (row, (name, operation)) in model.operations.iter().enumerate() {
         let kind = |reference: &Option<super::model::Reference>| {
             reference.as_ref().map_or("()".to_owned(), |r| format!("crate::{}", names::pascal(&r.shape)))
@@ -49,8 +50,8 @@ pub(crate) fn bindings(model: &Model) -> anyhow::Result<String> {
         }
     }
     let mut code = "use crate::types::*;\n\n".to_owned();
-    writeln!(code, "craton_wire::plain_inputs! {{ {} }}\n", plain_inputs.join(", "))?;
-    writeln!(code, "craton_wire::json_outputs! {{ {} }}\n", plain_outputs.join(", "))?;
+    writeln!(code, "craton_wire::plain_inputs! {{\n{}}}\n", lines(&plain_inputs))?;
+    writeln!(code, "craton_wire::json_outputs! {{\n{}}}\n", lines(&plain_outputs))?;
     if !special.is_empty() {
         let mut imports = vec!["Input", "Output", "Reply"];
         if special.contains("impl Event") {
@@ -66,6 +67,10 @@ pub(crate) fn bindings(model: &Model) -> anyhow::Result<String> {
         code.push_str(&special);
     }
     Ok(code)
+}
+
+fn lines(names: &[String]) -> String {
+    names.iter().map(|name| format!("    {name},\n")).collect()
 }
 
 fn blob_payload<'m>(model: &'m Model, shape: &'m Shape) -> anyhow::Result<Option<&'m str>> {
@@ -90,10 +95,7 @@ fn output(code: &mut String, model: &Model, name: &str, shape: &Shape) -> anyhow
             let field = names::field(payload);
             let required = shape.is_required(payload);
             match target.kind {
-                _ if target.eventstream && required => format!("Reply::events(self.{field})"),
-                _ if target.eventstream => format!(
-                    "Reply::events(self.{field}.unwrap_or_else(|| Box::pin(futures::stream::empty())))"
-                ),
+                _ if target.eventstream => format!("Reply::events(self.{field})"),
                 Kind::Blob if required => format!("Reply::bytes(self.{field}.0)"),
                 Kind::Blob => format!("Reply::bytes(self.{field}.unwrap_or_default().0)"),
                 Kind::Structure => format!("Reply::json(&self.{field})?"),

@@ -10,8 +10,7 @@ use super::model::{Kind, Model, Operation, Reference, Shape};
 use super::names;
 
 pub(crate) fn generate(model: &Model) -> anyhow::Result<String> {
-    let ids: BTreeMap<&str, u16> =
-        model.inputs.iter().map(String::as_str).zip(0_u16..).collect();
+    let ids: BTreeMap<&str, u16> = model.inputs.iter().map(String::as_str).zip(0_u16..).collect();
     ensure!(ids.len() == model.inputs.len(), "{} has too many shapes for a u16", model.service);
     let mut patterns: Vec<&str> = Vec::new();
     let mut shapes = String::new();
@@ -25,7 +24,9 @@ pub(crate) fn generate(model: &Model) -> anyhow::Result<String> {
         writeln!(shapes, "// {} {name}", ids[name.as_str()])?;
         writeln!(shapes, "{},", row(&ids, &patterns, name, shape)?)?;
     }
-    let mut code = "use craton_wire::table::{Member, Method, Operation, Pattern, ServiceTable, Shape, ShapeId};\n\n".to_owned();
+    let mut code =
+        "use craton_wire::table::{Member, Method, Operation, Pattern, ServiceTable, Shape, ShapeId};\n\n"
+            .to_owned();
     writeln!(code, "pub static SERVICE: ServiceTable = ServiceTable {{")?;
     writeln!(code, "name: {:?}, signing_name: {:?},", model.service, model.metadata.signing_name)?;
     code.push_str("operations: OPERATIONS, shapes: SHAPES, errors: ERRORS };\n\n");
@@ -55,7 +56,11 @@ fn operation_row(
     let input = operation.input.as_ref().map(|reference| model.shape(&reference.shape)).transpose()?;
     let output = operation.output.as_ref().map(|reference| model.shape(&reference.shape)).transpose()?;
     let streams = |root: Option<&Shape>| -> anyhow::Result<bool> {
-        Ok(root.map(|root| model.payload(root)).transpose()?.flatten().is_some_and(|(_, shape)| shape.eventstream))
+        Ok(root
+            .map(|root| model.payload(root))
+            .transpose()?
+            .flatten()
+            .is_some_and(|(_, shape)| shape.eventstream))
     };
     let mut errors: Vec<&str> = operation.errors.iter().map(|reference| reference.shape.as_str()).collect();
     errors.sort_unstable();

@@ -68,7 +68,8 @@ pub(crate) fn structures(model: &Model) -> anyhow::Result<String> {
 
 /// Whether the code uses this name as a word of its own.
 fn mentions(code: &str, name: &str) -> bool {
-    code.split(|character: char| !character.is_ascii_alphanumeric() && character != '_').any(|word| word == name)
+    code.split(|character: char| !character.is_ascii_alphanumeric() && character != '_')
+        .any(|word| word == name)
 }
 
 fn used(model: &Model) -> impl Iterator<Item = (&String, &Shape)> {
@@ -134,7 +135,8 @@ fn field(
     } else {
         code::member_type(model, owner, &reference.shape)?
     };
-    if !required {
+    // A streaming operation always answers with its stream.
+    if !required && !target.eventstream {
         kind = format!("Option<{kind}>");
     }
     let mut attributes = Vec::new();
