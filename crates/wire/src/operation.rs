@@ -55,6 +55,25 @@ pub trait Output: Send + 'static {
     fn into_reply(self) -> Result<Reply, ApiError>;
 }
 
+/// An output with headers that the service's model does not name, such as InvokeModel's token counts.
+pub struct WithHeaders<O> {
+    pub output: O,
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl<O: Output> Output for WithHeaders<O> {
+    fn into_reply(self) -> Result<Reply, ApiError> {
+        let mut reply = self.output.into_reply()?;
+        reply.headers.extend(self.headers);
+        Ok(reply)
+    }
+}
+
+/// What a handler of an operation may return: its output, with further headers or without.
+pub trait OutputOf<O: Output>: Output {}
+impl<O: Output> OutputOf<O> for O {}
+impl<O: Output> OutputOf<O> for WithHeaders<O> {}
+
 /// What a handler's answer comes down to. Status and request id are the pipeline's.
 pub struct Reply {
     pub headers: Vec<(HeaderName, HeaderValue)>,

@@ -1,0 +1,211 @@
+//! The one mapping from a backend's errors to AWS's.
+//!
+//! | backend | AWS | why |
+//! |---|---|---|
+//! | `Invalid`, `Unsupported` | ValidationException | the caller can change the request |
+//! | `ContextOverflow` | ValidationException | with the words that clients look for to shorten a conversation |
+//! | `Overloaded`, upstream 429 | ThrottlingException | with `Retry-After` where it is known; clients back off |
+//! | `NotReady` | ModelNotReadyException | clients of AWS retry it by themselves |
+//! | `Timeout`, upstream 408 and 504 | ModelTimeoutException | |
+//! | `Unreachable`, upstream 503 and 529 | ServiceUnavailableException | |
+//! | upstream 400, 413, 422 | ValidationException | AWS hands on a model's own refusal in the same words |
+//! | other upstream statuses | ModelErrorException | with `originalStatusCode` and `resourceName` |
+//! | `UpstreamDenied` | ModelErrorException, original status 403 | the caller has access here; it is this server's own credentials that were refused, so AccessDeniedException would send them looking in the wrong place |
+//! | `BrokenStream` | ModelStreamErrorException | ModelErrorException where the answer isn't streamed |
+//! | `Internal` | InternalServerException | the reason is logged, not sent |
+
+use std::time::Duration;
+
+use craton_backend::BackendError;
+use craton_wire::ApiError;
+
+/// Exceptions that a stream of Converse may carry.
+pub const CONVERSE_STREAM_ERRORS: &[&str] = &[
+    "InternalServerException",
+    "ModelStreamErrorException",
+    "ServiceUnavailableException",
+    "ThrottlingException",
+    "ValidationException",
+];
+
+/// Exceptions that a stream of InvokeModel may carry.
+pub const INVOKE_STREAM_ERRORS: &[&str] = &[
+    "InternalServerException",
+    "ModelStreamErrorException",
+    "ModelTimeoutException",
+    "ServiceUnavailableException",
+    "ThrottlingException",
+    "ValidationException",
+];
+
+/// An error of the backend behind `model_id`, as AWS would put it.
+pub fn from_backend(error: BackendError, model_id: &str) -> ApiError {
+    match error {
+        BackendError::Invalid(message) | BackendError::Unsupported(message) => ApiError::validation(message),
+        BackendError::ContextOverflow { tokens, limit } => too_long(tokens, limit),
+        BackendError::Overloaded { message, retry_after } => throttled(&message, retry_after),
+        BackendError::NotReady(reason) => {
+            tracing::info!(model_id, reason, "the model is not ready");
+            ApiError::model_not_ready(format!(
+                "Model is not ready for inference. Wait and try your request again. ({reason})"
+            ))
+            .with_retry_after(Some(1))
+        }
+        BackendError::Timeout(after) => {
+            tracing::warn!(model_id, ?after, "the model timed out");
+            ApiError::model_timeout("Model has timed out in processing the request. Try your request again.")
+        }
+        BackendError::Unreachable(reason) => {
+            tracing::warn!(model_id, reason, "the model's endpoint can't be reached");
+            ApiError::unavailable(format!("The model can't be reached. Try your request again. ({reason})"))
+        }
+        BackendError::UpstreamDenied(reason) => {
+            tracing::error!(model_id, reason, "an upstream refused this server's credentials");
+            let message = "The model's endpoint refused the credentials that this server is configured with.";
+            model_error(message.to_owned(), 403, model_id)
+        }
+        BackendError::Upstream { status, message } => from_status(status, message, model_id),
+        BackendError::BrokenStream(reason) => {
+            tracing::warn!(model_id, reason, "the model's answer broke off");
+            ApiError::model_stream_error(format!(
+                "The model's answer broke off. Try your request again. ({reason})"
+            ))
+        }
+        BackendError::Internal(reason) => {
+            tracing::error!(model_id, reason, "a backend failed");
+            ApiError::internal(
+                "The system encountered an unexpected error during processing. Try your request again.",
+            )
+        }
+    }
+}
+
+/// The prompt does not fit. Clients shorten a conversation when they read the first sentence.
+fn too_long(tokens: u32, limit: u32) -> ApiError {
+    ApiError::validation(format!(
+        "Input is too long for requested model. The request needs {tokens} tokens and the model's context has {limit}."
+    ))
+}
+
+fn throttled(message: &str, retry_after: Option<Duration>) -> ApiError {
+    // Rounded up, so that a client never comes back too early.
+    let seconds = retry_after.map(|wait| wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
+    let message = match message {
+        "" => "Too many requests, please wait before trying again.".to_owned(),
+        detail => format!("Too many requests, please wait before trying again. ({detail})"),
+    };
+    ApiError::throttling(message).with_retry_after(seconds)
+}
+
+fn from_status(status: u16, message: String, model_id: &str) -> ApiError {
+    match status {
+        400 | 413 | 422 => {
+            ApiError::validation(format!("The model returned the following errors: {message}"))
+        }
+        429 => throttled(&message, None),
+        408 | 504 => {
+            ApiError::model_timeout("Model has timed out in processing the request. Try your request again.")
+        }
+        503 | 529 => {
+            ApiError::unavailable(format!("The model is not available. Try your request again. ({message})"))
+        }
+        _ => {
+            tracing::warn!(model_id, status, message, "an upstream answered with an error");
+            model_error(format!("The model returned the following errors: {message}"), status, model_id)
+        }
+    }
+}
+
+fn model_error(message: String, status: u16, model_id: &str) -> ApiError {
+    ApiError::model_error(message)
+        .with_field("originalStatusCode", status.clamp(100, 599))
+        .with_field("resourceName", model_id)
+}
+
+/// An error of an answer that is not streamed: operations without a stream don't know ModelStreamErrorException.
+pub(crate) fn unstreamed(mut error: ApiError) -> ApiError {
+    if error.code == "ModelStreamErrorException" {
+        error.code = "ModelErrorException".into();
+    }
+    error
+}
+
+/// An error after the stream has begun: one the stream's model doesn't list becomes ModelStreamErrorException, with
+/// what happened kept in its fields.
+pub(crate) fn in_stream(error: ApiError, listed: &[&str]) -> ApiError {
+    if listed.contains(&error.code.as_ref()) {
+        return error;
+    }
+    let status = error.fields.get("originalStatusCode").cloned();
+    let mut streamed =
+        ApiError::model_stream_error(error.message.clone()).with_field("originalMessage", error.message);
+    if let Some(status) = status {
+        streamed = streamed.with_field("originalStatusCode", status);
+    }
+    streamed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mapped(error: BackendError) -> ApiError {
+        from_backend(error, "meta.llama3-8b-instruct-v1:0")
+    }
+
+    #[test]
+    fn every_backend_error_has_its_aws_name() {
+        let upstream = |status| BackendError::Upstream { status, message: "no".into() };
+        let cases = [
+            (BackendError::Invalid("x".into()), "ValidationException"),
+            (BackendError::Unsupported("x".into()), "ValidationException"),
+            (BackendError::ContextOverflow { tokens: 9, limit: 8 }, "ValidationException"),
+            (BackendError::Overloaded { message: "full".into(), retry_after: None }, "ThrottlingException"),
+            (BackendError::NotReady("loading".into()), "ModelNotReadyException"),
+            (BackendError::Timeout(Duration::from_secs(3)), "ModelTimeoutException"),
+            (BackendError::Unreachable("refused".into()), "ServiceUnavailableException"),
+            (BackendError::UpstreamDenied("401".into()), "ModelErrorException"),
+            (upstream(400), "ValidationException"),
+            (upstream(429), "ThrottlingException"),
+            (upstream(504), "ModelTimeoutException"),
+            (upstream(529), "ServiceUnavailableException"),
+            (upstream(500), "ModelErrorException"),
+            (upstream(404), "ModelErrorException"),
+            (BackendError::BrokenStream("eof".into()), "ModelStreamErrorException"),
+            (BackendError::Internal("poisoned".into()), "InternalServerException"),
+        ];
+        for (error, code) in cases {
+            assert_eq!(mapped(error.clone()).code, code, "{error:?}");
+        }
+    }
+
+    #[test]
+    fn details_that_clients_read() {
+        let error = mapped(BackendError::ContextOverflow { tokens: 9000, limit: 8192 });
+        assert!(error.message.starts_with("Input is too long for requested model."), "{}", error.message);
+        assert!(error.message.contains("9000") && error.message.contains("8192"));
+        let wait = Some(Duration::from_millis(1500));
+        let error = mapped(BackendError::Overloaded { message: String::new(), retry_after: wait });
+        assert_eq!(error.retry_after_s, Some(2));
+        assert_eq!(error.message, "Too many requests, please wait before trying again.");
+        let error = mapped(BackendError::Upstream { status: 500, message: "boom".into() });
+        assert_eq!(error.fields["originalStatusCode"], 500);
+        assert_eq!(error.fields["resourceName"], "meta.llama3-8b-instruct-v1:0");
+        let error = mapped(BackendError::Internal("secret path".into()));
+        assert!(!error.message.contains("secret"));
+    }
+
+    #[test]
+    fn errors_fit_where_they_appear() {
+        let broken = || mapped(BackendError::BrokenStream("eof".into()));
+        assert_eq!(unstreamed(broken()).code, "ModelErrorException");
+        assert_eq!(in_stream(broken(), CONVERSE_STREAM_ERRORS), broken());
+        let timeout = || mapped(BackendError::Timeout(Duration::from_secs(1)));
+        assert_eq!(in_stream(timeout(), INVOKE_STREAM_ERRORS).code, "ModelTimeoutException");
+        let streamed = in_stream(timeout(), CONVERSE_STREAM_ERRORS);
+        assert_eq!(streamed.code, "ModelStreamErrorException");
+        assert_eq!(streamed.fields["originalMessage"], streamed.message);
+        let upstream = mapped(BackendError::Upstream { status: 500, message: "boom".into() });
+        assert_eq!(in_stream(upstream, CONVERSE_STREAM_ERRORS).fields["originalStatusCode"], 500);
+    }
+}
