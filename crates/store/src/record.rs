@@ -1,0 +1,73 @@
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+/// Where records of one kind live: whose they are and in which region.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Scope {
+    /// The resource's type in kebab case, such as `application-inference-profile`.
+    pub kind: &'static str,
+    pub account: String,
+    pub region: String,
+}
+
+impl Scope {
+    pub fn new(kind: &'static str, account: impl Into<String>, region: impl Into<String>) -> Self {
+        Self { kind, account: account.into(), region: region.into() }
+    }
+}
+
+/// One durable resource.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    pub id: String,
+    /// Unique among its scope when set.
+    pub name: Option<String>,
+    pub body: Value,
+    /// Milliseconds since the Unix epoch.
+    pub created_ms: i64,
+    pub updated_ms: i64,
+    /// 1 when created, one more with each update.
+    pub version: i64,
+}
+
+/// A resource to be created, with everything that must appear together with it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewRecord {
+    pub id: String,
+    pub name: Option<String>,
+    pub body: Value,
+    /// Milliseconds since the Unix epoch.
+    pub now_ms: i64,
+    pub idempotency: Option<Idempotency>,
+    /// The key tags are kept under (the resource's ARN), and the tags.
+    pub tags: Option<(String, BTreeMap<String, String>)>,
+}
+
+/// A client's promise that requests with this token are one request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Idempotency {
+    pub token: String,
+    /// A digest of everything else in the request.
+    pub request_hash: String,
+    /// What the operation answers, now and to every repetition.
+    pub answer: Value,
+}
+
+/// What came of a creation.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Created {
+    New(Record),
+    /// The token was seen with the same request: nothing was written, this was the first answer.
+    Repeated(Value),
+}
+
+/// Which records to list: ids that start with `prefix`, after `after`, at most `limit`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Range {
+    pub prefix: String,
+    /// The last id of the page before.
+    pub after: Option<String>,
+    /// 0 means no limit.
+    pub limit: u32,
+}

@@ -1,0 +1,4 @@
+//! The records as a client of the crate sees them.
+
+mod crash;
+mod records;

@@ -1,0 +1,170 @@
+use std::collections::BTreeMap;
+
+use craton_store::{Created, Idempotency, MAX_TAGS, NewRecord, Range, Scope, Store, StoreError};
+use serde_json::json;
+
+fn scope() -> Scope {
+    Scope::new("thing", "123456789012", "us-east-1")
+}
+
+fn new(id: &str, name: Option<&str>) -> NewRecord {
+    NewRecord {
+        id: id.into(),
+        name: name.map(Into::into),
+        body: json!({ "z": 1, "a": id }),
+        now_ms: 1_000,
+        idempotency: None,
+        tags: None,
+    }
+}
+
+fn token(token: &str, hash: &str, answer: &str) -> Option<Idempotency> {
+    Some(Idempotency { token: token.into(), request_hash: hash.into(), answer: json!(answer) })
+}
+
+/// Both kinds of store must behave alike.
+async fn stores() -> (tempfile::TempDir, [Store; 2]) {
+    let directory = tempfile::tempdir().unwrap();
+    let stores = [Store::open(directory.path()).await.unwrap(), Store::in_memory().await.unwrap()];
+    (directory, stores)
+}
+
+#[tokio::test]
+async fn a_record_is_read_as_written_and_keeps_key_order() {
+    let (_directory, stores) = stores().await;
+    for store in stores {
+        let Created::New(written) = store.create(&scope(), new("a", Some("first"))).await.unwrap() else {
+            panic!("nothing to repeat");
+        };
+        let read = store.get(&scope(), "a").await.unwrap().unwrap();
+        assert_eq!(read, written);
+        assert_eq!(read.body.to_string(), r#"{"z":1,"a":"a"}"#);
+        assert_eq!((read.version, read.created_ms, read.updated_ms), (1, 1_000, 1_000));
+        assert_eq!(store.find_by_name(&scope(), "first").await.unwrap().unwrap(), written);
+        let elsewhere = Scope::new("thing", "123456789012", "eu-west-1");
+        assert_eq!(store.get(&elsewhere, "a").await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn names_are_unique_in_a_scope_and_absent_names_are_not_names() {
+    let (_directory, stores) = stores().await;
+    for store in stores {
+        store.create(&scope(), new("a", Some("same"))).await.unwrap();
+        let error = store.create(&scope(), new("b", Some("same"))).await.unwrap_err();
+        assert!(matches!(&error, StoreError::NameTaken { name, .. } if name == "same"), "{error}");
+        assert_eq!(store.get(&scope(), "b").await.unwrap(), None);
+        let elsewhere = Scope::new("thing", "123456789012", "eu-west-1");
+        store.create(&elsewhere, new("b", Some("same"))).await.unwrap();
+        store.create(&scope(), new("c", None)).await.unwrap();
+        store.create(&scope(), new("d", None)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn pages_and_prefixes_visit_each_record_once() {
+    let (_directory, stores) = stores().await;
+    for store in stores {
+        for n in 0..7 {
+            store.create(&scope(), new(&format!("a{n}"), None)).await.unwrap();
+        }
+        store.create(&scope(), new("b0", None)).await.unwrap();
+        store.create(&scope(), new("a%_", None)).await.unwrap();
+        let mut seen = Vec::new();
+        let mut range = Range { prefix: "a".into(), after: None, limit: 3 };
+        loop {
+            let page = store.list(&scope(), &range).await.unwrap();
+            assert!(page.len() <= 3);
+            let Some(last) = page.last() else { break };
+            range.after = Some(last.id.clone());
+            seen.extend(page.into_iter().map(|record| record.id));
+        }
+        assert_eq!(seen, ["a%_", "a0", "a1", "a2", "a3", "a4", "a5", "a6"]);
+        let literal = Range { prefix: "a%".into(), ..Range::default() };
+        assert_eq!(store.list(&scope(), &literal).await.unwrap().len(), 1);
+        assert_eq!(store.list(&scope(), &Range::default()).await.unwrap().len(), 9);
+    }
+}
+
+#[tokio::test]
+async fn an_update_needs_the_version_it_read() {
+    let (_directory, stores) = stores().await;
+    for store in stores {
+        store.create(&scope(), new("a", Some("first"))).await.unwrap();
+        let mut record = store.get(&scope(), "a").await.unwrap().unwrap();
+        record.body = json!({ "n": 2 });
+        let updated = store.update(&scope(), &record, Some(1), 2_000).await.unwrap();
+        assert_eq!((updated.version, updated.created_ms, updated.updated_ms), (2, 1_000, 2_000));
+        let stale = store.update(&scope(), &record, Some(1), 3_000).await.unwrap_err();
+        assert!(matches!(stale, StoreError::VersionMismatch { .. }), "{stale}");
+        let forced = store.update(&scope(), &record, None, 3_000).await.unwrap();
+        assert_eq!(forced.version, 3);
+        record.id = "gone".into();
+        let gone = store.update(&scope(), &record, None, 3_000).await.unwrap_err();
+        assert!(matches!(gone, StoreError::NotFound { .. }), "{gone}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_repeats_its_first_answer_until_the_resource_is_deleted() {
+    let (_directory, stores) = stores().await;
+    for store in stores {
+        let with =
+            |id: &str, idempotency| NewRecord { idempotency, ..new(id, Some(format!("name-{id}").as_str())) };
+        let first = store.create(&scope(), with("a", token("t", "h1", "first"))).await.unwrap();
+        assert!(matches!(first, Created::New(_)));
+        let again = store.create(&scope(), with("b", token("t", "h1", "second"))).await.unwrap();
+        assert_eq!(again, Created::Repeated(json!("first")));
+        assert_eq!(store.get(&scope(), "b").await.unwrap(), None);
+        let other = store.create(&scope(), with("c", token("t", "h2", "third"))).await.unwrap_err();
+        assert!(matches!(other, StoreError::TokenReused), "{other}");
+        assert!(store.delete(&scope(), "a", None).await.unwrap());
+        assert!(!store.delete(&scope(), "a", None).await.unwrap());
+        let anew = store.create(&scope(), with("d", token("t", "h2", "fourth"))).await.unwrap();
+        assert!(matches!(anew, Created::New(_)));
+    }
+}
+
+#[tokio::test]
+async fn two_requests_with_one_token_at_once_make_one_record() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).await.unwrap();
+    let mut tasks = tokio::task::JoinSet::new();
+    for n in 0..16 {
+        let store = store.clone();
+        tasks.spawn(async move {
+            let id = format!("id-{n}");
+            let record = NewRecord { idempotency: token("t", "h", &id), ..new(&id, None) };
+            match store.create(&scope(), record).await.unwrap() {
+                Created::New(record) => json!(record.id),
+                Created::Repeated(answer) => answer,
+            }
+        });
+    }
+    let answers = tasks.join_all().await;
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
+    assert_eq!(store.list(&scope(), &Range::default()).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn tags_come_and_go_with_their_resource() {
+    let (_directory, stores) = stores().await;
+    for store in stores {
+        let tags = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+        };
+        let record =
+            NewRecord { tags: Some(("arn:a".into(), tags(&[("k", "1"), ("l", "2")]))), ..new("a", None) };
+        store.create(&scope(), record).await.unwrap();
+        store.tag("arn:a", &tags(&[("k", "3"), ("m", "")])).await.unwrap();
+        store.untag("arn:a", &["l".into(), "unknown".into()]).await.unwrap();
+        assert_eq!(store.tags("arn:a").await.unwrap(), tags(&[("k", "3"), ("m", "")]));
+        let many: BTreeMap<String, String> =
+            (0..MAX_TAGS).map(|n| (format!("n{n}"), String::new())).collect();
+        let error = store.tag("arn:a", &many).await.unwrap_err();
+        assert!(matches!(error, StoreError::TooManyTags { .. }), "{error}");
+        assert_eq!(store.tags("arn:a").await.unwrap().len(), 2, "a refused call changes nothing");
+        store.delete(&scope(), "a", Some("arn:a")).await.unwrap();
+        assert!(store.tags("arn:a").await.unwrap().is_empty());
+    }
+}
