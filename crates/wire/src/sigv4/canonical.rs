@@ -4,6 +4,8 @@ use super::{PathEncoding, RequestHead};
 use http::HeaderName;
 use http::header::HOST;
 
+pub(super) const AUTHORITY: &str = ":authority";
+
 /// Appends the canonical request up to the line of the payload's hash, which the caller adds.
 ///
 /// `signed_headers` is the list as written, `a;b;c`. `None` when one of them is not in the request.
@@ -23,7 +25,8 @@ pub(super) fn canonical_request(
     for name in signed_headers.split(';') {
         out.extend_from_slice(name.as_bytes());
         out.push(b':');
-        if name == HOST.as_str() {
+        // Over HTTP/2 the JavaScript SDK signs the pseudo-header by its own name.
+        if name == HOST.as_str() || name == AUTHORITY {
             push_value(&mut out, host(head)?.as_bytes());
         } else {
             push_header(&mut out, head, name)?;

@@ -2,7 +2,7 @@ use http::header::{AUTHORIZATION, DATE};
 use http::{HeaderMap, HeaderName};
 use subtle::ConstantTimeEq;
 
-use super::canonical::{canonical_request, is_normal, query_value};
+use super::canonical::{AUTHORITY, canonical_request, is_normal, query_value};
 use super::key::SigningSecret;
 use super::timestamp::{amz_date, parse_amz_date, parse_date_header};
 use super::{
@@ -359,7 +359,7 @@ fn check_signed_headers(headers: &HeaderMap, list: &str) -> Result<(), ApiError>
         previous = name;
     }
     let signed = |wanted: &str| list.split(';').any(|name| name == wanted);
-    if !signed("host") {
+    if !signed("host") && !signed(AUTHORITY) {
         return Err(ApiError::invalid_signature(
             "'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.",
         ));
