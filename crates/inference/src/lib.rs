@@ -1,6 +1,23 @@
 //! The inference path: what a client asked, in whichever format it speaks, to one call of a backend and back.
+//!
+//! Everything that makes a model speak goes through [`Inference::chat`]: Converse and InvokeModel here, the OpenAI and
+//! Anthropic front doors of the server, later agents, flows and evaluation. It resolves the model, refuses what the
+//! backend behind it can't take, turns documents into text, and answers with an [`ActiveChat`]: a metered stream of
+//! events that is cancelled by dropping it. A non-streaming answer is the same stream, collected into an [`Answer`].
+//!
+//! * [`codec`]: request and response bodies of InvokeModel, one codec a model family.
+//! * `converse`, `invoke`, `count_tokens`: the modelled operations, handlers named after them.
+//! * [`error`]: the one mapping from a backend's errors to AWS's.
+//! * [`dimensions`]: how a model of one width answers for a model of another.
 
+mod active;
 pub mod answer;
+mod backends;
+mod chat;
+mod documents;
 pub mod error;
 
+pub use active::ActiveChat;
 pub use answer::Answer;
+pub use backends::Backends;
+pub use chat::{ChatCall, Inference, ModelChoice};

@@ -1,0 +1,156 @@
+use std::sync::Arc;
+
+use craton_backend::{Block, ChatCapabilities, ChatModel, ChatRequest, Message};
+use craton_core::{Clock, IdSource, RequestContext};
+use craton_metering::{CallStart, Metering};
+use craton_models::{Models, Resolved, Target};
+use craton_wire::ApiError;
+
+use crate::active::ActiveChat;
+use crate::backends::Backends;
+use crate::{documents, error};
+
+/// Answers with models. One for a server; cheap to share.
+pub struct Inference {
+    pub(crate) models: Arc<Models>,
+    pub(crate) backends: Arc<dyn Backends>,
+    pub(crate) metering: Arc<Metering>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: Arc<dyn IdSource>,
+}
+
+/// A chat that somebody asked for, in whichever format.
+#[derive(Debug, Clone)]
+pub struct ChatCall {
+    /// The operation that asks, for the usage record: `Converse`, `InvokeModel`…
+    pub operation: &'static str,
+    pub model: ModelChoice,
+    /// What to answer. Its `model` is filled in by [`Inference::chat`].
+    pub request: ChatRequest,
+    /// The request's own key–value pairs, for the usage record.
+    pub metadata: Vec<(String, String)>,
+}
+
+/// A model by the id that a client sent, or resolved already by a caller that had to look at it.
+#[derive(Debug, Clone)]
+pub enum ModelChoice {
+    Id(String),
+    Resolved(Box<Resolved>),
+}
+
+impl Inference {
+    pub fn new(
+        models: Arc<Models>,
+        backends: Arc<dyn Backends>,
+        metering: Arc<Metering>,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn IdSource>,
+    ) -> Self {
+        Self { models, backends, metering, clock, ids }
+    }
+
+    /// Starts an answer: the one function that every way of asking a model goes through.
+    ///
+    /// Errors that are known before the first token are returned here, later ones by the stream.
+    pub async fn chat(&self, context: &RequestContext, call: ChatCall) -> Result<ActiveChat, ApiError> {
+        let ChatCall { operation, model, request, metadata } = call;
+        let resolved = self.resolve(context, model).await?;
+        let streamed = request.stream;
+        // A guardrail judges what goes in here, and what comes out where `ActiveChat` observes its events.
+        let (backend, request) = self.prepare(&resolved, request).await?;
+        let start = CallStart {
+            context,
+            operation,
+            model_id: &resolved.model.id,
+            invoked_id: &resolved.invoked_id,
+            profile_arn: resolved.profile_arn.as_deref(),
+            served_by: &resolved.served_by,
+            streamed,
+        };
+        let mut meter = self.metering.call(start, metadata);
+        match backend.chat(request).await {
+            Ok(events) => Ok(ActiveChat::new(resolved, events, meter)),
+            Err(error) => {
+                let error = error::from_backend(error, &resolved.model.id);
+                meter.fail(error.code.clone());
+                Err(error)
+            }
+        }
+    }
+
+    /// Input tokens that [`Self::chat`] would report for the same request: input, cache reads and writes together.
+    pub async fn count_chat_tokens(
+        &self,
+        context: &RequestContext,
+        model: ModelChoice,
+        request: ChatRequest,
+    ) -> Result<u32, ApiError> {
+        let resolved = self.resolve(context, model).await?;
+        let (backend, request) = self.prepare(&resolved, request).await?;
+        let counted = backend.count_tokens(&request).await;
+        counted.map_err(|error| error::from_backend(error, &resolved.model.id))
+    }
+
+    pub(crate) async fn resolve(
+        &self,
+        context: &RequestContext,
+        model: ModelChoice,
+    ) -> Result<Resolved, ApiError> {
+        match model {
+            // A prompt's ARN as the model id is where managed prompts will be rendered.
+            ModelChoice::Id(id) => self.models.resolve(context, &id).await,
+            ModelChoice::Resolved(resolved) => Ok(*resolved),
+        }
+    }
+
+    /// The backend of a model, and the request as that backend can take it.
+    async fn prepare(
+        &self,
+        resolved: &Resolved,
+        mut request: ChatRequest,
+    ) -> Result<(Arc<dyn ChatModel>, ChatRequest), ApiError> {
+        let of_backend = |error| error::from_backend(error, &resolved.model.id);
+        let backend = self.backends.chat(&resolved.target).map_err(of_backend)?;
+        request.model = match &resolved.target {
+            Target::Local { model } | Target::Upstream { model, .. } => model.clone(),
+        };
+        check_output_limit(resolved, &request)?;
+        let capabilities = backend.capabilities(&request.model);
+        check_capabilities(&capabilities, &request)?;
+        if !capabilities.documents {
+            documents::to_text(&mut request).await?;
+        }
+        Ok((backend, request))
+    }
+}
+
+fn check_output_limit(resolved: &Resolved, request: &ChatRequest) -> Result<(), ApiError> {
+    match (request.sampling.max_tokens, resolved.model.max_output_tokens) {
+        (Some(asked), Some(limit)) if asked > limit => Err(ApiError::validation(format!(
+            "The maximum tokens you requested exceeds the model limit of {limit}. Try again with a maximum tokens \
+             value that is lower than {limit}."
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn check_capabilities(capabilities: &ChatCapabilities, request: &ChatRequest) -> Result<(), ApiError> {
+    if !capabilities.tools && !request.tools.is_empty() {
+        return Err(ApiError::validation("This model doesn't support tool use."));
+    }
+    if !capabilities.images && request.messages.iter().any(has_image) {
+        return Err(ApiError::validation(
+            "This model doesn't support the image content block that you provided. Update the content block and try \
+             again.",
+        ));
+    }
+    Ok(())
+}
+
+fn has_image(message: &Message) -> bool {
+    message.content.iter().any(|block| match block {
+        Block::Image(_) => true,
+        Block::ToolResult(result) => result.content.iter().any(|block| matches!(block, Block::Image(_))),
+        _ => false,
+    })
+}
