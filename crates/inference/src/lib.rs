@@ -5,10 +5,7 @@
 //! backend behind it can't take, turns documents into text, and answers with an [`ActiveChat`]: a metered stream of
 //! events that is cancelled by dropping it. A non-streaming answer is the same stream, collected into an [`Answer`].
 //!
-//! * [`codec`]: request and response bodies of InvokeModel, one codec a model family.
-//! * `converse`, `invoke`, `count_tokens`: the modelled operations, handlers named after them.
 //! * [`error`]: the one mapping from a backend's errors to AWS's.
-//! * [`dimensions`]: how a model of one width answers for a model of another.
 
 mod active;
 pub mod answer;
