@@ -23,7 +23,9 @@ pub struct ApiError {
     pub code: Cow<'static, str>,
     pub message: String,
     /// Modelled members besides `message` (`fieldList`, `originalStatusCode`, `resourceName`…).
-    pub fields: Map<String, Value>,
+    ///
+    /// Boxed, since a `Result` is moved at every `?` and few errors have any.
+    pub fields: Box<Map<String, Value>>,
     /// Seconds for a `Retry-After` header.
     pub retry_after_s: Option<u64>,
 }
@@ -65,7 +67,7 @@ constructors! {
 
 impl ApiError {
     pub fn new(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
-        Self { code: code.into(), message: message.into(), fields: Map::new(), retry_after_s: None }
+        Self { code: code.into(), message: message.into(), fields: Box::default(), retry_after_s: None }
     }
 
     #[must_use]
@@ -130,7 +132,7 @@ impl ApiError {
     pub fn json_body(&self) -> Bytes {
         let mut body = Map::with_capacity(1 + self.fields.len());
         body.insert("message".to_owned(), Value::String(self.message.clone()));
-        for (name, value) in &self.fields {
+        for (name, value) in self.fields.iter() {
             body.insert(name.clone(), value.clone());
         }
         // A map of strings to JSON values always serializes.
