@@ -9,6 +9,8 @@
 //! whatever it held (a batch slot, an upstream connection).
 
 mod chat;
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
 mod error;
 mod vectors;
 

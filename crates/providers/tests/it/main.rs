@@ -1,0 +1,5 @@
+//! Drivers against stand-in servers on this machine: good ones that behave like a model, and nasty ones.
+
+mod openai;
+mod speaker;
+mod standin;
