@@ -11,9 +11,11 @@
 mod chat;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
+mod dimensions;
 mod error;
 mod vectors;
 
 pub use chat::*;
+pub use dimensions::fit_dimensions;
 pub use error::BackendError;
 pub use vectors::*;
