@@ -4,17 +4,20 @@
 //! * [`operation`]: the traits that tie a generated operation to its input, its output and its events.
 //! * [`types`]: the scalars generated structures are made of; [`reply`]: how outputs are written.
 //! * [`error`]: the one error every handler returns, rendered with the status its service gives that name.
-//! * `route`, `bind`, `validate`: the generic engine over the tables.
+//! * [`route`], [`bind`], [`validate`]: the generic engine over the tables.
 //! * `sigv4`, `api_key`: who signed.
 //! * `eventstream`: frames of `application/vnd.amazon.eventstream`.
 
 pub mod api_key;
+pub mod bind;
 pub mod error;
 pub mod eventstream;
 pub mod operation;
 pub mod reply;
+pub mod route;
 pub mod sigv4;
 pub mod table;
 pub mod types;
+pub mod validate;
 
 pub use error::ApiError;

@@ -225,6 +225,8 @@ where
 
 #[cfg(test)]
 mod tests {
+    #![allow(unreachable_pub)] // string_enum! makes public types
+
     use super::*;
 
     #[test]
