@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run build models test test-rust test-compat lint fmt clippy deny codegen codegen-check tidy \
+.PHONY: help setup run build models test test-build test-rust test-compat lint fmt clippy deny codegen codegen-check tidy \
         bench bench-gateway bench-engine bench-start fuzz clean
 
 # CI builds from a clean clone each time: keep what was compiled outside of it.
@@ -31,16 +31,19 @@ build: setup ## Build the release binary
 run: build ## Build, pull the default models, serve, stream one Converse call, stay up
 	@scripts/first-run "$(TARGET_DIR)/release/craton"
 
-models: setup ## Pull the embedded default models
-	cargo run -q -- models pull default
+# One selection of crates for everything that is tested: another would resolve other features and compile the world twice.
+test-build: setup
+	cargo build --workspace --all-targets
+
+models: test-build ## Pull the embedded default models
+	"$(TARGET_DIR)/debug/craton" models pull default
 
 test: test-rust test-compat ## Everything: unit, property, in-process and real-client tests
 
 test-rust: models
-	cargo test --workspace
+	cargo test --workspace --all-targets
 
 test-compat: models $(COMPAT_VENV)/.done compat/js/node_modules/.done
-	cargo build
 	CRATON_BIN="$(abspath $(TARGET_DIR))/debug/craton" $(COMPAT_VENV)/bin/pytest -q compat
 
 $(COMPAT_VENV)/.done: compat/requirements.txt
