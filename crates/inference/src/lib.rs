@@ -11,8 +11,10 @@ mod active;
 pub mod answer;
 mod backends;
 mod chat;
+mod converse;
 mod documents;
 pub mod error;
+mod headers;
 
 pub use active::ActiveChat;
 pub use answer::Answer;

@@ -1,0 +1,130 @@
+//! Converse and ConverseStream.
+
+mod decode;
+mod encode;
+mod fields;
+mod rules;
+
+use craton_api_bedrock_runtime as api;
+use craton_backend::ChatRequest;
+use craton_core::RequestContext;
+use craton_wire::ApiError;
+use craton_wire::operation::WithHeaders;
+use craton_wire::types::Map;
+
+use decode::Conversation;
+use encode::{Echo, Events};
+use fields::ResponsePaths;
+
+use crate::chat::{ChatCall, Inference, ModelChoice};
+use crate::headers;
+
+/// Takes an input apart: the two operations' inputs are two types with the same fields.
+macro_rules! parts {
+    ($input:ident, $stream:literal) => {{
+        let tier = $input.service_tier.as_ref().map(|tier| tier.r#type);
+        let asked = Asked {
+            has_guardrail: $input.guardrail_config.is_some(),
+            prompt_variables: $input.prompt_variables.is_some(),
+            paths: $input.additional_model_response_field_paths,
+            metadata: $input.request_metadata,
+            performance_config: $input.performance_config,
+            service_tier: $input.service_tier,
+        };
+        let conversation = Conversation {
+            messages: $input.messages,
+            system: $input.system,
+            inference_config: $input.inference_config,
+            tool_config: $input.tool_config,
+            additional_fields: $input.additional_model_request_fields,
+            service_tier: tier,
+            output_config: $input.output_config,
+            stream: $stream,
+        };
+        ($input.model_id, asked, conversation)
+    }};
+}
+
+impl Inference {
+    pub async fn converse(
+        &self,
+        context: &RequestContext,
+        input: api::ConverseRequest,
+    ) -> Result<WithHeaders<api::ConverseResponse>, ApiError> {
+        let (model_id, asked, conversation) = parts!(input, false);
+        let (call, echo) = call("Converse", model_id, asked, conversation)?;
+        let mut chat = self.chat(context, call).await?;
+        let answer = chat.collect().await?;
+        let output = encode::response(answer, chat.latency_ms(), echo);
+        Ok(WithHeaders { output, headers: headers::served_by(chat.resolved()) })
+    }
+
+    pub async fn converse_stream(
+        &self,
+        context: &RequestContext,
+        input: api::ConverseStreamRequest,
+    ) -> Result<WithHeaders<api::ConverseStreamResponse>, ApiError> {
+        let (model_id, asked, conversation) = parts!(input, true);
+        let (call, echo) = call("ConverseStream", model_id, asked, conversation)?;
+        let chat = self.chat(context, call).await?;
+        let headers = headers::served_by(chat.resolved());
+        let output = api::ConverseStreamResponse { stream: Box::pin(Events::new(chat, echo)) };
+        Ok(WithHeaders { output, headers })
+    }
+}
+
+/// The conversation whose tokens CountTokens is asked for.
+pub(crate) fn request_to_count(input: api::ConverseTokensRequest) -> Result<ChatRequest, ApiError> {
+    let conversation = Conversation {
+        messages: input.messages,
+        system: input.system,
+        tool_config: input.tool_config,
+        additional_fields: input.additional_model_request_fields,
+        ..Conversation::default()
+    };
+    decode::request(conversation).map(|(request, _)| request)
+}
+
+/// What is asked besides the conversation.
+struct Asked {
+    has_guardrail: bool,
+    prompt_variables: bool,
+    paths: Option<Vec<String>>,
+    metadata: Option<Map<String>>,
+    performance_config: Option<api::PerformanceConfiguration>,
+    service_tier: Option<api::ServiceTier>,
+}
+
+fn call(
+    operation: &'static str,
+    model_id: String,
+    asked: Asked,
+    conversation: Conversation,
+) -> Result<(ChatCall, Echo), ApiError> {
+    if asked.has_guardrail {
+        return Err(guardrails_not_served());
+    }
+    if asked.prompt_variables {
+        return Err(ApiError::validation(
+            "The promptVariables field is only for a prompt's ARN as the modelId. Remove it and try again.",
+        ));
+    }
+    let paths = asked.paths.as_deref().map(ResponsePaths::parse).transpose()?.unwrap_or_default();
+    let (request, cached) = decode::request(conversation)?;
+    let echo = Echo {
+        paths,
+        performance_config: asked.performance_config,
+        service_tier: asked.service_tier,
+        cached,
+    };
+    let metadata = asked.metadata.map(|metadata| metadata.into_iter().collect()).unwrap_or_default();
+    let call = ChatCall { operation, model: ModelChoice::Id(model_id), request, metadata };
+    Ok((call, echo))
+}
+
+/// A guardrail must never be passed over in silence.
+pub(crate) fn guardrails_not_served() -> ApiError {
+    ApiError::validation(
+        "This server does not serve guardrails yet. Remove the guardrail from the request and try again.",
+    )
+}

@@ -1,0 +1,31 @@
+//! Response headers that no model names.
+
+use craton_models::Resolved;
+use http::{HeaderName, HeaderValue};
+
+/// What answered: a local model or an upstream, also when it stands in for the model that was asked for.
+const SERVED_BY: HeaderName = HeaderName::from_static("x-craton-served-by");
+const INPUT_TOKENS: HeaderName = HeaderName::from_static("x-amzn-bedrock-input-token-count");
+const OUTPUT_TOKENS: HeaderName = HeaderName::from_static("x-amzn-bedrock-output-token-count");
+const LATENCY: HeaderName = HeaderName::from_static("x-amzn-bedrock-invocation-latency");
+
+pub(crate) type Headers = Vec<(HeaderName, HeaderValue)>;
+
+/// None when the name has characters that no header can carry.
+pub(crate) fn served_by(resolved: &Resolved) -> Headers {
+    HeaderValue::from_str(&resolved.served_by).into_iter().map(|value| (SERVED_BY, value)).collect()
+}
+
+/// InvokeModel's token counts and latency (milliseconds), for clients that read them instead of the body.
+pub(crate) fn invocation(
+    resolved: &Resolved,
+    input_tokens: u64,
+    output_tokens: Option<u64>,
+    latency_ms: u64,
+) -> Headers {
+    let mut headers = served_by(resolved);
+    headers.push((INPUT_TOKENS, HeaderValue::from(input_tokens)));
+    headers.extend(output_tokens.map(|tokens| (OUTPUT_TOKENS, HeaderValue::from(tokens))));
+    headers.push((LATENCY, HeaderValue::from(latency_ms)));
+    headers
+}
