@@ -4,6 +4,7 @@
 //! the models alone, so `--check` can compare it byte for byte.
 
 mod code;
+mod corrections;
 mod model;
 mod names;
 mod operations;
@@ -34,7 +35,8 @@ pub(crate) fn run(root: &Path, botocore: Option<PathBuf>, check: bool) -> anyhow
     check_version(&botocore)?;
     let mut stale = Vec::new();
     for service in SERVICES {
-        let model = Model::load(&botocore, service)?;
+        let mut model = Model::load(&botocore, service)?;
+        corrections::apply(&mut model)?;
         let folder = root.join("crates/api").join(service).join("src");
         for (file, code) in generate(&model)? {
             let path = folder.join(file);

@@ -5,14 +5,17 @@
 //! * [`types`]: the scalars generated structures are made of; [`reply`]: how outputs are written.
 //! * [`error`]: the one error every handler returns, rendered with the status its service gives that name.
 //! * [`route`], [`bind`], [`validate`]: the generic engine over the tables.
+//! * [`coverage`]: which operations are served, as a page.
 //! * `sigv4`, `api_key`: who signed.
 //! * `eventstream`: frames of `application/vnd.amazon.eventstream`.
 
 pub mod api_key;
 pub mod bind;
+pub mod coverage;
 pub mod error;
 pub mod eventstream;
 pub mod operation;
+mod pattern;
 pub mod reply;
 pub mod route;
 pub mod sigv4;

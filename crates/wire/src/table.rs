@@ -1,9 +1,6 @@
 //! What a generated crate says about its service: one [`ServiceTable`] of plain static data.
 
-use std::fmt;
-use std::sync::OnceLock;
-
-use regex::Regex;
+pub use crate::pattern::Pattern;
 
 /// A service as its model describes it.
 #[derive(Debug)]
@@ -98,64 +95,6 @@ pub struct Operation {
     pub streams_input: bool,
     /// Exceptions the model lists for it.
     pub errors: &'static [&'static str],
-}
-
-/// A modelled regular expression; the whole value must match. Compiled when first needed.
-pub struct Pattern {
-    source: &'static str,
-    compiled: OnceLock<Option<Regex>>,
-}
-
-impl Pattern {
-    pub const fn new(source: &'static str) -> Self {
-        Self { source, compiled: OnceLock::new() }
-    }
-
-    /// The expression as the model writes it and as messages quote it.
-    pub fn source(&self) -> &'static str {
-        self.source
-    }
-
-    /// Whether the whole text matches. An expression that cannot be compiled accepts everything; a test over the
-    /// tables sees to it that there is none.
-    pub fn is_match(&self, text: &str) -> bool {
-        match self.source {
-            // Any one line that is not blank.
-            NOT_BLANK => {
-                !text.trim().is_empty() && !text.contains(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'])
-            }
-            _ => self.regex().is_none_or(|regex| regex.is_match(text)),
-        }
-    }
-
-    /// The expression anchored at both ends; `None` if the `regex` crate cannot express it.
-    fn regex(&self) -> Option<&Regex> {
-        let compile = || {
-            let source = match self.source {
-                INDEX_NAME => INDEX_NAME_WITHOUT_LOOK_AHEAD,
-                source => source,
-            };
-            Regex::new(&format!("^(?:{source})$")).ok()
-        };
-        self.compiled.get_or_init(compile).as_ref()
-    }
-
-    /// Whether this server can check it.
-    pub fn is_supported(&self) -> bool {
-        self.source == NOT_BLANK || self.regex().is_some()
-    }
-}
-
-// The `regex` crate has no look-ahead; these are the only two patterns that use it.
-const NOT_BLANK: &str = r"^(?!\s*$).+";
-const INDEX_NAME: &str = r"(?![\-_+.])[a-z0-9][a-z0-9\-_\.]*";
-/// The same set: what the look-ahead excludes, the first class excludes too.
-const INDEX_NAME_WITHOUT_LOOK_AHEAD: &str = r"[a-z0-9][a-z0-9\-_\.]*";
-
-impl fmt::Debug for Pattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Pattern").field(&self.source).finish()
-    }
 }
 
 /// A shape with the constraints that a server must check.

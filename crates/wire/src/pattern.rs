@@ -1,0 +1,145 @@
+//! Modelled regular expressions: written for Java's `matches`, run by the `regex` crate, which takes linear time.
+
+use std::fmt;
+use std::sync::OnceLock;
+
+use regex::Regex;
+
+// The `regex` crate has no look-ahead; these are the only two patterns that use it.
+const NOT_BLANK: &str = r"^(?!\s*$).+";
+const INDEX_NAME: &str = r"(?![\-_+.])[a-z0-9][a-z0-9\-_\.]*";
+/// The same set: what the look-ahead excludes, the first class excludes too.
+const INDEX_NAME_WITHOUT_LOOK_AHEAD: &str = r"[a-z0-9][a-z0-9\-_\.]*";
+
+/// A modelled regular expression; the whole value must match. Compiled when first needed.
+pub struct Pattern {
+    source: &'static str,
+    compiled: OnceLock<Option<Regex>>,
+}
+
+impl Pattern {
+    pub const fn new(source: &'static str) -> Self {
+        Self { source, compiled: OnceLock::new() }
+    }
+
+    /// The expression as the model writes it and as messages quote it.
+    pub fn source(&self) -> &'static str {
+        self.source
+    }
+
+    /// Whether the whole text matches. An expression that cannot be compiled accepts everything; a test over the
+    /// tables sees to it that there is none.
+    pub fn is_match(&self, text: &str) -> bool {
+        match self.source {
+            // Any one line that is not blank.
+            NOT_BLANK => {
+                !text.trim().is_empty() && !text.contains(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'])
+            }
+            _ => self.regex().is_none_or(|regex| regex.is_match(text)),
+        }
+    }
+
+    /// Whether this server can check it.
+    pub fn is_supported(&self) -> bool {
+        self.source == NOT_BLANK || self.regex().is_some()
+    }
+
+    fn regex(&self) -> Option<&Regex> {
+        let compile = || {
+            let source = match self.source {
+                INDEX_NAME => INDEX_NAME_WITHOUT_LOOK_AHEAD,
+                source => source,
+            };
+            Regex::new(&format!("^(?:{})$", ascii_classes(source))).ok()
+        };
+        self.compiled.get_or_init(compile).as_ref()
+    }
+}
+
+/// Java's `\d`, `\w` and `\s` mean ASCII; the `regex` crate's mean Unicode.
+fn ascii_classes(source: &str) -> String {
+    let mut out = String::with_capacity(source.len() + 16);
+    let mut in_class = false;
+    let mut characters = source.chars();
+    while let Some(character) = characters.next() {
+        if character != '\\' {
+            match character {
+                '[' => in_class = true,
+                ']' => in_class = false,
+                _ => {}
+            }
+            out.push(character);
+            continue;
+        }
+        let class = match characters.clone().next() {
+            Some('d') => "[:digit:]",
+            Some('D') => "[:^digit:]",
+            Some('w') => "[:word:]",
+            Some('W') => "[:^word:]",
+            Some('s') => "[:space:]",
+            Some('S') => "[:^space:]",
+            other => {
+                out.push('\\');
+                out.extend(other);
+                characters.next();
+                continue;
+            }
+        };
+        characters.next();
+        if in_class {
+            out.push_str(class);
+        } else {
+            out.push('[');
+            out.push_str(class);
+            out.push(']');
+        }
+    }
+    out
+}
+
+impl fmt::Debug for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Pattern").field(&self.source).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(source: &'static str, text: &str) -> bool {
+        let pattern = Pattern::new(source);
+        assert!(pattern.is_supported(), "{source}");
+        pattern.is_match(text)
+    }
+
+    #[test]
+    fn the_whole_text_must_match() {
+        assert!(matches("[a-z]+", "abc"));
+        assert!(!matches("[a-z]+", "abc1"));
+        assert!(matches("a|bc", "bc"));
+        assert!(!matches("a|bc", "abc"));
+        assert!(matches("$|^(arn:.*)", ""));
+    }
+
+    #[test]
+    fn classes_are_ascii() {
+        assert!(matches(r"\d{3}[\w-]\S", "123_x"));
+        assert!(!matches(r"\d", "٣"));
+        assert!(!matches(r"[\w]", "é"));
+        assert!(matches(r"[\s\S]*", "é\n"));
+        assert!(matches(r"\\d", r"\d"));
+    }
+
+    #[test]
+    fn look_aheads_by_hand() {
+        assert!(matches(NOT_BLANK, " what is it? "));
+        for text in ["", "  ", "\t\n", "two\nlines"] {
+            assert!(!matches(NOT_BLANK, text), "{text:?}");
+        }
+        assert!(matches(INDEX_NAME, "a-b_c.d"));
+        for text in ["-a", "_a", ".a", "+a", "", "A"] {
+            assert!(!matches(INDEX_NAME, text), "{text:?}");
+        }
+    }
+}

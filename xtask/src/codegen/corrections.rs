@@ -1,0 +1,26 @@
+//! Where the published models say something other than what the services do, or than what their users rely on.
+
+use anyhow::{Context as _, ensure};
+use serde_json::Number;
+
+use super::model::Model;
+
+/// Changes the model in the places listed here; an entry that no longer fits is an error, so none goes stale.
+pub(crate) fn apply(model: &mut Model) -> anyhow::Result<()> {
+    if model.service == "bedrock-agent" {
+        // `/d` is written where `\d` is meant, in two of its four alternatives: no agent's ARN would match.
+        let shape = model.shapes.get_mut("TaggableResourcesArn").context("the tagged ARN")?;
+        let pattern = shape.pattern.as_mut().context("its pattern")?;
+        ensure!(pattern.contains("/d"), "TaggableResourcesArn needs no correction any more");
+        *pattern = pattern.replace("/d", r"\d");
+
+        // One prefix a data source by the model; programs in use send several.
+        let shape = model.shapes.get_mut("S3Prefixes").context("the prefixes")?;
+        ensure!(
+            shape.max.as_ref().and_then(Number::as_u64) == Some(1),
+            "S3Prefixes needs no correction any more"
+        );
+        shape.max = None;
+    }
+    Ok(())
+}
