@@ -7,8 +7,11 @@
 //! An upstream is not trusted: its answers are bounded in size and time, and whatever it sends becomes either events
 //! in the order that [`craton_backend::ChatEvent`] promises, or an error.
 
+mod anthropic;
+mod bedrock;
 mod errors;
 mod estimate;
+mod fields;
 mod http;
 mod json_end;
 mod openai;

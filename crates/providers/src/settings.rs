@@ -73,14 +73,23 @@ pub enum MaxTokensField {
     MaxCompletionTokens,
 }
 
-/// Where a Bedrock upstream's credentials come from when it has no API key.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// Where a Bedrock upstream's credentials come from when it has no API key. Read again when they are a minute old.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AwsCredentials {
-    /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`.
-    #[default]
-    Environment,
-    /// A profile of `~/.aws/credentials` (or of `file`), read again when it is a minute old.
+    /// Names of environment variables; an unset `session_token` means that there is none.
+    Environment { access_key_id: String, secret_access_key: String, session_token: String },
+    /// A profile of `AWS_SHARED_CREDENTIALS_FILE` or `~/.aws/credentials`, or of `file`.
     Profile { profile: String, file: Option<PathBuf> },
+}
+
+impl Default for AwsCredentials {
+    fn default() -> Self {
+        Self::Environment {
+            access_key_id: "AWS_ACCESS_KEY_ID".to_owned(),
+            secret_access_key: "AWS_SECRET_ACCESS_KEY".to_owned(),
+            session_token: "AWS_SESSION_TOKEN".to_owned(),
+        }
+    }
 }
 
 /// Everything about one `[[upstream]]`.
@@ -95,6 +104,8 @@ pub struct UpstreamSettings {
     pub timeouts: Timeouts,
     /// Calls at once; one more is answered as overloaded.
     pub max_in_flight: usize,
+    /// Connections kept open while unused.
+    pub max_idle_connections: usize,
     /// Sent with every request.
     pub headers: Vec<(String, String)>,
     /// Whether its models are believed to read images. An upstream that can't says so itself.
@@ -115,6 +126,7 @@ impl UpstreamSettings {
             api_key: None,
             timeouts: Timeouts::default(),
             max_in_flight: 1024,
+            max_idle_connections: 256,
             headers: Vec::new(),
             images: true,
             max_tokens_field: MaxTokensField::default(),

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use craton_backend::{BackendError, ChatModel, EmbeddingModel, RerankModel};
 use parking_lot::Mutex;
 
+use crate::anthropic::Anthropic;
+use crate::bedrock::Bedrock;
 use crate::openai::OpenAi;
 use crate::settings::{SettingsError, UpstreamKind, UpstreamSettings};
 
@@ -17,6 +19,8 @@ pub struct Upstream {
 
 enum Kind {
     OpenAi(Arc<OpenAi>),
+    Anthropic(Arc<Anthropic>),
+    Bedrock(Arc<Bedrock>),
 }
 
 impl Upstream {
@@ -24,12 +28,8 @@ impl Upstream {
     pub fn connect(settings: &UpstreamSettings) -> Result<Self, SettingsError> {
         let kind = match settings.kind {
             UpstreamKind::OpenAi => Kind::OpenAi(Arc::new(OpenAi::new(settings)?)),
-            UpstreamKind::Anthropic | UpstreamKind::Bedrock => {
-                return Err(SettingsError::Aws {
-                    name: settings.name.clone(),
-                    message: "this kind of upstream is not there yet".into(),
-                });
-            }
+            UpstreamKind::Anthropic => Kind::Anthropic(Arc::new(Anthropic::new(settings)?)),
+            UpstreamKind::Bedrock => Kind::Bedrock(Arc::new(Bedrock::new(settings)?)),
         };
         Ok(Self { name: settings.name.clone(), kind, embeddings: Mutex::new(HashMap::new()) })
     }
@@ -42,6 +42,8 @@ impl Upstream {
     pub fn chat(&self) -> Arc<dyn ChatModel> {
         match &self.kind {
             Kind::OpenAi(upstream) => upstream.clone(),
+            Kind::Anthropic(upstream) => upstream.clone(),
+            Kind::Bedrock(upstream) => upstream.clone(),
         }
     }
 
@@ -53,6 +55,7 @@ impl Upstream {
         }
         let new: Arc<dyn EmbeddingModel> = match &self.kind {
             Kind::OpenAi(upstream) => Arc::new(upstream.embeddings(model)),
+            Kind::Anthropic(_) | Kind::Bedrock(_) => return Err(self.cannot("embeds")),
         };
         embeddings.insert(model.to_owned(), new.clone());
         Ok(new)
@@ -62,6 +65,11 @@ impl Upstream {
     pub fn rerank(&self) -> Result<Arc<dyn RerankModel>, BackendError> {
         match &self.kind {
             Kind::OpenAi(upstream) => Ok(upstream.clone()),
+            Kind::Anthropic(_) | Kind::Bedrock(_) => Err(self.cannot("ranks documents")),
         }
+    }
+
+    fn cannot(&self, what: &str) -> BackendError {
+        BackendError::Unsupported(format!("upstream `{}` is of a kind that never {what}", self.name))
     }
 }

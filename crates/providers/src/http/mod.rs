@@ -41,8 +41,6 @@ use conn::{Conn, Stream};
 use crate::errors::{self, MAX_ERROR_BYTES};
 use crate::settings::{SettingsError, Timeouts, UpstreamSettings};
 
-/// Idle connections kept for one upstream.
-const MAX_IDLE: usize = 256;
 /// Age after which an idle connection is closed instead of used.
 const MAX_IDLE_TIME: Duration = Duration::from_secs(60);
 
@@ -59,6 +57,7 @@ pub(crate) struct Http {
     pub(crate) timeouts: Timeouts,
     headers: HeaderMap,
     in_flight: Arc<Semaphore>,
+    max_idle: usize,
     /// Most recently used last.
     idle: Mutex<Vec<(Conn, Instant)>>,
 }
@@ -104,6 +103,7 @@ impl Http {
             timeouts: settings.timeouts,
             headers,
             in_flight: Arc::new(Semaphore::new(settings.max_in_flight.min(Semaphore::MAX_PERMITS))),
+            max_idle: settings.max_idle_connections,
             idle: Mutex::new(Vec::new()),
         })
     }
@@ -264,7 +264,7 @@ impl Http {
 
     fn keep(&self, conn: Conn) {
         let mut idle = self.idle.lock();
-        if idle.len() < MAX_IDLE {
+        if idle.len() < self.max_idle {
             idle.push((conn, Instant::now()));
         }
     }

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use craton_backend::{BackendError, Block, ChatRequest, Image, Message, Role, Tool, ToolChoice, ToolResult};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
+use crate::fields::Fields;
 use crate::settings::MaxTokensField;
 
 /// What to write besides the request.
@@ -53,7 +54,7 @@ struct Body<'a> {
 impl Serialize for Body<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let request = self.request;
-        let mut map = Fields { map: serializer.serialize_map(None)?, written: Vec::new() };
+        let mut map = Fields::new(serializer.serialize_map(None)?);
         map.always("model", &request.model)?;
         map.always("messages", &Messages(request))?;
         self.sampling(&mut map)?;
@@ -78,7 +79,7 @@ impl Serialize for Body<'_> {
             map.always("stream", &true)?;
             map.always("stream_options", &StreamOptions { include_usage: true })?;
         }
-        map.finish(&request.extra)
+        map.finish(&request.extra, &OWN_FIELDS)
     }
 }
 
@@ -98,40 +99,6 @@ impl Body<'_> {
         map.some("frequency_penalty", sampling.frequency_penalty.as_ref())?;
         let stop = Some(&sampling.stop_sequences).filter(|stop| !stop.is_empty());
         map.some("stop", stop)
-    }
-}
-
-/// A map that knows which fields it has, so that `extra` repeats none.
-struct Fields<M> {
-    map: M,
-    written: Vec<&'static str>,
-}
-
-impl<M: SerializeMap> Fields<M> {
-    /// One of [`OWN_FIELDS`].
-    fn always<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), M::Error> {
-        self.map.serialize_entry(name, value)
-    }
-
-    fn own<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), M::Error> {
-        self.written.push(name);
-        self.map.serialize_entry(name, value)
-    }
-
-    fn some<T: Serialize>(&mut self, name: &'static str, value: Option<&T>) -> Result<(), M::Error> {
-        match value {
-            Some(value) => self.own(name, value),
-            None => Ok(()),
-        }
-    }
-
-    fn finish(mut self, extra: &serde_json::Map<String, serde_json::Value>) -> Result<M::Ok, M::Error> {
-        for (name, value) in extra {
-            if !OWN_FIELDS.contains(&name.as_str()) && !self.written.contains(&name.as_str()) {
-                self.map.serialize_entry(name, value)?;
-            }
-        }
-        self.map.end()
     }
 }
 

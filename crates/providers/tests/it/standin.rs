@@ -25,9 +25,11 @@ pub(crate) struct Seen {
     pub(crate) path: String,
     /// Lower-cased request head.
     pub(crate) head: String,
-    /// The head with its capitals.
+
+    /// As it came, with its capitals.
     pub(crate) raw_head: String,
     pub(crate) body: Value,
+    pub(crate) raw_body: Vec<u8>,
     /// Which connection it came on, from 0.
     pub(crate) connection: usize,
 }
@@ -121,10 +123,11 @@ async fn request(socket: &mut TcpStream, buffer: &mut Vec<u8>, connection: usize
             return None;
         }
     }
-    let body = serde_json::from_slice(&buffer[end + 4..end + 4 + length]).unwrap_or(Value::Null);
+    let raw_body = buffer[end + 4..end + 4 + length].to_vec();
+    let body = serde_json::from_slice(&raw_body).unwrap_or(Value::Null);
     buffer.drain(..end + 4 + length);
     let path = raw_head.split(' ').nth(1).unwrap().to_owned();
-    Some(Seen { path, head, raw_head, body, connection })
+    Some(Seen { path, head, raw_head, body, raw_body, connection })
 }
 
 /// A response with a JSON body.
