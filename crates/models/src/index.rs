@@ -143,7 +143,7 @@ impl Index {
         let mut rows: Vec<ServingRow> = self
             .entries
             .iter()
-            .filter(|(id, entry)| entry.geography.is_none() || !self.inherits(id, entry))
+            .filter(|(_, entry)| entry.geography.is_none() || !self.inherits(entry))
             .map(|(id, entry)| {
                 let by = match &entry.serving {
                     Serving::By(served) => Some(served),
@@ -163,7 +163,7 @@ impl Index {
     }
 
     /// Whether a profile is served exactly as its model, and so needs no line of its own.
-    fn inherits(&self, _id: &str, entry: &Entry) -> bool {
+    fn inherits(&self, entry: &Entry) -> bool {
         self.entries.get(&entry.model.id).is_some_and(|base| base.serving == entry.serving)
     }
 

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use crate::catalogue::{FoundationModel, Price};
 use crate::config::ModelsConfig;
 use crate::error::ModelsError;
-use crate::files::{FilesError, ModelFiles};
+use crate::files::{FilesError, ModelFiles, Progress};
 use crate::index::{DEFAULT_CHAT_MODEL, DEFAULT_EMBEDDING_MODEL, Entry, Index, Serving, ServingRow};
 use crate::service::profiles;
 
@@ -236,6 +236,20 @@ impl Models {
     }
 }
 
+impl Models {
+    /// Pulls those built-in models that are needed and absent. Blocks for as long as the downloads take: call it on a
+    /// thread of its own at start.
+    pub fn ensure_default(&self, progress: &dyn Progress) -> Result<(), FilesError> {
+        for name in self.needed_local_models() {
+            if crate::files::is_builtin(&name) && self.inner.files.find(&name)?.is_none() {
+                self.inner.files.pull(&name, progress)?;
+            }
+        }
+        self.refresh();
+        Ok(())
+    }
+}
+
 impl std::fmt::Debug for Models {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let directory: &Path = self.inner.files.directory();
@@ -285,7 +299,7 @@ impl<'a> ArnRef<'a> {
     }
 }
 
-fn invalid_identifier() -> ApiError {
+pub(crate) fn invalid_identifier() -> ApiError {
     ApiError::validation("The provided model identifier is invalid.")
 }
 

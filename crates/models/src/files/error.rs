@@ -20,6 +20,10 @@ pub enum FilesError {
     BadName(String),
     #[error("{0:?} can't be a model id: use 1 to 256 letters, digits and `-._:`")]
     BadId(String),
+    #[error(
+        "the id {id:?} would be kept as {name:?}, where a model with another id is; remove that one first"
+    )]
+    NameTaken { id: String, name: String },
     #[error("the name {0:?} belongs to a built-in model; choose another id")]
     ReservedName(String),
     #[error(

@@ -5,17 +5,29 @@
 //! Everything here blocks; call it on a thread that may.
 
 mod builtin;
+mod check;
 mod error;
+mod hub;
+mod install;
+mod local;
 mod manifest;
 mod progress;
+mod select;
+mod source;
+mod staging;
+mod wheel;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 pub use builtin::{BUILTIN_NAMES, is_builtin};
 pub use error::FilesError;
+pub use hub::Hub;
+pub use install::Import;
 pub use manifest::{FileEntry, Format, InstalledModel, Manifest};
 pub use progress::{Progress, Quiet};
+pub use source::Source;
+pub use wheel::Pip;
 
 /// Folders of the store that hold no model start with this.
 const HIDDEN: char = '.';
@@ -24,12 +36,28 @@ const HIDDEN: char = '.';
 #[derive(Debug, Clone)]
 pub struct ModelFiles {
     directory: PathBuf,
+    pip: Pip,
+    hub: Hub,
 }
 
 impl ModelFiles {
     /// A store in `directory`, which is created when something is first installed.
     pub fn at(directory: impl Into<PathBuf>) -> Self {
-        Self { directory: directory.into() }
+        Self { directory: directory.into(), pip: Pip::default(), hub: Hub::default() }
+    }
+
+    /// Runs pip this way.
+    #[must_use]
+    pub fn with_pip(mut self, pip: Pip) -> Self {
+        self.pip = pip;
+        self
+    }
+
+    /// Talks to this hub.
+    #[must_use]
+    pub fn with_hub(mut self, hub: Hub) -> Self {
+        self.hub = hub;
+        self
     }
 
     /// The store that the environment names: `CRATON_MODELS_DIR`, else `craton/models` in the user's cache directory.

@@ -1,6 +1,9 @@
 //! The control plane's view of models: listings, inference profiles and their tags.
 
+mod inference_profiles;
+mod listing;
 pub(crate) mod profiles;
+mod tags;
 
 use std::sync::Arc;
 
