@@ -1,13 +1,14 @@
 //! The repository's own chores: generating the API crates and checking the house rules.
 
-#![allow(clippy::print_stdout)] // a command-line tool
+#![allow(clippy::print_stdout, clippy::print_stderr)] // a command-line tool
 
 mod codegen;
 mod tidy;
 
 use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -28,14 +29,42 @@ enum Chore {
         #[arg(long)]
         check: bool,
     },
+    /// Print docs/coverage.md from the service tables and the server's routes
+    Coverage {
+        /// Write nothing; fail if the checked-in page differs
+        #[arg(long)]
+        check: bool,
+    },
     /// Check layers, file lengths and what may not be committed
     Tidy,
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lives in the repository")?;
     match Arguments::parse().chore {
         Chore::Codegen { botocore, check } => codegen::run(root, botocore, check),
+        Chore::Coverage { check } => coverage(root, check),
         Chore::Tidy => tidy::run(root),
     }
+}
+
+/// The page is written by the server's own test of it, so that this tool need not be built with the whole server.
+fn coverage(root: &Path, check: bool) -> anyhow::Result<()> {
+    let mut test = Command::new(env!("CARGO"));
+    test.args(["test", "--package", "craton-server", "--", "coverage"]).current_dir(root);
+    if !check {
+        test.env("CRATON_BLESS", "1");
+    }
+    ensure!(test.status().context("running cargo")?.success(), "docs/coverage.md is not what the tables say");
+    Ok(())
 }

@@ -8,7 +8,7 @@ pub(crate) fn snake(name: &str) -> String {
         if character.is_ascii_uppercase() && index > 0 {
             let before = characters[index - 1];
             let after = characters.get(index + 1).is_some_and(char::is_ascii_lowercase);
-            if !before.is_ascii_uppercase() && before != '_' || after && before != '_' {
+            if (after || !before.is_ascii_uppercase()) && before != '_' {
                 snake.push('_');
             }
         }

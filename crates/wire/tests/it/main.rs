@@ -1,5 +1,7 @@
 //! The wire formats against other people's implementations of them.
 
+#![allow(clippy::unwrap_used)] // tests
+
 mod bind;
 mod eventstream;
 mod forged;
