@@ -59,7 +59,7 @@ fn safetensors(file: &mut impl Read, length: u64) -> Result<(), String> {
         return Err(format!("it is cut off after {length} bytes"));
     }
     let header_bytes = u64::from_le_bytes(prefix);
-    if header_bytes > SAFETENSORS_HEADER_MAX_BYTES || header_bytes < 2 {
+    if !(2..=SAFETENSORS_HEADER_MAX_BYTES).contains(&header_bytes) {
         return Err(format!("it is not a safetensors file: it begins with {}", describe(&prefix)));
     }
     if header_bytes > length - 8 {
@@ -145,6 +145,23 @@ mod tests {
         assert!(check_gguf(&gguf_header(3_u32.swap_bytes(), 10, 5)).unwrap_err().contains("big-endian"));
         assert!(check_gguf(&gguf_header(3, u64::MAX, 5)).is_err());
         assert!(check_gguf(&gguf_header(3, 1, 0)).is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_judged_without_panic(tail: Vec<u8>, header in ".{0,60}") {
+            let _ = check_gguf(&tail);
+            let _ = check_gguf(&[b"GGUF".as_slice(), &tail].concat());
+            let _ = check_safetensors(&tail);
+            let _ = check_safetensors(&safetensors_file(&header, tail.len()));
+        }
+
+        #[test]
+        fn a_safetensors_file_is_good_exactly_when_its_tensors_fit(from in 0_u64..32, to in 0_u64..32, data in 0_usize..32) {
+            let header = format!(r#"{{"a":{{"data_offsets":[{from},{to}]}}}}"#);
+            let good = from <= to && to <= data as u64;
+            proptest::prop_assert_eq!(check_safetensors(&safetensors_file(&header, data)).is_ok(), good);
+        }
     }
 
     #[test]

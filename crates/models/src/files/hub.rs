@@ -243,7 +243,8 @@ impl Repository<'_> {
                     }
                 }
                 Ok(Step::Done(result)) => return Ok(result),
-                Err(reason) => return Ok(Err(reason)),
+                // The silent thread holds hf-hub's lock on the file, so this process can't go on with it.
+                Err(reason) => return Err(self.failed(format!("{remote}: {reason}; try again to continue"))),
             }
         }
     }

@@ -49,14 +49,8 @@ impl ModelFiles {
                 file.and_then(|file| file.strip_suffix(".gguf")).map_or(repository, str::to_owned)
             }
         };
-        let id = name_of(&id)?;
-        match self.find(&id)? {
-            Some(installed) => {
-                progress.note(&format!("{id} is installed already"));
-                Ok(vec![installed])
-            }
-            None => Ok(vec![self.import(&Import { source: what.to_owned(), id, task: None }, progress)?]),
-        }
+        let import = Import { source: what.to_owned(), id: name_of(&id)?, task: None };
+        Ok(vec![self.install(&import, false, progress)?])
     }
 
     fn pull_builtin(&self, builtin: &Builtin, progress: &dyn Progress) -> Result<InstalledModel, FilesError> {
@@ -86,6 +80,15 @@ impl ModelFiles {
     /// Brings a model into the store under an id, which [`crate::Models::resolve`] then finds, also in servers that are
     /// running. An earlier import under the same id is replaced.
     pub fn import(&self, import: &Import, progress: &dyn Progress) -> Result<InstalledModel, FilesError> {
+        self.install(import, true, progress)
+    }
+
+    fn install(
+        &self,
+        import: &Import,
+        replace: bool,
+        progress: &dyn Progress,
+    ) -> Result<InstalledModel, FilesError> {
         let source = Source::parse(&import.source)?;
         if !is_model_id(&import.id) {
             return Err(FilesError::BadId(import.id.clone()));
@@ -95,10 +98,16 @@ impl ModelFiles {
             return Err(FilesError::ReservedName(name));
         }
         let _lock = Lock::take(self.directory(), &name, progress)?;
-        if let Some(there) = self.find(&name)?
-            && !there.manifest.ids.contains(&import.id)
-        {
-            return Err(FilesError::NameTaken { id: import.id.clone(), name });
+        // Only now: another process may have installed it while this one waited for the lock.
+        match self.find(&name)? {
+            Some(there) if !there.manifest.ids.contains(&import.id) => {
+                return Err(FilesError::NameTaken { id: import.id.clone(), name });
+            }
+            Some(there) if !replace => {
+                progress.note(&format!("{name} is installed already"));
+                return Ok(there);
+            }
+            _ => {}
         }
         let mut staging = Staging::begin(self.directory())?;
         let selection = self.gather(&source, &mut staging, progress)?;

@@ -104,6 +104,17 @@ pub(super) fn is_safe_path(path: &str) -> bool {
 mod tests {
     use super::*;
 
+    proptest::proptest! {
+        #[test]
+        fn a_safe_path_stays_below_its_start(path in "[a./\\\\:]{0,12}") {
+            use std::path::Component;
+            if is_safe_path(&path) {
+                let plain = Path::new(&path).components().all(|part| matches!(part, Component::Normal(_)));
+                proptest::prop_assert!(plain, "{path}");
+            }
+        }
+    }
+
     #[test]
     fn paths_that_leave_the_folder_are_unsafe() {
         for path in ["", "/etc/passwd", "../x", "a/../../x", "a//b", "a/./b", "C:\\x", "a\\b", "a/", "a\0b"] {

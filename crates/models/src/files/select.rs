@@ -182,6 +182,18 @@ mod tests {
         assert_eq!(taken, ["config.json", "tokenizer.json", "model.safetensors", "1_Pooling/config.json"]);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn only_offered_files_are_chosen(paths in proptest::collection::vec("(a/|1_P/)?(m|q4_0|x-00001-of-00002|config|tokenizer)[.](gguf|json|safetensors)", 0..8)) {
+            if let Ok(selection) = select("s", &paths, None) {
+                proptest::prop_assert!(!selection.files.is_empty());
+                proptest::prop_assert!(selection.files.iter().all(|(from, to)| paths.contains(from) && from.ends_with(to.as_str())));
+                let entry = selection.entry == "." || selection.files.iter().any(|(_, to)| *to == selection.entry);
+                proptest::prop_assert!(entry);
+            }
+        }
+    }
+
     #[test]
     fn an_incomplete_or_foreign_source_says_why() {
         assert!(choice(&["model.safetensors"], None).unwrap_err().contains("tokenizer.json"));

@@ -92,6 +92,15 @@ mod tests {
         assert_eq!(read("hf:o/r@v1:f").to_string(), "hf:o/r@v1:f");
     }
 
+    proptest::proptest! {
+        #[test]
+        fn what_is_read_is_written_so_that_it_reads_the_same(text in "(hf:)?[a-zA-Z0-9./@:=_-]{0,40}") {
+            if let Ok(source) = Source::parse(&text) {
+                proptest::prop_assert_eq!(Source::parse(&source.to_string()).unwrap(), source);
+            }
+        }
+    }
+
     #[test]
     fn refuses_what_could_do_harm() {
         for text in [

@@ -169,6 +169,45 @@ fn foreign_and_unfinished_folders_are_no_models() {
     assert_eq!(names, ["good"]);
 }
 
+const CRASH: &str = "CRATON_MODELS_CRASH_DIRECTORY";
+
+/// Dies without warning in the middle of an installation.
+struct Abort;
+
+impl Progress for Abort {
+    fn advance(&self, _bytes: u64) {
+        std::process::abort();
+    }
+}
+
+/// Not a test of its own: what the dying process runs.
+#[test]
+fn imports_and_dies() {
+    let Some(directory) = std::env::var_os(CRASH) else { return };
+    let source = Path::new(&directory).join("a.gguf").display().to_string();
+    let import = Import { source, id: "m".into(), task: None };
+    let _ = ModelFiles::at(Path::new(&directory).join("models")).import(&import, &Abort);
+}
+
+#[test]
+fn a_killed_import_is_no_model_and_is_no_hindrance() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = write_gguf(directory.path(), "a.gguf", "content");
+    let status = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "files::imports_and_dies"])
+        .env(CRASH, directory.path())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .status()
+        .unwrap();
+    assert!(!status.success());
+    let files = ModelFiles::at(directory.path().join("models"));
+    assert!(visible(files.directory()).iter().any(|name| name.starts_with(".staging-")), "it had begun");
+    assert!(files.list().unwrap().is_empty());
+    import(&files, &path, "m").unwrap();
+    files.verify("m").unwrap();
+}
+
 #[test]
 fn imports_of_one_id_at_once_take_turns() {
     let (_directory, files, outside) = store();

