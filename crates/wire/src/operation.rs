@@ -41,7 +41,18 @@ macro_rules! operations {
                 &$table.operations[$row]
             }
         }
-    )+};
+    )+
+
+        /// Whether a bound request becomes the input of the operation of this name; `None` if there is no such
+        /// operation. For tests that walk the tables. Inline, so that nobody else compiles every input.
+        #[inline]
+        pub fn read_input(name: &str, bound: $crate::bind::Bound) -> Option<Result<(), $crate::ApiError>> {
+            match name {
+                $(stringify!($name) => Some(bound.into_input::<$input>().map(drop)),)+
+                _ => None,
+            }
+        }
+    };
 }
 
 /// An operation's input: labels, query, headers and JSON body, deserialized together.

@@ -5,5 +5,6 @@
 mod bind;
 mod eventstream;
 mod forged;
+mod requests;
 mod signed;
 mod tables;
