@@ -111,7 +111,7 @@ fn structure(code: &mut String, model: &Model, name: &str, shape: &Shape) -> any
     }
     writeln!(code, "pub struct {} {{", names::pascal(name))?;
     for (member, reference) in &shape.fields {
-        field(code, model, name, shape, (member, reference), whole_json && !streams)?;
+        field(code, model, name, (member, reference), whole_json && !streams)?;
     }
     code.push_str("}\n\n");
     Ok(())
@@ -121,10 +121,10 @@ fn field(
     code: &mut String,
     model: &Model,
     owner: &str,
-    shape: &Shape,
     (member, reference): (&str, &Reference),
     serde: bool,
 ) -> anyhow::Result<()> {
+    let shape = model.shape(owner)?;
     let target = model.shape(&reference.shape)?;
     if target.eventstream && model.is_input_root(owner) {
         return Ok(()); // a request stream is not part of the input document
