@@ -5,12 +5,14 @@
 //! backend behind it can't take, turns documents into text, and answers with an [`ActiveChat`]: a metered stream of
 //! events that is cancelled by dropping it. A non-streaming answer is the same stream, collected into an [`Answer`].
 //!
+//! * [`codec`]: the provider bodies of InvokeModel.
 //! * [`error`]: the one mapping from a backend's errors to AWS's.
 
 mod active;
 pub mod answer;
 mod backends;
 mod chat;
+pub mod codec;
 mod converse;
 mod documents;
 pub mod error;

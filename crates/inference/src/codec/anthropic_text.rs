@@ -1,0 +1,59 @@
+//! Anthropic's legacy text completions: `prompt` with `\n\nHuman:` and `\n\nAssistant:` turns.
+
+use craton_backend::{Finished, Sampling, StopReason};
+use craton_wire::ApiError;
+use serde_json::{Value, json};
+
+use super::Decoded;
+use super::prompt_template::Style;
+use super::reader::Node;
+use super::text::{Piece, TextFamily, prompt_request};
+
+const HUMAN_TURN: &str = "\n\nHuman:";
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AnthropicText;
+
+impl TextFamily for AnthropicText {
+    fn read(&self, body: &Node<'_>) -> Result<Decoded, ApiError> {
+        let body = body.object(
+            &["prompt", "max_tokens_to_sample"],
+            &["anthropic_version", "stop_sequences", "temperature", "top_k", "top_p"],
+        )?;
+        let mut stop_sequences = body.strings("stop_sequences", 0..=8191)?;
+        // The turn marker always stops these models, so naming it changes nothing.
+        stop_sequences.retain(|text| text != HUMAN_TURN);
+        let sampling = Sampling {
+            max_tokens: Some(body.require("max_tokens_to_sample")?.count(1..=u32::MAX)?),
+            temperature: body.number("temperature", 0.0..=1.0)?,
+            top_p: body.number("top_p", 0.0..=1.0)?,
+            top_k: body.count("top_k", 0..=500)?,
+            stop_sequences,
+            ..Sampling::default()
+        };
+        Ok(Decoded::new(prompt_request(body.require("prompt")?.filled_string()?, Style::ALL, sampling)))
+    }
+
+    fn whole(&self, _decoded: &Decoded, text: &str, finished: &Finished) -> Value {
+        completion(text, Some(finished))
+    }
+
+    fn piece(&self, piece: &Piece<'_>) -> Value {
+        completion(piece.text, piece.finished)
+    }
+}
+
+/// A turn that ends by itself ends, to these models, at the next human turn.
+fn completion(text: &str, finished: Option<&Finished>) -> Value {
+    let (stop_reason, stop) = match finished {
+        None => (None, None),
+        Some(finished) => match finished.reason {
+            StopReason::MaxTokens | StopReason::ContextWindowExceeded => (Some("max_tokens"), None),
+            StopReason::StopSequence => {
+                (Some("stop_sequence"), Some(finished.stop_sequence.as_deref().unwrap_or(HUMAN_TURN)))
+            }
+            _ => (Some("stop_sequence"), Some(HUMAN_TURN)),
+        },
+    };
+    json!({"type": "completion", "completion": text, "stop_reason": stop_reason, "stop": stop})
+}

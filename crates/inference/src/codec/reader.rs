@@ -1,0 +1,566 @@
+//! A cursor over a JSON body that knows where it is and how the family words its complaints.
+//!
+//! Every provider body is read through [`Node`] and [`Object`], so a missing, extra or out-of-range field is refused
+//! in one place, with the path and the wording that AWS passes on for that family: a JSON-schema validator's for the
+//! families Bedrock checks itself, the model API's own for Anthropic and the OpenAI-shaped ones.
+
+use std::fmt::Write as _;
+use std::ops::RangeInclusive;
+
+use craton_wire::ApiError;
+use serde_json::{Map, Value};
+
+/// Whose words an error uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// `Malformed input request: #/temperature: expected type: Number, found: String, please reformat …`
+    JsonSchema,
+    /// `messages.0.content: Field required`
+    Anthropic,
+    /// `Missing required parameter: 'messages'.`
+    OpenAi,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Step<'a> {
+    Key(&'a str),
+    Index(usize),
+}
+
+/// What a value had to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Integer,
+    Number,
+    String,
+    Boolean,
+    List,
+    Object,
+}
+
+/// One value of the body and the way to it.
+#[derive(Debug, Clone)]
+pub(crate) struct Node<'a> {
+    dialect: Dialect,
+    path: Vec<Step<'a>>,
+    value: &'a Value,
+}
+
+/// An object whose keys have been checked.
+#[derive(Debug, Clone)]
+pub(crate) struct Object<'a> {
+    node: Node<'a>,
+    fields: &'a Map<String, Value>,
+}
+
+type Result<T> = std::result::Result<T, ApiError>;
+
+/// Parses a body. Nesting deeper than 128 levels is refused by the parser.
+pub(crate) fn parse(body: &[u8]) -> Result<Value> {
+    serde_json::from_slice(body).map_err(|_| {
+        ApiError::validation("Malformed input request, please reformat your input and try again.")
+    })
+}
+
+impl<'a> Node<'a> {
+    pub(crate) fn root(value: &'a Value, dialect: Dialect) -> Self {
+        Self { dialect, path: Vec::new(), value }
+    }
+
+    pub(crate) fn value(&self) -> &'a Value {
+        self.value
+    }
+
+    /// Refuses this value with a message in the family's own words.
+    pub(crate) fn refuse(&self, message: &str) -> ApiError {
+        refusal(self.dialect, &self.path, message)
+    }
+
+    pub(crate) fn string(&self) -> Result<&'a str> {
+        self.value.as_str().ok_or_else(|| self.wrong_type(Kind::String))
+    }
+
+    /// A string of at least one character.
+    pub(crate) fn filled_string(&self) -> Result<&'a str> {
+        let text = self.string()?;
+        if text.is_empty() {
+            return Err(self.refuse(match self.dialect {
+                Dialect::JsonSchema => "expected minLength: 1, actual: 0",
+                Dialect::Anthropic => "String should have at least 1 character",
+                Dialect::OpenAi => "empty string. Expected a string with minimum length 1.",
+            }));
+        }
+        Ok(text)
+    }
+
+    pub(crate) fn boolean(&self) -> Result<bool> {
+        self.value.as_bool().ok_or_else(|| self.wrong_type(Kind::Boolean))
+    }
+
+    pub(crate) fn number(&self, range: RangeInclusive<f64>) -> Result<f32> {
+        let number = self.value.as_f64().ok_or_else(|| self.wrong_type(Kind::Number))?;
+        if number < *range.start() {
+            return Err(self.out_of_range(true, &plain(*range.start())));
+        }
+        if number > *range.end() {
+            return Err(self.out_of_range(false, &plain(*range.end())));
+        }
+        // The narrowing is the seam's precision for sampling parameters.
+        #[allow(clippy::cast_possible_truncation)]
+        Ok(number as f32)
+    }
+
+    pub(crate) fn integer(&self, range: RangeInclusive<i64>) -> Result<i64> {
+        let whole = match (self.value.as_i64(), self.value.as_u64()) {
+            (Some(whole), _) => whole,
+            (None, Some(_)) => i64::MAX,
+            (None, None) => return Err(self.wrong_type(Kind::Integer)),
+        };
+        if whole < *range.start() {
+            return Err(self.out_of_range(true, &range.start().to_string()));
+        }
+        if whole > *range.end() {
+            return Err(self.out_of_range(false, &range.end().to_string()));
+        }
+        Ok(whole)
+    }
+
+    pub(crate) fn count(&self, range: RangeInclusive<u32>) -> Result<u32> {
+        let whole = self.integer(i64::from(*range.start())..=i64::from(*range.end()))?;
+        // In range by the line above.
+        Ok(u32::try_from(whole).unwrap_or(u32::MAX))
+    }
+
+    pub(crate) fn list(&self) -> Result<Vec<Node<'a>>> {
+        let items = self.value.as_array().ok_or_else(|| self.wrong_type(Kind::List))?;
+        Ok(items.iter().enumerate().map(|(index, item)| self.step(Step::Index(index), item)).collect())
+    }
+
+    /// A list of `sizes` items.
+    pub(crate) fn sized_list(&self, sizes: RangeInclusive<usize>) -> Result<Vec<Node<'a>>> {
+        let items = self.list()?;
+        let (found, least, most) = (items.len(), *sizes.start(), *sizes.end());
+        if found < least {
+            return Err(self.refuse(&match self.dialect {
+                Dialect::JsonSchema => format!("expected minimum item count: {least}, found: {found}"),
+                Dialect::Anthropic => {
+                    format!("List should have at least {least} item{} after validation, not {found}", plural(least))
+                }
+                Dialect::OpenAi => {
+                    format!("array too short. Expected an array with minimum length {least}, but got length {found}.")
+                }
+            }));
+        }
+        if found > most {
+            return Err(self.refuse(&match self.dialect {
+                Dialect::JsonSchema => format!("expected maximum item count: {most}, found: {found}"),
+                Dialect::Anthropic => {
+                    format!("List should have at most {most} item{} after validation, not {found}", plural(most))
+                }
+                Dialect::OpenAi => {
+                    format!("array too long. Expected an array with maximum length {most}, but got length {found}.")
+                }
+            }));
+        }
+        Ok(items)
+    }
+
+    pub(crate) fn strings(&self, sizes: RangeInclusive<usize>) -> Result<Vec<String>> {
+        self.sized_list(sizes)?.iter().map(|item| item.string().map(str::to_owned)).collect()
+    }
+
+    /// One of a closed set of words.
+    pub(crate) fn word(&self, words: &[&str]) -> Result<&'a str> {
+        let word = self.string()?;
+        if words.contains(&word) { Ok(word) } else { Err(self.not_one_of(word, words)) }
+    }
+
+    pub(crate) fn not_one_of(&self, found: &str, words: &[&str]) -> ApiError {
+        self.refuse(&match self.dialect {
+            Dialect::JsonSchema => format!("{found} is not a valid enum value"),
+            Dialect::Anthropic => format!("Input should be {}", listed(words)),
+            Dialect::OpenAi => format!("'{found}'. Supported values are: {}.", listed(words)),
+        })
+    }
+
+    /// An object with all `required` keys and no others than those and the `optional` ones.
+    pub(crate) fn object(&self, required: &[&str], optional: &[&str]) -> Result<Object<'a>> {
+        let fields = self.fields()?;
+        let missing = missing_keys(fields, required);
+        let extra: Vec<&str> = fields
+            .keys()
+            .map(String::as_str)
+            .filter(|key| !required.contains(key) && !optional.contains(key))
+            .collect();
+        if missing.is_empty() && extra.is_empty() {
+            return Ok(Object { node: self.clone(), fields });
+        }
+        Err(self.wrong_keys(&missing, &extra))
+    }
+
+    /// An object with all `required` keys and any others.
+    pub(crate) fn open_object(&self, required: &[&str]) -> Result<Object<'a>> {
+        let fields = self.fields()?;
+        let missing = missing_keys(fields, required);
+        if missing.is_empty() {
+            return Ok(Object { node: self.clone(), fields });
+        }
+        Err(self.wrong_keys(&missing, &[]))
+    }
+
+    fn fields(&self) -> Result<&'a Map<String, Value>> {
+        self.value.as_object().ok_or_else(|| self.wrong_type(Kind::Object))
+    }
+
+    fn step(&self, step: Step<'a>, value: &'a Value) -> Node<'a> {
+        let mut path = Vec::with_capacity(self.path.len() + 1);
+        path.extend_from_slice(&self.path);
+        path.push(step);
+        Node { dialect: self.dialect, path, value }
+    }
+
+    /// The same value, with the branch of a tagged union in the path, as Anthropic's validator reports it.
+    pub(crate) fn branch(&self, tag: &'a str) -> Node<'a> {
+        match self.dialect {
+            Dialect::Anthropic => self.step(Step::Key(tag), self.value),
+            _ => self.clone(),
+        }
+    }
+
+    fn wrong_keys(&self, missing: &[&str], extra: &[&str]) -> ApiError {
+        match self.dialect {
+            // All of them in one message, as the schema validator does.
+            Dialect::JsonSchema => {
+                let place = pointer(&self.path);
+                let mut text = String::from("Malformed input request: ");
+                for key in missing {
+                    let _ = write!(text, "{place}: required key [{key}] not found");
+                }
+                for key in extra {
+                    let _ = write!(text, "{place}: extraneous key [{key}] is not permitted");
+                }
+                text.push_str(", please reformat your input and try again.");
+                ApiError::validation(text)
+            }
+            Dialect::Anthropic => {
+                let (key, message) = match (missing.first(), extra.first()) {
+                    (Some(key), _) => (*key, "Field required"),
+                    (None, Some(key)) => (*key, "Extra inputs are not permitted"),
+                    (None, None) => ("", "Invalid input"),
+                };
+                ApiError::validation(format!("{}: {message}", dotted(&self.path, key)))
+            }
+            Dialect::OpenAi => {
+                let (key, message) = match (missing.first(), extra.first()) {
+                    (Some(key), _) => (*key, "Missing required parameter"),
+                    (None, Some(key)) => (*key, "Unknown parameter"),
+                    (None, None) => ("", "Invalid input"),
+                };
+                let place = bracketed(&self.path, key);
+                ApiError::validation(format!("{message}: '{place}'.")).with_field("param", place)
+            }
+        }
+    }
+
+    fn wrong_type(&self, kind: Kind) -> ApiError {
+        let message = match self.dialect {
+            Dialect::JsonSchema => {
+                let expected = match kind {
+                    Kind::Integer => "Integer",
+                    Kind::Number => "Number",
+                    Kind::String => "String",
+                    Kind::Boolean => "Boolean",
+                    Kind::List => "JSONArray",
+                    Kind::Object => "JSONObject",
+                };
+                format!("expected type: {expected}, found: {}", schema_type(self.value))
+            }
+            Dialect::Anthropic => format!(
+                "Input should be a valid {}",
+                match kind {
+                    Kind::Integer => "integer",
+                    Kind::Number => "number",
+                    Kind::String => "string",
+                    Kind::Boolean => "boolean",
+                    Kind::List => "list",
+                    Kind::Object => "dictionary",
+                }
+            ),
+            Dialect::OpenAi => {
+                let expected = match kind {
+                    Kind::Integer => "an integer",
+                    Kind::Number => "a decimal",
+                    Kind::String => "a string",
+                    Kind::Boolean => "a boolean",
+                    Kind::List => "an array",
+                    Kind::Object => "an object",
+                };
+                let place = bracketed(&self.path, "");
+                let found = openai_type(self.value);
+                return ApiError::validation(format!(
+                    "Invalid type for '{place}': expected {expected}, but got {found} instead."
+                ))
+                .with_field("param", place);
+            }
+        };
+        self.refuse(&message)
+    }
+
+    fn out_of_range(&self, too_small: bool, bound: &str) -> ApiError {
+        let found = self.value;
+        self.refuse(&match (self.dialect, too_small) {
+            (Dialect::JsonSchema, true) => format!("{found} is not greater or equal to {bound}"),
+            (Dialect::JsonSchema, false) => format!("{found} is not less or equal to {bound}"),
+            (Dialect::Anthropic, true) => format!("Input should be greater than or equal to {bound}"),
+            (Dialect::Anthropic, false) => format!("Input should be less than or equal to {bound}"),
+            (Dialect::OpenAi, true) => {
+                format!("value below minimum. Expected a value >= {bound}, but got {found} instead.")
+            }
+            (Dialect::OpenAi, false) => {
+                format!("value above maximum. Expected a value <= {bound}, but got {found} instead.")
+            }
+        })
+    }
+}
+
+impl<'a> Object<'a> {
+    pub(crate) fn node(&self) -> &Node<'a> {
+        &self.node
+    }
+
+    /// The field, when it is there. `null` counts as absent, except where a JSON schema would refuse it.
+    pub(crate) fn get(&self, key: &str) -> Option<Node<'a>> {
+        let (key, value) = self.fields.get_key_value(key)?;
+        if value.is_null() && self.node.dialect != Dialect::JsonSchema {
+            return None;
+        }
+        Some(self.node.step(Step::Key(key), value))
+    }
+
+    pub(crate) fn require(&self, key: &str) -> Result<Node<'a>> {
+        match self.fields.get_key_value(key) {
+            Some((key, value)) => Ok(self.node.step(Step::Key(key), value)),
+            None => Err(self.node.wrong_keys(&[key], &[])),
+        }
+    }
+
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.get(key).is_some()
+    }
+
+    /// The fields whose keys are not in `known`, and their values.
+    pub(crate) fn rest(&self, known: &[&str]) -> Map<String, Value> {
+        self.fields
+            .iter()
+            .filter(|(key, _)| !known.contains(&key.as_str()))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect()
+    }
+
+    pub(crate) fn string(&self, key: &str) -> Result<Option<&'a str>> {
+        self.get(key).map(|node| node.string()).transpose()
+    }
+
+    pub(crate) fn boolean(&self, key: &str) -> Result<Option<bool>> {
+        self.get(key).map(|node| node.boolean()).transpose()
+    }
+
+    pub(crate) fn number(&self, key: &str, range: RangeInclusive<f64>) -> Result<Option<f32>> {
+        self.get(key).map(|node| node.number(range)).transpose()
+    }
+
+    pub(crate) fn count(&self, key: &str, range: RangeInclusive<u32>) -> Result<Option<u32>> {
+        self.get(key).map(|node| node.count(range)).transpose()
+    }
+
+    /// A list of strings, empty when the field is absent.
+    pub(crate) fn strings(&self, key: &str, sizes: RangeInclusive<usize>) -> Result<Vec<String>> {
+        self.get(key).map_or_else(|| Ok(Vec::new()), |node| node.strings(sizes))
+    }
+}
+
+fn missing_keys<'k>(fields: &Map<String, Value>, required: &[&'k str]) -> Vec<&'k str> {
+    required.iter().copied().filter(|key| !fields.contains_key(*key)).collect()
+}
+
+fn refusal(dialect: Dialect, path: &[Step<'_>], message: &str) -> ApiError {
+    match dialect {
+        Dialect::JsonSchema => ApiError::validation(format!(
+            "Malformed input request: {}: {message}, please reformat your input and try again.",
+            pointer(path)
+        )),
+        Dialect::Anthropic if path.is_empty() => ApiError::validation(message),
+        Dialect::Anthropic => ApiError::validation(format!("{}: {message}", dotted(path, ""))),
+        Dialect::OpenAi => {
+            let place = bracketed(path, "");
+            ApiError::validation(format!("Invalid '{place}': {message}")).with_field("param", place)
+        }
+    }
+}
+
+fn pointer(path: &[Step<'_>]) -> String {
+    let mut text = String::from("#");
+    for step in path {
+        let _ = match step {
+            Step::Key(key) => write!(text, "/{key}"),
+            Step::Index(index) => write!(text, "/{index}"),
+        };
+    }
+    text
+}
+
+fn dotted(path: &[Step<'_>], last: &str) -> String {
+    let mut parts: Vec<String> = path
+        .iter()
+        .map(|step| match step {
+            Step::Key(key) => (*key).to_owned(),
+            Step::Index(index) => index.to_string(),
+        })
+        .collect();
+    if !last.is_empty() {
+        parts.push(last.to_owned());
+    }
+    parts.join(".")
+}
+
+fn bracketed(path: &[Step<'_>], last: &str) -> String {
+    let mut text = String::new();
+    let last = (!last.is_empty()).then_some(Step::Key(last));
+    for step in path.iter().copied().chain(last) {
+        let _ = match step {
+            Step::Key(key) if text.is_empty() => write!(text, "{key}"),
+            Step::Key(key) => write!(text, ".{key}"),
+            Step::Index(index) => write!(text, "[{index}]"),
+        };
+    }
+    text
+}
+
+fn schema_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "Null",
+        Value::Bool(_) => "Boolean",
+        Value::Number(number) if number.is_f64() => "BigDecimal",
+        Value::Number(_) => "Integer",
+        Value::String(_) => "String",
+        Value::Array(_) => "JSONArray",
+        Value::Object(_) => "JSONObject",
+    }
+}
+
+fn openai_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(number) if number.is_f64() => "a decimal",
+        Value::Number(_) => "an integer",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// `'a', 'b' or 'c'`
+fn listed(words: &[&str]) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
+    match quoted.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, head)) => format!("{} or {last}", head.join(", ")),
+        None => String::new(),
+    }
+}
+
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
+/// `1` rather than `1.0`, as the validators print bounds.
+fn plain(number: f64) -> String {
+    number.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn message<T: std::fmt::Debug>(result: Result<T>) -> String {
+        result.unwrap_err().message
+    }
+
+    #[test]
+    fn json_schema_wording_names_the_pointer() {
+        let body = json!({"a": {"t": 2.5, "n": "x", "l": []}, "y": 1});
+        let root = Node::root(&body, Dialect::JsonSchema);
+        assert_eq!(
+            message(root.object(&["prompt"], &["a", "y"])),
+            "Malformed input request: #: required key [prompt] not found, please reformat your input and try again."
+        );
+        assert_eq!(
+            message(root.object(&["a"], &[])),
+            "Malformed input request: #: extraneous key [y] is not permitted, please reformat your input and try again."
+        );
+        let a = root.object(&["a"], &["y"]).unwrap().require("a").unwrap().open_object(&[]).unwrap();
+        assert_eq!(
+            message(a.number("t", 0.0..=1.0)),
+            "Malformed input request: #/a/t: 2.5 is not less or equal to 1, please reformat your input and try again."
+        );
+        assert_eq!(
+            message(a.count("n", 0..=9)),
+            "Malformed input request: #/a/n: expected type: Integer, found: String, please reformat your input and try again."
+        );
+        assert_eq!(
+            message(a.strings("l", 1..=4)),
+            "Malformed input request: #/a/l: expected minimum item count: 1, found: 0, please reformat your input and try again."
+        );
+    }
+
+    #[test]
+    fn anthropic_wording_is_dotted() {
+        let body = json!({"messages": [{"role": "robot"}], "top_k": -1, "x": null});
+        let root = Node::root(&body, Dialect::Anthropic);
+        let object = root.object(&["messages"], &["top_k", "x"]).unwrap();
+        assert!(object.get("x").is_none());
+        let first = &object.require("messages").unwrap().list().unwrap()[0];
+        assert_eq!(message(first.open_object(&["content"])), "messages.0.content: Field required");
+        let role = first.open_object(&[]).unwrap().require("role").unwrap();
+        assert_eq!(
+            message(role.word(&["user", "assistant"])),
+            "messages.0.role: Input should be 'user' or 'assistant'"
+        );
+        assert_eq!(
+            message(object.count("top_k", 0..=500)),
+            "top_k: Input should be greater than or equal to 0"
+        );
+        assert_eq!(message(root.object(&["messages"], &["x"])), "top_k: Extra inputs are not permitted");
+    }
+
+    #[test]
+    fn openai_wording_carries_the_parameter() {
+        let body = json!({"messages": [{"role": 3}]});
+        let root = Node::root(&body, Dialect::OpenAi);
+        let error = root.open_object(&["model"]).unwrap_err();
+        assert_eq!(error.message, "Missing required parameter: 'model'.");
+        assert_eq!(error.fields["param"], "model");
+        let messages = root.open_object(&[]).unwrap().require("messages").unwrap().list().unwrap();
+        let role = messages[0].open_object(&[]).unwrap().require("role").unwrap();
+        assert_eq!(
+            message(role.string()),
+            "Invalid type for 'messages[0].role': expected a string, but got an integer instead."
+        );
+    }
+
+    #[test]
+    fn integers_beyond_i64_are_out_of_range_not_wrong_type() {
+        let body = json!(u64::MAX);
+        let error = Node::root(&body, Dialect::Anthropic).count(1..=10).unwrap_err();
+        assert_eq!(error.message, "Input should be less than or equal to 10");
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        let deep = "[".repeat(100_000);
+        assert!(parse(deep.as_bytes()).is_err());
+    }
+}

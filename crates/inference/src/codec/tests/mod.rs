@@ -1,0 +1,27 @@
+//! What every codec must hold to: a request written in a family's form reads back as it was, a streamed answer put
+//! together by a client is the unstreamed one, and nothing a client can send makes a codec panic.
+
+mod arbitrary;
+mod client;
+mod refusals;
+mod robustness;
+mod round_trip;
+mod streams;
+mod write;
+
+use craton_models::Family;
+
+/// Every family that chats.
+const CHAT_FAMILIES: [Family; 11] = [
+    Family::AnthropicMessages,
+    Family::AnthropicText,
+    Family::TitanText,
+    Family::Nova,
+    Family::Llama,
+    Family::MistralText,
+    Family::MistralChat,
+    Family::CohereCommand,
+    Family::CohereCommandR,
+    Family::Jamba,
+    Family::OpenAiChat,
+];
