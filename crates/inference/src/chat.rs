@@ -3,7 +3,7 @@ use std::sync::Arc;
 use craton_backend::{Block, ChatCapabilities, ChatModel, ChatRequest, Message};
 use craton_core::{Clock, IdSource, RequestContext};
 use craton_metering::{CallStart, Metering};
-use craton_models::{Models, Resolved, Target};
+use craton_models::{Models, Resolved, Target, Task};
 use craton_wire::ApiError;
 
 use crate::active::ActiveChat;
@@ -109,6 +109,12 @@ impl Inference {
         resolved: &Resolved,
         mut request: ChatRequest,
     ) -> Result<(Arc<dyn ChatModel>, ChatRequest), ApiError> {
+        if resolved.model.task() != Task::Chat {
+            return Err(ApiError::validation(
+                "This action doesn't support the model that you provided. Try again with a supported text or chat \
+                 model.",
+            ));
+        }
         let of_backend = |error| error::from_backend(error, &resolved.model.id);
         let backend = self.backends.chat(&resolved.target).map_err(of_backend)?;
         request.model = match &resolved.target {

@@ -16,16 +16,12 @@ pub(crate) fn served_by(resolved: &Resolved) -> Headers {
     HeaderValue::from_str(&resolved.served_by).into_iter().map(|value| (SERVED_BY, value)).collect()
 }
 
-/// InvokeModel's token counts and latency (milliseconds), for clients that read them instead of the body.
-pub(crate) fn invocation(
-    resolved: &Resolved,
-    input_tokens: u64,
-    output_tokens: Option<u64>,
-    latency_ms: u64,
-) -> Headers {
+/// InvokeModel's token counts (input, and output where there is any) and latency in milliseconds, for clients that read
+/// them instead of the body.
+pub(crate) fn invocation(resolved: &Resolved, tokens: (u64, Option<u64>), latency_ms: u64) -> Headers {
     let mut headers = served_by(resolved);
-    headers.push((INPUT_TOKENS, HeaderValue::from(input_tokens)));
-    headers.extend(output_tokens.map(|tokens| (OUTPUT_TOKENS, HeaderValue::from(tokens))));
+    headers.push((INPUT_TOKENS, HeaderValue::from(tokens.0)));
+    headers.extend(tokens.1.map(|output| (OUTPUT_TOKENS, HeaderValue::from(output))));
     headers.push((LATENCY, HeaderValue::from(latency_ms)));
     headers
 }

@@ -106,42 +106,44 @@ pub(super) struct Events {
     ready: VecDeque<api::ConverseStreamOutput>,
     /// Whether the open block has been seen by the client.
     shown: bool,
+    /// The index of the open block, counting those that were seen.
+    index: i32,
 }
 
 impl Events {
     pub(super) fn new(chat: ActiveChat, echo: Echo) -> Self {
-        Self { chat, echo: Some(echo), ready: VecDeque::new(), shown: false }
+        Self { chat, echo: Some(echo), ready: VecDeque::new(), shown: false, index: 0 }
     }
 
     fn take(&mut self, event: ChatEvent) {
         use api::ConverseStreamOutput as Output;
-        let index = |index: u32| i32::try_from(index).unwrap_or(i32::MAX);
         match event {
             ChatEvent::Started { .. } => {
                 let role = api::ConversationRole::Assistant;
                 self.ready.push_back(Output::MessageStart(api::MessageStartEvent { role }));
             }
-            ChatEvent::BlockStart { index: at, block } => {
+            ChatEvent::BlockStart { block, .. } => {
                 self.shown = false;
                 if let BlockStart::ToolUse { id, name } = block {
                     self.shown = true;
                     let start = api::ToolUseBlockStart { tool_use_id: id, name, r#type: None };
                     self.ready.push_back(Output::ContentBlockStart(api::ContentBlockStartEvent {
                         start: api::ContentBlockStart::ToolUse(start),
-                        content_block_index: index(at),
+                        content_block_index: self.index,
                     }));
                 }
             }
-            ChatEvent::BlockDelta { index: at, delta } => {
+            ChatEvent::BlockDelta { delta, .. } => {
                 if let Some(delta) = block_delta(delta) {
                     self.shown = true;
-                    let content_block_index = index(at);
+                    let content_block_index = self.index;
                     let event = api::ContentBlockDeltaEvent { delta, content_block_index };
                     self.ready.push_back(Output::ContentBlockDelta(event));
                 }
             }
-            ChatEvent::BlockStop { index: at } if self.shown => {
-                let event = api::ContentBlockStopEvent { content_block_index: index(at) };
+            ChatEvent::BlockStop { .. } if self.shown => {
+                let event = api::ContentBlockStopEvent { content_block_index: self.index };
+                self.index += 1;
                 self.ready.push_back(Output::ContentBlockStop(event));
             }
             ChatEvent::BlockStop { .. } => {}

@@ -1,0 +1,205 @@
+//! Converse: what reaches the model and what comes back.
+
+use craton_backend::{
+    BackendError, Block, Finished, Priority, Reasoning, Role, StopReason, ToolChoice, ToolUse, Usage,
+};
+use craton_inference::Answer;
+use serde_json::{Value, json};
+
+use crate::scripted::{finished, input, said, sent, user, world};
+
+#[tokio::test]
+async fn a_plain_answer() {
+    let world = world().await;
+    world.model.answer(said("Hello there.", 5));
+    let request = input(json!({"messages": user("hi"), "requestMetadata": {"team": "a"}}));
+    let output = world.inference.converse(&world.context, request).await.unwrap();
+    let (body, headers) = sent(output);
+    insta::assert_json_snapshot!(body);
+    assert_eq!(headers, [("x-craton-served-by".to_owned(), world.records.0.lock()[0].served_by.clone())]);
+    assert!(!headers[0].1.is_empty());
+}
+
+#[tokio::test]
+async fn an_answer_with_everything() {
+    let world = world().await;
+    let content = vec![
+        Block::Reasoning(Reasoning::Text { text: "Let me see.".into(), signature: Some("c2ln".into()) }),
+        Block::Reasoning(Reasoning::Redacted(b"secret".as_slice().into())),
+        Block::Text("I'll look.".into()),
+        Block::ToolUse(ToolUse { id: "t1".into(), name: "weather".into(), input: json!({"city": "Ghent"}) }),
+        Block::ToolUse(ToolUse { id: "t2".into(), name: "weather".into(), input: json!({}) }),
+    ];
+    let usage = Usage { input_tokens: 7, output_tokens: 21, cache_read_tokens: 100, cache_write_tokens: 20 };
+    let extra = json!({"id": "msg_1", "usage": {"server": 1}});
+    world.model.answer(Answer {
+        content,
+        finished: Finished { reason: StopReason::ToolUse, stop_sequence: None, usage, extra },
+    });
+    let request = input(json!({
+        "messages": [{"role": "user", "content": [{"text": "weather?"}, {"cachePoint": {"type": "default"}}]}],
+        "toolConfig": {"tools": [{"toolSpec": {"name": "weather", "inputSchema": {"json": {"type": "object"}}}}]},
+        "additionalModelResponseFieldPaths": ["/id", "/stop_sequence", "/none"],
+        "serviceTier": {"type": "flex"},
+        "performanceConfig": {"latency": "standard"},
+    }));
+    let output = world.inference.converse(&world.context, request).await.unwrap();
+    insta::assert_json_snapshot!(sent(output).0);
+    assert_eq!(world.model.asked().priority, Priority::Flex);
+}
+
+#[tokio::test]
+async fn the_whole_request_reaches_the_model() {
+    let world = world().await;
+    let request = input(json!({
+        "system": [{"text": "Be brief."}, {"cachePoint": {"type": "default"}}, {"guardContent": {"text": {"text": "Rule."}}}],
+        "messages": [
+            {"role": "user", "content": [
+                {"text": "Read this."},
+                {"document": {"name": "notes", "format": "md", "source": {"bytes": "IyBUaXRsZQo="}, "context": "from Ann"}},
+                {"document": {"name": "inline", "format": "pdf", "source": {"content": [{"text": "a"}, {"text": "b"}]}}},
+                {"searchResult": {"source": "https://x", "title": "X", "content": [{"text": "found"}]}}
+            ]},
+            {"role": "assistant", "content": [
+                {"reasoningContent": {"reasoningText": {"text": "hm", "signature": "c2ln"}}},
+                {"citationsContent": {"content": [{"text": "As said."}]}},
+                {"toolUse": {"toolUseId": "t1", "name": "add", "input": {"a": 1}}},
+                {"toolUse": {"toolUseId": "t2", "name": "add", "input": {"a": 2}}}
+            ]},
+            {"role": "user", "content": [
+                {"toolResult": {"toolUseId": "t1", "content": [{"json": {"sum": 3}}, {"text": "three"}]}},
+                {"toolResult": {"toolUseId": "t2", "status": "error", "content": [{"text": "overflow"}]}}
+            ]}
+        ],
+        "inferenceConfig": {"maxTokens": 64, "temperature": 0.5, "topP": 0.75, "stopSequences": ["END"]},
+        "toolConfig": {
+            "tools": [
+                {"toolSpec": {"name": "add", "description": "Adds.", "inputSchema": {"json": {"type": "object"}}, "strict": true}},
+                {"cachePoint": {"type": "default"}}
+            ],
+            "toolChoice": {"tool": {"name": "add"}}
+        },
+        "additionalModelRequestFields": {"top_k": 40, "reasoning_config": {"type": "enabled", "budget_tokens": 32}, "beta": [1]},
+        "outputConfig": {"effort": "low", "textFormat": {"type": "json_schema", "structure": {"jsonSchema":
+            {"name": "answer", "schema": "{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"integer\"}}}"}}}},
+        "serviceTier": {"type": "priority"},
+    }));
+    world.inference.converse(&world.context, request).await.unwrap();
+    insta::assert_debug_snapshot!(world.model.asked());
+}
+
+#[tokio::test]
+async fn every_stop_reason_has_its_name() {
+    let world = world().await;
+    let cases = [
+        (StopReason::EndTurn, "end_turn"),
+        (StopReason::ToolUse, "tool_use"),
+        (StopReason::MaxTokens, "max_tokens"),
+        (StopReason::StopSequence, "stop_sequence"),
+        (StopReason::ContentFiltered, "content_filtered"),
+        (StopReason::ContextWindowExceeded, "model_context_window_exceeded"),
+        (StopReason::MalformedToolUse, "malformed_tool_use"),
+        (StopReason::MalformedOutput, "malformed_model_output"),
+    ];
+    for (reason, name) in cases {
+        let mut answer = said("x", 1);
+        answer.finished.reason = reason;
+        world.model.answer(answer);
+        let output =
+            world.inference.converse(&world.context, input(json!({"messages": user("hi")}))).await.unwrap();
+        assert_eq!(sent(output).0["stopReason"], name);
+    }
+}
+
+#[tokio::test]
+async fn a_stop_sequence_is_told_to_those_who_ask() {
+    let world = world().await;
+    let mut answer = said("x", 1);
+    answer.finished = Finished {
+        reason: StopReason::StopSequence,
+        stop_sequence: Some("END".into()),
+        ..finished(StopReason::StopSequence, 1)
+    };
+    world.model.answer(answer);
+    let request =
+        input(json!({"messages": user("hi"), "additionalModelResponseFieldPaths": ["/stop_sequence"]}));
+    let output = world.inference.converse(&world.context, request).await.unwrap();
+    assert_eq!(sent(output).0["additionalModelResponseFields"], json!({"stop_sequence": "END"}));
+}
+
+#[tokio::test]
+async fn a_broken_tool_input_is_a_malformed_tool_use() {
+    let world = world().await;
+    let tool_use = ToolUse { id: "t".into(), name: "add".into(), input: Value::String("{\"a\": ".into()) };
+    world.model.answer(Answer {
+        content: vec![Block::ToolUse(tool_use)],
+        finished: finished(StopReason::ToolUse, 1),
+    });
+    let output =
+        world.inference.converse(&world.context, input(json!({"messages": user("hi")}))).await.unwrap();
+    let (body, _) = sent(output);
+    assert_eq!(body["stopReason"], "malformed_tool_use");
+    assert_eq!(body["output"]["message"]["content"][0]["toolUse"]["input"], "{\"a\": ");
+}
+
+#[tokio::test]
+async fn errors_before_the_first_token() {
+    let world = world().await;
+    let mut ask = async |error| {
+        world.model.refuse(error);
+        let answer = world.inference.converse(&world.context, input(json!({"messages": user("hi")}))).await;
+        answer.map(|_| ()).unwrap_err()
+    };
+    let error = ask(BackendError::ContextOverflow { tokens: 9000, limit: 8192 }).await;
+    assert_eq!(error.code, "ValidationException");
+    assert!(error.message.starts_with("Input is too long for requested model."));
+    let wait = Some(std::time::Duration::from_secs(2));
+    let error = ask(BackendError::Overloaded { message: "full".into(), retry_after: wait }).await;
+    assert_eq!((error.code.as_ref(), error.retry_after_s), ("ThrottlingException", Some(2)));
+    let error = ask(BackendError::Upstream { status: 500, message: "boom".into() }).await;
+    assert_eq!(error.code, "ModelErrorException");
+    assert_eq!(error.fields["resourceName"], crate::scripted::CLAUDE);
+}
+
+#[tokio::test]
+async fn limits_of_the_model_are_kept() {
+    let world = world().await;
+    let mut ask = async |fields| {
+        let answer = world.inference.converse(&world.context, input(fields)).await;
+        answer.map(|_| ()).unwrap_err().message
+    };
+    let image = json!({"image": {"format": "png", "source": {"bytes": "aGk="}}});
+    let message = ask(json!({"messages": [{"role": "user", "content": [{"text": "see"}, image]}]})).await;
+    assert_eq!(
+        message,
+        "This model doesn't support the image content block that you provided. Update the content block and try again."
+    );
+    let message = ask(json!({"messages": user("hi"), "inferenceConfig": {"maxTokens": 8193}})).await;
+    assert_eq!(
+        message,
+        "The maximum tokens you requested exceeds the model limit of 8192. Try again with a maximum tokens value that \
+         is lower than 8192."
+    );
+    world.model.capabilities.lock().tools = false;
+    let tools = json!({"tools": [{"toolSpec": {"name": "a", "inputSchema": {"json": {"type": "object"}}}}]});
+    let message = ask(json!({"messages": user("hi"), "toolConfig": tools})).await;
+    assert_eq!(message, "This model doesn't support tool use.");
+    let message = ask(json!({"modelId": "amazon.titan-embed-text-v2:0", "messages": user("hi")})).await;
+    assert!(message.contains("doesn't support the model"), "{message}");
+    assert!(world.model.requests.lock().is_empty(), "a refused request reached the model");
+}
+
+#[tokio::test]
+async fn images_reach_a_model_that_sees() {
+    let world = world().await;
+    world.model.capabilities.lock().images = true;
+    let image = json!({"image": {"format": "png", "source": {"bytes": "aGk="}}});
+    let request = input(json!({"messages": [{"role": "user", "content": [{"text": "see"}, image]}]}));
+    world.inference.converse(&world.context, request).await.unwrap();
+    let asked = world.model.asked();
+    assert!(
+        matches!(&asked.messages[0].content[1], Block::Image(image) if image.bytes == "hi" && image.format == "png")
+    );
+    assert_eq!(asked.messages[0].role, Role::User);
+    assert_eq!(asked.tool_choice, ToolChoice::Auto);
+}

@@ -1,0 +1,212 @@
+//! What Converse refuses, in AWS's words.
+
+use serde_json::{Value, json};
+
+use crate::scripted::{input, user, world};
+
+const START: &str = "A conversation must start with a user message. Try again with a conversation that starts with a user message.";
+const ALTERNATE: &str = "A conversation must alternate between user and assistant roles. Make sure the conversation \
+                         alternates between user and assistant roles and try again.";
+const NAME: &str = "The document file name can only contain alphanumeric characters, whitespace characters, hyphens, \
+                    parentheses, and square brackets. The name can't contain more than one consecutive whitespace \
+                    character. Check that the file name conforms to these restrictions and retry your request.";
+const TOOL_CONFIG: &str =
+    "The toolConfig field must be defined when using toolUse and toolResult content blocks.";
+
+/// Each request is refused with each message, and none reaches the model.
+async fn refused(cases: Vec<(Value, &str)>) {
+    let world = world().await;
+    for (fields, message) in cases {
+        let answer = world.inference.converse(&world.context, input(fields.clone())).await;
+        let error = answer.map(|_| ()).expect_err(message);
+        assert_eq!(
+            (error.code.as_ref(), error.message.as_str()),
+            ("ValidationException", message),
+            "{fields}"
+        );
+        let answer = world.inference.converse_stream(&world.context, input(fields)).await;
+        assert_eq!(answer.map(|_| ()).unwrap_err().message, message);
+    }
+    assert!(world.model.requests.lock().is_empty());
+}
+
+fn turn(role: &str, content: Value) -> Value {
+    json!({"role": role, "content": content})
+}
+
+fn document(name: &str) -> Value {
+    json!({"document": {"name": name, "format": "txt", "source": {"bytes": "aGk="}}})
+}
+
+fn tools() -> Value {
+    json!({"tools": [{"toolSpec": {"name": "add", "inputSchema": {"json": {"type": "object"}}}}]})
+}
+
+fn tool_use(id: &str) -> Value {
+    json!({"toolUse": {"toolUseId": id, "name": "add", "input": {}}})
+}
+
+fn tool_result(id: &str) -> Value {
+    json!({"toolResult": {"toolUseId": id, "content": [{"text": "3"}]}})
+}
+
+#[tokio::test]
+async fn turns() {
+    let text = |text: &str| json!([{"text": text}]);
+    refused(vec![
+        (json!({}), START),
+        (json!({"messages": []}), START),
+        (json!({"messages": [turn("assistant", text("hi"))]}), START),
+        (json!({"messages": [turn("user", text("a")), turn("user", text("b"))]}), ALTERNATE),
+        (
+            json!({"messages": [turn("user", json!([]))]}),
+            "The content field in the Message object at messages.0 is empty. Add a ContentBlock object to the content \
+             field and try again.",
+        ),
+        (
+            json!({"messages": [turn("user", text("a")), turn("assistant", text(" \n"))]}),
+            "The text field in the ContentBlock object at messages.1.content.0 is blank. Add text to the text field, \
+             and try again.",
+        ),
+        (
+            json!({"messages": [turn("user", text("a")), turn("system", text("b"))]}),
+            "This model doesn't support the system role at messages.1. Put the text in the system field and try again.",
+        ),
+        (
+            json!({"messages": [turn("user", json!([{"text": "a"}, {"video": {"format": "mp4", "source": {"bytes": "aGk="}}}]))]}),
+            "This model doesn't support the video content block that you provided. Update the content block and try \
+             again.",
+        ),
+        (
+            json!({"messages": [turn("user", json!([{"text": "a"}, {"image": {"format": "png", "source": {"s3Location": {"uri": "s3://b/k"}}}}]))]}),
+            "This server does not read image blocks from Amazon S3 yet. Send the image as bytes and try again.",
+        ),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn tool_turns() {
+    let ask = turn("user", json!([{"text": "add"}]));
+    let called = turn("assistant", json!([tool_use("t1"), tool_use("t2")]));
+    let talk = |messages: Value| json!({"messages": messages, "toolConfig": tools()});
+    refused(vec![
+        (json!({"messages": [ask, called]}), TOOL_CONFIG),
+        (json!({"messages": [turn("user", json!([tool_result("t1")]))]}), TOOL_CONFIG),
+        (
+            talk(json!([turn("user", json!([tool_result("t1")]))])),
+            "The number of toolResult blocks at messages.0.content exceeds the number of toolUse blocks of previous \
+             turn.",
+        ),
+        (
+            talk(json!([ask, called, turn("user", json!([tool_result("t1")]))])),
+            "Expected toolResult blocks at messages.2.content for the following Ids: t2",
+        ),
+        (
+            talk(json!([ask, called, turn("user", json!([{"text": "and?"}]))])),
+            "Expected toolResult blocks at messages.2.content for the following Ids: t1, t2",
+        ),
+        (
+            talk(json!([ask, called, turn("user", json!([tool_result("t1"), tool_result("x")]))])),
+            "Expected toolResult blocks at messages.2.content for the following Ids: t2",
+        ),
+        (
+            talk(json!([ask, turn("assistant", json!([tool_use("t1")])), turn("user", json!([
+                {"toolResult": {"toolUseId": "t1", "status": "error", "content": []}}]))])),
+            "The content field at messages.2.content.0.toolResult cannot be empty when status value is error.",
+        ),
+        (
+            talk(json!([turn("user", json!([tool_use("t1")]))])),
+            "The toolUse block at messages.0.content.0 is in a message with the user role. It must be in a message \
+             with the assistant role.",
+        ),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn tool_configurations() {
+    let with = |config: Value| json!({"messages": user("hi"), "toolConfig": config});
+    let spec =
+        |name: &str, schema: Value| json!({"toolSpec": {"name": name, "inputSchema": {"json": schema}}});
+    let object = json!({"type": "object"});
+    refused(vec![
+        (
+            with(json!({"tools": [spec("a", json!({"type": "string"}))]})),
+            "The value at toolConfig.tools.0.toolSpec.inputSchema.json.type must be one of the following: object.",
+        ),
+        (
+            with(json!({"tools": [spec("a", object.clone()), spec("a", object.clone())]})),
+            "The tool name a at toolConfig.tools.1 is used more than once. Give each tool its own name and try again.",
+        ),
+        (
+            with(json!({"tools": [spec("a", object.clone())], "toolChoice": {"tool": {"name": "b"}}})),
+            "The tool b at toolConfig.toolChoice.tool.name is not defined in toolConfig.tools. Choose a tool that is \
+             defined there and try again.",
+        ),
+        (
+            with(json!({"tools": [{"systemTool": {"name": "nova_grounding"}}]})),
+            "This model doesn't support the system tool nova_grounding at toolConfig.tools.0.",
+        ),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn documents() {
+    let with = |documents: Vec<Value>| {
+        let content: Vec<Value> = [json!({"text": "read"})].into_iter().chain(documents).collect();
+        json!({"messages": [turn("user", json!(content))]})
+    };
+    refused(vec![
+        (with(vec![document("a.txt")]), NAME),
+        (with(vec![document("a  b")]), NAME),
+        (with(vec![document("a\u{3000}b")]), NAME),
+        (
+            with(vec![document("a"), document("a")]),
+            "Messages can't contain duplicate document names. Rename the document and retry your request.",
+        ),
+        (
+            with((0..6).map(|n| document(&format!("doc_{n}"))).collect()),
+            "You can't include more than 5 documents in a request.",
+        ),
+        (
+            json!({"messages": [turn("user", json!([document("a")]))]}),
+            "A text block must be included when using documents.",
+        ),
+        (
+            with(vec![json!({"document": {"name": "a", "format": "txt", "source": {"bytes": "/w=="}}})]),
+            "The document 'a' could not be read as txt: invalid utf-8 sequence of 1 bytes from index 0",
+        ),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn everything_else() {
+    let with = |name: &str, value: Value| json!({"messages": user("hi"), name: value});
+    let schema = |schema: &str| json!({"textFormat": {"type": "json_schema", "structure": {"jsonSchema": {"schema": schema}}}});
+    refused(vec![
+        (
+            with("guardrailConfig", json!({"guardrailIdentifier": "abc", "guardrailVersion": "1"})),
+            "This server does not serve guardrails yet. Remove the guardrail from the request and try again.",
+        ),
+        (
+            with("promptVariables", json!({"a": {"text": "b"}})),
+            "The promptVariables field is only for a prompt's ARN as the modelId. Remove it and try again.",
+        ),
+        (
+            with("additionalModelResponseFieldPaths", json!(["/ok", "stop"])),
+            "The value at additionalModelResponseFieldPaths.1 is not a valid JSON Pointer: stop",
+        ),
+        (
+            with("additionalModelRequestFields", json!({"messages": []})),
+            "The additional field messages conflicts with an existing field. Remove messages and try again.",
+        ),
+        (
+            with("outputConfig", schema("3")),
+            "The value at outputConfig.textFormat.structure.jsonSchema.schema is not valid: it must be a JSON object.",
+        ),
+    ])
+    .await;
+}
