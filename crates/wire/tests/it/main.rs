@@ -5,6 +5,7 @@
 mod bind;
 mod eventstream;
 mod forged;
+mod outputs;
 mod requests;
 mod signed;
 mod tables;
