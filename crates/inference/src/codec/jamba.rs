@@ -53,10 +53,10 @@ impl BodyFormat for Jamba {
         if let Some(node) = body.get("response_format") {
             request.response_schema = openai_chat::response_format(&node)?;
         }
-        if let Some(node) = body.get("n") {
-            if node.count(1..=16)? != 1 {
-                return Err(node.refuse("only one choice per request is served"));
-            }
+        if let Some(node) = body.get("n")
+            && node.count(1..=16)? != 1
+        {
+            return Err(node.refuse("only one choice per request is served"));
         }
         let mut decoded = Decoded::new(request);
         decoded.stream = body.boolean("stream")?.unwrap_or(false);

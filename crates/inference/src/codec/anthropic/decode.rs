@@ -49,10 +49,10 @@ pub(super) fn read(body: &Node<'_>, door: Door) -> Result<Decoded, ApiError> {
     read_tool_choice(&body, &mut request)?;
     read_thinking(&body, max_tokens, &mut request)?;
     read_output(&body, &mut request)?;
-    if body.get("cache_control").map(|node| content::cache_control(&node)).transpose()?.is_some() {
-        if let Some(last) = request.messages.last_mut() {
-            last.content.push(Block::CachePoint);
-        }
+    if body.get("cache_control").map(|node| content::cache_control(&node)).transpose()?.is_some()
+        && let Some(last) = request.messages.last_mut()
+    {
+        last.content.push(Block::CachePoint);
     }
     for key in PASSED_THROUGH {
         if let Some(node) = body.get(key) {
@@ -166,10 +166,10 @@ fn messages(body: &Object<'_>) -> Result<Vec<Message>, ApiError> {
     if messages.first().is_some_and(|message| message.role == Role::Assistant) {
         return Err(node.refuse("first message must use the \"user\" role"));
     }
-    if let Some(Message { role: Role::Assistant, content }) = messages.last() {
-        if matches!(content.last(), Some(Block::Text(text)) if text.ends_with(char::is_whitespace)) {
-            return Err(node.refuse("final assistant content cannot end with trailing whitespace"));
-        }
+    if let Some(Message { role: Role::Assistant, content }) = messages.last()
+        && matches!(content.last(), Some(Block::Text(text)) if text.ends_with(char::is_whitespace))
+    {
+        return Err(node.refuse("final assistant content cannot end with trailing whitespace"));
     }
     Ok(messages)
 }

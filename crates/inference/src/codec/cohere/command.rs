@@ -45,15 +45,15 @@ impl BodyFormat for Command {
             stop_sequences: body.strings("stop_sequences", 0..=usize::MAX)?,
             ..Sampling::default()
         };
-        if let Some(node) = body.get("num_generations") {
-            if node.count(1..=5)? != 1 {
-                return Err(node.refuse("only one generation per request is served"));
-            }
+        if let Some(node) = body.get("num_generations")
+            && node.count(1..=5)? != 1
+        {
+            return Err(node.refuse("only one generation per request is served"));
         }
-        if let Some(node) = body.get("return_likelihoods") {
-            if node.word(&["GENERATION", "ALL", "NONE"])? != "NONE" {
-                return Err(node.refuse("likelihoods are not served"));
-            }
+        if let Some(node) = body.get("return_likelihoods")
+            && node.word(&["GENERATION", "ALL", "NONE"])? != "NONE"
+        {
+            return Err(node.refuse("likelihoods are not served"));
         }
         if let Some(node) = body.get("truncate") {
             node.word(&["NONE", "START", "END"])?;

@@ -194,15 +194,15 @@ fn priority(body: &Object<'_>) -> Result<Priority, ApiError> {
 
 /// What would change the answer and cannot be had is refused, not ignored.
 fn refuse_unserved(body: &Object<'_>) -> Result<(), ApiError> {
-    if let Some(node) = body.get("n") {
-        if node.count(1..=128)? != 1 {
-            return Err(node.refuse("only one choice per request is served."));
-        }
+    if let Some(node) = body.get("n")
+        && node.count(1..=128)? != 1
+    {
+        return Err(node.refuse("only one choice per request is served."));
     }
-    if let Some(node) = body.get("logprobs") {
-        if node.boolean()? {
-            return Err(node.refuse("log probabilities are not served."));
-        }
+    if let Some(node) = body.get("logprobs")
+        && node.boolean()?
+    {
+        return Err(node.refuse("log probabilities are not served."));
     }
     if let Some(node) = body.get("functions") {
         return Err(node.refuse("deprecated; use 'tools' instead."));

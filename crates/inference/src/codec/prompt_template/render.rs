@@ -6,32 +6,13 @@ use super::{CHAT_ML, Headers, LLAMA_3, LLAMA_4, Style};
 
 /// The conversation as its model's template writes it: turns, then room for the answer.
 pub(in super::super) fn render(style: Style, system: Option<&str>, turns: &[(Role, String)]) -> String {
-    let name = |role: Role| if role == Role::User { "user" } else { "assistant" };
     let mut out = String::new();
     let last = turns.len().saturating_sub(1);
     let answer_begun = turns.last().is_some_and(|(role, _)| *role == Role::Assistant);
-    let header = |out: &mut String, template: &Headers, newline: &str| {
-        out.push_str(template.begin);
-        for (index, (role, text)) in system
-            .iter()
-            .map(|text| ("system", *text))
-            .chain(turns.iter().map(|(r, t)| (name(*r), t.as_str())))
-            .enumerate()
-        {
-            *out += &format!("{}{role}{}{newline}{text}", template.open, template.close);
-            if !(answer_begun && index == last + usize::from(system.is_some())) {
-                *out += template.ends[0];
-                *out += if template.close == "\n" { "\n" } else { "" };
-            }
-        }
-        if !answer_begun {
-            *out += &format!("{}assistant{}{newline}", template.open, template.close);
-        }
-    };
     match style {
-        Style::Llama3 => header(&mut out, &LLAMA_3, "\n\n"),
-        Style::Llama4 => header(&mut out, &LLAMA_4, "\n\n"),
-        Style::ChatMl => header(&mut out, &Headers { begin: "", ..CHAT_ML }, ""),
+        Style::Llama3 => out = headers(&LLAMA_3, "\n\n", system, turns),
+        Style::Llama4 => out = headers(&LLAMA_4, "\n\n", system, turns),
+        Style::ChatMl => out = headers(&Headers { begin: "", ..CHAT_ML }, "", system, turns),
         Style::Inst => {
             out += "<s>";
             let mut system = system;
@@ -76,6 +57,24 @@ pub(in super::super) fn render(style: Style, system: Option<&str>, turns: &[(Rol
             }
             out += if answer_begun { "" } else { assistant };
         }
+    }
+    out
+}
+
+fn headers(template: &Headers, newline: &str, system: Option<&str>, turns: &[(Role, String)]) -> String {
+    let turn = |name: &str, text: &str, ended: bool| {
+        let end = if ended { template.ends[0] } else { "" };
+        let gap = if ended && template.close == "\n" { "\n" } else { "" };
+        format!("{}{name}{}{newline}{text}{end}{gap}", template.open, template.close)
+    };
+    let mut out = template.begin.to_owned();
+    out.extend(system.map(|text| turn("system", text, true)));
+    for (index, (role, text)) in turns.iter().enumerate() {
+        let user = *role == Role::User;
+        out += &turn(if user { "user" } else { "assistant" }, text, user || index + 1 < turns.len());
+    }
+    if turns.last().is_none_or(|(role, _)| *role == Role::User) {
+        out += &turn("assistant", "", false);
     }
     out
 }

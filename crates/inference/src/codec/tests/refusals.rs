@@ -166,6 +166,19 @@ fn schema_checked_families_name_the_pointer() {
             json!({"prompt": "x", "temperature": 2.5}),
             "#/temperature: 2.5 is not less or equal to 1",
         ),
+    ];
+    for (family, body, detail) in cases {
+        assert_eq!(refused(family, &body), malformed(detail), "{family:?} {body}");
+    }
+}
+
+fn malformed(detail: &str) -> String {
+    format!("Malformed input request: {detail}, please reformat your input and try again.")
+}
+
+#[test]
+fn more_schema_checked_families() {
+    let cases = [
         (Family::MistralText, json!({"prompt": ""}), "#/prompt: expected minLength: 1, actual: 0"),
         (Family::MistralChat, json!({}), "#: required key [messages] not found"),
         (
@@ -201,8 +214,7 @@ fn schema_checked_families_name_the_pointer() {
         (Family::AnthropicText, json!({"prompt": "x"}), "#: required key [max_tokens_to_sample] not found"),
     ];
     for (family, body, detail) in cases {
-        let message = format!("Malformed input request: {detail}, please reformat your input and try again.");
-        assert_eq!(refused(family, &body), message, "{family:?} {body}");
+        assert_eq!(refused(family, &body), malformed(detail), "{family:?} {body}");
     }
 }
 
