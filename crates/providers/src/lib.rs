@@ -19,6 +19,7 @@ mod pump;
 mod settings;
 mod sse;
 mod upstream;
+mod vectors;
 
 pub use settings::{
     ApiKey, AwsCredentials, MaxTokensField, SettingsError, Timeouts, UpstreamKind, UpstreamSettings,

@@ -58,7 +58,7 @@ impl<D: Decoder> Stream for Pump<D> {
                 Ok(false) => {}
                 Ok(true) => {
                     if let Some(body) = this.body.take() {
-                        body.finish();
+                        body.finish(cx);
                     }
                 }
                 Err(error) => {

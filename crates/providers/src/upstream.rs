@@ -5,7 +5,7 @@ use craton_backend::{BackendError, ChatModel, EmbeddingModel, RerankModel};
 use parking_lot::Mutex;
 
 use crate::anthropic::Anthropic;
-use crate::bedrock::Bedrock;
+use crate::bedrock::{Bedrock, BedrockEmbeddings};
 use crate::openai::OpenAi;
 use crate::settings::{SettingsError, UpstreamKind, UpstreamSettings};
 
@@ -55,7 +55,11 @@ impl Upstream {
         }
         let new: Arc<dyn EmbeddingModel> = match &self.kind {
             Kind::OpenAi(upstream) => Arc::new(upstream.embeddings(model)),
-            Kind::Anthropic(_) | Kind::Bedrock(_) => return Err(self.cannot("embeds")),
+            Kind::Bedrock(upstream) => match BedrockEmbeddings::new(upstream.clone(), model) {
+                Some(embeddings) => Arc::new(embeddings),
+                None => return Err(self.cannot("embed with this model")),
+            },
+            Kind::Anthropic(_) => return Err(self.cannot("embed")),
         };
         embeddings.insert(model.to_owned(), new.clone());
         Ok(new)
@@ -65,11 +69,12 @@ impl Upstream {
     pub fn rerank(&self) -> Result<Arc<dyn RerankModel>, BackendError> {
         match &self.kind {
             Kind::OpenAi(upstream) => Ok(upstream.clone()),
-            Kind::Anthropic(_) | Kind::Bedrock(_) => Err(self.cannot("ranks documents")),
+            Kind::Bedrock(upstream) => Ok(upstream.clone()),
+            Kind::Anthropic(_) => Err(self.cannot("rank documents")),
         }
     }
 
     fn cannot(&self, what: &str) -> BackendError {
-        BackendError::Unsupported(format!("upstream `{}` is of a kind that never {what}", self.name))
+        BackendError::Unsupported(format!("upstream `{}` can't {what}", self.name))
     }
 }

@@ -3,18 +3,22 @@
 mod answer;
 mod credentials;
 mod request;
+mod vectors;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use craton_backend::{BackendError, ChatCapabilities, ChatModel, ChatRequest, ChatStream};
+use craton_backend::{
+    BackendError, ChatCapabilities, ChatModel, ChatRequest, ChatStream, RerankModel, RerankRequest,
+};
 use craton_core::{Clock, SystemClock};
 use craton_wire::sigv4::{self, PathEncoding, Secret, Signer};
 use futures::future::BoxFuture;
 use http::header::{CONTENT_TYPE, HOST, HeaderValue};
 use http::{Request, Response};
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::estimate;
 use crate::http::{Body, From, Http};
@@ -23,6 +27,7 @@ use crate::settings::{SettingsError, UpstreamSettings};
 use answer::BedrockStream;
 use credentials::Source;
 use request::Purpose;
+pub(crate) use vectors::BedrockEmbeddings;
 
 const MAX_ANSWER_BYTES: usize = 32 * 1024 * 1024;
 const MAX_COUNT_BYTES: usize = 64 * 1024;
@@ -99,6 +104,28 @@ impl Bedrock {
         }
     }
 
+    /// One call of a model in its family's own body: the answer, and the tokens that were read where it says so.
+    async fn invoke<T: DeserializeOwned>(
+        &self,
+        model: &str,
+        body: &impl Serialize,
+        max_bytes: usize,
+    ) -> Result<(T, Option<u32>), BackendError> {
+        let body = serde_json::to_vec(body).map_err(|error| {
+            BackendError::Invalid(format!("the request can't be written as JSON: {error}"))
+        })?;
+        let response = self.post(model, "invoke", body).await?;
+        let tokens = vectors::token_count(response.headers());
+        let answer = response.into_body().collect(max_bytes).await?;
+        let answer = serde_json::from_slice(&answer).map_err(|error| {
+            BackendError::BrokenStream(format!(
+                "upstream `{}` gave an unknown answer: {error}",
+                self.http.name
+            ))
+        })?;
+        Ok((answer, tokens))
+    }
+
     async fn post(
         &self,
         model: &str,
@@ -157,6 +184,12 @@ impl ChatModel for Bedrock {
                 estimate::chat_tokens(request)
             }))
         })
+    }
+}
+
+impl RerankModel for Bedrock {
+    fn rerank(&self, request: RerankRequest) -> BoxFuture<'_, Result<Vec<f32>, BackendError>> {
+        Box::pin(async move { vectors::rerank(self, request).await })
     }
 }
 

@@ -28,7 +28,7 @@ pub(crate) struct Body {
     http: Arc<Http>,
     idle_timer: Pin<Box<Sleep>>,
     /// Counts as one call in flight.
-    _permit: OwnedSemaphorePermit,
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Body {
@@ -40,7 +40,7 @@ impl Body {
         permit: OwnedSemaphorePermit,
     ) -> Self {
         timer.as_mut().reset(Instant::now() + http.timeouts.idle);
-        Self { exchange: Some((conn, incoming)), http, idle_timer: timer, _permit: permit }
+        Self { exchange: Some((conn, incoming)), http, idle_timer: timer, permit: Some(permit) }
     }
 
     /// The next piece, or None at the end. Errors: the upstream broke off, or was silent for too long.
@@ -100,20 +100,27 @@ impl Body {
     }
 
     /// For a body whose content is complete although its end has not been seen: keeps the connection if the end
-    /// comes soon, and closes it otherwise.
-    pub(crate) fn finish(mut self) {
-        if self.exchange.is_none() || tokio::runtime::Handle::try_current().is_err() {
-            return;
-        }
-        tokio::spawn(tokio::time::timeout(DRAIN_TIME, async move {
-            let mut drained = 0;
-            while let Some(Ok(data)) = self.data().await {
-                drained += data.len();
-                if drained > DRAIN_BYTES {
-                    break;
-                }
+    /// comes soon, and closes it otherwise. The call no longer counts as in flight.
+    pub(crate) fn finish(mut self, cx: &mut Context<'_>) {
+        self.permit = None;
+        let mut drained = 0;
+        loop {
+            match self.poll_data(cx) {
+                Poll::Ready(Some(Ok(data))) if drained <= DRAIN_BYTES => drained += data.len(),
+                Poll::Ready(_) => return,
+                Poll::Pending => break,
             }
-        }));
+        }
+        if tokio::runtime::Handle::try_current().is_ok() {
+            tokio::spawn(tokio::time::timeout(DRAIN_TIME, async move {
+                while let Some(Ok(data)) = self.data().await {
+                    drained += data.len();
+                    if drained > DRAIN_BYTES {
+                        break;
+                    }
+                }
+            }));
+        }
     }
 
     fn too_large(&self, limit: usize) -> BackendError {

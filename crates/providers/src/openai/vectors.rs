@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::estimate;
 use crate::http::{From, Http};
+use crate::vectors::{RerankAnswer, normalize};
 
 const MAX_EMBEDDINGS_BYTES: usize = 128 * 1024 * 1024;
 const MAX_RERANK_BYTES: usize = 16 * 1024 * 1024;
@@ -136,30 +137,12 @@ fn cut(texts: &mut [String], part: f64) {
     }
 }
 
-fn normalize(vector: &mut [f32]) {
-    let length = vector.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
-    if length > 0.0 {
-        vector.iter_mut().for_each(|x| *x = (f64::from(*x) / length) as f32);
-    }
-}
-
 #[derive(Serialize)]
 struct RerankBody<'a> {
     model: &'a str,
     query: &'a str,
     documents: &'a [String],
     top_n: usize,
-}
-
-#[derive(Deserialize)]
-struct RerankAnswer {
-    results: Vec<RerankResult>,
-}
-
-#[derive(Deserialize)]
-struct RerankResult {
-    index: usize,
-    relevance_score: f32,
 }
 
 /// Scores by the `/rerank` that vLLM, llama.cpp, Jina and Cohere have in common.
@@ -170,23 +153,7 @@ pub(super) async fn rerank(http: &Arc<Http>, request: RerankRequest) -> Result<V
     }
     let body = RerankBody { model: &model, query: &query, documents: &documents, top_n: documents.len() };
     let answer: RerankAnswer = http.call(&http.path(From::Base, "/rerank"), &body, MAX_RERANK_BYTES).await?;
-    let mut scores = vec![f32::NAN; documents.len()];
-    for result in answer.results {
-        if let Some(score) = scores.get_mut(result.index) {
-            *score = result.relevance_score;
-        }
-    }
-    if scores.iter().any(|score| !score.is_finite()) {
-        return Err(BackendError::BrokenStream(format!(
-            "upstream `{}` did not score every document",
-            http.name
-        )));
-    }
-    // llama.cpp reports logits, the others probabilities.
-    if scores.iter().any(|score| !(0.0..=1.0).contains(score)) {
-        scores.iter_mut().for_each(|score| *score = 1.0 / (1.0 + (-*score).exp()));
-    }
-    Ok(scores)
+    answer.scores(documents.len(), &http.name)
 }
 
 #[cfg(test)]
@@ -198,15 +165,5 @@ mod tests {
         let mut texts = vec!["ü".repeat(100), "short".to_owned()];
         cut(&mut texts, 0.5);
         assert_eq!(texts, ["ü".repeat(45), "short".to_owned()]);
-    }
-
-    #[test]
-    fn vectors_become_unit_length() {
-        let mut vector = vec![3.0, 4.0];
-        normalize(&mut vector);
-        assert_eq!(vector, [0.6, 0.8]);
-        let mut zero = vec![0.0, 0.0];
-        normalize(&mut zero);
-        assert_eq!(zero, [0.0, 0.0]);
     }
 }

@@ -199,3 +199,58 @@ async fn errors_keep_their_meaning() {
     assert!(matches!(events.last(), Some(Err(BackendError::Overloaded { .. }))), "{events:?}");
     server.until_closed(1).await;
 }
+
+#[tokio::test]
+async fn embeds_and_ranks_in_each_familys_body() {
+    let server = StandIn::start(|seen| {
+        let body = &seen.body;
+        let tokens = "x-amzn-bedrock-input-token-count: 12\r\n";
+        match seen.path.as_str() {
+            "/model/amazon.titan-embed-text-v2%3A0/invoke" => {
+                let text = body["inputText"].as_str().unwrap();
+                reply(200, &json!({"embedding": [text.len(), 0.0], "inputTextTokenCount": text.len()}))
+            }
+            "/model/cohere.embed-english-v3/invoke" => {
+                assert_eq!(
+                    (&body["truncate"], &body["input_type"]),
+                    (&json!("END"), &json!("search_document"))
+                );
+                let vectors = vec![[3.0, 4.0]; body["texts"].as_array().unwrap().len()];
+                let embeddings =
+                    if body["texts"][0] == "typed" { json!({"float": vectors}) } else { json!(vectors) };
+                json_with(200, tokens, &json!({ "embeddings": embeddings }))
+            }
+            "/model/cohere.rerank-v3-5%3A0/invoke" => {
+                assert_eq!((&body["api_version"], &body["top_n"]), (&json!(2), &json!(2)));
+                let result = |index, score| json!({"index": index, "relevance_score": score});
+                reply(200, &json!({"results": [result(1, 0.75), result(0, 0.25)]}))
+            }
+            path => panic!("{path}"),
+        }
+    })
+    .await;
+    let upstream = Upstream::connect(&settings(&server.url)).unwrap();
+    let request = |model: &str, texts: &[&str]| EmbedRequest {
+        model: model.into(),
+        texts: texts.iter().map(|text| (*text).to_owned()).collect(),
+        truncate: true,
+    };
+    let titan = upstream.embedding("amazon.titan-embed-text-v2:0").unwrap();
+    let answer = titan.embed(request("amazon.titan-embed-text-v2:0", &["a", "bcd"])).await.unwrap();
+    assert_eq!((answer.vectors, answer.input_tokens), (vec![vec![1.0, 0.0]; 2], vec![1, 3]));
+    let cohere = upstream.embedding("cohere.embed-english-v3").unwrap();
+    for first in ["plain", "typed"] {
+        let answer = cohere.embed(request("cohere.embed-english-v3", &[first, "other"])).await.unwrap();
+        assert_eq!((answer.vectors, answer.input_tokens), (vec![vec![0.6, 0.8]; 2], vec![6, 6]));
+    }
+    assert_eq!(cohere.dimensions(), 2);
+    let many = vec!["x"; 100];
+    assert_eq!(cohere.embed(request("cohere.embed-english-v3", &many)).await.unwrap().vectors.len(), 100);
+    let rerank = RerankRequest {
+        model: "cohere.rerank-v3-5:0".into(),
+        query: "q".into(),
+        documents: vec!["a".into(), "b".into()],
+    };
+    assert_eq!(upstream.rerank().unwrap().rerank(rerank).await.unwrap(), [0.25, 0.75]);
+    assert!(matches!(upstream.embedding("anthropic.claude-x"), Err(BackendError::Unsupported(_))));
+}

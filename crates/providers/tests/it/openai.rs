@@ -215,6 +215,18 @@ async fn a_whole_answer_to_a_streamed_call_is_understood() {
 }
 
 #[tokio::test]
+async fn a_body_that_ends_with_its_connection_is_read_whole() {
+    let body = json!({"choices": [{"message": {"content": "x".repeat(100_000)}, "finish_reason": "stop"}]})
+        .to_string();
+    let server = StandIn::start(move |_| {
+        vec![Step::Send(format!("HTTP/1.0 200 OK\r\n\r\n{body}").into_bytes()), Step::Close]
+    })
+    .await;
+    let request = ChatRequest { stream: false, ..ask("Hi") };
+    assert_eq!(run(&connect(&server.url), request).await.unwrap().text().len(), 100_000);
+}
+
+#[tokio::test]
 async fn nobody_there_is_unreachable() {
     let unused = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let error = run(&connect(&format!("http://{unused}")), ask("Hi")).await.unwrap_err();

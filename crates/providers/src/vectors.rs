@@ -1,0 +1,60 @@
+//! What embeddings and rerank have in common over all upstreams.
+
+use craton_backend::BackendError;
+use serde::Deserialize;
+
+/// Scales a vector to length 1; a zero vector stays.
+pub(crate) fn normalize(vector: &mut [f32]) {
+    let length = vector.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
+    if length > 0.0 {
+        vector.iter_mut().for_each(|x| *x = (f64::from(*x) / length) as f32);
+    }
+}
+
+/// The answer of every rerank API there is, Bedrock's models included.
+#[derive(Debug, Deserialize)]
+pub(crate) struct RerankAnswer {
+    results: Vec<RerankResult>,
+}
+
+#[derive(Debug, Deserialize)]
+struct RerankResult {
+    index: usize,
+    relevance_score: f32,
+}
+
+impl RerankAnswer {
+    /// One probability a document, in the documents' order.
+    pub(crate) fn scores(self, documents: usize, upstream: &str) -> Result<Vec<f32>, BackendError> {
+        let mut scores = vec![f32::NAN; documents];
+        for result in self.results {
+            if let Some(score) = scores.get_mut(result.index) {
+                *score = result.relevance_score;
+            }
+        }
+        if scores.iter().any(|score| !score.is_finite()) {
+            let message = format!("upstream `{upstream}` did not score every document");
+            return Err(BackendError::BrokenStream(message));
+        }
+        // llama.cpp reports logits, the others probabilities.
+        if scores.iter().any(|score| !(0.0..=1.0).contains(score)) {
+            scores.iter_mut().for_each(|score| *score = 1.0 / (1.0 + (-*score).exp()));
+        }
+        Ok(scores)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vectors_become_unit_length() {
+        let mut vector = vec![3.0, 4.0];
+        normalize(&mut vector);
+        assert_eq!(vector, [0.6, 0.8]);
+        let mut zero = vec![0.0, 0.0];
+        normalize(&mut zero);
+        assert_eq!(zero, [0.0, 0.0]);
+    }
+}
