@@ -14,9 +14,11 @@ mod backends;
 mod chat;
 pub mod codec;
 mod converse;
+mod count_tokens;
 mod documents;
 pub mod error;
 mod headers;
+mod invoke;
 
 pub use active::ActiveChat;
 pub use answer::Answer;

@@ -69,7 +69,7 @@ fn has_cache_points(request: &ChatRequest) -> bool {
     request.system.iter().chain(of_messages).any(|block| matches!(block, Block::CachePoint))
 }
 
-fn priority(tier: api::ServiceTierType) -> Priority {
+pub(crate) fn priority(tier: api::ServiceTierType) -> Priority {
     match tier {
         api::ServiceTierType::Priority | api::ServiceTierType::Reserved => Priority::Priority,
         api::ServiceTierType::Default => Priority::Default,

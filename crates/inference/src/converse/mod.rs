@@ -13,6 +13,7 @@ use craton_wire::operation::WithHeaders;
 use craton_wire::types::Map;
 
 use decode::Conversation;
+pub(crate) use decode::priority;
 use encode::{Echo, Events};
 use fields::ResponsePaths;
 

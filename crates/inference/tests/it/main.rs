@@ -4,6 +4,7 @@
 
 mod converse;
 mod converse_rules;
+mod invoke;
 mod scripted;
 mod stream;
 mod usage;

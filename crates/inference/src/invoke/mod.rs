@@ -1,0 +1,202 @@
+//! InvokeModel and InvokeModelWithResponseStream: bodies in the format of the model's family, by its codec.
+
+mod stream;
+mod vectors;
+mod windows;
+
+use bytes::Bytes;
+use craton_api_bedrock_runtime as api;
+use craton_core::RequestContext;
+use craton_models::{Resolved, Task};
+use craton_wire::ApiError;
+use craton_wire::operation::WithHeaders;
+use craton_wire::types::Blob;
+
+use crate::chat::{ChatCall, Inference, ModelChoice};
+use crate::codec::{self, ChatCodec, Decoded};
+use crate::converse::{guardrails_not_served, priority};
+use crate::headers::{self, Headers};
+use stream::Chunks;
+
+const JSON: &str = "application/json";
+
+impl Inference {
+    pub async fn invoke_model(
+        &self,
+        context: &RequestContext,
+        input: api::InvokeModelRequest,
+    ) -> Result<WithHeaders<api::InvokeModelResponse>, ApiError> {
+        check_guardrail(input.guardrail_identifier.as_deref())?;
+        check_types(input.content_type.as_deref(), input.accept.as_deref())?;
+        let metadata = metadata(input.request_metadata.as_deref())?;
+        let body = input.body.unwrap_or_default().0;
+        let resolved = self.resolve(context, ModelChoice::Id(input.model_id)).await?;
+        let asked = Asked { operation: "InvokeModel", tier: input.service_tier, metadata, stream: false };
+        let (body, headers) = match resolved.model.task() {
+            Task::Chat => self.invoke_chat(context, resolved, &body, asked).await?,
+            Task::Embedding => self.invoke_embedding(context, &resolved, &body, asked).await?,
+            Task::Rerank => self.invoke_rerank(context, &resolved, &body, asked).await?,
+            Task::Image => return Err(images_not_served()),
+        };
+        let output = api::InvokeModelResponse {
+            body: Blob(body),
+            content_type: JSON.to_owned(),
+            performance_config_latency: input.performance_config_latency,
+            service_tier: input.service_tier,
+        };
+        Ok(WithHeaders { output, headers })
+    }
+
+    pub async fn invoke_model_with_response_stream(
+        &self,
+        context: &RequestContext,
+        input: api::InvokeModelWithResponseStreamRequest,
+    ) -> Result<WithHeaders<api::InvokeModelWithResponseStreamResponse>, ApiError> {
+        check_guardrail(input.guardrail_identifier.as_deref())?;
+        check_types(input.content_type.as_deref(), input.accept.as_deref())?;
+        let metadata = metadata(input.request_metadata.as_deref())?;
+        let body = input.body.unwrap_or_default().0;
+        let resolved = self.resolve(context, ModelChoice::Id(input.model_id)).await?;
+        if resolved.model.task() != Task::Chat {
+            return Err(ApiError::validation("The model is unsupported for streaming."));
+        }
+        let operation = "InvokeModelWithResponseStream";
+        let asked = Asked { operation, tier: input.service_tier, metadata, stream: true };
+        let (codec, decoded, call) = self.decode(resolved, &body, asked)?;
+        let chat = self.chat(context, call).await?;
+        let headers = headers::served_by(chat.resolved());
+        let output = api::InvokeModelWithResponseStreamResponse {
+            body: Box::pin(Chunks::new(chat, codec.stream(&decoded))),
+            content_type: JSON.to_owned(),
+            performance_config_latency: input.performance_config_latency,
+            service_tier: input.service_tier,
+        };
+        Ok(WithHeaders { output, headers })
+    }
+
+    async fn invoke_chat(
+        &self,
+        context: &RequestContext,
+        resolved: Resolved,
+        body: &[u8],
+        asked: Asked,
+    ) -> Result<(Bytes, Headers), ApiError> {
+        let (codec, decoded, call) = self.decode(resolved, body, asked)?;
+        let mut chat = self.chat(context, call).await?;
+        let answer = chat.collect().await?;
+        let body = codec.encode(&decoded, &answer)?;
+        let usage = &answer.finished.usage;
+        let tokens = (u64::from(usage.input_tokens), Some(u64::from(usage.output_tokens)));
+        Ok((body, headers::invocation(chat.resolved(), tokens, chat.latency_ms())))
+    }
+
+    /// The codec of a model, what it needs to write the answer, and the call that its body asks for.
+    fn decode(
+        &self,
+        resolved: Resolved,
+        body: &[u8],
+        asked: Asked,
+    ) -> Result<(&'static dyn ChatCodec, Decoded, ChatCall), ApiError> {
+        let (codec, mut decoded) = decode_body(&resolved, body)?;
+        decoded.model_id.clone_from(&resolved.model.id);
+        decoded.answer_id = self.ids.short(24);
+        decoded.created_unix_s = self.clock.now_ms().div_euclid(1000);
+        let mut request = std::mem::take(&mut decoded.request);
+        request.stream = asked.stream;
+        if let Some(tier) = asked.tier {
+            request.priority = priority(tier);
+        }
+        let model = ModelChoice::Resolved(Box::new(resolved));
+        let call = ChatCall { operation: asked.operation, model, request, metadata: asked.metadata };
+        Ok((codec, decoded, call))
+    }
+}
+
+/// Reads a body in the format of its model's family.
+pub(crate) fn decode_body(resolved: &Resolved, body: &[u8]) -> Result<(&'static dyn ChatCodec, Decoded), ApiError> {
+    let codec = codec::chat_codec(resolved.model.family).ok_or_else(|| {
+        ApiError::validation(format!("The model {} has no text body that this server reads.", resolved.model.id))
+    })?;
+    Ok((codec, codec.decode(body)?))
+}
+
+/// What a call asks for outside its body.
+struct Asked {
+    operation: &'static str,
+    tier: Option<api::ServiceTierType>,
+    metadata: Vec<(String, String)>,
+    stream: bool,
+}
+
+fn images_not_served() -> ApiError {
+    ApiError::validation("This server does not serve image models yet.")
+}
+
+fn check_guardrail(identifier: Option<&str>) -> Result<(), ApiError> {
+    match identifier {
+        Some(identifier) if !identifier.is_empty() => Err(guardrails_not_served()),
+        _ => Ok(()),
+    }
+}
+
+/// Bodies are JSON both ways.
+fn check_types(content_type: Option<&str>, accept: Option<&str>) -> Result<(), ApiError> {
+    let essence = |value: &str| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if let Some(value) = content_type
+        && essence(value) != JSON
+    {
+        return Err(ApiError::validation(format!(
+            "The content type {value} is not supported. Send the body as {JSON} and try again."
+        )));
+    }
+    if let Some(value) = accept
+        && !value.split(',').any(|range| matches!(essence(range).as_str(), JSON | "application/*" | "*/*"))
+    {
+        return Err(ApiError::validation(format!(
+            "The accept type {value} is not supported. Accept {JSON} and try again."
+        )));
+    }
+    Ok(())
+}
+
+/// `X-Amzn-Bedrock-Request-Metadata`: a JSON object of strings, within Converse's limits.
+fn metadata(header: Option<&str>) -> Result<Vec<(String, String)>, ApiError> {
+    let Some(text) = header.filter(|text| !text.trim().is_empty()) else { return Ok(Vec::new()) };
+    let wrong = |reason: &str| ApiError::validation(format!("The request metadata is not valid: {reason}."));
+    let pairs: craton_wire::types::Map<String> =
+        serde_json::from_str(text).map_err(|_| wrong("it must be a JSON object of strings"))?;
+    if pairs.len() > 16 {
+        return Err(wrong("it has more than 16 pairs"));
+    }
+    let is_allowed = |text: &str| {
+        text.chars().count() <= 256
+            && text.chars().all(|it| it.is_ascii_alphanumeric() || it.is_whitespace() || ":_@$#=/+,-.".contains(it))
+    };
+    match pairs.iter().all(|(key, value)| !key.is_empty() && is_allowed(key) && is_allowed(value)) {
+        true => Ok(pairs.into_iter().collect()),
+        false => Err(wrong("keys and values have at most 256 letters, digits, spaces and :_@$#=/+,-.")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_json_goes_in_and_out() {
+        let ok = |content_type, accept| check_types(content_type, accept).is_ok();
+        assert!(ok(None, None) && ok(Some("application/json; charset=utf-8"), Some("*/*")));
+        assert!(ok(Some("Application/JSON"), Some("text/html, application/json;q=0.9")));
+        assert!(!ok(Some("text/plain"), None) && !ok(None, Some("image/png")));
+    }
+
+    #[test]
+    fn metadata_is_an_object_of_short_plain_strings() {
+        assert_eq!(metadata(None), Ok(Vec::new()));
+        assert_eq!(metadata(Some(r#"{"team": "a"}"#)), Ok(vec![("team".to_owned(), "a".to_owned())]));
+        let many: String = (0..17).map(|n| format!("\"k{n}\":\"v\",")).collect();
+        for bad in ["[]", "{\"a\": 1}", "x", "{\"a\": \"<\"}", "{\"\": \"a\"}", &format!("{{{}}}", many.trim_matches(','))] {
+            assert_eq!(metadata(Some(bad)).unwrap_err().code, "ValidationException", "{bad}");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Embedding and rerank models, which answer whole and without increments.
+
+use bytes::Bytes;
+use craton_backend::{BackendError, EmbedRequest, EmbeddingModel, Embeddings, RerankRequest};
+use craton_core::RequestContext;
+use craton_metering::{CallMeter, CallStart, Tokens};
+use craton_models::{Resolved, Target};
+use craton_wire::ApiError;
+
+use super::{Asked, windows};
+use crate::chat::Inference;
+use crate::codec::{embedding, rerank};
+use crate::error;
+use crate::headers::{self, Headers};
+
+impl Inference {
+    pub(super) async fn invoke_embedding(
+        &self,
+        context: &RequestContext,
+        resolved: &Resolved,
+        body: &[u8],
+        asked: Asked,
+    ) -> Result<(Bytes, Headers), ApiError> {
+        let mut decoded = embedding::decode(resolved.model.family, &resolved.model.id, body)?;
+        // A model of another width stands in: the answer has the width that clients of this model store.
+        decoded.dimensions = decoded.dimensions.or_else(|| resolved.model.embedding_dimensions.first().copied());
+        let (embeddings, latency_ms) = self.embed(context, resolved, decoded.request.clone(), asked).await?;
+        let body = decoded.encode(&embeddings)?;
+        let tokens = (embeddings.input_tokens.iter().map(|count| u64::from(*count)).sum(), None);
+        Ok((body, headers::invocation(resolved, tokens, latency_ms)))
+    }
+
+    /// Vectors of the texts and how long they took, metered.
+    async fn embed(
+        &self,
+        context: &RequestContext,
+        resolved: &Resolved,
+        mut request: EmbedRequest,
+        asked: Asked,
+    ) -> Result<(Embeddings, u64), ApiError> {
+        let mut meter = self.meter(context, resolved, asked);
+        target_model(resolved).clone_into(&mut request.model);
+        let embedded = match self.backends.embedding(&resolved.target) {
+            Ok(backend) => embed_any_length(&*backend, resolved, request).await,
+            Err(error) => Err(error),
+        };
+        let embeddings = finished(embedded, &mut meter, resolved)?;
+        let input = embeddings.input_tokens.iter().fold(0_u32, |sum, count| sum.saturating_add(*count));
+        let latency_ms = meter.elapsed_ms();
+        meter.complete("end_turn", Tokens { input, ..Tokens::default() });
+        Ok((embeddings, latency_ms))
+    }
+
+    pub(super) async fn invoke_rerank(
+        &self,
+        context: &RequestContext,
+        resolved: &Resolved,
+        body: &[u8],
+        asked: Asked,
+    ) -> Result<(Bytes, Headers), ApiError> {
+        let decoded = rerank::decode(resolved.model.family, body)?;
+        let request = RerankRequest { model: target_model(resolved).to_owned(), ..decoded.request.clone() };
+        let mut meter = self.meter(context, resolved, asked);
+        let scored = match self.backends.rerank(&resolved.target) {
+            Ok(backend) => backend.rerank(request).await,
+            Err(error) => Err(error),
+        };
+        let scores = finished(scored, &mut meter, resolved)?;
+        // Rerankers are paid by the query; their backends count no tokens.
+        meter.complete("end_turn", Tokens::default());
+        Ok((decoded.encode(&scores)?, headers::served_by(resolved)))
+    }
+
+    fn meter(&self, context: &RequestContext, resolved: &Resolved, asked: Asked) -> CallMeter {
+        let start = CallStart {
+            context,
+            operation: asked.operation,
+            model_id: &resolved.model.id,
+            invoked_id: &resolved.invoked_id,
+            profile_arn: resolved.profile_arn.as_deref(),
+            served_by: &resolved.served_by,
+            streamed: false,
+        };
+        self.metering.call(start, asked.metadata)
+    }
+}
+
+/// Embeds texts as long as the model that was asked for reads, whatever serves it.
+async fn embed_any_length(
+    backend: &dyn EmbeddingModel,
+    resolved: &Resolved,
+    request: EmbedRequest,
+) -> Result<Embeddings, BackendError> {
+    match backend.embed(request.clone()).await {
+        Err(BackendError::ContextOverflow { tokens, limit })
+            if resolved.model.context_tokens.is_some_and(|most| tokens <= most) =>
+        {
+            windows::embed(backend, request, limit).await
+        }
+        other => other,
+    }
+}
+
+fn target_model(resolved: &Resolved) -> &str {
+    match &resolved.target {
+        Target::Local { model } | Target::Upstream { model, .. } => model,
+    }
+}
+
+fn finished<T>(
+    outcome: Result<T, BackendError>,
+    meter: &mut CallMeter,
+    resolved: &Resolved,
+) -> Result<T, ApiError> {
+    outcome.map_err(|error| {
+        let error = error::unstreamed(error::from_backend(error, &resolved.model.id));
+        meter.fail(error.code.clone());
+        error
+    })
+}
