@@ -27,7 +27,8 @@ impl Inference {
             }
         };
         let headers = headers::served_by(&resolved);
-        let counted = self.count_chat_tokens(context, ModelChoice::Resolved(Box::new(resolved)), request).await?;
+        let counted =
+            self.count_chat_tokens(context, ModelChoice::Resolved(Box::new(resolved)), request).await?;
         let output = api::CountTokensResponse { input_tokens: i32::try_from(counted).unwrap_or(i32::MAX) };
         Ok(WithHeaders { output, headers })
     }

@@ -157,11 +157,14 @@ fn check_tool_results(index: usize, message: &Message, previous: Option<&Message
 }
 
 fn tool_uses(message: &Message) -> Vec<&str> {
-    let id = |block| match block {
-        &ContentBlock::ToolUse(ref tool_use) => Some(tool_use.tool_use_id.as_str()),
+    message.content.iter().filter_map(tool_use_id).collect()
+}
+
+fn tool_use_id(block: &ContentBlock) -> Option<&str> {
+    match block {
+        ContentBlock::ToolUse(tool_use) => Some(&tool_use.tool_use_id),
         _ => None,
-    };
-    message.content.iter().filter_map(id).collect()
+    }
 }
 
 fn tool_result_id(block: &ContentBlock) -> Option<&str> {

@@ -113,9 +113,15 @@ impl Inference {
 }
 
 /// Reads a body in the format of its model's family.
-pub(crate) fn decode_body(resolved: &Resolved, body: &[u8]) -> Result<(&'static dyn ChatCodec, Decoded), ApiError> {
+pub(crate) fn decode_body(
+    resolved: &Resolved,
+    body: &[u8],
+) -> Result<(&'static dyn ChatCodec, Decoded), ApiError> {
     let codec = codec::chat_codec(resolved.model.family).ok_or_else(|| {
-        ApiError::validation(format!("The model {} has no text body that this server reads.", resolved.model.id))
+        ApiError::validation(format!(
+            "The model {} has no text body that this server reads.",
+            resolved.model.id
+        ))
     })?;
     Ok((codec, codec.decode(body)?))
 }
@@ -170,7 +176,9 @@ fn metadata(header: Option<&str>) -> Result<Vec<(String, String)>, ApiError> {
     }
     let is_allowed = |text: &str| {
         text.chars().count() <= 256
-            && text.chars().all(|it| it.is_ascii_alphanumeric() || it.is_whitespace() || ":_@$#=/+,-.".contains(it))
+            && text
+                .chars()
+                .all(|it| it.is_ascii_alphanumeric() || it.is_whitespace() || ":_@$#=/+,-.".contains(it))
     };
     match pairs.iter().all(|(key, value)| !key.is_empty() && is_allowed(key) && is_allowed(value)) {
         true => Ok(pairs.into_iter().collect()),
@@ -195,7 +203,14 @@ mod tests {
         assert_eq!(metadata(None), Ok(Vec::new()));
         assert_eq!(metadata(Some(r#"{"team": "a"}"#)), Ok(vec![("team".to_owned(), "a".to_owned())]));
         let many: String = (0..17).map(|n| format!("\"k{n}\":\"v\",")).collect();
-        for bad in ["[]", "{\"a\": 1}", "x", "{\"a\": \"<\"}", "{\"\": \"a\"}", &format!("{{{}}}", many.trim_matches(','))] {
+        for bad in [
+            "[]",
+            "{\"a\": 1}",
+            "x",
+            "{\"a\": \"<\"}",
+            "{\"\": \"a\"}",
+            &format!("{{{}}}", many.trim_matches(',')),
+        ] {
             assert_eq!(metadata(Some(bad)).unwrap_err().code, "ValidationException", "{bad}");
         }
     }

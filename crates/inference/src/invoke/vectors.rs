@@ -23,7 +23,8 @@ impl Inference {
     ) -> Result<(Bytes, Headers), ApiError> {
         let mut decoded = embedding::decode(resolved.model.family, &resolved.model.id, body)?;
         // A model of another width stands in: the answer has the width that clients of this model store.
-        decoded.dimensions = decoded.dimensions.or_else(|| resolved.model.embedding_dimensions.first().copied());
+        decoded.dimensions =
+            decoded.dimensions.or_else(|| resolved.model.embedding_dimensions.first().copied());
         let (embeddings, latency_ms) = self.embed(context, resolved, decoded.request.clone(), asked).await?;
         let body = decoded.encode(&embeddings)?;
         let tokens = (embeddings.input_tokens.iter().map(|count| u64::from(*count)).sum(), None);

@@ -23,7 +23,9 @@ pub(super) async fn embed(
     let texts = windows.iter().map(|window| (*window).to_owned()).collect();
     let embedded = backend.embed(EmbedRequest { texts, ..request }).await?;
     if embedded.vectors.len() != windows.len() || embedded.input_tokens.len() != windows.len() {
-        return Err(BackendError::Internal("the model returned another number of vectors than of texts".into()));
+        return Err(BackendError::Internal(
+            "the model returned another number of vectors than of texts".into(),
+        ));
     }
     let mut parts = embedded.vectors.into_iter().zip(embedded.input_tokens);
     let mut whole = Embeddings::default();

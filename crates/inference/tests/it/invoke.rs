@@ -26,7 +26,8 @@ async fn invoked(world: &World, model_id: &str, body: Value) -> (Value, Vec<(Str
     let request = request(model_id, &body, json!({}));
     let reply = world.inference.invoke_model(&world.context, request).await.unwrap().into_reply().unwrap();
     let ReplyBody::Bytes(body) = reply.body else { panic!("a stream") };
-    let headers = reply.headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()));
+    let headers =
+        reply.headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()));
     (serde_json::from_slice(&body).unwrap(), headers.collect())
 }
 
@@ -77,7 +78,13 @@ async fn headers_of_the_request_count() {
 #[tokio::test]
 async fn what_is_refused() {
     let world = world().await;
-    let message = refusal(&world, CLAUDE, json!({"messages": []}), json!({})).await;
+    let message = refusal(
+        &world,
+        CLAUDE,
+        json!({"anthropic_version": "bedrock-2023-05-31", "messages": []}),
+        json!({}),
+    )
+    .await;
     assert!(message.contains("max_tokens"), "{message}");
     let guardrail = json!({"guardrailIdentifier": "abc", "guardrailVersion": "1"});
     let message = refusal(&world, CLAUDE, claude_body("hi"), guardrail).await;
@@ -101,7 +108,8 @@ async fn chunks(world: &World, model_id: &str, body: Value) -> (Vec<Value>, Opti
         if name != "chunk" {
             return (chunks, Some(name));
         }
-        let bytes = base64::engine::general_purpose::STANDARD.decode(payload["bytes"].as_str().unwrap()).unwrap();
+        let bytes =
+            base64::engine::general_purpose::STANDARD.decode(payload["bytes"].as_str().unwrap()).unwrap();
         chunks.push(serde_json::from_slice(&bytes).unwrap());
     }
     (chunks, None)
@@ -125,7 +133,11 @@ async fn the_last_chunk_has_the_metrics() {
         assert!(world.model.asked().stream);
         let (last, others) = chunks.split_last().unwrap();
         let metrics = &last["amazon-bedrock-invocationMetrics"];
-        assert_eq!((&metrics["inputTokenCount"], &metrics["outputTokenCount"]), (&json!(5), &json!(3)), "{model_id}");
+        assert_eq!(
+            (&metrics["inputTokenCount"], &metrics["outputTokenCount"]),
+            (&json!(5), &json!(3)),
+            "{model_id}"
+        );
         assert!(metrics["invocationLatency"].is_u64() && metrics["firstByteLatency"].is_u64());
         assert!(others.iter().all(|chunk| chunk.get("amazon-bedrock-invocationMetrics").is_none()));
     }
@@ -171,7 +183,12 @@ async fn embeddings_have_the_width_of_the_model_that_was_asked_for() {
         ("amazon.titan-embed-text-v2:0", json!({"inputText": "a cat"}), "/embedding", 1024),
         ("amazon.titan-embed-text-v2:0", json!({"inputText": "a cat", "dimensions": 256}), "/embedding", 256),
         ("amazon.titan-embed-text-v1", json!({"inputText": "a cat"}), "/embedding", 1536),
-        ("cohere.embed-english-v3", json!({"texts": ["a cat"], "input_type": "search_query"}), "/embeddings/0", 1024),
+        (
+            "cohere.embed-english-v3",
+            json!({"texts": ["a cat"], "input_type": "search_query"}),
+            "/embeddings/0",
+            1024,
+        ),
     ] {
         let (body, headers) = invoked(&world, model_id, body).await;
         assert_eq!(numbers(body.pointer(pointer).unwrap()).len(), width, "{model_id}");
@@ -190,7 +207,8 @@ async fn a_text_longer_than_the_stand_in_reads_is_embedded_whole() {
         let (body, _) = invoked(&world, "amazon.titan-embed-text-v2:0", json!({"inputText": text})).await;
         (numbers(&body["embedding"]), body["inputTextTokenCount"].as_u64().unwrap())
     };
-    let (long, tokens) = embed(&["cat"; 6].into_iter().chain(["zoo"; 14]).collect::<Vec<_>>().join(" ")).await;
+    let (long, tokens) =
+        embed(&["cat"; 6].into_iter().chain(["zoo"; 14]).collect::<Vec<_>>().join(" ")).await;
     assert_eq!(tokens, 20);
     let (cat, _) = embed("cat").await;
     let (zoo, _) = embed("zoo").await;
@@ -200,9 +218,11 @@ async fn a_text_longer_than_the_stand_in_reads_is_embedded_whole() {
 #[tokio::test]
 async fn documents_are_ranked() {
     let world = world().await;
-    let body = json!({"query": "lake house", "documents": ["a river", "a house at a lake", "a house"], "top_n": 2});
+    let body =
+        json!({"query": "lake house", "documents": ["a river", "a house at a lake", "a house"], "top_n": 2});
     let (body, _) = invoked(&world, "amazon.rerank-v1:0", body).await;
-    let order: Vec<&Value> = body["results"].as_array().unwrap().iter().map(|result| &result["index"]).collect();
+    let order: Vec<&Value> =
+        body["results"].as_array().unwrap().iter().map(|result| &result["index"]).collect();
     assert_eq!(order, [1, 2]);
 }
 
@@ -230,7 +250,11 @@ async fn counting_agrees_with_the_call() {
     let invocation = counted(&world, json!({"invokeModel": {"body": body}})).await;
     assert_eq!(invocation, 3);
     assert_eq!(invocation, counted(&world, json!({"converse": {"messages": user("hello you there")}})).await);
-    let embedding = json!({"modelId": "amazon.titan-embed-text-v2:0", "input": {"converse": {"messages": user("hi")}}});
+    let embedding =
+        json!({"modelId": "amazon.titan-embed-text-v2:0", "input": {"converse": {"messages": user("hi")}}});
     let answer = world.inference.count_tokens(&world.context, input(embedding)).await;
-    assert_eq!(answer.map(|_| ()).unwrap_err().message, "The provided model doesn't support counting tokens.");
+    assert_eq!(
+        answer.map(|_| ()).unwrap_err().message,
+        "The provided model doesn't support counting tokens."
+    );
 }
