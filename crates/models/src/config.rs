@@ -79,7 +79,7 @@ pub struct UpstreamConfig {
     pub session_token_env: Option<String>,
     #[serde(default = "UpstreamConfig::default_connect_timeout_ms")]
     pub connect_timeout_ms: u64,
-    /// Longest wait for the head of the answer.
+    /// Longest wait for the head of the answer; a call that is not streamed has its whole generation in it.
     #[serde(default = "UpstreamConfig::default_first_byte_timeout_ms")]
     pub first_byte_timeout_ms: u64,
     /// Longest silence within an answer.
@@ -96,7 +96,7 @@ impl UpstreamConfig {
     }
 
     fn default_first_byte_timeout_ms() -> u64 {
-        120_000
+        300_000
     }
 
     fn default_idle_timeout_ms() -> u64 {

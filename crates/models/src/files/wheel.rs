@@ -21,6 +21,8 @@ const MAX_RATIO: u64 = 200;
 /// Pip is given up when it has fetched nothing for this long.
 const STALL: Duration = Duration::from_secs(180);
 const POLL: Duration = Duration::from_millis(100);
+/// Runs of pip before a package is given up.
+const ATTEMPTS: u32 = 3;
 /// What is kept of pip's complaints.
 const MAX_COMPLAINT_BYTES: u64 = 4096;
 
@@ -49,55 +51,77 @@ pub(super) fn download(
     progress: &dyn Progress,
 ) -> Result<PathBuf, FilesError> {
     let requirement = format!("{package}=={version}");
-    let failed = |reason: String| FilesError::Pip { package: requirement.clone(), reason };
-    let (fetched, temporary, log) = (scratch.join("wheel"), scratch.join("tmp"), scratch.join("pip.log"));
-    for folder in [&fetched, &temporary] {
-        std::fs::create_dir_all(folder).map_err(|error| FilesError::io(folder, error))?;
+    let mut attempt = 1;
+    loop {
+        progress.begin(&requirement, total_bytes, 0);
+        let fetched = scratch.join(format!("wheel-{attempt}"));
+        match run(pip, &requirement, &fetched, progress) {
+            Err(FilesError::Pip { reason, .. }) if attempt < ATTEMPTS && !is_final(&reason) => {
+                progress.note(&format!("{requirement}: {reason}; trying again"));
+                attempt += 1;
+            }
+            Err(error) => return Err(error),
+            Ok(()) => {
+                progress.end();
+                return find_wheel(&fetched).ok_or_else(|| FilesError::Pip {
+                    package: requirement,
+                    reason: "pip fetched no wheel".to_owned(),
+                });
+            }
+        }
     }
+}
+
+/// Whether trying again can't help: the index answered, and has no such wheel.
+fn is_final(reason: &str) -> bool {
+    reason.contains("No matching distribution") || reason.contains("Invalid requirement")
+}
+
+fn find_wheel(folder: &Path) -> Option<PathBuf> {
+    let wheels = std::fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
+    wheels.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "whl"))
+}
+
+/// Runs pip once, with `fetched` to put the wheel into.
+fn run(pip: &Pip, requirement: &str, fetched: &Path, progress: &dyn Progress) -> Result<(), FilesError> {
+    let failed = |reason: String| FilesError::Pip { package: requirement.to_owned(), reason };
+    let missing = || FilesError::PipMissing { package: requirement.to_owned(), python: pip.python.clone() };
+    let (temporary, log) = (fetched.join("tmp"), fetched.join("pip.log"));
+    std::fs::create_dir_all(&temporary).map_err(|error| FilesError::io(&temporary, error))?;
     let complaints = File::create(&log).map_err(|error| FilesError::io(&log, error))?;
     let mut command = Command::new(&pip.python);
     command
         .args(["-m", "pip", "download", "--no-input", "--disable-pip-version-check", "--progress-bar", "off"])
         .args(["--no-cache-dir", "--no-deps", "--only-binary", ":all:", "--dest"])
-        .arg(&fetched)
+        .arg(fetched)
         .args(&pip.arguments)
-        .arg(&requirement)
+        .arg(requirement)
         // Pip downloads here first, which is where its progress can be seen.
         .env("TMPDIR", &temporary)
+        // Continues broken downloads from pip 25.1 on; older ones pay no attention to it.
+        .env("PIP_RESUME_RETRIES", "5")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(complaints);
-    progress.begin(&requirement, total_bytes, 0);
-    let missing = || FilesError::PipMissing { package: requirement.clone(), python: pip.python.clone() };
     let mut child = match command.spawn() {
         Ok(child) => child,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(missing()),
         Err(error) => return Err(failed(error.to_string())),
     };
-    let ended = watch(&mut child, &[&fetched, &temporary], progress);
+    let ended = watch(&mut child, &[fetched, &temporary], progress);
     if !matches!(ended, Ok(true)) {
         let _ = child.kill();
         let _ = child.wait();
     }
-    let success = ended.map_err(|error| failed(error.to_string()))?;
-    if !success {
-        let complaint = complaint(&log);
-        if complaint.contains("No module named pip") {
-            return Err(missing());
-        }
-        return Err(failed(complaint));
+    if ended.map_err(|error| failed(error.to_string()))? {
+        return Ok(());
     }
-    progress.end();
-    let wheels = std::fs::read_dir(&fetched).map_err(|error| FilesError::io(&fetched, error))?;
-    wheels
-        .flatten()
-        .map(|entry| entry.path())
-        .find(|path| path.extension().is_some_and(|extension| extension == "whl"))
-        .ok_or_else(|| failed("pip fetched no wheel".to_owned()))
+    let complaint = complaint(&log);
+    Err(if complaint.contains("No module named pip") { missing() } else { failed(complaint) })
 }
 
 /// Waits for pip while reporting what it has fetched. False when it failed.
-fn watch(child: &mut Child, folders: &[&PathBuf], progress: &dyn Progress) -> std::io::Result<bool> {
+fn watch(child: &mut Child, folders: &[&Path], progress: &dyn Progress) -> std::io::Result<bool> {
     let mut seen_bytes = 0_u64;
     let mut last_growth = Instant::now();
     loop {

