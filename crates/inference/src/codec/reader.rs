@@ -56,6 +56,9 @@ pub(crate) struct Object<'a> {
     fields: &'a Map<String, Value>,
 }
 
+/// Items of any list: Anthropic's bound on messages, and far above every other family's.
+const MOST_ITEMS: usize = 100_000;
+
 type Result<T> = std::result::Result<T, ApiError>;
 
 /// Parses a body. Nesting deeper than 128 levels is refused by the parser.
@@ -140,6 +143,9 @@ impl<'a> Node<'a> {
 
     pub(crate) fn list(&self) -> Result<Vec<Node<'a>>> {
         let items = self.value.as_array().ok_or_else(|| self.wrong_type(Kind::List))?;
+        if items.len() > MOST_ITEMS {
+            return Err(self.too_many(MOST_ITEMS, items.len()));
+        }
         Ok(items.iter().enumerate().map(|(index, item)| self.step(Step::Index(index), item)).collect())
     }
 
@@ -357,6 +363,17 @@ mod tests {
         assert!(Node::root(&body, Dialect::JsonSchema).count(1..=10).is_err());
         assert!(Node::root(&json!(9.5), Dialect::Anthropic).count(1..=10).is_err());
         assert!(Node::root(&json!(1e300), Dialect::Anthropic).count(1..=10).is_err());
+    }
+
+    #[test]
+    fn length_is_bounded() {
+        let body = Value::Array(vec![Value::Null; MOST_ITEMS + 1]);
+        let error = Node::root(&body, Dialect::JsonSchema).list().unwrap_err();
+        assert!(
+            error.message.contains("expected maximum item count: 100000, found: 100001"),
+            "{}",
+            error.message
+        );
     }
 
     #[test]

@@ -13,9 +13,7 @@ use super::{Door, content};
 const SHARED: &[&str] = &[
     "anthropic_beta",
     "cache_control",
-    "container",
     "context_management",
-    "mcp_servers",
     "metadata",
     "output_config",
     "output_format",
@@ -31,8 +29,7 @@ const SHARED: &[&str] = &[
     "top_p",
 ];
 /// Fields with no place in the internal request, kept for upstreams that know them.
-const PASSED_THROUGH: &[&str] =
-    &["anthropic_beta", "container", "context_management", "mcp_servers", "metadata", "speed"];
+const PASSED_THROUGH: &[&str] = &["anthropic_beta", "context_management", "metadata", "speed"];
 const THINKING_BUDGET_FLOOR: u32 = 1024;
 const TOOL_NAME_PATTERN: &str = "^[a-zA-Z0-9_-]{1,128}$";
 
