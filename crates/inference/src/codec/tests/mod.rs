@@ -6,6 +6,7 @@ mod client;
 mod refusals;
 mod robustness;
 mod round_trip;
+mod shapes;
 mod streams;
 mod write;
 
