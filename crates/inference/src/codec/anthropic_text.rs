@@ -4,17 +4,47 @@ use craton_backend::{Finished, Sampling, StopReason};
 use craton_wire::ApiError;
 use serde_json::{Value, json};
 
-use super::Decoded;
+use super::format::BodyFormat;
 use super::prompt_template::Style;
 use super::reader::Node;
-use super::text::{Piece, TextFamily, prompt_request};
+use super::text::{Piece, TextCodec, TextFamily, prompt_request};
+use super::{Decoded, StreamEncoder, anthropic};
+use crate::answer::Answer;
 
 const HUMAN_TURN: &str = "\n\nHuman:";
 
+/// The body of Claude 2 and Claude Instant: a prompt, or messages, which these models take too.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct AnthropicText;
 
-impl TextFamily for AnthropicText {
+const PROMPT: TextCodec<Prompt> = TextCodec(Prompt);
+
+impl BodyFormat for AnthropicText {
+    fn read(&self, body: &Value) -> Result<Decoded, ApiError> {
+        if body.get("messages").is_some() { anthropic::BEDROCK.read(body) } else { PROMPT.read(body) }
+    }
+
+    fn whole(&self, decoded: &Decoded, answer: &Answer) -> Value {
+        if decoded.text_completion {
+            PROMPT.whole(decoded, answer)
+        } else {
+            anthropic::BEDROCK.whole(decoded, answer)
+        }
+    }
+
+    fn stream(&self, decoded: &Decoded) -> Box<dyn StreamEncoder> {
+        if decoded.text_completion {
+            PROMPT.stream(decoded)
+        } else {
+            BodyFormat::stream(&anthropic::BEDROCK, decoded)
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Prompt;
+
+impl TextFamily for Prompt {
     fn read(&self, body: &Node<'_>) -> Result<Decoded, ApiError> {
         let body = body.object(
             &["prompt", "max_tokens_to_sample"],

@@ -107,14 +107,12 @@ impl Decoded {
 /// The codec of a family that chats; `None` for families that embed, rerank or draw.
 #[must_use]
 pub fn chat_codec(family: Family) -> Option<&'static dyn ChatCodec> {
-    static ANTHROPIC_TEXT: TextCodec<anthropic_text::AnthropicText> =
-        TextCodec(anthropic_text::AnthropicText);
     static TITAN_TEXT: TextCodec<titan_text::TitanText> = TextCodec(titan_text::TitanText);
     static LLAMA: TextCodec<llama::Llama> = TextCodec(llama::Llama);
     static MISTRAL_TEXT: TextCodec<mistral::MistralText> = TextCodec(mistral::MistralText);
     Some(match family {
         Family::AnthropicMessages => &anthropic::BEDROCK,
-        Family::AnthropicText => &ANTHROPIC_TEXT,
+        Family::AnthropicText => &anthropic_text::AnthropicText,
         Family::TitanText => &TITAN_TEXT,
         Family::Nova => &nova::Nova,
         Family::Llama => &LLAMA,

@@ -79,7 +79,7 @@ fn anthropic() {
 
 #[test]
 fn text_families() {
-    let decoded = decoded("m");
+    let mut decoded = decoded("m");
     let cases = [
         (
             Family::TitanText,
@@ -113,6 +113,7 @@ fn text_families() {
         ),
     ];
     for (family, expected, first, last) in cases {
+        decoded.text_completion = family != Family::MistralChat;
         assert_eq!(whole(family, &decoded, &hello()), expected, "{family:?}");
         assert_eq!(stream(family, &decoded, &hello()), [first, last], "{family:?}");
     }
@@ -242,6 +243,14 @@ fn a_bare_prompt_is_answered_as_deepseek_does() {
             json!({"choices": [{"index": 0, "text": "", "stop_reason": "stop"}]}),
         ]
     );
+}
+
+#[test]
+fn claude_2_takes_messages_too() {
+    let body = br#"{"anthropic_version": "bedrock-2023-05-31", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}"#;
+    let decoded = chat_codec(Family::AnthropicText).unwrap().decode(body).unwrap();
+    assert_eq!(whole(Family::AnthropicText, &decoded, &hello())["content"][0]["text"], "Hello");
+    assert_eq!(stream(Family::AnthropicText, &decoded, &hello())[0]["type"], "message_start");
 }
 
 /// What an upstream that counts only at the end knows at the start: nothing.
