@@ -51,6 +51,9 @@ async fn every_spelling_of_an_id_finds_its_model() {
         ("amazon.nova-premier-v1:0:mm", "amazon.nova-premier-v1:0", None),
         ("cohere.embed-english-v3:0:512", "cohere.embed-english-v3", None),
         ("amazon.rerank-v1", "amazon.rerank-v1:0", None),
+        ("anthropic.claude-v2:0:18k", "anthropic.claude-v2", None),
+        ("anthropic.claude-v2:1:200k", "anthropic.claude-v2:1", None),
+        ("anthropic.claude-instant-v1:2:100k", "anthropic.claude-instant-v1", None),
         (
             "global.anthropic.claude-sonnet-4-5-20250929-v1:0",
             "anthropic.claude-sonnet-4-5-20250929-v1:0",
