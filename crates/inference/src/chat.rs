@@ -97,7 +97,10 @@ impl Inference {
         model: ModelChoice,
     ) -> Result<Resolved, ApiError> {
         match model {
-            // A prompt's ARN as the model id is where managed prompts will be rendered.
+            // Here a managed prompt becomes a model and its messages, once there are prompts.
+            ModelChoice::Id(id) if is_prompt(&id) => Err(ApiError::validation(
+                "This server does not serve prompts as the modelId yet. Send a model id.",
+            )),
             ModelChoice::Id(id) => self.models.resolve(context, &id).await,
             ModelChoice::Resolved(resolved) => Ok(*resolved),
         }
@@ -128,6 +131,11 @@ impl Inference {
         }
         Ok((backend, request))
     }
+}
+
+/// The ARN of a managed prompt.
+fn is_prompt(id: &str) -> bool {
+    id.starts_with("arn:") && id.contains(":prompt/")
 }
 
 fn check_output_limit(resolved: &Resolved, request: &ChatRequest) -> Result<(), ApiError> {

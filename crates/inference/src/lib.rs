@@ -5,7 +5,9 @@
 //! backend behind it can't take, turns documents into text, and answers with an [`ActiveChat`]: a metered stream of
 //! events that is cancelled by dropping it. A non-streaming answer is the same stream, collected into an [`Answer`].
 //!
+//! * `converse`, `invoke`, `count_tokens`: the modelled operations, as methods of [`Inference`] named after them.
 //! * [`codec`]: the provider bodies of InvokeModel.
+//! * [`answer`]: an answer collected from its events, and back.
 //! * [`error`]: the one mapping from a backend's errors to AWS's.
 
 mod active;

@@ -146,6 +146,13 @@ fn check_tool_results(index: usize, message: &Message, previous: Option<&Message
              previous turn."
         ));
     }
+    let mut seen = HashSet::new();
+    if let Some(twice) = uses.iter().find(|id| !seen.insert(**id)) {
+        return refuse(format!(
+            "The toolUse blocks at messages.{}.content contain duplicate Ids: {twice}",
+            index.saturating_sub(1)
+        ));
+    }
     let missing: Vec<&str> = uses.into_iter().filter(|id| !results.contains(id)).collect();
     match missing.is_empty() {
         true => Ok(()),

@@ -1,5 +1,9 @@
 //! What Converse refuses, in AWS's words.
 
+use std::collections::BTreeSet;
+
+use craton_backend::{Block, Role};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::scripted::{input, user, world};
@@ -116,6 +120,14 @@ async fn tool_turns() {
             "The content field at messages.2.content.0.toolResult cannot be empty when status value is error.",
         ),
         (
+            talk(json!([
+                ask,
+                turn("assistant", json!([tool_use("t1"), tool_use("t1")])),
+                turn("user", json!([tool_result("t1")]))
+            ])),
+            "The toolUse blocks at messages.1.content contain duplicate Ids: t1",
+        ),
+        (
             talk(json!([turn("user", json!([tool_use("t1")]))])),
             "The toolUse block at messages.0.content.0 is in a message with the user role. It must be in a message \
              with the assistant role.",
@@ -184,12 +196,17 @@ async fn documents() {
 
 #[tokio::test]
 async fn everything_else() {
+    let prompt = "arn:aws:bedrock:us-east-1:123456789012:prompt/ABCDEFGHIJ:1";
     let with = |name: &str, value: Value| json!({"messages": user("hi"), name: value});
     let schema = |schema: &str| json!({"textFormat": {"type": "json_schema", "structure": {"jsonSchema": {"schema": schema}}}});
     refused(vec![
         (
             with("guardrailConfig", json!({"guardrailIdentifier": "abc", "guardrailVersion": "1"})),
             "This server does not serve guardrails yet. Remove the guardrail from the request and try again.",
+        ),
+        (
+            with("modelId", json!(prompt)),
+            "This server does not serve prompts as the modelId yet. Send a model id.",
         ),
         (
             with("promptVariables", json!({"a": {"text": "b"}})),
@@ -209,4 +226,69 @@ async fn everything_else() {
         ),
     ])
     .await;
+}
+
+fn any_block() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        "[ a-z]{0,3}".prop_map(|text| json!({"text": text})),
+        "[abc]".prop_map(|id| tool_use(&id)),
+        "[abc]".prop_map(|id| tool_result(&id)),
+        "[ab. ]{1,3}".prop_map(|name| document(&name)),
+        Just(json!({"cachePoint": {"type": "default"}})),
+        Just(json!({"reasoningContent": {"reasoningText": {"text": "hm"}}})),
+    ]
+}
+
+/// Turns that mostly alternate, as nothing else would get far.
+fn any_turns() -> impl Strategy<Value = Vec<Value>> {
+    let role = prop_oneof![12 => Just(None), 1 => Just(Some("user")), 1 => Just(Some("system"))];
+    let turns = proptest::collection::vec((role, proptest::collection::vec(any_block(), 0..3)), 0..5);
+    turns.prop_map(|turns| {
+        let turns = turns.into_iter().enumerate();
+        turns
+            .map(|(index, (role, content))| {
+                let due = if index % 2 == 0 { "user" } else { "assistant" };
+                turn(role.unwrap_or(due), json!(content))
+            })
+            .collect()
+    })
+}
+
+fn ids(content: &[Block], id: fn(&Block) -> Option<&str>) -> BTreeSet<&str> {
+    content.iter().filter_map(id).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn what_reaches_the_model_keeps_the_rules(turns in any_turns()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let world = world().await;
+            let request = input(json!({"messages": turns, "toolConfig": tools()}));
+            if let Err(error) = world.inference.converse(&world.context, request).await {
+                assert_eq!(error.code, "ValidationException");
+                assert!(world.model.requests.lock().is_empty());
+                return;
+            }
+            let asked = world.model.asked();
+            let mut previous: &[Block] = &[];
+            for (index, message) in asked.messages.iter().enumerate() {
+                assert_eq!(message.role == Role::User, index % 2 == 0);
+                assert!(!message.content.is_empty());
+                let used = |block: &Block| matches!(block, Block::ToolUse(_));
+                assert!(message.role == Role::Assistant || !message.content.iter().any(used));
+                let uses = ids(previous, |block| match block {
+                    Block::ToolUse(tool_use) => Some(&tool_use.id),
+                    _ => None,
+                });
+                let results = ids(&message.content, |block| match block {
+                    Block::ToolResult(result) => Some(&result.tool_use_id),
+                    _ => None,
+                });
+                assert_eq!(uses, results);
+                previous = &message.content;
+            }
+        });
+    }
 }

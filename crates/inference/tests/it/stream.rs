@@ -161,7 +161,7 @@ fn block() -> impl Strategy<Value = Block> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn the_stream_adds_up_to_the_answer(content in proptest::collection::vec(block(), 0..5), input_tokens in 0..9u32) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
