@@ -1,7 +1,9 @@
 //! The scalar types that generated structures are made of, and how each reads and writes as JSON.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use base64::alphabet;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use bytes::Bytes;
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -34,10 +36,14 @@ impl From<Bytes> for Blob {
     }
 }
 
-/// Standard base64, with or without its padding.
-pub(crate) fn decode_base64(text: &str) -> Option<Vec<u8>> {
-    STANDARD.decode(text).or_else(|_| STANDARD_NO_PAD.decode(text)).ok()
-}
+/// Standard base64 as lenient as the decoders clients are used to: padding may be left out, and the last digit may
+/// carry bits that belong to no byte.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 impl Serialize for Blob {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -54,7 +60,7 @@ impl<'de> Deserialize<'de> for Blob {
                 f.write_str("base64 text")
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Blob, E> {
-                let bytes = decode_base64(text).ok_or_else(|| E::custom("not base64"))?;
+                let bytes = LENIENT.decode(text).map_err(|_| E::custom("not base64"))?;
                 Ok(Blob(bytes.into()))
             }
         }
@@ -254,7 +260,10 @@ mod tests {
         let blob: Blob = serde_json::from_str(r#""aGk""#).unwrap();
         assert_eq!(blob.0, "hi");
         assert_eq!(serde_json::to_string(&blob).unwrap(), r#""aGk=""#);
-        assert!(serde_json::from_str::<Blob>(r#""a b""#).is_err());
+        assert_eq!(serde_json::from_str::<Blob>(r#""aGl=""#).unwrap().0, "hi", "with bits to spare");
+        for text in [r#""a b""#, r#""aGk==""#, r#""a""#] {
+            assert!(serde_json::from_str::<Blob>(text).is_err(), "{text}");
+        }
     }
 
     string_enum! {
