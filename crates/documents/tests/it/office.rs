@@ -1,0 +1,67 @@
+use craton_documents::{DocumentError, Format};
+
+use crate::{read, text};
+
+pub(crate) const DOCX: &[u8] = include_bytes!("../fixtures/report.docx");
+pub(crate) const XLSX: &[u8] = include_bytes!("../fixtures/orders.xlsx");
+pub(crate) const XLS: &[u8] = include_bytes!("../fixtures/orders.xls");
+pub(crate) const PDF: &[u8] = include_bytes!("../fixtures/letter.pdf");
+
+#[test]
+fn word() {
+    assert_eq!(
+        text(DOCX, "docx"),
+        "# Quarterly report\n\nRevenue grew by 12 % & costs fell — “as planned”.\n\n## Regions\n\n- North\n- South\n\
+         Region,\"Revenue, EUR\"\nNorth,\"1,200\"\n\nLast\tline\n\n"
+    );
+}
+
+#[test]
+fn excel() {
+    assert_eq!(
+        text(XLSX, "xlsx"),
+        "## Orders\n\nid,customer,total,paid,date\n1,\"Ann \"\"A\"\" Lee\",12.5,TRUE,2024-02-29\n\
+         2,\"Bob, Jr.\",,FALSE,2024-03-01 08:30:00\nfar below\n\n## Notes\n\n,naïve 你好\n\n"
+    );
+}
+
+#[test]
+fn old_excel() {
+    assert_eq!(text(XLS, "xls"), "## Orders\n\nid,customer\n1,Ann\n2.5,\"Bob, Jr.\"\n\n");
+}
+
+#[test]
+fn pdf() {
+    let found = text(PDF, "pdf");
+    let lines: Vec<&str> = found.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    assert_eq!(
+        lines,
+        ["Dear customer,", "your refund takes five working days.", "Second page (with parentheses)."],
+        "{found}"
+    );
+}
+
+#[test]
+fn the_bytes_decide_what_it_is() {
+    for (bytes, format) in
+        [(DOCX, Format::Docx), (XLSX, Format::Xlsx), (XLS, Format::Xls), (PDF, Format::Pdf)]
+    {
+        for declared in ["txt", "pdf", "docx", "csv"] {
+            assert_eq!(read(bytes, declared).unwrap().format, format, "{declared}");
+        }
+    }
+}
+
+#[test]
+fn old_word_is_refused_in_words() {
+    // A compound file whose directory names a WordDocument stream.
+    let mut file = cfb::CompoundFile::create(std::io::Cursor::new(Vec::new())).unwrap();
+    file.create_stream("/WordDocument").unwrap();
+    let bytes = file.into_inner().into_inner();
+    let error = read(&bytes, "doc").unwrap_err();
+    assert!(matches!(error, DocumentError::Unsupported(_)), "{error}");
+    assert_eq!(
+        error.to_string(),
+        "Word 97 documents (.doc) can't be read; save the document as .docx or .pdf"
+    );
+}
