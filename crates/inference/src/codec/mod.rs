@@ -18,6 +18,7 @@ mod media;
 mod mistral;
 mod nova;
 pub mod openai_chat;
+pub mod openai_responses;
 pub mod prompt_template;
 mod reader;
 pub mod rerank;
