@@ -22,8 +22,9 @@ pub struct CallStart<'a> {
 pub struct CallMeter {
     metering: Arc<Metering>,
     model: Arc<ModelMetrics>,
-    /// Taken when recorded.
+    /// What the sinks are told; not kept when nobody listens.
     record: Option<UsageRecord>,
+    finished: bool,
     started: Instant,
     first_token_ms: Option<u64>,
     tokens: Tokens,
@@ -37,29 +38,12 @@ impl CallMeter {
     ) -> Self {
         let model = metering.model(start.model_id);
         model.in_flight.inc();
-        let context = start.context;
-        let record = UsageRecord {
-            request_id: context.request_id.clone(),
-            operation: start.operation,
-            account_id: context.account.id.clone(),
-            region: context.region.clone(),
-            principal_arn: context.principal.arn.clone(),
-            model_id: start.model_id.to_owned(),
-            invoked_id: start.invoked_id.to_owned(),
-            profile_arn: start.profile_arn.map(str::to_owned),
-            served_by: start.served_by.to_owned(),
-            started_ms: context.received_ms,
-            latency_ms: 0,
-            first_token_ms: None,
-            streamed: start.streamed,
-            tokens: Tokens::default(),
-            outcome: Outcome::Cancelled,
-            metadata,
-        };
+        let record = metering.has_sinks().then(|| begun(start, metadata));
         Self {
             metering,
             model,
-            record: Some(record),
+            record,
+            finished: false,
             started: Instant::now(),
             first_token_ms: None,
             tokens: Tokens { estimated: true, ..Tokens::default() },
@@ -103,14 +87,42 @@ impl CallMeter {
     }
 
     fn finish(&mut self, outcome: Outcome) {
-        let Some(mut record) = self.record.take() else { return };
-        record.latency_ms = self.elapsed_ms();
-        record.first_token_ms = self.first_token_ms();
-        record.tokens = self.tokens;
-        record.outcome = outcome;
+        if std::mem::replace(&mut self.finished, true) {
+            return;
+        }
+        let latency = self.started.elapsed();
         self.model.in_flight.dec();
-        self.model.latency_s.observe(self.started.elapsed().as_secs_f64());
-        self.metering.record(&self.model, &record);
+        self.model.latency_s.observe(latency.as_secs_f64());
+        self.metering.count(&self.model, &outcome, &self.tokens);
+        if let Some(mut record) = self.record.take() {
+            record.latency_ms = milliseconds(latency);
+            record.first_token_ms = self.first_token_ms;
+            record.tokens = self.tokens;
+            record.outcome = outcome;
+            self.metering.record(&record);
+        }
+    }
+}
+
+fn begun(start: CallStart<'_>, metadata: Vec<(String, String)>) -> UsageRecord {
+    let context = start.context;
+    UsageRecord {
+        request_id: context.request_id.clone(),
+        operation: start.operation,
+        account_id: context.account.id.clone(),
+        region: context.region.clone(),
+        principal_arn: context.principal.arn.clone(),
+        model_id: start.model_id.to_owned(),
+        invoked_id: start.invoked_id.to_owned(),
+        profile_arn: start.profile_arn.map(str::to_owned),
+        served_by: start.served_by.to_owned(),
+        started_ms: context.received_ms,
+        latency_ms: 0,
+        first_token_ms: None,
+        streamed: start.streamed,
+        tokens: Tokens::default(),
+        outcome: Outcome::Cancelled,
+        metadata,
     }
 }
 

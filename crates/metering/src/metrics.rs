@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use parking_lot::RwLock;
 use prometheus::core::Collector;
 use prometheus::{
@@ -10,7 +11,7 @@ use prometheus::{
 
 use crate::call::{CallMeter, CallStart};
 use crate::lookup::Lookup;
-use crate::record::{Outcome, UsageRecord, UsageSink};
+use crate::record::{Outcome, Tokens, UsageRecord, UsageSink};
 use crate::request::RequestTimer;
 
 /// Most model ids with labels of their own.
@@ -70,7 +71,7 @@ pub struct Metering {
     queue: IntGaugeVec,
     models: Lookup<String, Arc<ModelMetrics>>,
     operations: Lookup<(&'static str, u16), OperationMetrics>,
-    sinks: RwLock<Arc<[Arc<dyn UsageSink>]>>,
+    sinks: ArcSwap<Vec<Arc<dyn UsageSink>>>,
     queues: RwLock<Vec<Arc<dyn QueueSource>>>,
 }
 
@@ -133,17 +134,16 @@ impl Metering {
             )?,
             models: Lookup::new(),
             operations: Lookup::new(),
-            sinks: RwLock::new(Arc::from([])),
+            sinks: ArcSwap::default(),
             queues: RwLock::new(Vec::new()),
             registry,
         };
         Ok(Arc::new(metering))
     }
 
-    /// Adds a receiver of usage records.
+    /// Adds a receiver of usage records, for calls that begin from now on.
     pub fn add_sink(&self, sink: Arc<dyn UsageSink>) {
-        let mut sinks = self.sinks.write();
-        *sinks = sinks.iter().cloned().chain([sink]).collect();
+        self.sinks.rcu(|sinks| sinks.iter().cloned().chain([Arc::clone(&sink)]).collect::<Vec<_>>());
     }
 
     /// Adds queues whose depth is shown in the metrics.
@@ -205,13 +205,22 @@ impl Metering {
         }
     }
 
-    pub(crate) fn record(&self, model: &ModelMetrics, record: &UsageRecord) {
-        match &record.outcome {
+    pub(crate) fn has_sinks(&self) -> bool {
+        !self.sinks.load().is_empty()
+    }
+
+    pub(crate) fn record(&self, record: &UsageRecord) {
+        for sink in self.sinks.load().iter() {
+            sink.record(record);
+        }
+    }
+
+    pub(crate) fn count(&self, model: &ModelMetrics, outcome: &Outcome, tokens: &Tokens) {
+        match outcome {
             Outcome::Completed { .. } => model.completed.inc(),
             Outcome::Cancelled => model.cancelled.inc(),
             Outcome::Failed { code } => self.calls.with_label_values(&[&model.label, code.as_ref()]).inc(),
         }
-        let tokens = &record.tokens;
         let counts = [
             (&model.input, tokens.input),
             (&model.output, tokens.output),
@@ -220,10 +229,6 @@ impl Metering {
         ];
         for (counter, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
             counter.inc_by(u64::from(count));
-        }
-        let sinks = Arc::clone(&self.sinks.read());
-        for sink in sinks.iter() {
-            sink.record(record);
         }
     }
 
@@ -285,7 +290,6 @@ mod tests {
     use parking_lot::Mutex;
 
     use super::*;
-    use crate::record::Tokens;
 
     #[derive(Default)]
     struct Kept(Mutex<Vec<UsageRecord>>);

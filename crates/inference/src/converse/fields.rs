@@ -34,6 +34,12 @@ fn read_field(name: String, value: Value, request: &mut ChatRequest) -> Result<(
         }
         "presence_penalty" => set(&mut sampling.presence_penalty, &name, number(&name, &value)?)?,
         "frequency_penalty" => set(&mut sampling.frequency_penalty, &name, number(&name, &value)?)?,
+        "stop_sequences" | "stopSequences" | "stop" => {
+            if !sampling.stop_sequences.is_empty() {
+                return Err(conflict(&name));
+            }
+            sampling.stop_sequences = strings(&name, value)?;
+        }
         "thinking" | "reasoning_config" => return read_thinking(name, value, request),
         "inferenceConfig" => return read_nested(name, value, request),
         _ => {
@@ -108,6 +114,15 @@ fn positive(name: &str, value: &Value) -> Result<u32, ApiError> {
         0 => Err(wrong(name, "a positive integer")),
         count => Ok(count),
     }
+}
+
+fn strings(name: &str, value: Value) -> Result<Vec<String>, ApiError> {
+    let Value::Array(items) = value else { return Err(wrong(name, "a list of strings")) };
+    let strings = items.into_iter().map(|item| match item {
+        Value::String(text) if !text.is_empty() => Ok(text),
+        _ => Err(wrong(name, "a list of strings")),
+    });
+    strings.collect()
 }
 
 fn number(name: &str, value: &Value) -> Result<f32, ApiError> {
@@ -214,11 +229,12 @@ mod tests {
     fn known_fields_find_their_place_and_the_rest_is_kept() {
         let request = read_into(json!({
             "top_k": 40, "seed": 7, "presence_penalty": 0.5, "thinking": {"type": "enabled", "budget_tokens": 1024},
-            "safe_prompt": true, "inferenceConfig": {"maxTokens": 9, "other": 1}
+            "safe_prompt": true, "stop": ["END"], "inferenceConfig": {"maxTokens": 9, "other": 1}
         }))
         .unwrap();
         assert_eq!(request.sampling.top_k, Some(40));
         assert_eq!(request.sampling.seed, Some(7));
+        assert_eq!(request.sampling.stop_sequences, ["END"]);
         assert_eq!(request.sampling.max_tokens, Some(9));
         assert_eq!(request.reasoning_budget_tokens, Some(1024));
         assert_eq!(
@@ -241,6 +257,7 @@ mod tests {
             (json!({"thinking": {"type": "enabled"}}), "thinking"),
             (json!({"thinking": {"type": "enabled", "budget_tokens": 0}}), "budget_tokens"),
             (json!({"messages": []}), "messages"),
+            (json!({"stop": ["a", ""]}), "stop"),
             (json!([1]), "must be a JSON object"),
         ] {
             let error = read_into(fields).unwrap_err();

@@ -268,6 +268,9 @@ pub(super) fn check_tools(config: &ToolConfiguration) -> Result<(), ApiError> {
             Tool::CachePoint(_) => {}
         }
     }
+    if names.is_empty() {
+        return refuse("The toolConfig.tools field must define at least one tool.");
+    }
     match &config.tool_choice {
         Some(ToolChoice::Tool(choice)) if !names.contains(choice.name.as_str()) => refuse(format!(
             "The tool {} at toolConfig.toolChoice.tool.name is not defined in toolConfig.tools. Choose a tool that is \

@@ -157,6 +157,10 @@ async fn tool_configurations() {
              defined there and try again.",
         ),
         (
+            with(json!({"tools": [{"cachePoint": {"type": "default"}}], "toolChoice": {"any": {}}})),
+            "The toolConfig.tools field must define at least one tool.",
+        ),
+        (
             with(json!({"tools": [{"systemTool": {"name": "nova_grounding"}}]})),
             "This model doesn't support the system tool nova_grounding at toolConfig.tools.0.",
         ),
