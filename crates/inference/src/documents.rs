@@ -1,23 +1,22 @@
 //! Documents to text, for backends that read text only.
 
 use craton_backend::{Block, ChatRequest, Document, ToolResult};
+use craton_documents::{DocumentError, Limits};
 use craton_wire::ApiError;
 
 /// Replaces every document of `request` by its text.
 pub(crate) async fn to_text(request: &mut ChatRequest) -> Result<(), ApiError> {
-    for message in &mut request.messages {
-        for block in &mut message.content {
-            match block {
-                Block::Document(document) => *block = text_of(document).await?,
-                Block::ToolResult(ToolResult { content, .. }) => {
-                    for block in content {
-                        if let Block::Document(document) = block {
-                            *block = text_of(document).await?;
-                        }
+    for block in request.messages.iter_mut().flat_map(|message| &mut message.content) {
+        match block {
+            Block::Document(document) => *block = text_of(document).await?,
+            Block::ToolResult(ToolResult { content, .. }) => {
+                for block in content {
+                    if let Block::Document(document) = block {
+                        *block = text_of(document).await?;
                     }
                 }
-                _ => {}
             }
+            _ => {}
         }
     }
     Ok(())
@@ -26,21 +25,31 @@ pub(crate) async fn to_text(request: &mut ChatRequest) -> Result<(), ApiError> {
 /// The same bytes always give the same text, so a prompt with documents keeps its prefix.
 async fn text_of(document: &Document) -> Result<Block, ApiError> {
     let Document { name, format, .. } = document;
-    let text = extract(document).await.map_err(|reason| {
-        ApiError::validation(format!("The document '{name}' could not be read as {format}: {reason}"))
-    })?;
-    Ok(Block::Text(format!(
-        "<document name=\"{name}\" format=\"{format}\">\n{}\n</document>",
-        text.trim_end()
-    )))
+    match extract(document).await? {
+        Ok(text) => {
+            let text = text.trim_end();
+            Ok(Block::Text(format!("<document name=\"{name}\" format=\"{format}\">\n{text}\n</document>")))
+        }
+        Err(DocumentError::Busy) => Err(ApiError::throttling(
+            "Too many documents are being read at once, please wait before trying again.",
+        )
+        .with_retry_after(Some(1))),
+        Err(error) => Err(ApiError::validation(format!(
+            "The document '{name}' could not be read as {format}: {error}."
+        ))),
+    }
 }
 
-async fn extract(document: &Document) -> Result<String, String> {
-    match document.format.as_str() {
-        "txt" | "md" | "csv" => {
-            let text = std::str::from_utf8(&document.bytes).map_err(|error| error.to_string())?;
-            Ok(text.strip_prefix('\u{feff}').unwrap_or(text).to_owned())
-        }
-        _ => Err("this format is not served yet".to_owned()),
-    }
+/// Reading a document can take seconds: it has a thread of its own.
+async fn extract(document: &Document) -> Result<Result<String, DocumentError>, ApiError> {
+    let (bytes, format) = (document.bytes.clone(), document.format.clone());
+    let reading = tokio::task::spawn_blocking(move || {
+        craton_documents::extract(&bytes, &format, &Limits::default()).map(|extracted| extracted.text)
+    });
+    reading.await.map_err(|error| {
+        tracing::error!(%error, "reading a document failed");
+        ApiError::internal(
+            "The system encountered an unexpected error during processing. Try your request again.",
+        )
+    })
 }

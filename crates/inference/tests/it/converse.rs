@@ -145,7 +145,7 @@ async fn a_broken_tool_input_is_a_malformed_tool_use() {
 #[tokio::test]
 async fn errors_before_the_first_token() {
     let world = world().await;
-    let mut ask = async |error| {
+    let ask = async |error| {
         world.model.refuse(error);
         let answer = world.inference.converse(&world.context, input(json!({"messages": user("hi")}))).await;
         answer.map(|_| ()).unwrap_err()
@@ -164,7 +164,7 @@ async fn errors_before_the_first_token() {
 #[tokio::test]
 async fn limits_of_the_model_are_kept() {
     let world = world().await;
-    let mut ask = async |fields| {
+    let ask = async |fields| {
         let answer = world.inference.converse(&world.context, input(fields)).await;
         answer.map(|_| ()).unwrap_err().message
     };
@@ -202,4 +202,26 @@ async fn images_reach_a_model_that_sees() {
     );
     assert_eq!(asked.messages[0].role, Role::User);
     assert_eq!(asked.tool_choice, ToolChoice::Auto);
+}
+
+#[tokio::test]
+async fn documents_are_given_as_text_in_every_place() {
+    let world = world().await;
+    let page = "PGh0bWw+PGgxPlRpdGxlPC9oMT48cD5Cb2R5PC9wPjwvaHRtbD4=";
+    let html = |name: &str| json!({"document": {"name": name, "format": "html", "source": {"bytes": page}}});
+    let request = input(json!({
+        "messages": [
+            {"role": "user", "content": [{"text": "read"}, html("a")]},
+            {"role": "assistant", "content": [{"toolUse": {"toolUseId": "t", "name": "get", "input": {}}}]},
+            {"role": "user", "content": [{"toolResult": {"toolUseId": "t", "content": [html("b")]}}]}
+        ],
+        "toolConfig": {"tools": [{"toolSpec": {"name": "get", "inputSchema": {"json": {"type": "object"}}}}]}
+    }));
+    world.inference.converse(&world.context, request).await.unwrap();
+    let asked = world.model.asked();
+    let text =
+        |name: &str| format!("<document name=\"{name}\" format=\"html\">\n# Title\n\nBody\n</document>");
+    assert_eq!(asked.messages[0].content[1], Block::Text(text("a")));
+    let Block::ToolResult(result) = &asked.messages[2].content[0] else { panic!("{asked:?}") };
+    assert_eq!(result.content, [Block::Text(text("b"))]);
 }

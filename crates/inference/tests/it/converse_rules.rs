@@ -191,8 +191,10 @@ async fn documents() {
             "A text block must be included when using documents.",
         ),
         (
-            with(vec![json!({"document": {"name": "a", "format": "txt", "source": {"bytes": "/w=="}}})]),
-            "The document 'a' could not be read as txt: invalid utf-8 sequence of 1 bytes from index 0",
+            with(vec![
+                json!({"document": {"name": "a", "format": "xlsx", "source": {"bytes": "AAECA/8AAQID"}}}),
+            ]),
+            "The document 'a' could not be read as xlsx: it is not well-formed: it is not a xlsx document.",
         ),
     ])
     .await;
