@@ -1,1 +1,22 @@
-//! The server crate; see ARCHITECTURE.md.
+//! The server: sockets, the pipeline every request goes through, and the tables that say which function answers which
+//! operation. It composes the concrete drivers (engine, providers, identity); nobody below it names one.
+//!
+//! * [`config`]: `craton.toml`.
+//! * `transport`: one port, HTTP/1.1, HTTP/2 and TLS.
+//! * `pipeline`: request id → authenticate → authorise → bind and validate → handler → render → metrics.
+//! * `doors`: the OpenAI and Anthropic front doors.
+//! * [`Server`]: puts them together.
+
+mod body;
+pub mod config;
+mod doors;
+mod health;
+mod pipeline;
+mod server;
+mod services;
+mod transport;
+
+pub use config::ServerConfig;
+pub use health::{HealthSource, Readiness};
+pub use server::{Server, StartError, Surroundings};
+pub use transport::TlsError;

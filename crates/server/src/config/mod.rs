@@ -1,0 +1,248 @@
+//! The server's configuration: one struct, read once at start from a file, the environment and the command line, in
+//! rising order of precedence. Keys nobody knows are refused, with the line they stand in.
+//!
+//! [`registry`] describes every key; `docs/configuration.md` is printed from it and a test keeps the two in step.
+
+mod registry;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+pub use registry::{SETTINGS, Setting, VARIABLES, Variable, reference};
+
+/// `craton.toml`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServerConfig {
+    /// `host:port`; port 0 picks a free one.
+    pub listen: String,
+    /// Holds root credentials, the TLS certificate and records.
+    pub data_dir: PathBuf,
+    /// Twelve digits.
+    pub account_id: String,
+    /// The home region. Requests signed for any other region are accepted too.
+    pub region: String,
+    /// Whether the embedded models answer for models that nothing is configured to serve.
+    pub stand_ins: bool,
+    /// Serve TLS, not plain HTTP, on the listening port.
+    pub tls: bool,
+    /// PEM chain to serve instead of a self-signed certificate.
+    pub tls_certificate: Option<PathBuf>,
+    /// PEM key of `tls_certificate`.
+    pub tls_key: Option<PathBuf>,
+    pub limits: Limits,
+}
+
+/// What one client may ask of the server.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    pub max_connections: usize,
+    /// HTTP/2 streams open at once on one connection.
+    pub max_streams: u32,
+    pub max_headers: usize,
+    /// All header lines of a request together.
+    pub max_header_bytes: usize,
+    pub max_body_bytes: usize,
+    /// A connection that sends no complete request head for this long is closed, idle or not.
+    pub header_timeout_ms: u64,
+    /// Time for a request's body to arrive.
+    pub body_timeout_ms: u64,
+    /// Time that open requests have to finish after SIGTERM.
+    pub stop_grace_ms: u64,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:8473".into(),
+            data_dir: default_data_dir(),
+            account_id: "123456789012".into(),
+            region: "us-east-1".into(),
+            stand_ins: true,
+            tls: false,
+            tls_certificate: None,
+            tls_key: None,
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_connections: 4096,
+            max_streams: 256,
+            max_headers: 100,
+            max_header_bytes: 64 * 1024,
+            max_body_bytes: 64 << 20,
+            header_timeout_ms: 75_000,
+            body_timeout_ms: 120_000,
+            stop_grace_ms: 20_000,
+        }
+    }
+}
+
+/// `~/.local/share/craton`, or `./craton-data` for a user without a home.
+pub fn default_data_dir() -> PathBuf {
+    std::env::home_dir().map_or_else(|| PathBuf::from("craton-data"), |home| home.join(".local/share/craton"))
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("the configuration file {path} can't be read: {source}")]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{path}: {message}")]
+    Parse { path: PathBuf, message: String },
+    #[error("{variable}={value}: {message}")]
+    Variable { variable: String, value: String, message: String },
+    #[error("{key}: {message}")]
+    Value { key: &'static str, message: String },
+}
+
+impl ServerConfig {
+    /// Reads `file` (or `craton.toml` in the data directory, where there is one), then lets `CRATON_*` variables
+    /// override it. `data_dir` is the command line's, if it gave one.
+    pub fn load(
+        file: Option<&Path>,
+        data_dir: Option<&Path>,
+        variables: &BTreeMap<String, String>,
+    ) -> Result<Self, ConfigError> {
+        let data_dir_now = data_dir
+            .map(Path::to_owned)
+            .or_else(|| variables.get("CRATON_DATA_DIR").map(PathBuf::from))
+            .unwrap_or_else(default_data_dir);
+        let named = file.map(Path::to_owned).or_else(|| variables.get("CRATON_CONFIG").map(PathBuf::from));
+        let found = named.or_else(|| Some(data_dir_now.join("craton.toml")).filter(|path| path.exists()));
+        let (text, path) = match found {
+            Some(path) => match std::fs::read_to_string(&path) {
+                Ok(text) => (text, path),
+                Err(source) => return Err(ConfigError::Read { path, source }),
+            },
+            None => (String::new(), PathBuf::new()),
+        };
+        let mut config = Self::parse(&text, &path, variables)?;
+        if let Some(data_dir) = data_dir {
+            config.data_dir = data_dir.to_owned();
+        }
+        config.check()?;
+        Ok(config)
+    }
+
+    fn parse(text: &str, path: &Path, variables: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
+        let refused = |error: toml::de::Error| ConfigError::Parse {
+            path: path.to_owned(),
+            message: error.to_string().trim_end().to_owned(),
+        };
+        let mut config: Self = toml::from_str(text).map_err(refused)?;
+        let mut table: toml::Table = toml::from_str(text).map_err(refused)?;
+        for setting in SETTINGS.iter().filter(|setting| setting.scalar()) {
+            let variable = setting.variable();
+            let Some(value) = variables.get(&variable) else { continue };
+            let wrong = |message: String| ConfigError::Variable {
+                variable: variable.clone(),
+                value: value.clone(),
+                message,
+            };
+            put(&mut table, setting.key, setting.read(value).map_err(wrong)?);
+            // The file alone was fine, so what is wrong now is this variable's.
+            config = Self::deserialize(table.clone()).map_err(|error| wrong(error.message().to_owned()))?;
+        }
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let wrong = |key, message: &str| Err(ConfigError::Value { key, message: message.to_owned() });
+        if self.account_id.len() != 12 || !self.account_id.bytes().all(|byte| byte.is_ascii_digit()) {
+            return wrong("account_id", "must be twelve digits");
+        }
+        if self.region.is_empty()
+            || !self.region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        {
+            return wrong("region", "must be a region's name, such as us-east-1");
+        }
+        if self.listen.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
+            return wrong("listen", "must be HOST:PORT, such as 127.0.0.1:8473");
+        }
+        if self.tls_certificate.is_some() != self.tls_key.is_some() {
+            return wrong("tls_certificate", "needs tls_key, and tls_key needs it");
+        }
+        if self.limits.max_connections == 0 || self.limits.max_body_bytes == 0 {
+            return wrong("limits", "max_connections and max_body_bytes must be more than 0");
+        }
+        Ok(())
+    }
+}
+
+fn put(table: &mut toml::Table, key: &str, value: toml::Value) {
+    match key.split_once('.') {
+        None => {
+            table.insert(key.to_owned(), value);
+        }
+        Some((section, rest)) => {
+            let section =
+                table.entry(section).or_insert_with(|| toml::Value::Table(toml::Table::new())).as_table_mut();
+            if let Some(section) = section {
+                put(section, rest, value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str, variables: &[(&str, &str)]) -> Result<ServerConfig, String> {
+        let variables =
+            variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let config = ServerConfig::parse(text, Path::new("craton.toml"), &variables);
+        config.and_then(|config| config.check().map(|()| config)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn variables_override_the_file() {
+        let text =
+            "listen = \"0.0.0.0:1\"\nregion = \"eu-west-1\"\n[limits]\nmax_body_bytes = 5\nmax_streams = 7\n";
+        let config = load(
+            text,
+            &[("CRATON_LISTEN", "[::1]:2"), ("CRATON_LIMITS_MAX_BODY_BYTES", "6"), ("CRATON_TLS", "true")],
+        )
+        .unwrap();
+        assert_eq!((config.listen.as_str(), config.region.as_str()), ("[::1]:2", "eu-west-1"));
+        assert_eq!((config.limits.max_body_bytes, config.limits.max_streams, config.tls), (6, 7, true));
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_line() {
+        let error = load("listen = \"127.0.0.1:0\"\nlisten_on = 3\n", &[]).unwrap_err();
+        assert!(
+            error.contains("craton.toml") && error.contains("line 2") && error.contains("listen_on"),
+            "{error}"
+        );
+        let error = load("[limits]\nmax_body = 3\n", &[]).unwrap_err();
+        assert!(error.contains("line 2") && error.contains("max_body"), "{error}");
+    }
+
+    #[test]
+    fn a_bad_variable_is_named() {
+        let error = load("", &[("CRATON_LIMITS_MAX_CONNECTIONS", "many")]).unwrap_err();
+        assert!(error.starts_with("CRATON_LIMITS_MAX_CONNECTIONS=many: "), "{error}");
+        let error = load("", &[("CRATON_TLS", "perhaps")]).unwrap_err();
+        assert!(error.contains("true or false"), "{error}");
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused() {
+        for (text, key) in [
+            ("account_id = \"1\"", "account_id"),
+            ("listen = \"localhost\"", "listen"),
+            ("region = \"\"", "region"),
+            ("tls_key = \"k.pem\"", "tls_certificate"),
+        ] {
+            assert!(load(text, &[]).unwrap_err().starts_with(key), "{text}");
+        }
+    }
+}
