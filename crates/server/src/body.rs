@@ -31,9 +31,38 @@ impl Body {
         if bytes.is_empty() { Self::empty() } else { Self(Kind::Full(bytes)) }
     }
 
+    /// Runs `done` when the body has been sent whole; it is dropped uncalled when the client goes away before.
+    pub(crate) fn when_done(self, done: impl FnOnce() + Send + 'static) -> Self {
+        match self.0 {
+            Kind::Stream(stream) => {
+                let mut done = Some(done);
+                let mut stream = stream;
+                Self::stream(futures::stream::poll_fn(move |context| {
+                    let next = std::task::ready!(stream.as_mut().poll_next(context));
+                    if next.is_none()
+                        && let Some(done) = done.take()
+                    {
+                        done();
+                    }
+                    Poll::Ready(next)
+                }))
+            }
+            _ => {
+                done();
+                self
+            }
+        }
+    }
+
     /// A body of unknown length; each item is flushed to the client as soon as no other is ready.
     pub(crate) fn stream(stream: impl Stream<Item = Result<Bytes, BodyError>> + Send + 'static) -> Self {
         Self(Kind::Stream(Box::pin(stream)))
+    }
+}
+
+impl Default for Body {
+    fn default() -> Self {
+        Self::empty()
     }
 }
 

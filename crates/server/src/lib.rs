@@ -4,6 +4,7 @@
 //! * [`config`]: `craton.toml`.
 //! * `transport`: one port, HTTP/1.1, HTTP/2 and TLS.
 //! * `pipeline`: request id → authenticate → authorise → bind and validate → handler → render → metrics.
+//! * `routes`: tables, one line an operation.
 //! * `doors`: the OpenAI and Anthropic front doors.
 //! * [`Server`]: puts them together.
 
@@ -12,6 +13,7 @@ pub mod config;
 mod doors;
 mod health;
 mod pipeline;
+mod routes;
 mod server;
 mod services;
 mod transport;

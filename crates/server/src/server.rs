@@ -3,6 +3,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use craton_core::{Account, Clock, IdSource, RandomIds, SystemClock};
+use craton_identity::{CredentialsError, Identity, RootAllowsAll, RootCredentials, RootKeys};
+use craton_metering::Metering;
 use tokio::task::JoinHandle;
 
 use crate::config::ServerConfig;
@@ -20,6 +22,10 @@ pub enum StartError {
     DataDir { path: PathBuf, source: std::io::Error },
     #[error("TLS: {0}")]
     Tls(#[from] TlsError),
+    #[error("root credentials: {0}")]
+    Credentials(#[from] CredentialsError),
+    #[error("metrics: {0}")]
+    Metrics(String),
 }
 
 /// What a server takes from its surroundings; tests replace some of it.
@@ -27,17 +33,21 @@ pub enum StartError {
 pub struct Surroundings {
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<dyn IdSource>,
+    /// Root credentials that replace the file in the data directory.
+    pub root_keys: RootKeys,
 }
 
-impl Default for Surroundings {
-    fn default() -> Self {
-        Self { clock: Arc::new(SystemClock), ids: Arc::new(RandomIds) }
+impl Surroundings {
+    /// The machine's clock, random ids and the process's environment.
+    pub fn real() -> Self {
+        Self { clock: Arc::new(SystemClock), ids: Arc::new(RandomIds), root_keys: RootKeys::from_env() }
     }
 }
 
 /// A running server. Dropping it without [`Server::stop`] leaves it running until the runtime ends.
 pub struct Server {
     address: SocketAddr,
+    credentials: RootCredentials,
     certificate: Option<PathBuf>,
     shutdown: Shutdown,
     serving: JoinHandle<()>,
@@ -54,18 +64,29 @@ impl Server {
         let address = listener.address();
         let files = tls_files(&config)?;
         let tls = files.as_ref().map(acceptor).transpose()?;
+        let credentials = RootCredentials::resolve(&config.data_dir, surroundings.root_keys)?;
+        let account = Account { id: config.account_id, home_region: config.region };
         let services = Services {
-            account: Arc::new(Account { id: config.account_id, home_region: config.region }),
+            identity: Identity::new(&credentials, &account),
+            account: Arc::new(account),
             clock: surroundings.clock,
             ids: surroundings.ids,
+            authorizer: Arc::new(RootAllowsAll),
+            metering: Metering::new().map_err(|error| StartError::Metrics(error.to_string()))?,
             health: Arc::new(Nothing),
         };
         let shutdown = Shutdown::default();
-        let pipeline = Pipeline { services: Arc::new(services), limits: config.limits.clone() };
+        let pipeline = Pipeline::new(Arc::new(services), config.limits.clone());
         let transport =
             Transport { handle: Arc::new(pipeline), limits: config.limits, tls, shutdown: shutdown.clone() };
         let serving = tokio::spawn(transport.serve(listener));
-        Ok(Self { address, certificate: files.map(|files| files.certificate), shutdown, serving })
+        Ok(Self {
+            address,
+            credentials,
+            certificate: files.map(|files| files.certificate),
+            shutdown,
+            serving,
+        })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -84,6 +105,10 @@ impl Server {
             });
         }
         format!("{scheme}://{address}")
+    }
+
+    pub fn credentials(&self) -> &RootCredentials {
+        &self.credentials
     }
 
     /// The PEM file that clients of a TLS server trust.

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use craton_core::{Account, Clock, IdSource};
+use craton_identity::{Authorizer, Identity};
+use craton_metering::Metering;
 
 use crate::health::HealthSource;
 
@@ -11,5 +13,8 @@ pub(crate) struct Services {
     pub(crate) account: Arc<Account>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdSource>,
+    pub(crate) identity: Identity,
+    pub(crate) authorizer: Arc<dyn Authorizer>,
+    pub(crate) metering: Arc<Metering>,
     pub(crate) health: Arc<dyn HealthSource>,
 }

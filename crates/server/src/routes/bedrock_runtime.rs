@@ -1,0 +1,7 @@
+//! `bedrock-runtime`: calling models.
+
+use super::Routes;
+
+pub(super) fn routes(routes: Routes) -> Routes {
+    routes
+}
