@@ -1,1 +1,3 @@
 //! The engine crate; see ARCHITECTURE.md.
+
+pub mod embed;

@@ -1,0 +1,35 @@
+//! Sentence embeddings and reranking on this machine, from a folder as sentence-transformers writes it.
+//!
+//! Owns the whole way from text to vector: checking the folder's files ([`LoadError`] says what is wrong with one),
+//! word pieces, a BERT encoder on candle, pooling, unit length. One thread an open model does the arithmetic; requests
+//! reach it through a bounded queue and are batched with others of similar length, so that little of a batch is
+//! padding and a long request does not hold up the short ones behind it for more than one batch.
+//!
+//! The encoder is written out here rather than taken from `candle-transformers`: it is 150 lines, fuses the three
+//! projections of attention into one, and spares the build a crate of some hundred models.
+//!
+//! # Long texts
+//! An encoder reads a window of tokens (256 for all-MiniLM-L6-v2). A longer text is read window by window, up to
+//! [`MAX_TEXT_TOKENS`], and its vector is the mean over all its tokens; a text of one window gets exactly the vector
+//! that sentence-transformers gives it.
+//!
+//! # Reranking
+//! No cross-encoder can be had where the default models come from, so [`RerankModel`](craton_backend::RerankModel) is
+//! a stand-in: the cosine between the query and the best window of each document, put through a logistic curve so
+//! that scores spread over 0..=1 as a cross-encoder's do. The order is that of cosine similarity.
+//!
+//! # Other widths
+//! [`craton_backend::fit_dimensions`] gives vectors the width of the model that is stood in for.
+//!
+//! Weights are read into memory, not mapped: a mapped file that is truncated while in use kills the process, and the
+//! tensors are copied into candle's own storage either way.
+
+mod embedder;
+mod encoder;
+mod files;
+#[cfg(test)]
+mod tests;
+mod worker;
+
+pub use embedder::{BertEmbedder, MAX_TEXT_TOKENS};
+pub use files::LoadError;

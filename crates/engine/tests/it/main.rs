@@ -1,0 +1,3 @@
+//! Local models, with the default models' own weights.
+
+mod embed;
