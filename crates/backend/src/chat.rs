@@ -19,6 +19,8 @@ pub struct ChatRequest {
     pub sampling: Sampling,
     pub tools: Vec<Tool>,
     pub tool_choice: ToolChoice,
+    /// The answer may call at most one tool.
+    pub one_tool_call: bool,
     /// The answer must be JSON that satisfies this schema.
     pub response_schema: Option<ResponseSchema>,
     /// Token budget for visible reasoning, where the model reasons and the caller asked for it.

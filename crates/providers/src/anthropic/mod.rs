@@ -5,12 +5,15 @@ mod request;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use craton_backend::{BackendError, Block, ChatCapabilities, ChatModel, ChatRequest, ChatStream};
 use futures::future::BoxFuture;
+use http::Response;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde::Deserialize;
 
 use crate::estimate;
-use crate::http::{From, Http};
+use crate::http::{Body, From, Http};
 use crate::pump::Pump;
 use crate::settings::{SettingsError, UpstreamSettings};
 use answer::AnthropicStream;
@@ -52,7 +55,7 @@ impl Anthropic {
 
     async fn start(&self, request: ChatRequest) -> Result<ChatStream, BackendError> {
         let body = request::body(&request, Purpose::Answer { stream: request.stream })?;
-        let response = self.http.post_ok(&self.path, body).await?;
+        let response = self.post(&self.path, &request, body).await?;
         let blocks =
             request.system.iter().chain(request.messages.iter().flat_map(|message| &message.content));
         let cache_points = blocks.into_iter().any(|block| matches!(block, Block::CachePoint));
@@ -70,9 +73,25 @@ impl Anthropic {
         Ok(Box::pin(futures::stream::iter(events.into_iter().map(Ok))))
     }
 
+    async fn post(
+        &self,
+        path: &str,
+        request: &ChatRequest,
+        body: Vec<u8>,
+    ) -> Result<Response<Body>, BackendError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(betas) = request::betas(request) {
+            let value = HeaderValue::try_from(betas)
+                .map_err(|_| BackendError::Invalid("anthropic_beta is not a list of names".to_owned()))?;
+            headers.insert("anthropic-beta", value);
+        }
+        self.http.check(self.http.post_with(path, headers, Bytes::from(body)).await?).await
+    }
+
     async fn count(&self, request: &ChatRequest) -> Result<u32, BackendError> {
         let body = request::body(request, Purpose::Count)?;
-        let response = self.http.post_ok(&self.count_path, body).await?;
+        let response = self.post(&self.count_path, request, body).await?;
         let answer = response.into_body().collect(MAX_COUNT_BYTES).await?;
         match serde_json::from_slice(&answer) {
             Ok(Counted { input_tokens }) => Ok(input_tokens),

@@ -13,7 +13,9 @@ use crate::fields::Fields;
 /// The API has no default for `max_tokens`; this is the largest that its oldest models take.
 const DEFAULT_MAX_TOKENS: u32 = 4096;
 
-const OWN_FIELDS: [&str; 6] = ["model", "max_tokens", "messages", "stream", "system", "tools"];
+/// Fields that an extra one may not set. `anthropic_beta` is Bedrock's name for what is a header here, see [`betas`].
+const OWN_FIELDS: [&str; 7] =
+    ["model", "max_tokens", "messages", "stream", "system", "tools", "anthropic_beta"];
 
 /// What the body is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,13 +61,8 @@ impl Serialize for Body<'_> {
         map.always("messages", &Messages(request))?;
         if !request.tools.is_empty() {
             map.always("tools", &Tools(request))?;
-            match &request.tool_choice {
-                ToolChoice::Auto => {}
-                ToolChoice::Any => map.own("tool_choice", &Choice { r#type: "any", name: None })?,
-                ToolChoice::None => map.own("tool_choice", &Choice { r#type: "none", name: None })?,
-                ToolChoice::Tool(name) => {
-                    map.own("tool_choice", &Choice { r#type: "tool", name: Some(name) })?;
-                }
+            if let Some(choice) = choice(request) {
+                map.own("tool_choice", &choice)?;
             }
         }
         if let Some(budget_tokens) = request.reasoning_budget_tokens {
@@ -110,6 +107,31 @@ struct Choice<'a> {
     r#type: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'a str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    disable_parallel_tool_use: bool,
+}
+
+/// None for what is the default anyway.
+fn choice(request: &ChatRequest) -> Option<Choice<'_>> {
+    let (r#type, name) = match &request.tool_choice {
+        ToolChoice::Auto if !request.one_tool_call => return None,
+        ToolChoice::Auto => ("auto", None),
+        ToolChoice::Any => ("any", None),
+        ToolChoice::None => ("none", None),
+        ToolChoice::Tool(name) => ("tool", Some(name.as_str())),
+    };
+    let disable_parallel_tool_use = request.one_tool_call && request.tool_choice != ToolChoice::None;
+    Some(Choice { r#type, name, disable_parallel_tool_use })
+}
+
+/// The value of the `anthropic-beta` header for the features that the caller named in `anthropic_beta`.
+pub(super) fn betas(request: &ChatRequest) -> Option<String> {
+    let names: Vec<&str> = match request.extra.get("anthropic_beta")? {
+        Value::Array(names) => names.iter().filter_map(Value::as_str).collect(),
+        Value::String(name) => vec![name],
+        _ => return None,
+    };
+    (!names.is_empty()).then(|| names.join(","))
 }
 
 #[derive(serde::Serialize)]
@@ -372,10 +394,20 @@ mod tests {
                 "temperature": 0.5,
                 "stop_sequences": ["END"],
                 "stream": true,
-                "anthropic_beta": ["x"],
                 "top_k": 9,
             })
         );
+        assert_eq!(betas(&request()).as_deref(), Some("x"));
+    }
+
+    #[test]
+    fn one_tool_call_is_said_with_the_choice() {
+        let choice = |tool_choice| {
+            let request = ChatRequest { one_tool_call: true, tool_choice, ..request() };
+            written(&request, Purpose::Answer { stream: true })["tool_choice"].clone()
+        };
+        assert_eq!(choice(ToolChoice::Auto), json!({"type": "auto", "disable_parallel_tool_use": true}));
+        assert_eq!(choice(ToolChoice::None), json!({"type": "none"}));
     }
 
     #[test]

@@ -49,6 +49,12 @@ fn extra(request: &ChatRequest) -> Map<String, Value> {
     {
         add("thinking", json!({"type": "enabled", "budget_tokens": budget}));
     }
+    if request.one_tool_call && !request.tools.is_empty() && is_anthropic(&request.model) {
+        // Converse itself has no field for it; where its own tool choice is set, that one stands.
+        if request.tool_choice == ToolChoice::Auto {
+            add("tool_choice", json!({"type": "auto", "disable_parallel_tool_use": true}));
+        }
+    }
     extra
 }
 

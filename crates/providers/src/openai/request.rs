@@ -18,7 +18,17 @@ pub(super) struct Style {
 }
 
 /// Fields of the body that belong to this crate: `extra` can't set them.
-const OWN_FIELDS: [&str; 6] = ["model", "messages", "stream", "stream_options", "tools", "n"];
+const OWN_FIELDS: [&str; 8] = [
+    "model",
+    "messages",
+    "stream",
+    "stream_options",
+    "tools",
+    "n",
+    // Anthropic's, of no meaning to these upstreams; strict ones refuse what they don't know.
+    "anthropic_beta",
+    "context_management",
+];
 
 /// Prefix of a tool result that reports a failure; Chat Completions has no field for it.
 const TOOL_ERROR: &str = "Error: ";
@@ -65,6 +75,9 @@ impl Serialize for Body<'_> {
                 ToolChoice::Any => map.own("tool_choice", &"required")?,
                 ToolChoice::None => map.own("tool_choice", &"none")?,
                 ToolChoice::Tool(name) => map.own("tool_choice", &ForcedTool(name))?,
+            }
+            if request.one_tool_call {
+                map.own("parallel_tool_calls", &false)?;
             }
         }
         if let Some(schema) = &request.response_schema {

@@ -255,14 +255,9 @@ fn read_tool_choice(body: &Object<'_>, request: &mut ChatRequest) -> Result<(), 
     if request.tools.is_empty() && request.tool_choice != ToolChoice::None {
         return Err(node.refuse("tool_choice may only be specified while providing tools"));
     }
-    if choice.boolean("disable_parallel_tool_use")?.unwrap_or(false) {
-        request.extra.insert(PARALLEL_TOOL_CALLS.to_owned(), Value::Bool(false));
-    }
+    request.one_tool_call = choice.boolean("disable_parallel_tool_use")?.unwrap_or(false);
     Ok(())
 }
-
-/// The extra field that says at most one tool may be called, by the name OpenAI-compatible upstreams know.
-pub(super) const PARALLEL_TOOL_CALLS: &str = "parallel_tool_calls";
 
 fn read_thinking(
     body: &Object<'_>,

@@ -123,9 +123,7 @@ fn read(body: &Object<'_>) -> Result<Decoded, ApiError> {
         body.get("response_format").map(|node| response_format(&node)).transpose()?.flatten();
     request.priority = priority(body)?;
     request.extra = body.rest(READ);
-    if body.boolean("parallel_tool_calls")? == Some(false) {
-        request.extra.insert("parallel_tool_calls".to_owned(), Value::Bool(false));
-    }
+    request.one_tool_call = body.boolean("parallel_tool_calls")? == Some(false);
     refuse_unserved(body)?;
     let mut decoded = Decoded::new(request);
     decoded.stream = body.boolean("stream")?.unwrap_or(false);

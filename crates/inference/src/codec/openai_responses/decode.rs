@@ -68,9 +68,7 @@ pub(super) fn read(node: &Node<'_>) -> Result<ResponsesCall> {
     request.reasoning_budget_tokens = reasoning_budget(&body)?;
     request.priority = priority(&body)?;
     request.extra = body.rest(KNOWN);
-    if body.boolean("parallel_tool_calls")? == Some(false) {
-        request.extra.insert("parallel_tool_calls".to_owned(), Value::Bool(false));
-    }
+    request.one_tool_call = body.boolean("parallel_tool_calls")? == Some(false);
     let mut call = ResponsesCall::new(request, body.require("model")?.filled_string()?.to_owned());
     call.stream = body.boolean("stream")?.unwrap_or(false);
     call.metadata = metadata(&body)?;

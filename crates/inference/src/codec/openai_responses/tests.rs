@@ -105,7 +105,8 @@ fn every_field_has_its_place() {
     assert_eq!((request.sampling.temperature, request.sampling.top_p), (Some(0.5), Some(0.25)));
     assert_eq!(request.reasoning_budget_tokens, Some(4096));
     assert_eq!(request.priority, Priority::Priority);
-    assert_eq!(Value::Object(request.extra.clone()), json!({"top_k": 4, "parallel_tool_calls": false}));
+    assert_eq!(Value::Object(request.extra.clone()), json!({"top_k": 4}));
+    assert!(request.one_tool_call);
 }
 
 #[test]

@@ -87,7 +87,7 @@ fn the_openai_door_reads_its_options() {
     assert_eq!(decoded.request.sampling.stop_sequences, ["END"]);
     assert_eq!(decoded.request.priority, Priority::Flex);
     assert_eq!(decoded.request.extra["reasoning_effort"], "low");
-    assert_eq!(decoded.request.extra["parallel_tool_calls"], false);
+    assert!(decoded.request.one_tool_call && !decoded.request.extra.contains_key("parallel_tool_calls"));
     assert!(decoded.request.response_schema.is_some());
 }
 

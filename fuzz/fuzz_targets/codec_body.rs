@@ -1,0 +1,75 @@
+//! Any bytes as the body of any family: read without a panic, and what was read can be answered.
+#![no_main]
+
+use craton_backend::{Block, ChatRequest, Finished, StopReason, Usage};
+use craton_inference::Answer;
+use craton_inference::codec::{ChatCodec, anthropic, chat_codec, embedding, openai_chat, prompt_template, rerank};
+use craton_models::Family;
+use libfuzzer_sys::fuzz_target;
+
+const FAMILIES: &[Family] = &[
+    Family::AnthropicMessages,
+    Family::AnthropicText,
+    Family::TitanText,
+    Family::Nova,
+    Family::Llama,
+    Family::MistralText,
+    Family::MistralChat,
+    Family::CohereCommand,
+    Family::CohereCommandR,
+    Family::Jamba,
+    Family::OpenAiChat,
+    Family::TitanEmbedV1,
+    Family::TitanEmbedV2,
+    Family::TitanEmbedImage,
+    Family::CohereEmbed,
+    Family::NovaEmbed,
+    Family::CohereRerank,
+    Family::AmazonRerank,
+];
+
+fuzz_target!(|input: &[u8]| {
+    let Some((selector, body)) = input.split_first() else { return };
+    let Some(family) = FAMILIES.get(usize::from(*selector) % (FAMILIES.len() + 4)) else {
+        return door(usize::from(*selector) % (FAMILIES.len() + 4) - FAMILIES.len(), body);
+    };
+    match chat_codec(*family) {
+        Some(codec) => chat(codec, body),
+        None => {
+            let _ = embedding::decode(*family, "cohere.embed-v4:0", body);
+            let _ = rerank::decode(*family, body);
+        }
+    }
+});
+
+fn door(index: usize, body: &[u8]) {
+    match index {
+        0 => chat(&anthropic::DIRECT, body),
+        1 => chat(&anthropic::DIRECT_COUNT, body),
+        2 => chat(&openai_chat::DIRECT, body),
+        _ => {
+            let prompt = String::from_utf8_lossy(body);
+            let parsed = prompt_template::parse(&prompt, prompt_template::Style::WITH_TITAN);
+            assert!(!parsed.messages.is_empty());
+        }
+    }
+}
+
+fn chat(codec: &dyn ChatCodec, body: &[u8]) {
+    let Ok(decoded) = codec.decode(body) else { return };
+    assert_ne!(decoded.request, ChatRequest::default());
+    let answer = Answer {
+        content: vec![Block::Text("hello".to_owned())],
+        finished: Finished {
+            reason: StopReason::EndTurn,
+            stop_sequence: None,
+            usage: Usage::default(),
+            extra: serde_json::Value::Null,
+        },
+    };
+    codec.encode(&decoded, &answer).expect("an answer can always be written");
+    let mut stream = codec.stream(&decoded);
+    for event in craton_inference::answer::events(answer) {
+        stream.push(&event).expect("an event in order can always be written");
+    }
+}
