@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use parking_lot::RwLock;
+use parking_lot::Mutex;
 use prometheus::core::Collector;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
@@ -72,7 +72,7 @@ pub struct Metering {
     models: Lookup<String, Arc<ModelMetrics>>,
     operations: Lookup<(&'static str, u16), OperationMetrics>,
     sinks: ArcSwap<Vec<Arc<dyn UsageSink>>>,
-    queues: RwLock<Vec<Arc<dyn QueueSource>>>,
+    queues: Mutex<Vec<Arc<dyn QueueSource>>>,
 }
 
 impl Metering {
@@ -135,7 +135,7 @@ impl Metering {
             models: Lookup::new(),
             operations: Lookup::new(),
             sinks: ArcSwap::default(),
-            queues: RwLock::new(Vec::new()),
+            queues: Mutex::default(),
             registry,
         };
         Ok(Arc::new(metering))
@@ -148,7 +148,7 @@ impl Metering {
 
     /// Adds queues whose depth is shown in the metrics.
     pub fn add_queues(&self, source: Arc<dyn QueueSource>) {
-        self.queues.write().push(source);
+        self.queues.lock().push(source);
     }
 
     /// For metrics of other crates.
@@ -168,8 +168,10 @@ impl Metering {
 
     /// The metrics in Prometheus's text format.
     pub fn render(&self) -> Result<String, prometheus::Error> {
+        // Held until all is read, so that two readers don't add to one another's depths.
+        let queues = self.queues.lock();
         self.queue.reset();
-        for depth in self.queues.read().iter().flat_map(|source| source.depths()) {
+        for depth in queues.iter().flat_map(|source| source.depths()) {
             let states = [("queued", depth.queued), ("running", depth.running)];
             for (state, count) in states {
                 self.queue
@@ -287,7 +289,6 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use craton_core::{Account, Principal, RequestContext};
-    use parking_lot::Mutex;
 
     use super::*;
 
