@@ -1,6 +1,6 @@
 //! The fields that Converse doesn't model: those of the provider in the request, those asked back in the response.
 
-use craton_backend::{ChatRequest, Finished};
+use craton_backend::{ChatRequest, Finished, ToolChoice};
 use craton_wire::ApiError;
 use serde_json::{Map, Value};
 
@@ -22,7 +22,7 @@ pub(super) fn read(fields: Value, request: &mut ChatRequest) -> Result<(), ApiEr
 fn read_field(name: String, value: Value, request: &mut ChatRequest) -> Result<(), ApiError> {
     let sampling = &mut request.sampling;
     match name.as_str() {
-        "messages" | "system" | "tools" | "toolConfig" | "tool_choice" => return Err(conflict(&name)),
+        "messages" | "system" | "tools" | "toolConfig" => return Err(conflict(&name)),
         "max_tokens" | "maxTokens" | "max_gen_len" | "maxTokenCount" => {
             set(&mut sampling.max_tokens, &name, positive(&name, &value)?)?;
         }
@@ -40,6 +40,10 @@ fn read_field(name: String, value: Value, request: &mut ChatRequest) -> Result<(
             }
             sampling.stop_sequences = strings(&name, value)?;
         }
+        "parallel_tool_calls" => {
+            request.one_tool_call = !value.as_bool().ok_or_else(|| wrong(&name, "true or false"))?;
+        }
+        "tool_choice" => return read_tool_choice(&name, &value, request),
         "thinking" | "reasoning_config" => return read_thinking(name, value, request),
         "inferenceConfig" => return read_nested(name, value, request),
         _ => {
@@ -84,6 +88,26 @@ fn read_thinking(name: String, value: Value, request: &mut ChatRequest) -> Resul
         }
         None => return Err(wrong(&name, "an object with a type")),
     }
+    Ok(())
+}
+
+/// Anthropic's `tool_choice`, which can say what `toolConfig` can't: no tool, or one at a time.
+fn read_tool_choice(name: &str, value: &Value, request: &mut ChatRequest) -> Result<(), ApiError> {
+    let field = |key| value.get(key).and_then(Value::as_str);
+    let choice = match (field("type"), field("name")) {
+        (Some("auto"), _) => ToolChoice::Auto,
+        (Some("any"), _) => ToolChoice::Any,
+        (Some("none"), _) => ToolChoice::None,
+        (Some("tool"), Some(tool)) if request.tools.iter().any(|known| known.name == tool) => {
+            ToolChoice::Tool(tool.to_owned())
+        }
+        _ => return Err(wrong(name, "an object with a type, and the name of a tool where that is `tool`")),
+    };
+    if request.tool_choice != ToolChoice::Auto && request.tool_choice != choice {
+        return Err(conflict(name));
+    }
+    request.tool_choice = choice;
+    request.one_tool_call |= value.get("disable_parallel_tool_use") == Some(&Value::Bool(true));
     Ok(())
 }
 
@@ -241,6 +265,17 @@ mod tests {
             Value::Object(request.extra),
             json!({"safe_prompt": true, "inferenceConfig": {"other": 1}})
         );
+    }
+
+    #[test]
+    fn a_tool_choice_may_forbid_parallel_calls() {
+        let request =
+            read_into(json!({"tool_choice": {"type": "any", "disable_parallel_tool_use": true}})).unwrap();
+        assert_eq!((request.tool_choice, request.one_tool_call), (ToolChoice::Any, true));
+        let mut forced = ChatRequest { tool_choice: ToolChoice::Any, ..ChatRequest::default() };
+        let error = read(json!({"tool_choice": {"type": "none"}}), &mut forced).unwrap_err();
+        assert!(error.message.contains("conflicts"), "{}", error.message);
+        assert!(read_into(json!({"tool_choice": {"type": "tool", "name": "unknown"}})).is_err());
     }
 
     #[test]

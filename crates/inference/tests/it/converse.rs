@@ -79,13 +79,37 @@ async fn the_whole_request_reaches_the_model() {
             ],
             "toolChoice": {"tool": {"name": "add"}}
         },
-        "additionalModelRequestFields": {"top_k": 40, "reasoning_config": {"type": "enabled", "budget_tokens": 32}, "beta": [1]},
+        "additionalModelRequestFields": {"top_k": 40, "reasoning_config": {"type": "enabled", "budget_tokens": 32}, "beta": [1],
+            "parallel_tool_calls": false},
         "outputConfig": {"effort": "low", "textFormat": {"type": "json_schema", "structure": {"jsonSchema":
             {"name": "answer", "schema": "{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"integer\"}}}"}}}},
         "serviceTier": {"type": "priority"},
     }));
     world.inference.converse(&world.context, request).await.unwrap();
-    insta::assert_debug_snapshot!(world.model.asked());
+    // What a backend is told may grow; what this request says is all here.
+    let asked = world.model.asked();
+    let sampling = &asked.sampling;
+    assert_eq!(
+        (sampling.max_tokens, sampling.temperature, sampling.top_p),
+        (Some(64), Some(0.5), Some(0.75))
+    );
+    assert_eq!(
+        (sampling.top_k, sampling.stop_sequences.as_slice()),
+        (Some(40), ["END".to_owned()].as_slice())
+    );
+    assert_eq!(
+        (asked.reasoning_budget_tokens, asked.priority, asked.stream),
+        (Some(32), Priority::Priority, false)
+    );
+    assert_eq!(asked.tool_choice, ToolChoice::Tool("add".into()));
+    assert!(asked.one_tool_call);
+    insta::assert_debug_snapshot!((
+        asked.system,
+        asked.messages,
+        asked.tools,
+        asked.response_schema,
+        asked.extra
+    ));
 }
 
 #[tokio::test]

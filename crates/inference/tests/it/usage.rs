@@ -1,12 +1,13 @@
 //! Usage is recorded exactly once, however a call ends, and leaving cancels the work.
 
-use craton_backend::{BackendError, BlockStart, ChatEvent, Delta, Usage};
+use craton_backend::{BackendError, BlockStart, ChatEvent, Delta, StopReason, Usage};
 use craton_metering::{Outcome, Tokens};
 use craton_wire::operation::{Output, ReplyBody};
 use futures::{FutureExt, StreamExt};
+use proptest::prelude::*;
 use serde_json::json;
 
-use crate::scripted::{CLAUDE, Step, World, frames, input, said, user, world};
+use crate::scripted::{CLAUDE, Step, World, finished, frames, input, said, user, world};
 
 fn one_record(world: &World) -> craton_metering::UsageRecord {
     let records = world.records.0.lock();
@@ -93,4 +94,51 @@ async fn a_client_that_leaves_before_a_whole_answer() {
     assert!(world.inference.converse(&world.context, request).now_or_never().is_none());
     assert_eq!(world.model.dropped(), 1);
     assert_eq!(one_record(&world).outcome, Outcome::Cancelled);
+}
+
+/// Anything a backend might say, in any order.
+fn any_step() -> impl Strategy<Value = Step> {
+    let event = prop_oneof![
+        Just(ChatEvent::Started { usage: Usage::default() }),
+        Just(ChatEvent::BlockStart { index: 0, block: BlockStart::Text }),
+        Just(ChatEvent::BlockStart {
+            index: 1,
+            block: BlockStart::ToolUse { id: "t".into(), name: "n".into() }
+        }),
+        Just(ChatEvent::BlockDelta { index: 0, delta: Delta::Text("x".into()) }),
+        Just(ChatEvent::BlockDelta { index: 1, delta: Delta::ToolInput("{".into()) }),
+        Just(ChatEvent::BlockStop { index: 0 }),
+        Just(ChatEvent::Finished(finished(StopReason::EndTurn, 1))),
+    ];
+    prop_oneof![
+        8 => event.prop_map(Step::Event),
+        1 => Just(Step::Error(BackendError::BrokenStream("reset".into()))),
+        1 => Just(Step::Hang),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn one_record_and_a_freed_backend_whatever_happens(
+        steps in proptest::collection::vec(any_step(), 0..9), polls in 0..12usize, streamed: bool,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let world = world().await;
+            world.model.steps(steps);
+            let request = json!({"messages": user("hi")});
+            if streamed {
+                let output = world.inference.converse_stream(&world.context, input(request)).await.unwrap();
+                let mut events = output.output.stream;
+                for _ in 0..polls {
+                    let _ = events.next().now_or_never();
+                }
+            } else {
+                let _ = world.inference.converse(&world.context, input(request)).now_or_never();
+            }
+            assert_eq!(world.model.dropped(), 1);
+            one_record(&world);
+        });
+    }
 }
