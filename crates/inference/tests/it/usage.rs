@@ -142,3 +142,17 @@ proptest! {
         });
     }
 }
+
+/// The server boxes handlers' futures and moves them between threads.
+#[tokio::test]
+async fn every_handler_can_be_routed() {
+    fn routed<T>(future: impl Future<Output = T> + Send) {
+        drop(future);
+    }
+    let World { inference, context, .. } = &world().await;
+    routed(inference.converse(context, Default::default()));
+    routed(inference.converse_stream(context, Default::default()));
+    routed(inference.invoke_model(context, Default::default()));
+    routed(inference.invoke_model_with_response_stream(context, Default::default()));
+    routed(inference.count_tokens(context, input(json!({"input": {"converse": {}}}))));
+}
