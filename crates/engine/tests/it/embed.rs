@@ -94,7 +94,7 @@ async fn other_widths_keep_the_geometry_of_real_sentences() {
     let before = cosines(&vectors);
     // A sentence, one near it in meaning, one far from it.
     let triples = [(3, 4, 15), (7, 8, 27), (9, 10, 13), (18, 19, 31), (24, 25, 32), (30, 31, 6)];
-    for (width, least) in [(1024, 0.999_99), (1536, 0.999_99), (512, 0.999_99), (256, 0.90)] {
+    for (width, least) in [(1024, 0.999_99), (1536, 0.999_99), (512, 0.999_99), (256, 0.98)] {
         let mapped: Vec<Vec<f32>> = vectors.iter().map(|vector| fit_dimensions(vector, width)).collect();
         let after = cosines(&mapped);
         let (linear, ranked) = (pearson(&before, &after), pearson(&ranks(&before), &ranks(&after)));
