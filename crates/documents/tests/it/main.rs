@@ -1,5 +1,7 @@
 //! Documents of every format, as other programs write them and as nobody should.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a failed step is a failed test
+
 mod hostile;
 mod office;
 mod text;

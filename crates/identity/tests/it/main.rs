@@ -1,5 +1,7 @@
 //! Requests and API keys, signed and authenticated against the root of a data directory.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a failed step is a failed test
+
 use craton_core::Account;
 use craton_identity::{Identity, RootCredentials, RootKeys};
 use craton_wire::ApiError;
