@@ -158,7 +158,7 @@ impl Config {
         within("intermediate_size", self.intermediate_size, 65_536)?;
         within("max_position_embeddings", self.max_position_embeddings, 65_536)?;
         within("type_vocab_size", self.type_vocab_size, 64)?;
-        if self.hidden_size % self.num_attention_heads != 0 {
+        if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
             return Err("hidden_size is no multiple of num_attention_heads".into());
         }
         if !(self.layer_norm_eps > 0.0 && self.layer_norm_eps < 1.0) {
