@@ -3,7 +3,9 @@
 
 use craton_backend::{Block, ChatRequest, Finished, StopReason, Usage};
 use craton_inference::Answer;
-use craton_inference::codec::{ChatCodec, anthropic, chat_codec, embedding, openai_chat, prompt_template, rerank};
+use craton_inference::codec::{
+    ChatCodec, anthropic, chat_codec, embedding, openai_chat, openai_responses, prompt_template, rerank,
+};
 use craton_models::Family;
 use libfuzzer_sys::fuzz_target;
 
@@ -30,8 +32,8 @@ const FAMILIES: &[Family] = &[
 
 fuzz_target!(|input: &[u8]| {
     let Some((selector, body)) = input.split_first() else { return };
-    let Some(family) = FAMILIES.get(usize::from(*selector) % (FAMILIES.len() + 4)) else {
-        return door(usize::from(*selector) % (FAMILIES.len() + 4) - FAMILIES.len(), body);
+    let Some(family) = FAMILIES.get(usize::from(*selector) % (FAMILIES.len() + 5)) else {
+        return door(usize::from(*selector) % (FAMILIES.len() + 5) - FAMILIES.len(), body);
     };
     match chat_codec(*family) {
         Some(codec) => chat(codec, body),
@@ -47,6 +49,7 @@ fn door(index: usize, body: &[u8]) {
         0 => chat(&anthropic::DIRECT, body),
         1 => chat(&anthropic::DIRECT_COUNT, body),
         2 => chat(&openai_chat::DIRECT, body),
+        3 => responses(body),
         _ => {
             let prompt = String::from_utf8_lossy(body);
             let parsed = prompt_template::parse(&prompt, prompt_template::Style::WITH_TITAN);
@@ -55,10 +58,27 @@ fn door(index: usize, body: &[u8]) {
     }
 }
 
+fn responses(body: &[u8]) {
+    let Ok(call) = openai_responses::ResponsesCall::decode(body) else { return };
+    let whole = call.encode(&answer());
+    let mut stream = call.stream();
+    let events = craton_inference::answer::events(answer());
+    let last = events.iter().flat_map(|event| stream.push(event)).last().expect("an answer has events");
+    assert_eq!(last["response"], whole);
+}
+
 fn chat(codec: &dyn ChatCodec, body: &[u8]) {
     let Ok(decoded) = codec.decode(body) else { return };
     assert_ne!(decoded.request, ChatRequest::default());
-    let answer = Answer {
+    codec.encode(&decoded, &answer()).expect("an answer can always be written");
+    let mut stream = codec.stream(&decoded);
+    for event in craton_inference::answer::events(answer()) {
+        stream.push(&event).expect("an event in order can always be written");
+    }
+}
+
+fn answer() -> Answer {
+    Answer {
         content: vec![Block::Text("hello".to_owned())],
         finished: Finished {
             reason: StopReason::EndTurn,
@@ -66,10 +86,5 @@ fn chat(codec: &dyn ChatCodec, body: &[u8]) {
             usage: Usage::default(),
             extra: serde_json::Value::Null,
         },
-    };
-    codec.encode(&decoded, &answer).expect("an answer can always be written");
-    let mut stream = codec.stream(&decoded);
-    for event in craton_inference::answer::events(answer) {
-        stream.push(&event).expect("an event in order can always be written");
     }
 }

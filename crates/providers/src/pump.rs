@@ -69,3 +69,27 @@ impl<D: Decoder> Stream for Pump<D> {
         }
     }
 }
+
+/// Feeds a decoder a whole response, a few bytes at a time, and panics unless its events are in the order that
+/// [`ChatEvent`] promises, up to the error or the end.
+#[cfg(test)]
+pub(crate) fn check_order(mut decoder: impl Decoder, response: &[u8]) {
+    let mut events = VecDeque::new();
+    let mut ended = Ok(false);
+    for piece in response.chunks(11) {
+        ended = decoder.push(Bytes::copy_from_slice(piece), &mut events);
+        if !matches!(ended, Ok(false)) {
+            break;
+        }
+    }
+    if matches!(ended, Ok(false)) {
+        ended = decoder.end(&mut events).map(|()| true);
+    }
+    let mut order = craton_backend::contract::Order::default();
+    for event in events {
+        order.event(event).unwrap();
+    }
+    if ended.is_ok() {
+        order.end().unwrap();
+    }
+}

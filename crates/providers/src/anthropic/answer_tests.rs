@@ -140,3 +140,15 @@ fn an_overloaded_event_says_so() {
     ];
     assert!(matches!(run(written(&events).as_bytes()), Err(BackendError::Overloaded { .. })));
 }
+
+proptest::proptest! {
+    #[test]
+    fn whatever_comes_the_events_are_in_order(
+        picks in proptest::collection::vec(0usize..21, 0..24),
+        whole_until in 0usize..21,
+    ) {
+        let mut events = example()[..whole_until].to_vec();
+        events.extend(picks.iter().map(|pick| example()[*pick].clone()));
+        crate::pump::check_order(AnthropicStream::new("up".into(), true), written(&events).as_bytes());
+    }
+}

@@ -148,3 +148,20 @@ fn input_of_a_tool_without_a_start_is_refused() {
     let bytes = [example()[0].clone(), delta].concat();
     assert!(matches!(run(&bytes), Err(BackendError::BrokenStream(_))));
 }
+
+proptest::proptest! {
+    #[test]
+    fn whatever_comes_the_events_are_in_order(
+        picks in proptest::collection::vec(0usize..12, 0..24),
+        whole_until in 0usize..12,
+    ) {
+        let mut frames = example()[..whole_until].to_vec();
+        frames.extend(picks.iter().map(|pick| example()[*pick].clone()));
+        crate::pump::check_order(BedrockStream::new("up".into()), &frames.concat());
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
+        crate::pump::check_order(BedrockStream::new("up".into()), &bytes);
+    }
+}

@@ -179,7 +179,42 @@ fn an_error_event_ends_the_stream_with_its_meaning() {
     assert!(matches!(run(&[stream.as_bytes()]), Err(BackendError::Overloaded { .. })));
 }
 
+/// Chunks in any order, some of them senseless.
+fn pool() -> Vec<String> {
+    let delta = |delta: Value| json!({"id": "x", "choices": [{"index": 0, "delta": delta}]});
+    let mut chunks = vec![
+        delta(json!({"role": "assistant", "content": ""})),
+        delta(json!({"content": "text"})),
+        delta(json!({"reasoning_content": "thought"})),
+        delta(json!({"content": "both", "reasoning": "at once", "tool_calls": []})),
+        delta(call(0, "c0", "f", "")),
+        delta(call(1, "c1", "g", "{}")),
+        delta(call(0, "c2", "h", "{\"a\":")),
+        delta(more(0, "{\"b\":")),
+        delta(more(0, "1}")),
+        delta(more(1, "")),
+        delta(more(7, "{}")),
+        json!({"choices": [{"index": 1, "delta": {"content": "another choice"}}]}),
+        json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]}),
+        json!({"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 4}}),
+        json!({"error": {"message": "no"}}),
+        json!({}),
+    ];
+    chunks.push(
+        json!({"choices": [{"delta": {"tool_calls": [{"function": {"name": "n", "arguments": {"a": 1}}}]}}]}),
+    );
+    let mut written: Vec<String> = chunks.iter().map(|chunk| format!("data: {chunk}\n\n")).collect();
+    written.push("data: [DONE]\n\n".into());
+    written
+}
+
 proptest::proptest! {
+    #[test]
+    fn whatever_comes_the_events_are_in_order(picks in proptest::collection::vec(0usize..18, 0..24)) {
+        let stream: String = picks.iter().map(|pick| pool()[*pick].clone()).collect();
+        crate::pump::check_order(OpenAiStream::new("up".into(), ASKED), stream.as_bytes());
+    }
+
     #[test]
     fn no_bytes_make_it_panic(lines in proptest::collection::vec("(data: )?[\\[\\]{}\":,a-z0-9 ]{0,40}", 0..10)) {
         let _ = run(&[lines.join("\n\n").as_bytes()]);
