@@ -4,7 +4,7 @@ use serde::Deserialize;
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EngineConfig {
-    /// Threads a model computes with. Default: this machine's cores.
+    /// Most threads a model computes with; fewer are used while that is faster. Default: this machine's cores.
     pub threads: Option<usize>,
     /// Requests that generate at once, a model.
     pub max_sequences: usize,
@@ -48,6 +48,11 @@ impl EngineConfig {
     /// Threads to compute with, at least one.
     pub(crate) fn thread_count(&self) -> usize {
         self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1)
+    }
+
+    /// [`Self::thread_count`] as llama.cpp wants it.
+    pub(crate) fn context_threads(&self) -> i32 {
+        i32::try_from(self.thread_count()).unwrap_or(1)
     }
 
     /// Tokens a step may take: enough for every sequence to go on.

@@ -234,7 +234,7 @@ fn new_context<'m>(
     config: &EngineConfig,
 ) -> Result<llama_cpp_2::context::LlamaContext<'m>, String> {
     let narrow = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
-    let threads = i32::try_from(config.thread_count()).unwrap_or(1);
+    let threads = config.context_threads();
     let params = LlamaContextParams::default()
         .with_n_ctx(NonZeroU32::new(narrow(model.kv_tokens)))
         .with_n_batch(narrow(config.step_tokens()))

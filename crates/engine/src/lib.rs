@@ -23,7 +23,7 @@
 //!   this rare: no fused attention, which adds in half precision, and draws whose noise belongs to the token.
 //!
 //! OpenMP stays on in llama.cpp: its own thread pool spins at every barrier without ever yielding, which on a busy
-//! machine is far worse.
+//! machine is far worse. How many threads compute a step is learned while running.
 
 mod config;
 pub mod embed;
@@ -33,6 +33,7 @@ mod guide;
 mod model;
 mod output;
 mod prompt;
+mod raw;
 mod sampler;
 mod scheduler;
 mod tool_text;

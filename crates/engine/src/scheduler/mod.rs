@@ -13,9 +13,11 @@ mod kv;
 mod prefix;
 mod queue;
 mod sequence;
+mod threads;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use craton_backend::BackendError;
 use llama_cpp_2::DecodeError;
@@ -32,6 +34,8 @@ pub(crate) use sequence::{Constraint, EventSender, Sequence};
 
 use crate::config::EngineConfig;
 use crate::model::LoadedModel;
+use crate::raw::ThreadSetter;
+use threads::ThreadChoice;
 
 /// A prefix shorter than this is not worth waiting for.
 const WORTH_WAITING_TOKENS: usize = 32;
@@ -52,6 +56,8 @@ pub(crate) struct Scheduler<'m> {
     prefill_chunk_tokens: usize,
     /// False for architectures whose state can't be cut at a token.
     can_share: bool,
+    thread_setter: Option<ThreadSetter>,
+    thread_choice: ThreadChoice,
 }
 
 /// What one sequence contributes to a step.
@@ -76,7 +82,10 @@ impl<'m> Scheduler<'m> {
         let sequences = config.sequence_count();
         // llama.cpp lowers its own limit to the size of the context.
         let batch_tokens = config.step_tokens().min(usize::try_from(context.n_batch()).unwrap_or(1)).max(1);
+        let threads = config.context_threads();
         Self {
+            thread_setter: ThreadSetter::of(&context, threads),
+            thread_choice: ThreadChoice::new(threads),
             can_share: !(model.weights.is_recurrent() || model.weights.is_hybrid()),
             model,
             context,
@@ -307,7 +316,7 @@ impl<'m> Scheduler<'m> {
             if plan.is_empty() {
                 return;
             }
-            match self.context.decode(&mut self.batch) {
+            match self.decode(&plan) {
                 Ok(()) => break plan,
                 Err(DecodeError::NoKvCacheSlot) => {
                     if !self.evict_cached() && !self.set_one_aside() {
@@ -339,6 +348,20 @@ impl<'m> Scheduler<'m> {
             }
             self.retire(sequence);
         }
+    }
+
+    /// Runs the model over the batch, with as many threads as have lately been fastest for its size.
+    fn decode(&mut self, plan: &[Share]) -> Result<(), DecodeError> {
+        let tokens = plan.iter().map(|share| share.tokens).sum();
+        let Some(setter) = &mut self.thread_setter else { return self.context.decode(&mut self.batch) };
+        let threads = self.thread_choice.next(tokens);
+        setter.set(threads);
+        let start = Instant::now();
+        let result = self.context.decode(&mut self.batch);
+        if result.is_ok() {
+            self.thread_choice.record(tokens, threads, start.elapsed().as_secs_f64());
+        }
+        result
     }
 
     /// Books what was computed for one sequence and lets it choose its next token.

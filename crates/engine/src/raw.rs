@@ -1,0 +1,42 @@
+//! The one call that the safe binding lacks: changing a context's threads while it lives.
+//!
+//! `llama_set_n_threads` takes a raw context. The binding keeps its pointer private, and prints it in the context's
+//! `Debug` form only; it is read from there. If a later version prints something else, nothing is found and the
+//! threads stay as they were set when the context was made.
+#![allow(unsafe_code)]
+
+use std::ptr::NonNull;
+
+use llama_cpp_2::context::LlamaContext;
+use llama_cpp_sys_2::{llama_context, llama_n_threads, llama_set_n_threads};
+
+/// Sets the threads of one context. Lives no longer than that context: the scheduler owns both.
+#[derive(Debug)]
+pub(crate) struct ThreadSetter {
+    context: NonNull<llama_context>,
+    set: i32,
+}
+
+impl ThreadSetter {
+    /// `configured` is what the context was made with; a pointer whose context says otherwise is not used.
+    pub(crate) fn of(context: &LlamaContext<'_>, configured: i32) -> Option<Self> {
+        let printed = format!("{context:?}");
+        let (_, rest) = printed.split_once("context: 0x")?;
+        let digits: String = rest.chars().take_while(char::is_ascii_hexdigit).collect();
+        let address = usize::from_str_radix(&digits, 16).ok()?;
+        let pointer = NonNull::new(std::ptr::with_exposed_provenance_mut::<llama_context>(address))?;
+        // SAFETY: the address is that of the live context borrowed by this function, as printed by its owner.
+        let found = unsafe { llama_n_threads(pointer.as_ptr()) };
+        (found == configured).then_some(Self { context: pointer, set: configured })
+    }
+
+    /// Threads for the next step, whatever its size.
+    pub(crate) fn set(&mut self, threads: i32) {
+        if self.set != threads {
+            // SAFETY: the scheduler thread calls this between steps while it owns the context, so it is alive and
+            // nothing else uses it; the call only stores the two numbers.
+            unsafe { llama_set_n_threads(self.context.as_ptr(), threads, threads) };
+            self.set = threads;
+        }
+    }
+}
