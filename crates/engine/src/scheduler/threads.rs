@@ -11,6 +11,9 @@ const NEWEST: f64 = 0.3;
 /// Steps between tries of a count that is as fast as the best.
 const TRY_EVERY: f64 = 24.0;
 const TRY_AT_LEAST_EVERY: f64 = 1024.0;
+/// Steps of a size before a count that it never used is tried.
+const FIRST_TRY_AFTER: u64 = 3;
+const LARGE_STEP_TOKENS: usize = 32;
 
 /// Steps of about the same number of tokens.
 #[derive(Debug, Clone, Default)]
@@ -44,7 +47,9 @@ impl ThreadChoice {
     /// Threads for a step of `tokens` tokens.
     pub(crate) fn next(&self, tokens: usize) -> i32 {
         let Some(class) = self.classes.get(Self::class_of(tokens)) else { return 1 };
-        let at = class.due().or_else(|| class.best()).unwrap_or(0);
+        // Nothing known: large steps meet few barriers for their work, small ones many.
+        let first = if tokens >= LARGE_STEP_TOKENS { self.counts.len() - 1 } else { 0 };
+        let at = class.due().or_else(|| class.best()).unwrap_or(first);
         self.counts.get(at).copied().unwrap_or(1)
     }
 
@@ -74,7 +79,7 @@ impl SizeClass {
         let best = self.best()?;
         let fastest = self.seen.get(best).copied().flatten()?.0;
         self.seen.iter().position(|seen| match seen {
-            None => true,
+            None => self.steps >= FIRST_TRY_AFTER,
             Some((each, used_at)) => {
                 let ratio = (each / fastest.max(f64::MIN_POSITIVE)).min(100.0);
                 (self.steps - used_at) as f64 > (TRY_EVERY * ratio * ratio).min(TRY_AT_LEAST_EVERY)
