@@ -8,8 +8,11 @@
 //! * `doors`: the OpenAI and Anthropic front doors.
 //! * [`Server`]: puts them together.
 
+mod banner;
 mod body;
+mod compose;
 pub mod config;
+pub mod coverage;
 mod doors;
 mod health;
 mod pipeline;

@@ -4,11 +4,18 @@ use std::sync::Arc;
 
 use craton_core::{Account, Clock, IdSource, RandomIds, SystemClock};
 use craton_identity::{CredentialsError, Identity, RootAllowsAll, RootCredentials, RootKeys};
+use craton_inference::{Backends, Inference};
 use craton_metering::Metering;
+use craton_models::files::{FilesError, ModelFiles};
+use craton_models::{Models, ModelsError, ModelsService};
+use craton_providers::SettingsError;
+use craton_store::{Store, StoreError};
 use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 
-use crate::config::ServerConfig;
-use crate::health::{HealthSource, Readiness};
+use crate::banner;
+use crate::compose::{Drivers, LocalModels, Upstreams};
+use crate::config::{ConfigError, ServerConfig};
 use crate::pipeline::Pipeline;
 use crate::services::Services;
 use crate::transport::{Listener, Shutdown, TlsError, TlsFiles, Transport, acceptor};
@@ -24,6 +31,14 @@ pub enum StartError {
     Tls(#[from] TlsError),
     #[error("root credentials: {0}")]
     Credentials(#[from] CredentialsError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("records: {0}")]
+    Store(#[from] StoreError),
+    #[error("models: {0}")]
+    Models(#[from] ModelsError),
+    #[error(transparent)]
+    Upstream(#[from] SettingsError),
     #[error("metrics: {0}")]
     Metrics(String),
 }
@@ -35,12 +50,21 @@ pub struct Surroundings {
     pub ids: Arc<dyn IdSource>,
     /// Root credentials that replace the file in the data directory.
     pub root_keys: RootKeys,
+    pub files: ModelFiles,
+    /// Answers for every model in place of the engine and the upstreams.
+    pub backends: Option<Arc<dyn Backends>>,
 }
 
 impl Surroundings {
-    /// The machine's clock, random ids and the process's environment.
-    pub fn real() -> Self {
-        Self { clock: Arc::new(SystemClock), ids: Arc::new(RandomIds), root_keys: RootKeys::from_env() }
+    /// The machine's clock, random ids, and what the process's environment says.
+    pub fn real() -> Result<Self, FilesError> {
+        Ok(Self {
+            clock: Arc::new(SystemClock),
+            ids: Arc::new(RandomIds),
+            root_keys: RootKeys::from_env(),
+            files: ModelFiles::from_environment()?,
+            backends: None,
+        })
     }
 }
 
@@ -49,44 +73,38 @@ pub struct Server {
     address: SocketAddr,
     credentials: RootCredentials,
     certificate: Option<PathBuf>,
+    banner: String,
+    store: Store,
     shutdown: Shutdown,
     serving: JoinHandle<()>,
+    _watching: AbortOnDropHandle<()>,
 }
 
 impl Server {
     /// Binds, composes and begins to serve. Models load in the background; requests for them wait.
     pub async fn start(config: ServerConfig, surroundings: Surroundings) -> Result<Self, StartError> {
+        config.check()?;
         let listener = Listener::bind(&config.listen)
             .await
             .map_err(|source| StartError::Listen { listen: config.listen.clone(), source })?;
         std::fs::create_dir_all(&config.data_dir)
             .map_err(|source| StartError::DataDir { path: config.data_dir.clone(), source })?;
         let address = listener.address();
+        let credentials = RootCredentials::resolve(&config.data_dir, surroundings.root_keys.clone())?;
         let files = tls_files(&config)?;
         let tls = files.as_ref().map(acceptor).transpose()?;
-        let credentials = RootCredentials::resolve(&config.data_dir, surroundings.root_keys)?;
-        let account = Account { id: config.account_id, home_region: config.region };
-        let services = Services {
-            identity: Identity::new(&credentials, &account),
-            account: Arc::new(account),
-            clock: surroundings.clock,
-            ids: surroundings.ids,
-            authorizer: Arc::new(RootAllowsAll),
-            metering: Metering::new().map_err(|error| StartError::Metrics(error.to_string()))?,
-            health: Arc::new(Nothing),
-        };
+        let store = Store::open(&config.data_dir).await?;
+        let composed = compose(&config, surroundings, &credentials, &store)?;
+        let certificate = files.map(|files| files.certificate);
+        let url = url(address, certificate.is_some());
+        let banner = banner::text(&config, &url, &credentials, composed.services.models.models());
         let shutdown = Shutdown::default();
-        let pipeline = Pipeline::new(Arc::new(services), config.limits.clone());
+        let pipeline = Pipeline::new(Arc::new(composed.services), config.limits.clone());
         let transport =
             Transport { handle: Arc::new(pipeline), limits: config.limits, tls, shutdown: shutdown.clone() };
         let serving = tokio::spawn(transport.serve(listener));
-        Ok(Self {
-            address,
-            credentials,
-            certificate: files.map(|files| files.certificate),
-            shutdown,
-            serving,
-        })
+        let _watching = composed.watching;
+        Ok(Self { address, credentials, certificate, banner, store, shutdown, serving, _watching })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -95,16 +113,7 @@ impl Server {
 
     /// `http://127.0.0.1:8473`; an unspecified address is named by its loopback one.
     pub fn url(&self) -> String {
-        let scheme = if self.certificate.is_some() { "https" } else { "http" };
-        let mut address = self.address;
-        if address.ip().is_unspecified() {
-            address.set_ip(if address.is_ipv4() {
-                std::net::Ipv4Addr::LOCALHOST.into()
-            } else {
-                std::net::Ipv6Addr::LOCALHOST.into()
-            });
-        }
-        format!("{scheme}://{address}")
+        url(self.address, self.certificate.is_some())
     }
 
     pub fn credentials(&self) -> &RootCredentials {
@@ -116,13 +125,84 @@ impl Server {
         self.certificate.as_ref()
     }
 
+    /// What an operator wants to see at start: address, folders, and what serves what.
+    pub fn banner(&self) -> &str {
+        &self.banner
+    }
+
     /// Stops: nothing new is accepted, what runs finishes or is ended after the grace period.
     pub async fn stop(self) {
         self.shutdown.stop();
         if let Err(error) = self.serving.await {
             tracing::error!(%error, "the server ended badly");
         }
+        self.store.close().await;
     }
+}
+
+struct Composed {
+    services: Services,
+    watching: AbortOnDropHandle<()>,
+}
+
+/// Puts the services together, and begins to open the models that will be asked for.
+fn compose(
+    config: &ServerConfig,
+    surroundings: Surroundings,
+    credentials: &RootCredentials,
+    store: &Store,
+) -> Result<Composed, StartError> {
+    let Surroundings { clock, ids, files, backends, .. } = surroundings;
+    let models = Models::open(config.models_config(), files, store.clone())?;
+    let metering = Metering::new().map_err(|error| StartError::Metrics(error.to_string()))?;
+    let drivers = Arc::new(Drivers {
+        local: LocalModels::new(models.files().clone(), config.engine.clone()),
+        upstreams: Upstreams::connect(&config.upstreams)?,
+    });
+    metering.add_queues(Arc::clone(&drivers.local) as Arc<_>);
+    if backends.is_none() {
+        drivers.local.preload(&needed_now(config, &models));
+    }
+    let watching = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&drivers.local).watch_store()));
+    let backends = backends.unwrap_or_else(|| Arc::clone(&drivers) as Arc<_>);
+    let account = Arc::new(Account { id: config.account_id.clone(), home_region: config.region.clone() });
+    let services = Services {
+        identity: Identity::new(credentials, &account),
+        authorizer: Arc::new(RootAllowsAll),
+        inference: Inference::new(
+            Arc::new(models.clone()),
+            backends,
+            Arc::clone(&metering),
+            Arc::clone(&clock),
+            Arc::clone(&ids),
+        ),
+        models: ModelsService::new(models, Arc::clone(&clock), Arc::clone(&ids)),
+        metering,
+        health: drivers,
+        account,
+        clock,
+        ids,
+    };
+    Ok(Composed { services, watching })
+}
+
+/// Local models to open before anybody asks: those the configuration names, and the embedded ones where nothing else
+/// is configured to answer. Beside upstreams the embedded ones may never be asked, and wait for their first request.
+fn needed_now(config: &ServerConfig, models: &Models) -> Vec<String> {
+    if config.upstreams.is_empty() {
+        return models.needed_local_models();
+    }
+    config.models.iter().filter_map(|model| model.local.clone()).collect()
+}
+
+fn url(mut address: SocketAddr, tls: bool) -> String {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    format!("{}://{address}", if tls { "https" } else { "http" })
 }
 
 fn tls_files(config: &ServerConfig) -> Result<Option<TlsFiles>, TlsError> {
@@ -135,11 +215,4 @@ fn tls_files(config: &ServerConfig) -> Result<Option<TlsFiles>, TlsError> {
     let host = config.listen.rsplit_once(':').map_or("", |(host, _)| host);
     let host = host.trim_start_matches('[').trim_end_matches(']');
     TlsFiles::self_signed(&config.data_dir, host, time::OffsetDateTime::now_utc()).map(Some)
-}
-
-struct Nothing;
-impl HealthSource for Nothing {
-    fn parts(&self) -> Vec<(String, Readiness)> {
-        Vec::new()
-    }
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use craton_core::{Account, Clock, IdSource};
 use craton_identity::{Authorizer, Identity};
+use craton_inference::Inference;
 use craton_metering::Metering;
+use craton_models::ModelsService;
 
 use crate::health::HealthSource;
 
@@ -15,6 +17,8 @@ pub(crate) struct Services {
     pub(crate) ids: Arc<dyn IdSource>,
     pub(crate) identity: Identity,
     pub(crate) authorizer: Arc<dyn Authorizer>,
+    pub(crate) inference: Inference,
+    pub(crate) models: ModelsService,
     pub(crate) metering: Arc<Metering>,
     pub(crate) health: Arc<dyn HealthSource>,
 }

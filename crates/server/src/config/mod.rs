@@ -8,12 +8,14 @@ mod registry;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use craton_engine::EngineConfig;
+use craton_models::{ModelConfig, ModelsConfig, UpstreamConfig};
+use serde::Deserialize;
 
 pub use registry::{SETTINGS, Setting, VARIABLES, Variable, reference};
 
 /// `craton.toml`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ServerConfig {
     /// `host:port`; port 0 picks a free one.
@@ -33,10 +35,18 @@ pub struct ServerConfig {
     /// PEM key of `tls_certificate`.
     pub tls_key: Option<PathBuf>,
     pub limits: Limits,
+    /// How local models run.
+    pub engine: EngineConfig,
+    /// Which backend serves a model id.
+    #[serde(rename = "model")]
+    pub models: Vec<ModelConfig>,
+    /// Other servers that models are served by.
+    #[serde(rename = "upstream")]
+    pub upstreams: Vec<UpstreamConfig>,
 }
 
 /// What one client may ask of the server.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     pub max_connections: usize,
@@ -66,6 +76,9 @@ impl Default for ServerConfig {
             tls_certificate: None,
             tls_key: None,
             limits: Limits::default(),
+            engine: EngineConfig::default(),
+            models: Vec::new(),
+            upstreams: Vec::new(),
         }
     }
 }
@@ -100,6 +113,8 @@ pub enum ConfigError {
     Variable { variable: String, value: String, message: String },
     #[error("{key}: {message}")]
     Value { key: &'static str, message: String },
+    #[error(transparent)]
+    Models(craton_models::config::ConfigError),
 }
 
 impl ServerConfig {
@@ -153,7 +168,17 @@ impl ServerConfig {
         Ok(config)
     }
 
-    fn check(&self) -> Result<(), ConfigError> {
+    /// What the crate of the models is told.
+    pub(crate) fn models_config(&self) -> ModelsConfig {
+        ModelsConfig {
+            models: self.models.clone(),
+            upstreams: self.upstreams.clone(),
+            stand_ins: self.stand_ins,
+        }
+    }
+
+    /// Checks what the types can't.
+    pub fn check(&self) -> Result<(), ConfigError> {
         let wrong = |key, message: &str| Err(ConfigError::Value { key, message: message.to_owned() });
         if self.account_id.len() != 12 || !self.account_id.bytes().all(|byte| byte.is_ascii_digit()) {
             return wrong("account_id", "must be twelve digits");
@@ -172,7 +197,7 @@ impl ServerConfig {
         if self.limits.max_connections == 0 || self.limits.max_body_bytes == 0 {
             return wrong("limits", "max_connections and max_body_bytes must be more than 0");
         }
-        Ok(())
+        self.models_config().check().map_err(ConfigError::Models)
     }
 }
 

@@ -108,6 +108,89 @@ pub const SETTINGS: &[Setting] = &[
         "Time that open requests have to finish after SIGTERM or SIGINT. Streams that still run then end with a \
          modelled error.",
     ),
+    number("engine.threads", "", "Threads a local model computes with. Default: one a core."),
+    number("engine.max_sequences", "32", "Requests that generate at once, a model."),
+    number(
+        "engine.max_queued",
+        "256",
+        "Requests that wait for a place, a model; one more is answered ThrottlingException.",
+    ),
+    number(
+        "engine.cached_sequences",
+        "32",
+        "Finished sequences kept for prefix reuse, a model, within the KV budget.",
+    ),
+    number(
+        "engine.kv_budget_mib",
+        "",
+        "Memory for keys and values, a model, in MiB. Default: 256, or what a context of up to 8,192 tokens takes where \
+         that is more.",
+    ),
+    number(
+        "engine.context_tokens",
+        "",
+        "Longest prompt and answer together. Default: what the model was trained for, within the KV budget.",
+    ),
+    number("engine.batch_tokens", "512", "Most tokens in one step of a model."),
+    number(
+        "engine.prefill_chunk_tokens",
+        "64",
+        "Most prompt tokens in a step that also continues answers, so that a long prompt does not stall them.",
+    ),
+    number("engine.default_max_tokens", "2048", "Answer length when a request gives none."),
+    number("engine.load_timeout_ms", "120000", "How long a request waits for its model to load."),
+    text(
+        "[[model]].id",
+        "",
+        "A model id or inference profile id as clients send it; a trailing `*` matches every id with that beginning.",
+    ),
+    text("[[model]].upstream", "", "Name of the `[[upstream]]` that serves it."),
+    text("[[model]].upstream_model", "the id", "The upstream's name for it."),
+    text("[[model]].local", "", "Name of the model in the model store that serves it."),
+    text("[[model]].task", "chat", "What an id outside the catalogue does: `chat`, `embedding` or `rerank`."),
+    text(
+        "[[model]].family",
+        "by its prefix",
+        "InvokeModel body format of an id outside the catalogue, such as `anthropic-messages`.",
+    ),
+    text("[[model]].name", "", "How an id outside the catalogue is listed."),
+    text("[[model]].provider", "", "The provider under which an id outside the catalogue is listed."),
+    switch("[[model]].images", "false", "Whether an id outside the catalogue takes images."),
+    number("[[model]].context_tokens", "", "Context of an id outside the catalogue."),
+    number("[[model]].max_output_tokens", "", "Longest answer of an id outside the catalogue."),
+    text(
+        "[[model]].price",
+        "the catalogue's",
+        "`[input, output]`: US dollars for 1,000 tokens, for metering.",
+    ),
+    text("[[upstream]].name", "", "What `[[model]].upstream` and the header `x-craton-served-by` call it."),
+    text(
+        "[[upstream]].kind",
+        "",
+        "`openai` (any server that speaks Chat Completions), `anthropic` or `bedrock`.",
+    ),
+    text("[[upstream]].base_url", "", "Such as `http://localhost:8000/v1` or `https://api.anthropic.com`."),
+    text("[[upstream]].api_key_env", "", "The environment variable that holds its API key."),
+    text("[[upstream]].region", "from the host name", "`bedrock`: the region to sign for."),
+    text(
+        "[[upstream]].access_key_id_env",
+        "AWS_ACCESS_KEY_ID",
+        "`bedrock`: the environment variable of the key id.",
+    ),
+    text(
+        "[[upstream]].secret_access_key_env",
+        "AWS_SECRET_ACCESS_KEY",
+        "`bedrock`: the environment variable of the secret key.",
+    ),
+    text(
+        "[[upstream]].session_token_env",
+        "AWS_SESSION_TOKEN",
+        "`bedrock`: the environment variable of the session token, if there is one.",
+    ),
+    number("[[upstream]].connect_timeout_ms", "5000", "Longest wait for a connection."),
+    number("[[upstream]].first_byte_timeout_ms", "120000", "Longest wait for the head of the answer."),
+    number("[[upstream]].idle_timeout_ms", "60000", "Longest silence within an answer."),
+    number("[[upstream]].max_idle_connections", "256", "Connections kept open while unused."),
 ];
 
 pub const VARIABLES: &[Variable] = &[
@@ -169,33 +252,30 @@ mod tests {
     fn documented(place: &str) -> Vec<String> {
         let prefix = if place.is_empty() { String::new() } else { format!("{place}.") };
         let keys = SETTINGS.iter().filter_map(|setting| setting.key.strip_prefix(&prefix));
-        keys.filter(|key| !key.contains('.')).map(str::to_owned).collect()
+        keys.filter(|key| !key.contains(['.', '['])).map(str::to_owned).collect()
     }
 
     #[test]
     fn the_registry_has_exactly_the_keys_of_the_parser() {
-        let sections = ["limits"];
-        for place in ["", "limits"] {
+        let sections = ["limits", "engine", "model", "upstream"];
+        for place in ["", "limits", "engine", "[[model]]", "[[upstream]]"] {
             let mut known = known(place);
             known.retain(|key| !place.is_empty() || !sections.contains(&key.as_str()));
             let mut documented = documented(place);
             assert!(!known.is_empty(), "{place}");
             known.sort();
             documented.sort();
-            assert_eq!(known, documented, "keys of [{place}]");
+            assert_eq!(known, documented, "keys of {place:?}");
         }
     }
 
     #[test]
     fn defaults_are_what_the_registry_says() {
-        let defaults = toml::Value::try_from(ServerConfig::default()).unwrap();
-        for setting in SETTINGS.iter().filter(|setting| setting.scalar() && setting.key != "data_dir") {
-            let mut value = Some(&defaults);
-            for part in setting.key.split('.') {
-                value = value.and_then(|value| value.get(part));
-            }
-            let written = value.map_or(String::new(), |value| value.to_string().trim_matches('"').to_owned());
-            assert_eq!(written, setting.default, "{}", setting.key);
+        let with_default = |setting: &&Setting| setting.scalar() && !setting.default.is_empty();
+        for setting in SETTINGS.iter().filter(with_default).filter(|setting| setting.key != "data_dir") {
+            let value = setting.read(setting.default).unwrap();
+            let written: ServerConfig = toml::from_str(&format!("{} = {value}", setting.key)).unwrap();
+            assert_eq!(written, ServerConfig::default(), "{}", setting.key);
         }
     }
 

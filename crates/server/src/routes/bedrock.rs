@@ -1,7 +1,22 @@
 //! `bedrock`: models and inference profiles.
 
+use craton_api_bedrock::ops;
+use futures::FutureExt as _;
+
 use super::Routes;
 
 pub(super) fn routes(routes: Routes) -> Routes {
     routes
+        .serve::<ops::CreateInferenceProfile, _>(|s, c, i| s.models.create_inference_profile(c, i).boxed())
+        .serve::<ops::DeleteInferenceProfile, _>(|s, c, i| s.models.delete_inference_profile(c, i).boxed())
+        .serve::<ops::GetFoundationModel, _>(|s, c, i| s.models.get_foundation_model(c, i).boxed())
+        .serve::<ops::GetFoundationModelAvailability, _>(|s, c, i| {
+            s.models.get_foundation_model_availability(c, i).boxed()
+        })
+        .serve::<ops::GetInferenceProfile, _>(|s, c, i| s.models.get_inference_profile(c, i).boxed())
+        .serve::<ops::ListFoundationModels, _>(|s, c, i| s.models.list_foundation_models(c, i).boxed())
+        .serve::<ops::ListInferenceProfiles, _>(|s, c, i| s.models.list_inference_profiles(c, i).boxed())
+        .serve::<ops::ListTagsForResource, _>(|s, c, i| s.models.list_tags_for_resource(c, i).boxed())
+        .serve::<ops::TagResource, _>(|s, c, i| s.models.tag_resource(c, i).boxed())
+        .serve::<ops::UntagResource, _>(|s, c, i| s.models.untag_resource(c, i).boxed())
 }

@@ -115,8 +115,7 @@ where
                 .header_read_timeout(Duration::from_millis(limits.header_timeout_ms))
                 .max_headers(limits.max_headers)
                 .max_header_size(limits.max_header_bytes)
-                .max_buf_size(limits.max_header_bytes.max(16 * 1024))
-                .pipeline_flush(true);
+                .max_buf_size(limits.max_header_bytes.max(16 * 1024));
             drive(builder.serve_connection(io, service), &shutdown).await
         }
         Version::Http2 => {

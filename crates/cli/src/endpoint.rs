@@ -1,0 +1,122 @@
+//! Where a server is and who its client is: what `env` prints, `exec` sets and `chat` calls.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail};
+use craton_identity::{RootCredentials, RootKeys};
+use craton_server::{Server, ServerConfig, Surroundings};
+
+use crate::client;
+
+/// Everything an AWS client needs to call this server.
+#[derive(Debug, Clone)]
+pub(crate) struct Endpoint {
+    pub(crate) url: String,
+    pub(crate) region: String,
+    pub(crate) credentials: RootCredentials,
+    /// A certificate to trust besides the system's.
+    pub(crate) certificate: Option<PathBuf>,
+}
+
+impl Endpoint {
+    /// The endpoint a server with this configuration has. Root credentials are made if there are none yet, so that
+    /// they can be handed out before the first start.
+    pub(crate) fn of(config: &ServerConfig) -> anyhow::Result<Self> {
+        let (host, port) = config.listen.rsplit_once(':').context("the address has no port")?;
+        if port == "0" {
+            bail!("port 0 means any free port, so nobody can tell which; give --listen HOST:PORT");
+        }
+        let host = match host {
+            "" | "0.0.0.0" => "127.0.0.1",
+            "[::]" => "[::1]",
+            host => host,
+        };
+        let scheme = if config.tls { "https" } else { "http" };
+        let own = config.data_dir.join("tls").join("certificate.pem");
+        Ok(Self {
+            url: format!("{scheme}://{host}:{port}"),
+            region: config.region.clone(),
+            credentials: RootCredentials::resolve(&config.data_dir, RootKeys::from_env())?,
+            certificate: config.tls.then(|| config.tls_certificate.clone().unwrap_or(own)),
+        })
+    }
+
+    /// The variables that AWS's SDKs and CLI read.
+    pub(crate) fn variables(&self) -> Vec<(&'static str, String)> {
+        let mut variables = vec![
+            ("AWS_ENDPOINT_URL", self.url.clone()),
+            ("AWS_ACCESS_KEY_ID", self.credentials.access_key_id().to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", self.credentials.secret().expose().to_owned()),
+            ("AWS_REGION", self.region.clone()),
+            ("AWS_DEFAULT_REGION", self.region.clone()),
+        ];
+        if let Some(certificate) = &self.certificate {
+            variables.push(("AWS_CA_BUNDLE", certificate.display().to_string()));
+        }
+        variables
+    }
+
+    /// A client's own session token would be sent along with our keys, and refused.
+    pub(crate) const CLEARED: [&'static str; 2] = ["AWS_SESSION_TOKEN", "AWS_PROFILE"];
+}
+
+/// A server to call: the one that runs at the configured address, or one in this process.
+pub(crate) enum Attached {
+    Running,
+    Own(Server),
+}
+
+impl Attached {
+    /// Uses the server at the address if one answers there, else starts one that lives as long as this command.
+    pub(crate) async fn find_or_start(config: ServerConfig) -> anyhow::Result<(Self, Endpoint)> {
+        let endpoint = Endpoint::of(&config)?;
+        if client::is_craton(&endpoint).await {
+            return Ok((Self::Running, endpoint));
+        }
+        let listen = config.listen.clone();
+        let server = Server::start(config, Surroundings::real()?).await.with_context(|| {
+            format!("no Craton server answers at {}, and none could be started on {listen}", endpoint.url)
+        })?;
+        Ok((Self::Own(server), endpoint))
+    }
+
+    pub(crate) async fn detach(self) {
+        if let Self::Own(server) = self {
+            server.stop().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(listen: &str, tls: bool) -> anyhow::Result<Endpoint> {
+        let folder = tempfile::tempdir()?;
+        Endpoint::of(&ServerConfig {
+            listen: listen.into(),
+            data_dir: folder.path().into(),
+            tls,
+            ..ServerConfig::default()
+        })
+    }
+
+    #[test]
+    fn urls_name_an_address_that_can_be_connected_to() {
+        for (listen, url) in [
+            ("0.0.0.0:8473", "http://127.0.0.1:8473"),
+            ("[::]:1", "http://[::1]:1"),
+            ("localhost:80", "http://localhost:80"),
+        ] {
+            assert_eq!(endpoint(listen, false).unwrap().url, url);
+        }
+        assert!(endpoint("127.0.0.1:0", false).is_err());
+    }
+
+    #[test]
+    fn tls_comes_with_the_certificate_to_trust() {
+        let variables = endpoint("127.0.0.1:1", true).unwrap().variables();
+        assert_eq!(variables[0].1, "https://127.0.0.1:1");
+        assert!(variables.iter().any(|(name, value)| *name == "AWS_CA_BUNDLE" && value.ends_with(".pem")));
+    }
+}

