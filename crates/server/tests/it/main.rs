@@ -1,5 +1,7 @@
 //! The server as its clients see it, over real sockets, with a scripted model behind it.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod coverage;
 mod front;
 mod inference;

@@ -1,0 +1,7 @@
+//! The `craton` binary as its users run it. Nothing here needs model files.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod chat;
+mod commands;
+mod support;
