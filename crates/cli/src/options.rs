@@ -47,7 +47,11 @@ impl ServerOptions {
 pub(crate) fn start_log(quiet: bool) {
     use std::io::IsTerminal as _;
     // Fetching a model takes long enough to be told about.
-    let fallback = if quiet { "warn,craton_server::compose=info" } else { "info" };
+    // llama.cpp reports every tensor and buffer; what goes wrong with a model is told by the engine.
+    let fallback = match quiet {
+        true => "warn,craton_server::compose=info,llama-cpp-2=error,llama_cpp_2=error",
+        false => "info,llama-cpp-2=error,llama_cpp_2=error",
+    };
     let filter = tracing_subscriber::EnvFilter::try_from_env("CRATON_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(fallback));
     // A second call in one process changes nothing.

@@ -16,7 +16,9 @@ fn env_makes_credentials_once_and_prints_them() {
     let printed = home.run(&["env", "--shell", "sh"]);
     assert!(printed.status.success(), "{}", stderr(&printed));
     let lines = stdout(&printed);
-    for name in ["AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION"] {
+    for name in
+        ["AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION"]
+    {
         assert!(lines.contains(&format!("export {name}='")), "{lines}");
     }
     assert!(lines.contains(&format!("http://127.0.0.1:{}", home.port)), "{lines}");
@@ -42,8 +44,11 @@ fn exec_starts_a_server_sets_variables_and_passes_the_code_on() {
 fn exec_forwards_signals() {
     let home = Home::new();
     let script = "trap 'exit 9' TERM; echo ready; while :; do sleep 0.05; done";
-    let mut child =
-        home.craton(&["exec", "--", "sh", "-c", script]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut child = home
+        .craton(&["exec", "--", "sh", "-c", script])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut ready = [0_u8; 6];
     std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut ready).unwrap();
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id() as i32), Signal::SIGTERM).unwrap();

@@ -27,7 +27,9 @@ impl Home {
     /// The binary in this home. Stand-ins are off, so that nothing is fetched.
     pub(crate) fn craton(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_craton"));
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CRATON_") || name.starts_with("AWS_")) {
+        for (name, _) in
+            std::env::vars().filter(|(name, _)| name.starts_with("CRATON_") || name.starts_with("AWS_"))
+        {
             command.env_remove(name);
         }
         command
