@@ -55,9 +55,6 @@ fn the_coverage_page_is_up_to_date() {
     if std::env::var_os("CRATON_BLESS").is_some() {
         std::fs::write(path, coverage::page()).unwrap();
     }
-    assert_eq!(
-        std::fs::read_to_string(path).unwrap_or_default(),
-        coverage::page(),
-        "run with CRATON_BLESS=1"
-    );
+    let written = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(written == coverage::page(), "docs/coverage.md is out of date; run with CRATON_BLESS=1");
 }
