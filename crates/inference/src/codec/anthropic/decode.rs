@@ -69,7 +69,7 @@ fn envelope<'a>(body: &Node<'a>, door: Door) -> Result<Object<'a>, ApiError> {
         Door::Bedrock => {
             let body = body.object(&["anthropic_version", "max_tokens", "messages"], SHARED)?;
             let version = body.require("anthropic_version")?;
-            if version.string()? != "bedrock-2023-05-31" {
+            if !is_version(version.string()?) {
                 return Err(version.refuse("Input should be 'bedrock-2023-05-31'"));
             }
             Ok(body)
@@ -85,6 +85,16 @@ fn envelope<'a>(body: &Node<'a>, door: Door) -> Result<Object<'a>, ApiError> {
             body.object(&["messages", "model"], &optional)
         }
     }
+}
+
+/// Bedrock's own version, or a version of Anthropic's API: newer Anthropic clients send theirs here too.
+fn is_version(text: &str) -> bool {
+    let date = text.strip_prefix("bedrock-").unwrap_or(text).as_bytes();
+    date.len() == 10
+        && date.iter().enumerate().all(|(at, byte)| match at {
+            4 | 7 => *byte == b'-',
+            _ => byte.is_ascii_digit(),
+        })
 }
 
 fn sampling(body: &Object<'_>, max_tokens: Option<u32>) -> Result<Sampling, ApiError> {

@@ -31,6 +31,15 @@ fn said(content: Value) -> Value {
 }
 
 #[test]
+fn anthropic_versions_of_either_kind_are_taken() {
+    for version in ["bedrock-2023-05-31", "2023-06-01", "2026-10-21"] {
+        let body = json!({"anthropic_version": version, "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]});
+        let decoded = chat_codec(Family::AnthropicMessages).unwrap().decode(body.to_string().as_bytes());
+        assert!(decoded.is_ok(), "{version}");
+    }
+}
+
+#[test]
 fn anthropic_envelope() {
     let tool = json!({"name": "t", "input_schema": {"type": "object"}});
     for (more, message) in [
