@@ -63,7 +63,7 @@ impl Endpoint {
 /// A server to call: the one that runs at the configured address, or one in this process.
 pub(crate) enum Attached {
     Running,
-    Own(Server),
+    Own(Box<Server>),
 }
 
 impl Attached {
@@ -77,7 +77,7 @@ impl Attached {
         let server = Server::start(config, Surroundings::real()?).await.with_context(|| {
             format!("no Craton server answers at {}, and none could be started on {listen}", endpoint.url)
         })?;
-        Ok((Self::Own(server), endpoint))
+        Ok((Self::Own(Box::new(server)), endpoint))
     }
 
     pub(crate) async fn detach(self) {

@@ -1,9 +1,12 @@
 use std::io::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use craton_engine::gguf::Gguf;
 use craton_models::Task;
-use craton_models::files::{Import, InstalledModel, ModelFiles};
+use craton_models::files::{Format, Import, InstalledModel, ModelFiles};
 
 use crate::progress::Bars;
 
@@ -78,8 +81,7 @@ impl Models {
                 }
             }
             Command::Import { source, id, task } => {
-                let model = files.import(&Import { source, id: id.clone(), task }, &Bars::default())?;
-                eprintln!("{id} is ready ({}); servers that run will find it", size(model.bytes()));
+                import(&files, &Import { source, id, task })?;
             }
             Command::Remove { name } => {
                 let model = files.remove(&name)?;
@@ -88,6 +90,24 @@ impl Models {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Imports a model that the engine will be able to open. A file is looked through before it replaces anything; what
+/// has to be fetched first is looked through afterwards, and removed if it can't be used.
+fn import(files: &ModelFiles, wanted: &Import) -> anyhow::Result<()> {
+    let source = Path::new(&wanted.source);
+    if source.is_file() && source.extension().is_some_and(|extension| extension == "gguf") {
+        Gguf::read(source).with_context(|| wanted.source.clone())?;
+    }
+    let model = files.import(wanted, &Bars::default())?;
+    if model.manifest.format == Format::Gguf
+        && let Err(error) = Gguf::read(&model.path())
+    {
+        files.remove(&model.name)?;
+        return Err(error).with_context(|| format!("{} was not kept", wanted.source));
+    }
+    eprintln!("{} is ready ({}); servers that run will find it", wanted.id, size(model.bytes()));
+    Ok(())
 }
 
 fn list(files: &ModelFiles, json: bool) -> anyhow::Result<()> {

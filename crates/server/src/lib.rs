@@ -1,12 +1,12 @@
 //! The server: sockets, the pipeline every request goes through, and the tables that say which function answers which
 //! operation. It composes the concrete drivers (engine, providers, identity); nobody below it names one.
 //!
-//! * [`config`]: `craton.toml`.
+//! * `config`: `craton.toml`.
 //! * `transport`: one port, HTTP/1.1, HTTP/2 and TLS.
 //! * `pipeline`: request id → authenticate → authorise → bind and validate → handler → render → metrics.
 //! * `routes`: tables, one line an operation.
 //! * `doors`: the OpenAI and Anthropic front doors.
-//! * [`Server`]: puts them together.
+//! * `server`: puts them together.
 
 mod banner;
 mod body;

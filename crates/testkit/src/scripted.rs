@@ -97,10 +97,7 @@ impl ChatModel for Scripted {
         let steps = futures::stream::unfold((script, 0, guard), |(script, at, mut guard)| async move {
             // Other tasks run between two steps, as with a model that takes its time.
             tokio::task::yield_now().await;
-            let Some(step) = script.get(at).cloned() else {
-                guard.finished = true;
-                return None;
-            };
+            let step = script.get(at).cloned()?;
             let item = match step {
                 Step::Event(event) => Ok(event),
                 Step::Fail(error) => Err(error),
@@ -132,7 +129,7 @@ impl EmbeddingModel for Scripted {
 
     fn embed(&self, request: EmbedRequest) -> BoxFuture<'_, Result<Embeddings, BackendError>> {
         let vector = |text: &String| {
-            let mut vector = vec![0.01_f32; 26];
+            let mut vector = [0.01_f32; 26];
             for letter in text.to_lowercase().bytes().filter(u8::is_ascii_lowercase) {
                 vector[usize::from(letter - b'a')] += 1.0;
             }

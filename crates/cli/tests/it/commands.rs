@@ -111,4 +111,13 @@ fn what_is_no_model_is_not_imported() {
     let imported = home.run(&["models", "import", file.to_str().unwrap(), "--id", "my.model"]);
     assert_eq!(imported.status.code(), Some(1));
     assert!(stderr(&imported).contains("not a GGUF file"), "{}", stderr(&imported));
+    // A header that promises more than the file holds.
+    let mut cut = b"GGUF\x03\0\0\0".to_vec();
+    cut.extend(1_u64.to_le_bytes());
+    cut.extend(9_u64.to_le_bytes());
+    std::fs::write(&file, cut).unwrap();
+    let imported = home.run(&["models", "import", file.to_str().unwrap(), "--id", "my.model"]);
+    assert_eq!(imported.status.code(), Some(1));
+    assert!(stderr(&imported).contains("ends early"), "{}", stderr(&imported));
+    assert_eq!(stdout(&home.run(&["models", "list", "--json"])), "[]\n");
 }

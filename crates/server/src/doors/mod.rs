@@ -30,7 +30,7 @@ pub(crate) struct Call {
     pub(crate) context: RequestContext,
     pub(crate) parts: Parts,
     pub(crate) body: Bytes,
-    /// A stream that outlives the server's grace period ends with an error event when [`Shutdown::ending`] resolves.
+    /// A stream that outlives the server's grace period ends with an error event when [`Shutdown::into_ending`] resolves.
     pub(crate) shutdown: Shutdown,
 }
 

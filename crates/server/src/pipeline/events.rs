@@ -10,6 +10,7 @@ use futures::Stream;
 use crate::body::BodyError;
 use crate::transport::Shutdown;
 
+type Finished = Box<dyn FnOnce(Option<&ApiError>) + Send>;
 type Frames = Pin<Box<dyn Stream<Item = Result<Frame, ApiError>> + Send>>;
 
 /// Frames on their way to the client. Whatever goes wrong becomes an exception frame, the last one: an error of the
@@ -19,7 +20,7 @@ pub(crate) struct EventBody {
     frames: Option<Frames>,
     ending: Pin<Box<dyn Future<Output = ()> + Send>>,
     /// What to run with the first error, if there is one, when the stream is over.
-    finished: Option<Box<dyn FnOnce(Option<&ApiError>) + Send>>,
+    finished: Option<Finished>,
 }
 
 impl EventBody {

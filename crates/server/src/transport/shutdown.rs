@@ -28,12 +28,7 @@ impl Shutdown {
         self.stopping.cancelled().await;
     }
 
-    /// Resolves when running streams must end.
-    pub(crate) async fn ending(&self) {
-        self.ending.cancelled().await;
-    }
-
-    /// An owned future of [`Self::ending`], for a body to poll.
+    /// Resolves when running streams must end; owned, for a body to poll.
     pub(crate) fn into_ending(self) -> impl Future<Output = ()> + Send + 'static {
         self.ending.cancelled_owned()
     }
