@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use craton_engine::gguf::Gguf;
+use craton_engine::gguf::GgufHeader;
 use craton_models::Task;
 use craton_models::files::{Format, Import, InstalledModel, ModelFiles};
 
@@ -97,11 +97,11 @@ impl Models {
 fn import(files: &ModelFiles, wanted: &Import) -> anyhow::Result<()> {
     let source = Path::new(&wanted.source);
     if source.is_file() && source.extension().is_some_and(|extension| extension == "gguf") {
-        Gguf::read(source).with_context(|| wanted.source.clone())?;
+        GgufHeader::read(source).with_context(|| wanted.source.clone())?;
     }
     let model = files.import(wanted, &Bars::default())?;
     if model.manifest.format == Format::Gguf
-        && let Err(error) = Gguf::read(&model.path())
+        && let Err(error) = GgufHeader::read(&model.path())
     {
         files.remove(&model.name)?;
         return Err(error).with_context(|| format!("{} was not kept", wanted.source));
