@@ -1,20 +1,26 @@
 //! Front doors for clients that speak OpenAI's or Anthropic's own API instead of AWS's.
 //!
 //! The pipeline authenticates, reads the body and hands over; a door decodes it, calls the same `Inference::chat` as
-//! every other route, and answers in its own dialect, errors included.
+//! every other route, and answers in its own dialect, errors included. What IAM calls the calls is what it calls
+//! InvokeModel: a policy that allows a model allows it through every door.
 
-use std::sync::Arc;
+mod anthropic;
+mod openai;
+mod sse;
 
 use bytes::Bytes;
-use craton_core::RequestContext;
+use craton_core::{Arn, RequestContext};
+use craton_inference::codec::{anthropic as anthropic_codec, openai_chat};
+use craton_models::Resolved;
 use craton_wire::ApiError;
 use http::request::Parts;
-use http::{HeaderValue, Response, header};
-use serde_json::json;
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 
 use crate::body::Body;
 use crate::services::Services;
 use crate::transport::Shutdown;
+
+const SERVED_BY: HeaderName = HeaderName::from_static("x-craton-served-by");
 
 /// Which API a path belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +40,30 @@ pub(crate) struct Call {
     pub(crate) shutdown: Shutdown,
 }
 
+/// What a request of a door asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Operation {
+    CreateChatCompletion,
+    CreateResponse,
+    CreateMessage,
+    CountMessageTokens,
+    ListModels,
+    RetrieveModel,
+}
+
+impl Operation {
+    fn name(self) -> &'static str {
+        match self {
+            Self::CreateChatCompletion => "CreateChatCompletion",
+            Self::CreateResponse => "CreateResponse",
+            Self::CreateMessage => "CreateMessage",
+            Self::CountMessageTokens => "CountMessageTokens",
+            Self::ListModels => "ListModels",
+            Self::RetrieveModel => "RetrieveModel",
+        }
+    }
+}
+
 impl Dialect {
     /// The dialect of a raw request path; `None` for everything else.
     pub(crate) fn of(path: &str) -> Option<Self> {
@@ -46,57 +76,176 @@ impl Dialect {
         }
     }
 
+    /// What is below the API's root: `chat/completions`.
+    fn tail(path: &str) -> &str {
+        path.split_once("/v1/").map_or("", |(_, tail)| tail)
+    }
+
+    fn find(self, method: &Method, path: &str) -> Option<Operation> {
+        let get = method == Method::GET;
+        Some(match (self, Self::tail(path)) {
+            (Self::OpenAi, "chat/completions") if method == Method::POST => Operation::CreateChatCompletion,
+            (Self::OpenAi, "responses") if method == Method::POST => Operation::CreateResponse,
+            (Self::Anthropic, "messages") if method == Method::POST => Operation::CreateMessage,
+            (Self::Anthropic, "messages/count_tokens") if method == Method::POST => {
+                Operation::CountMessageTokens
+            }
+            (_, "models") if get => Operation::ListModels,
+            (_, tail) if get && model_of(tail).is_some() => Operation::RetrieveModel,
+            _ => return None,
+        })
+    }
+
     /// The name that metrics count the request under.
-    pub(crate) fn operation(self, _parts: &Parts) -> &'static str {
-        match self {
-            Self::OpenAi => "OpenAi",
-            Self::Anthropic => "Anthropic",
+    pub(crate) fn operation(self, parts: &Parts) -> &'static str {
+        match (self.find(&parts.method, parts.uri.path()), self) {
+            (Some(operation), _) => operation.name(),
+            (None, Self::OpenAi) => "OpenAi",
+            (None, Self::Anthropic) => "Anthropic",
         }
     }
 
-    pub(crate) async fn answer(self, _services: &Arc<Services>, call: Call) -> Response<Body> {
-        let path = call.parts.uri.path();
-        let error = ApiError::not_found(format!("This server has no {} {path}", call.parts.method));
-        self.refuse(&error, &call.context.request_id)
+    pub(crate) async fn answer(self, services: &Services, call: Call) -> Response<Body> {
+        let request_id = call.context.request_id.clone();
+        let answered = self.run(services, call).await;
+        answered.unwrap_or_else(|error| self.refuse(&error, &request_id))
+    }
+
+    async fn run(self, services: &Services, call: Call) -> Result<Response<Body>, ApiError> {
+        let (method, path) = (&call.parts.method, call.parts.uri.path());
+        let Some(operation) = self.find(method, path) else {
+            return Err(ApiError::unknown_operation(format!("There is no {method} {path} here.")));
+        };
+        let anthropic = self == Self::Anthropic;
+        match operation {
+            Operation::CreateChatCompletion => openai::create_chat_completion(services, call).await,
+            Operation::CreateResponse => openai::create_response(services, call).await,
+            Operation::CreateMessage => anthropic::create_message(services, call).await,
+            Operation::CountMessageTokens => anthropic::count_message_tokens(services, call).await,
+            Operation::ListModels => {
+                let principal = &call.context.principal;
+                services.authorizer.authorize(principal, "bedrock:ListFoundationModels", &[])?;
+                Ok(if anthropic { anthropic::list_models(services) } else { openai::list_models(services) })
+            }
+            Operation::RetrieveModel => {
+                let id = model_of(Self::tail(path)).unwrap_or_default();
+                authorize(services, &call.context, "bedrock:GetFoundationModel", id)?;
+                if anthropic {
+                    anthropic::retrieve_model(services, id)
+                } else {
+                    openai::retrieve_model(services, id)
+                }
+            }
+        }
     }
 
     /// An error in the dialect's own shape.
     pub(crate) fn refuse(self, error: &ApiError, request_id: &str) -> Response<Body> {
-        let status = error.status(None);
-        let body = match self {
-            Self::OpenAi => {
-                let kind = match status.as_u16() {
-                    401 | 403 => "authentication_error",
-                    429 => "rate_limit_error",
-                    400..=499 => "invalid_request_error",
-                    _ => "server_error",
-                };
-                json!({"error": {"message": error.message, "type": kind, "param": null, "code": error.code}})
-            }
-            Self::Anthropic => {
-                let kind = match status.as_u16() {
-                    401 | 403 => "authentication_error",
-                    404 => "not_found_error",
-                    413 => "request_too_large",
-                    429 => "rate_limit_error",
-                    400..=499 => "invalid_request_error",
-                    503 => "overloaded_error",
-                    _ => "api_error",
-                };
-                json!({
-                    "type": "error",
-                    "error": {"type": kind, "message": error.message},
-                    "request_id": request_id,
-                })
-            }
+        let (status, mut body) = match self {
+            Self::OpenAi => openai_chat::error_body(error),
+            Self::Anthropic => anthropic_codec::error_body(error),
         };
-        let mut response = Response::new(Body::full(body.to_string()));
+        if self == Self::Anthropic {
+            body["request_id"] = request_id.into();
+        }
+        let mut status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        // Errors that arise before a body is read are none of a codec's.
+        if matches!(error.code.as_ref(), "RequestEntityTooLargeException" | "RequestTimeoutException") {
+            status = error.status(None);
+            let too_large = self == Self::Anthropic && status == StatusCode::PAYLOAD_TOO_LARGE;
+            body["error"]["type"] =
+                if too_large { "request_too_large" } else { "invalid_request_error" }.into();
+        }
+        let mut response = json_response(body.to_string());
         *response.status_mut() = status;
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(seconds) = error.retry_after_s {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
+    }
+}
+
+/// The id in `models/{id}`.
+fn model_of(tail: &str) -> Option<&str> {
+    tail.strip_prefix("models/").filter(|id| !id.is_empty() && !id.contains('/'))
+}
+
+/// Whether the caller may do this with this model.
+fn authorize(
+    services: &Services,
+    context: &RequestContext,
+    action: &str,
+    model_id: &str,
+) -> Result<(), ApiError> {
+    let model = match model_id.parse::<Arn>() {
+        Ok(arn) => arn,
+        Err(_) => Arn::new("bedrock", &context.region, "", format!("foundation-model/{model_id}")),
+    };
+    services.authorizer.authorize(&context.principal, action, &[model])
+}
+
+/// As [`authorize`], for making a model speak.
+fn authorize_invocation(
+    services: &Services,
+    context: &RequestContext,
+    model_id: &str,
+    stream: bool,
+) -> Result<(), ApiError> {
+    let action = if stream { "bedrock:InvokeModelWithResponseStream" } else { "bedrock:InvokeModel" };
+    authorize(services, context, action, model_id)
+}
+
+fn json_response(body: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(Body::full(body));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// The header that says what answered; None where its name has characters that no header can carry.
+fn served_by(resolved: &Resolved) -> Option<HeaderValue> {
+    HeaderValue::from_str(&resolved.served_by).ok()
+}
+
+fn with_served_by(mut response: Response<Body>, served_by: Option<HeaderValue>) -> Response<Body> {
+    if let Some(served_by) = served_by {
+        response.headers_mut().insert(SERVED_BY, served_by);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_found_exactly() {
+        let find =
+            |method: Method, path: &str| Dialect::of(path).and_then(|dialect| dialect.find(&method, path));
+        assert_eq!(find(Method::POST, "/v1/chat/completions"), Some(Operation::CreateChatCompletion));
+        assert_eq!(find(Method::POST, "/openai/v1/responses"), Some(Operation::CreateResponse));
+        assert_eq!(find(Method::POST, "/anthropic/v1/messages"), Some(Operation::CreateMessage));
+        assert_eq!(
+            find(Method::POST, "/anthropic/v1/messages/count_tokens"),
+            Some(Operation::CountMessageTokens)
+        );
+        assert_eq!(find(Method::GET, "/v1/models"), Some(Operation::ListModels));
+        assert_eq!(find(Method::GET, "/anthropic/v1/models/a.b-c:0"), Some(Operation::RetrieveModel));
+        for path in [
+            "/v1/messages",
+            "/anthropic/v1/chat/completions",
+            "/v1/responses/",
+            "/v1/models/",
+            "/v1/models/a/b",
+        ] {
+            assert_eq!(find(Method::POST, path).or(find(Method::GET, path)), None, "{path}");
+        }
+        assert_eq!(find(Method::GET, "/v1/responses"), None);
+    }
+
+    #[test]
+    fn a_body_too_large_is_said_in_both_dialects() {
+        let error = ApiError::new("RequestEntityTooLargeException", "too large");
+        assert_eq!(Dialect::OpenAi.refuse(&error, "r").status(), StatusCode::PAYLOAD_TOO_LARGE);
+        assert_eq!(Dialect::Anthropic.refuse(&error, "r").status(), StatusCode::PAYLOAD_TOO_LARGE);
     }
 }

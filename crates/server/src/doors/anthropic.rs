@@ -1,0 +1,93 @@
+//! `/anthropic/v1/*`: Messages, token counts, and the list of models.
+
+use craton_backend::ChatEvent;
+use craton_inference::codec::anthropic::{self, count_answer, error_event, event_name};
+use craton_inference::codec::{ChatCodec as _, StreamEncoder};
+use craton_inference::{ChatCall, ModelChoice};
+use craton_models::{FoundationModel, Task};
+use craton_wire::ApiError;
+use http::Response;
+use serde_json::{Value, json};
+
+use super::sse::{self, Dialogue};
+use super::{Call, authorize, authorize_invocation, json_response, served_by, with_served_by};
+use crate::body::Body;
+use crate::services::Services;
+
+/// `POST messages`
+pub(super) async fn create_message(services: &Services, call: Call) -> Result<Response<Body>, ApiError> {
+    let codec = &anthropic::DIRECT;
+    let mut decoded = codec.decode(&call.body)?;
+    decoded.request.stream = decoded.stream;
+    authorize_invocation(services, &call.context, &decoded.model_id, decoded.stream)?;
+    let chat = ChatCall {
+        operation: "CreateMessage",
+        model: ModelChoice::Id(decoded.model_id.clone()),
+        request: decoded.request.clone(),
+        metadata: Vec::new(),
+    };
+    let mut chat = services.inference.chat(&call.context, chat).await?;
+    let served = served_by(chat.resolved());
+    let response = if decoded.stream {
+        sse::response(chat, StreamedMessage(codec.stream(&decoded)), call.shutdown)
+    } else {
+        let answer = chat.collect().await?;
+        json_response(codec.encode(&decoded, &answer)?)
+    };
+    Ok(with_served_by(response, served))
+}
+
+struct StreamedMessage(Box<dyn StreamEncoder>);
+
+impl Dialogue for StreamedMessage {
+    fn push(&mut self, event: &ChatEvent) -> Result<Vec<Value>, ApiError> {
+        self.0.push(event)
+    }
+
+    fn fail(&mut self, error: &ApiError) -> Value {
+        error_event(error)
+    }
+
+    fn name(event: &Value) -> Option<&str> {
+        Some(event_name(event))
+    }
+
+    const END: Option<&'static str> = None;
+}
+
+/// `POST messages/count_tokens`
+pub(super) async fn count_message_tokens(
+    services: &Services,
+    call: Call,
+) -> Result<Response<Body>, ApiError> {
+    let decoded = anthropic::DIRECT_COUNT.decode(&call.body)?;
+    authorize(services, &call.context, "bedrock:CountTokens", &decoded.model_id)?;
+    let model = ModelChoice::Id(decoded.model_id);
+    let tokens = services.inference.count_chat_tokens(&call.context, model, decoded.request).await?;
+    Ok(json_response(count_answer(tokens).to_string()))
+}
+
+/// `GET models`
+pub(super) fn list_models(services: &Services) -> Response<Body> {
+    let models = services.models.models().list();
+    let chat = models.iter().filter(|model| model.task() == Task::Chat);
+    let models: Vec<Value> = chat.map(|model| entry(model)).collect();
+    let id = |model: Option<&Value>| model.map_or(Value::Null, |model| model["id"].clone());
+    let page = json!({
+        "data": models, "has_more": false, "first_id": id(models.first()), "last_id": id(models.last()),
+    });
+    json_response(page.to_string())
+}
+
+/// `GET models/{id}`
+pub(super) fn retrieve_model(services: &Services, id: &str) -> Result<Response<Body>, ApiError> {
+    match services.models.models().list().iter().find(|model| model.id == id) {
+        Some(model) => Ok(json_response(entry(model).to_string())),
+        None => Err(ApiError::not_found(format!("model: {id}"))),
+    }
+}
+
+fn entry(model: &FoundationModel) -> Value {
+    // When a model came to be is not recorded; the API's clients need a date.
+    json!({"type": "model", "id": model.id, "display_name": model.name, "created_at": "1970-01-01T00:00:00Z"})
+}
