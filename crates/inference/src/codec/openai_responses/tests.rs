@@ -26,10 +26,9 @@ fn a_string_is_the_users_message() {
     assert_eq!(call.request.extra, Map::new());
 }
 
-#[test]
-fn every_field_has_its_place() {
-    let schema = json!({"type": "object", "properties": {"a": {"type": "integer"}}});
-    let call = decode(&json!({
+/// A request that sets every field there is.
+fn everything(schema: &Value) -> Value {
+    json!({
         "model": "m",
         "stream": true,
         "input": [
@@ -58,8 +57,13 @@ fn every_field_has_its_place() {
         "metadata": {"team": "blue"},
         "store": true, "include": [], "truncation": "auto",
         "top_k": 4,
-    }))
-    .unwrap();
+    })
+}
+
+#[test]
+fn every_field_has_its_place() {
+    let schema = json!({"type": "object", "properties": {"a": {"type": "integer"}}});
+    let call = decode(&everything(&schema)).unwrap();
     let request = &call.request;
     assert!(call.stream);
     assert_eq!(call.metadata, [("team".to_owned(), "blue".to_owned())]);
