@@ -23,6 +23,8 @@ use crate::tool_text::{self, CALL_CLOSE, CALL_OPEN};
 
 const MAX_SCHEMA_BYTES: usize = 256 << 10;
 const MAX_SCHEMA_DEPTH: usize = 64;
+/// Largest number a schema may bound with: integers beyond it are not exact in JSON.
+const MAX_SCHEMA_NUMBER: f64 = 9_007_199_254_740_992.0;
 /// Calls in one answer.
 const MAX_PARALLEL_CALLS: usize = 8;
 /// Symbols of a compiled grammar.
@@ -195,6 +197,9 @@ fn prepared(schema: &Value, what: &str) -> Result<Value, BackendError> {
     if depth(&schema) > MAX_SCHEMA_DEPTH {
         return Err(BackendError::Invalid(format!("{what} is nested more than {MAX_SCHEMA_DEPTH} deep")));
     }
+    if let Some((keyword, number)) = number_out_of_range(&schema) {
+        return Err(BackendError::Invalid(format!("{what} has a {keyword} of {number}, beyond 2^53")));
+    }
     let bytes = schema.to_string().len();
     if bytes > MAX_SCHEMA_BYTES {
         return Err(BackendError::Invalid(format!(
@@ -238,6 +243,21 @@ fn kind(value: &Value) -> &'static str {
         Value::String(_) => "a string",
         Value::Array(_) => "an array",
         Value::Object(_) => "an object",
+    }
+}
+
+/// A numeric bound too large to be exact, with its keyword.
+fn number_out_of_range(schema: &Value) -> Option<(&str, &Value)> {
+    const BOUNDS: [&str; 5] = ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"];
+    match schema {
+        Value::Array(items) => items.iter().find_map(number_out_of_range),
+        Value::Object(members) => members.iter().find_map(|(keyword, value)| match value.as_f64() {
+            Some(number) if BOUNDS.contains(&keyword.as_str()) => {
+                (number.abs() > MAX_SCHEMA_NUMBER).then_some((keyword.as_str(), value))
+            }
+            _ => number_out_of_range(value),
+        }),
+        _ => None,
     }
 }
 
@@ -303,5 +323,22 @@ impl TokenizerEnv for VocabularyEnvironment {
 
     fn tokenize_is_canonical(&self) -> bool {
         self.canonical
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_that_are_not_exact_are_refused() {
+        let schema = |maximum: Value| json!({"properties": {"x": {"anyOf": [{"maximum": maximum}]}}});
+        assert!(prepared(&schema(json!(9_007_199_254_740_992_i64)), "it").is_ok());
+        for number in [json!(1e30), json!(-1e30), json!(u64::MAX)] {
+            let refused = prepared(&schema(number), "it").unwrap_err().to_string();
+            assert!(refused.starts_with("it has a maximum of"), "{refused}");
+        }
+        // A property may be called like a keyword.
+        assert!(prepared(&json!({"properties": {"maximum": {"type": "integer"}}}), "it").is_ok());
     }
 }

@@ -127,10 +127,17 @@ impl Sequence {
         spell: Spell<'_>,
     ) -> Result<LlamaToken, Outcome> {
         let internal = |reason: String| Outcome::Failed(BackendError::Internal(reason));
+        // Schemas come from callers: one that nothing satisfies, or that costs too much to follow, is their mistake.
+        let unmet = |reason: String| {
+            let reason: String = reason.lines().next().unwrap_or_default().chars().take(200).collect();
+            Outcome::Failed(BackendError::Invalid(format!(
+                "the answer can't be held to its JSON schema: {reason}"
+            )))
+        };
         let mut banned = Vec::new();
         for _ in 0..MAX_REDRAWS {
             let allowed = match &mut self.constraint {
-                Constraint::Active(guide) => Some(guide.allowed().map_err(internal)?),
+                Constraint::Active(guide) => Some(guide.allowed().map_err(unmet)?),
                 _ => None,
             };
             let Some(token) = self.sampler.pick(logits, allowed.as_ref(), &banned) else {
@@ -139,7 +146,7 @@ impl Sequence {
             match &mut self.constraint {
                 Constraint::Active(guide) => {
                     if !vocabulary.is_eog(LlamaToken(token)) {
-                        guide.accept(token).map_err(internal)?;
+                        guide.accept(token).map_err(unmet)?;
                     }
                     return Ok(LlamaToken(token));
                 }

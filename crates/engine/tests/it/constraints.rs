@@ -173,3 +173,11 @@ async fn schemas_that_cannot_be_used_are_named() {
     let missing = with_tools("hi", vec![weather()], ToolChoice::Tool("absent".to_owned()));
     assert!(matches!(answer(&model, missing).await, Err(BackendError::Invalid(_))));
 }
+
+#[tokio::test]
+async fn a_schema_that_nothing_satisfies_is_the_callers_mistake() {
+    let endless = json!({"type": "object", "properties": {"x": {"$ref": "#"}}, "required": ["x"]});
+    let request = with_tools("Go.", vec![tool("endless", endless)], ToolChoice::Any);
+    let Err(error) = answer(&shared_model(), request).await else { panic!("it was answered") };
+    assert!(matches!(error, BackendError::Invalid(_)), "{error:?}");
+}

@@ -84,6 +84,12 @@ impl<M: ?Sized + Send + Sync + 'static> Lazy<M> {
         });
     }
 
+    /// What a client is told: waiting does not help, and where the files are is the operator's to know.
+    fn failure(&self) -> BackendError {
+        let message = format!("the model {} can't be loaded; the server's log says why", self.name);
+        BackendError::Upstream { status: 500, message }
+    }
+
     /// The open model, waiting for it if need be.
     pub(super) async fn get(self: &Arc<Self>) -> Result<Arc<M>, BackendError> {
         if let Some(model) = self.ready() {
@@ -95,7 +101,7 @@ impl<M: ?Sized + Send + Sync + 'static> Lazy<M> {
         match tokio::time::timeout(self.patience, settled).await {
             Ok(Ok(state)) => match &*state {
                 State::Ready(model) => Ok(Arc::clone(model)),
-                State::Failed(reason) => Err(BackendError::NotReady(format!("{}: {reason}", self.name))),
+                State::Failed(_) => Err(self.failure()),
                 State::Idle | State::Opening => Err(BackendError::Internal("a model in no state".into())),
             },
             Ok(Err(_)) => Err(BackendError::Internal(format!("{} has gone away", self.name))),
@@ -136,7 +142,8 @@ mod tests {
         let (lazy, opened) = counting(Err("no such file"));
         assert_eq!(lazy.readiness(), Readiness::Serving);
         for _ in 0..3 {
-            assert_eq!(lazy.get().await, Err(BackendError::NotReady("m: no such file".into())));
+            let error = lazy.get().await.unwrap_err();
+            assert_eq!(error.to_string(), "the model m can't be loaded; the server's log says why");
         }
         assert_eq!(opened.load(Ordering::Relaxed), 1);
         assert_eq!(lazy.readiness(), Readiness::Failed("no such file".into()));
@@ -146,6 +153,6 @@ mod tests {
     async fn a_panic_while_opening_is_a_failure() {
         let open: Open<u32> = Box::new(|| Box::pin(async { panic!("boom") }));
         let lazy = Lazy::new("m", Duration::from_secs(5), open);
-        assert!(matches!(lazy.get().await, Err(BackendError::NotReady(_))));
+        assert_eq!(lazy.get().await, Err(lazy.failure()));
     }
 }
