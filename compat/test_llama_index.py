@@ -31,7 +31,8 @@ def test_tool():
     tool = FunctionTool.from_defaults(get_weather)
     answer = model().chat_with_tools([tool], user_msg=tools.QUESTION, tool_required=True)
     calls = model().get_tool_calls_from_response(answer)
-    assert calls[0].tool_name == "get_weather" and set(calls[0].tool_kwargs) == {"city", "unit"}
+    # LlamaIndex's schema leaves further properties open, so the model may add some.
+    assert calls[0].tool_name == "get_weather" and {"city", "unit"} <= set(calls[0].tool_kwargs)
 
 
 def test_embeddings():

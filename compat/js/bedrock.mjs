@@ -18,6 +18,7 @@ const schema = {
   type: "object",
   properties: { city: { type: "string" }, unit: { type: "string", enum: ["celsius", "fahrenheit"] } },
   required: ["city", "unit"],
+  additionalProperties: false,
 };
 
 test.after(() => runtime.destroy());
