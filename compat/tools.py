@@ -5,7 +5,8 @@ DESCRIPTION = "Gives the current weather of a city."
 SCHEMA = {
     "type": "object",
     "properties": {
-        "city": {"type": "string", "description": "Name of the city"},
+        # Bounded, because a small model may otherwise write a string until its tokens run out.
+        "city": {"type": "string", "description": "Name of the city", "maxLength": 40},
         "unit": {"type": "string", "enum": ["celsius", "fahrenheit"]},
     },
     "required": ["city", "unit"],
