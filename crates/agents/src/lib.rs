@@ -1,0 +1,1 @@
+//! Agents: orchestration that calls models, functions and knowledge bases, one bounded step after another.

@@ -1,0 +1,1 @@
+//! Flows: graphs of nodes, validated, versioned and run.

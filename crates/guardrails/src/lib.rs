@@ -1,0 +1,1 @@
+//! Guardrails: words, sensitive information, content filters, denied topics, contextual grounding.

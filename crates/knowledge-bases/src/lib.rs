@@ -1,0 +1,1 @@
+//! Knowledge bases: ingestion from bytes to indexed chunks, retrieval, and answers with citations.

@@ -1,0 +1,1 @@
+//! The S3 front: buckets and objects for clients that speak S3.

@@ -1,0 +1,1 @@
+//! Prompts: drafts, immutable versions, and the templates in them.

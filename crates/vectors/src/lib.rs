@@ -1,0 +1,1 @@
+//! Hybrid search over chunks: the seam, and its drivers (embedded, pgvector, OpenSearch).
