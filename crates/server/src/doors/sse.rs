@@ -13,6 +13,7 @@ use http::{HeaderValue, Response, header};
 use serde_json::Value;
 
 use crate::body::{Body, BodyError};
+use crate::pipeline::shutting_down;
 use crate::transport::Shutdown;
 
 /// Events that are ready together are sent together, up to about this many bytes.
@@ -96,10 +97,7 @@ impl<D: Dialogue> Stream for EventStream<D> {
                 Poll::Ready(polled) => polled,
                 Poll::Pending => match self.ending.as_mut().poll(context) {
                     Poll::Pending => break,
-                    Poll::Ready(()) => {
-                        let message = "The server is shutting down. Send the request again.";
-                        Some(Err(ApiError::unavailable(message)))
-                    }
+                    Poll::Ready(()) => Some(Err(shutting_down())),
                 },
             };
             if !self.write(polled, &mut out) {

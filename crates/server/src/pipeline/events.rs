@@ -50,8 +50,7 @@ impl EventBody {
         match polled {
             Ok(Poll::Pending) => {
                 ready!(self.ending.as_mut().poll(context));
-                let message = "The server is shutting down. Send the request again.";
-                Poll::Ready(Some(Err(ApiError::unavailable(message))))
+                Poll::Ready(Some(Err(super::shutting_down())))
             }
             Ok(ready) => ready,
             Err(panic) => Poll::Ready(Some(Err(super::report(panic.as_ref())))),

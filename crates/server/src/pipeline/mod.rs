@@ -128,7 +128,7 @@ impl Pipeline {
 
     /// OpenAI's and Anthropic's routes: the same authentication, another dialect.
     async fn answer_door(&self, dialect: Dialect, arrival: Arrival, timer: RequestTimer) -> Response<Body> {
-        let request_id = arrival.request_id.clone();
+        let (request_id, ending) = (arrival.request_id.clone(), arrival.shutdown.clone());
         let answering = async {
             let mut arrival = arrival;
             let (who, body) = self.authenticate(&mut arrival).await?;
@@ -136,8 +136,7 @@ impl Pipeline {
             let context = self.context(request_id, who, received_ms, peer);
             Ok(dialect.answer(&self.services, Call { context, parts, body, shutdown }).await)
         };
-        let answered = AssertUnwindSafe(answering).catch_unwind().await;
-        let answered = answered.unwrap_or_else(|panic| Err(report(panic.as_ref())));
+        let answered = finished(answering, &ending).await;
         let response = answered.unwrap_or_else(|error| dialect.refuse(&error, &request_id));
         timed(response, timer)
     }
@@ -146,9 +145,7 @@ impl Pipeline {
         let request_id = arrival.request_id.clone();
         let table = arrival.found.as_ref().ok().map(|found| found.table);
         let shutdown = arrival.shutdown.clone();
-        let answered = AssertUnwindSafe(self.run(arrival)).catch_unwind().await;
-        let answered = answered.unwrap_or_else(|panic| Err(report(panic.as_ref())));
-        match answered {
+        match finished(self.run(arrival), &shutdown).await {
             Ok((status, reply)) => render(status, reply, shutdown, timer),
             Err(error) => {
                 let response = refuse(&error, table, &request_id);
@@ -195,6 +192,26 @@ impl Pipeline {
             received_ms,
         }
     }
+}
+
+/// What `answering` comes to. A panic in it is an internal error, and the end of the server's grace period an error that
+/// clients retry elsewhere.
+async fn finished<T>(
+    answering: impl Future<Output = Result<T, ApiError>>,
+    shutdown: &Shutdown,
+) -> Result<T, ApiError> {
+    tokio::select! {
+        biased;
+        answered = AssertUnwindSafe(answering).catch_unwind() => {
+            answered.unwrap_or_else(|panic| Err(report(panic.as_ref())))
+        }
+        () = shutdown.ending() => Err(shutting_down()),
+    }
+}
+
+/// What whoever is still waiting at the server's end is told.
+pub(crate) fn shutting_down() -> ApiError {
+    ApiError::unavailable("The server is shutting down. Send the request again.")
 }
 
 fn render(status: u16, reply: Reply, shutdown: Shutdown, timer: RequestTimer) -> Response<Body> {

@@ -1,7 +1,7 @@
 use tokio_util::sync::CancellationToken;
 
-/// The two steps of stopping: first nothing new is accepted and open requests finish; after the grace period streams
-/// that still run are ended.
+/// The two steps of stopping: first nothing new is accepted and open requests finish; after the grace period whatever
+/// still runs is ended, answers in the making with an error and streams with an error event.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Shutdown {
     stopping: CancellationToken,
@@ -31,6 +31,11 @@ impl Shutdown {
     /// Resolves when running streams must end; owned, for a body to poll.
     pub(crate) fn into_ending(self) -> impl Future<Output = ()> + Send + 'static {
         self.ending.cancelled_owned()
+    }
+
+    /// Resolves when answers in the making must end.
+    pub(crate) async fn ending(&self) {
+        self.ending.cancelled().await;
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
