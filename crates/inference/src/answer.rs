@@ -120,7 +120,8 @@ fn append(text: &mut String, more: String) {
     }
 }
 
-/// A tool's input from its JSON text; text that is no JSON object is kept as a string, for the caller to see.
+/// A tool's input from its JSON text; text that is no JSON object is kept as a string, for formats whose inputs are
+/// text. The others leave such a tool use out ([`is_usable`]) or show what is whole of it ([`whole_members`]).
 fn tool_input(json: String) -> Value {
     if json.trim().is_empty() {
         return Value::Object(Map::new());
@@ -129,6 +130,43 @@ fn tool_input(json: String) -> Value {
         Ok(value @ Value::Object(_)) => value,
         _ => Value::String(json),
     }
+}
+
+/// Whether a block can be acted on: a tool use whose input broke off must not reach a client as if it were whole.
+pub(crate) fn is_usable(block: &Block) -> bool {
+    !matches!(block, Block::ToolUse(ToolUse { input: Value::String(_), .. }))
+}
+
+/// The members of a tool's input that were whole when the answer was cut off, as Anthropic's API gives them; of input
+/// that is whole, all of it.
+pub(crate) fn whole_members(input: &Value) -> Value {
+    let Value::String(json) = input else { return input.clone() };
+    let json = json.trim_end();
+    let last_comma = last_comma_between_members(json);
+    // A number that ends the text may have had more digits; whatever else ends in one of these is whole.
+    let ends_whole = json.ends_with(['"', '}', ']']);
+    let candidates = [ends_whole.then_some(json), last_comma.map(|at| &json[..at])];
+    let whole =
+        candidates.into_iter().flatten().find_map(|text| serde_json::from_str(&format!("{text}}}")).ok());
+    Value::Object(whole.unwrap_or_default())
+}
+
+/// Where the last comma is that parts members of the outermost object.
+fn last_comma_between_members(json: &str) -> Option<usize> {
+    let (mut depth, mut in_string, mut escaped, mut last) = (0_u32, false, false, None);
+    for (at, byte) in json.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            b',' if depth == 1 => last = Some(at),
+            _ => {}
+        }
+    }
+    last
 }
 
 /// Whether a tool's input text is what it should be: nothing, or one JSON object.
@@ -252,6 +290,24 @@ mod tests {
         assert!(builder.push(ChatEvent::BlockStart { index: 1, block: BlockStart::Text }).is_err());
         assert!(builder.push(ChatEvent::Finished(finished())).is_err());
         assert!(builder.build().is_none());
+    }
+
+    #[test]
+    fn whole_members_of_a_broken_input_are_kept() {
+        for (text, kept) in [
+            (r#"{"a": 1, "b": "x"#, serde_json::json!({"a": 1})),
+            (r#"{"a": 1, "b": "x""#, serde_json::json!({"a": 1, "b": "x"})),
+            (r#"{"a": {"b": [1, 2]"#, serde_json::json!({})),
+            (r#"{"a": {"b": [1, 2]}"#, serde_json::json!({"a": {"b": [1, 2]}})),
+            (r#"{"a": "x, \", y", "b": 12"#, serde_json::json!({"a": "x, \", y"})),
+            (r#"{"a": "x", "b""#, serde_json::json!({"a": "x"})),
+            ("{", serde_json::json!({})),
+            ("[1", serde_json::json!({})),
+            ("\\ü{", serde_json::json!({})),
+        ] {
+            assert_eq!(whole_members(&Value::String(text.into())), kept, "{text}");
+        }
+        assert_eq!(whole_members(&serde_json::json!({"a": 1})), serde_json::json!({"a": 1}));
     }
 
     #[test]

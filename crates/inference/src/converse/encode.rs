@@ -12,7 +12,7 @@ use futures::Stream;
 
 use super::fields::ResponsePaths;
 use crate::active::ActiveChat;
-use crate::answer::Answer;
+use crate::answer::{Answer, is_usable};
 use crate::error::{self, CONVERSE_STREAM_ERRORS};
 
 /// What of the request shapes the response.
@@ -27,7 +27,11 @@ pub(super) struct Echo {
 
 pub(super) fn response(answer: Answer, latency_ms: u64, echo: Echo) -> api::ConverseResponse {
     let Answer { content, finished } = answer;
-    let content = content.into_iter().filter_map(content_block).collect();
+    let mut content: Vec<_> = content.into_iter().filter(is_usable).filter_map(content_block).collect();
+    if content.is_empty() {
+        // Clients read `content[0]`: an answer that came to nothing is a text that came to nothing.
+        content.push(api::ContentBlock::Text(String::new()));
+    }
     api::ConverseResponse {
         output: api::ConverseOutput::Message(api::Message {
             role: api::ConversationRole::Assistant,

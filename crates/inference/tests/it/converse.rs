@@ -48,6 +48,35 @@ async fn an_answer_with_everything() {
     assert_eq!(world.model.asked().priority, Priority::Flex);
 }
 
+/// An answer whose only block is a tool use with this input.
+fn calling(input: Value, reason: StopReason) -> Answer {
+    let call = ToolUse { id: "t1".into(), name: "weather".into(), input };
+    Answer { content: vec![Block::ToolUse(call)], finished: finished(reason, 1) }
+}
+
+#[tokio::test]
+async fn a_tool_use_that_was_cut_off_is_never_shown_as_whole() {
+    let world = world().await;
+    let tools =
+        json!({"tools": [{"toolSpec": {"name": "weather", "inputSchema": {"json": {"type": "object"}}}}]});
+    for (reason, name) in [(StopReason::MaxTokens, "max_tokens"), (StopReason::ToolUse, "malformed_tool_use")]
+    {
+        let mut answer = calling(Value::String("{\"city\": \"Gh".into()), reason);
+        answer.content.insert(0, Block::Text("I'll look.".into()));
+        world.model.answer(answer.clone());
+        let asked = || input(json!({"messages": user("weather?"), "toolConfig": tools}));
+        let (body, _) = sent(world.inference.converse(&world.context, asked()).await.unwrap());
+        assert_eq!(body["output"]["message"]["content"], json!([{"text": "I'll look."}]));
+        assert_eq!(body["stopReason"], name);
+        // Where nothing is left, there still is a block to read.
+        answer.content.remove(0);
+        world.model.answer(answer);
+        let (body, _) = sent(world.inference.converse(&world.context, asked()).await.unwrap());
+        assert_eq!(body["output"]["message"]["content"], json!([{"text": ""}]));
+        assert_eq!(body["stopReason"], name);
+    }
+}
+
 #[tokio::test]
 async fn the_whole_request_reaches_the_model() {
     let world = world().await;
@@ -163,7 +192,7 @@ async fn a_broken_tool_input_is_a_malformed_tool_use() {
         world.inference.converse(&world.context, input(json!({"messages": user("hi")}))).await.unwrap();
     let (body, _) = sent(output);
     assert_eq!(body["stopReason"], "malformed_tool_use");
-    assert_eq!(body["output"]["message"]["content"][0]["toolUse"]["input"], "{\"a\": ");
+    assert_eq!(body["output"]["message"]["content"], json!([{"text": ""}]));
 }
 
 #[tokio::test]

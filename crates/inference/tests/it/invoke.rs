@@ -3,7 +3,8 @@
 use base64::Engine as _;
 use bytes::Bytes;
 use craton_api_bedrock_runtime as api;
-use craton_backend::{BackendError, Priority, StopReason};
+use craton_backend::{BackendError, Block, Priority, StopReason, ToolUse};
+use craton_inference::Answer;
 use craton_metering::{Outcome, Tokens};
 use craton_wire::operation::{Input, Output, ReplyBody};
 use serde_json::{Value, json};
@@ -257,4 +258,30 @@ async fn counting_agrees_with_the_call() {
         answer.map(|_| ()).unwrap_err().message,
         "The provided model doesn't support counting tokens."
     );
+}
+
+#[tokio::test]
+async fn a_tool_use_that_was_cut_off_has_an_object_or_text_for_its_input() {
+    let world = world().await;
+    let partial = r#"{"city": "Ghent", "days": 1"#;
+    let call = ToolUse { id: "t1".into(), name: "weather".into(), input: json!(partial) };
+    let answer = Answer { content: vec![Block::ToolUse(call)], finished: finished(StopReason::MaxTokens, 1) };
+    world.model.answer(answer.clone());
+    let (body, _) = invoked(&world, CLAUDE, claude_body("weather?")).await;
+    assert_eq!(body["stop_reason"], "max_tokens");
+    assert_eq!(body["content"][0]["input"], json!({"city": "Ghent"}));
+
+    world.model.answer(answer.clone());
+    let nova = json!({"messages": [{"role": "user", "content": [{"text": "weather?"}]}]});
+    let (body, _) = invoked(&world, "amazon.nova-lite-v1:0", nova).await;
+    assert_eq!(
+        (&body["stopReason"], &body["output"]["message"]["content"]),
+        (&json!("max_tokens"), &json!([]))
+    );
+
+    world.model.answer(answer);
+    let gpt = json!({"messages": [{"role": "user", "content": "weather?"}]});
+    let (body, _) = invoked(&world, "openai.gpt-oss-20b-1:0", gpt).await;
+    assert_eq!(body["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"], partial);
+    assert_eq!(body["choices"][0]["finish_reason"], "length");
 }

@@ -6,10 +6,13 @@ use serde_json::{Value, json};
 
 use super::super::{Decoded, StreamEncoder, media};
 use super::Door;
-use crate::answer::Answer;
+use crate::answer::{Answer, is_usable, whole_members};
 
 pub(super) fn message(decoded: &Decoded, door: Door, answer: &Answer) -> Value {
-    let content: Vec<Value> = answer.content.iter().filter_map(block).collect();
+    // An answer that was cut off in a tool use ends with what is whole of it; other broken tool uses are left out.
+    let cut_off = matches!(answer.finished.reason, StopReason::MaxTokens | StopReason::ContextWindowExceeded);
+    let shown = answer.content.iter().filter(|block| cut_off || is_usable(block));
+    let content: Vec<Value> = shown.filter_map(block).collect();
     json!({
         "id": message_id(decoded, door),
         "type": "message",
@@ -26,7 +29,7 @@ fn block(block: &Block) -> Option<Value> {
     Some(match block {
         Block::Text(text) => json!({"type": "text", "text": text}),
         Block::ToolUse(tool) => {
-            json!({"type": "tool_use", "id": tool.id, "name": tool.name, "input": tool.input})
+            json!({"type": "tool_use", "id": tool.id, "name": tool.name, "input": whole_members(&tool.input)})
         }
         Block::Reasoning(Reasoning::Text { text, signature }) => {
             json!({"type": "thinking", "thinking": text, "signature": signature.as_deref().unwrap_or_default()})

@@ -6,12 +6,13 @@ use serde_json::{Map, Value, json};
 
 use super::super::{Decoded, StreamEncoder};
 use super::{finish_reason, uuid_like};
-use crate::answer::{Answer, AnswerBuilder};
+use crate::answer::{Answer, AnswerBuilder, is_usable};
 
 pub(super) fn whole(decoded: &Decoded, answer: &Answer) -> Value {
     let calls: Vec<Value> = answer
         .content
         .iter()
+        .filter(|block| is_usable(block))
         .filter_map(|block| match block {
             Block::ToolUse(tool) => Some(json!({"name": tool.name, "parameters": tool.input})),
             _ => None,

@@ -5,10 +5,11 @@ use craton_wire::ApiError;
 use serde_json::{Value, json};
 
 use super::super::{StreamEncoder, media};
-use crate::answer::Answer;
+use crate::answer::{Answer, is_usable};
 
 pub(super) fn whole(answer: &Answer) -> Value {
-    let content: Vec<Value> = answer.content.iter().filter_map(block).collect();
+    let content: Vec<Value> =
+        answer.content.iter().filter(|block| is_usable(block)).filter_map(block).collect();
     json!({
         "output": {"message": {"content": content, "role": "assistant"}},
         "stopReason": stop_reason(answer.finished.reason),
