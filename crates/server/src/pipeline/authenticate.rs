@@ -16,6 +16,9 @@ use crate::body::{self, Body, ReadError};
 /// The one signing name that the services here have.
 const SERVICE: &str = "bedrock";
 
+/// Signing names of services beside Bedrock whose clients may come to the wrong path.
+const NEIGHBOURS: [&str; 7] = ["aoss", "iam", "lambda", "logs", "monitoring", "s3vectors", "sts"];
+
 /// Hashing more than this would hold up the other requests of a worker thread.
 const HASH_INLINE_BYTES: usize = 256 * 1024;
 
@@ -37,10 +40,7 @@ impl Pipeline {
         }
         match service.as_deref() {
             Some(SERVICE) => {}
-            Some(other) => {
-                let other: String = other.chars().filter(char::is_ascii_graphic).take(40).collect();
-                return Err(ApiError::unknown_operation(format!("The service {other} is not served here.")));
-            }
+            Some(other) => return Err(wrong_scope(other, arrival.found.is_ok())),
             None if !parts.headers.contains_key(header::AUTHORIZATION) => {
                 return Err(ApiError::missing_authentication("Missing Authentication Token"));
             }
@@ -77,4 +77,16 @@ impl Pipeline {
         };
         Err(ApiError::new(code, error.to_string()))
     }
+}
+
+/// What a request signed for another service is told: that its signature does not belong where it asks for one of
+/// Bedrock's operations, else that there is no such service.
+fn wrong_scope(service: &str, asks_bedrock: bool) -> ApiError {
+    if asks_bedrock && NEIGHBOURS.contains(&service) {
+        return ApiError::invalid_signature(format!(
+            "Credential should be scoped to correct service: '{SERVICE}'. "
+        ));
+    }
+    let service: String = service.chars().filter(char::is_ascii_graphic).take(40).collect();
+    ApiError::unknown_operation(format!("The service {service} is not served here."))
 }

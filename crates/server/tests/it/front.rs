@@ -100,6 +100,28 @@ async fn unknown_operations_and_services_say_so() {
 }
 
 #[tokio::test]
+async fn a_signature_for_another_service_is_refused() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    let signed_for = |service: &str| {
+        let (mut parts, body) = client.signed(Method::POST, CONVERSE, Bytes::from(hello().to_string()));
+        let scope = format!("/{service}/aws4_request");
+        let authorization = parts.headers["authorization"].to_str().unwrap();
+        let authorization = authorization.replace("/bedrock/aws4_request", &scope);
+        parts.headers.insert("authorization", HeaderValue::from_str(&authorization).unwrap());
+        let client = client.clone();
+        async move { client.send(parts, body).await.answer().await }
+    };
+    for service in ["sts", "lambda", "aoss"] {
+        let answer = signed_for(service).await;
+        assert_eq!(answer.error(), (403, "InvalidSignatureException"), "{service}");
+        assert_eq!(answer.json()["message"], "Credential should be scoped to correct service: 'bedrock'. ");
+    }
+    assert_eq!(signed_for("mystery").await.error(), (404, "UnknownOperationException"));
+    assert!(server.model.requests().is_empty());
+}
+
+#[tokio::test]
 async fn broken_constraints_are_told_as_aws_tells_them() {
     let server = TestServer::start().await;
     let client = server.client();
