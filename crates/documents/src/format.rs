@@ -46,7 +46,8 @@ impl Format {
         }
     }
 
-    fn is_text(self) -> bool {
+    /// Whether it is a kind of plain text, which nothing in its bytes tells from another.
+    pub fn is_text(self) -> bool {
         matches!(self, Self::Csv | Self::Html | Self::Txt | Self::Md)
     }
 }

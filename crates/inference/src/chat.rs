@@ -1,9 +1,9 @@
 use std::sync::Arc;
 
-use craton_backend::{Block, ChatCapabilities, ChatModel, ChatRequest, Message};
+use craton_backend::{Block, ChatCapabilities, ChatModel, ChatRequest, Message, Role};
 use craton_core::{Clock, IdSource, RequestContext};
 use craton_metering::{CallStart, Metering};
-use craton_models::{Models, Resolved, Target, Task};
+use craton_models::{Family, Models, Resolved, Target, Task};
 use craton_wire::ApiError;
 
 use crate::active::ActiveChat;
@@ -56,6 +56,7 @@ impl Inference {
         let ChatCall { operation, model, request, metadata } = call;
         let resolved = self.resolve(context, model).await?;
         let streamed = request.stream;
+        check_prefill(&resolved, &request).map_err(|error| as_of_model(operation, error))?;
         // A guardrail judges what goes in here, and what comes out where `ActiveChat` observes its events.
         let (backend, request) = self.prepare(&resolved, request).await?;
         let start = CallStart {
@@ -146,6 +147,35 @@ fn check_output_limit(resolved: &Resolved, request: &ChatRequest) -> Result<(), 
         ))),
         _ => Ok(()),
     }
+}
+
+/// Anthropic's models take the beginning of their answer from the last turn, but not where it ends in whitespace.
+fn check_prefill(resolved: &Resolved, request: &ChatRequest) -> Result<(), ApiError> {
+    let prefill = request.messages.last().filter(|last| last.role == Role::Assistant);
+    let text = prefill.and_then(|last| last.content.iter().rev().find_map(as_text));
+    match text {
+        Some(text)
+            if resolved.model.family == Family::AnthropicMessages && text.ends_with(char::is_whitespace) =>
+        {
+            Err(ApiError::validation("messages: final assistant content cannot end with trailing whitespace"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn as_text(block: &Block) -> Option<&str> {
+    match block {
+        Block::Text(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// Converse says that it is the model that complains.
+fn as_of_model(operation: &str, mut error: ApiError) -> ApiError {
+    if operation.starts_with("Converse") {
+        error.message.insert_str(0, "The model returned the following errors: ");
+    }
+    error
 }
 
 fn check_capabilities(capabilities: &ChatCapabilities, request: &ChatRequest) -> Result<(), ApiError> {

@@ -1,7 +1,7 @@
 //! Documents to text, for backends that read text only.
 
 use craton_backend::{Block, ChatRequest, Document, ToolResult};
-use craton_documents::{DocumentError, Limits};
+use craton_documents::{DocumentError, Format, Limits};
 use craton_wire::ApiError;
 
 /// Replaces every document of `request` by its text.
@@ -44,7 +44,14 @@ async fn text_of(document: &Document) -> Result<Block, ApiError> {
 async fn extract(document: &Document) -> Result<Result<String, DocumentError>, ApiError> {
     let (bytes, format) = (document.bytes.clone(), document.format.clone());
     let reading = tokio::task::spawn_blocking(move || {
-        craton_documents::extract(&bytes, &format, &Limits::default()).map(|extracted| extracted.text)
+        let extracted = craton_documents::extract(&bytes, &format, &Limits::default())?;
+        // What is declared as a format with a signature and is another, or none, was not meant to be sent.
+        match Format::from_name(&format) {
+            Some(declared) if !declared.is_text() && declared != extracted.format => {
+                Err(DocumentError::Malformed(format!("it is not a {format} document")))
+            }
+            _ => Ok(extracted.text),
+        }
     });
     reading.await.map_err(|error| {
         tracing::error!(%error, "reading a document failed");

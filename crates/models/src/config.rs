@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use crate::family::{Family, Task};
+use crate::files::{BUILTIN_NAMES, InstalledModel, is_builtin};
 
 /// The model part of the server's configuration.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -117,6 +118,8 @@ pub enum ConfigError {
     TwoTargets { id: String },
     #[error("[[model]] {id:?}: no [[upstream]] is named {upstream:?}")]
     UnknownUpstream { id: String, upstream: String },
+    #[error("[[model]] {id:?}: the model store has no {local:?}; it has: {known}")]
+    UnknownLocal { id: String, local: String, known: String },
     #[error("[[model]] {id:?}: a `*` can only be at the end")]
     Pattern { id: String },
     #[error("[[model]] {id:?}: an id has 1 to 256 letters, digits and `-._:`")]
@@ -130,6 +133,21 @@ pub enum ConfigError {
 }
 
 impl ModelsConfig {
+    /// Checks that every `local` is in the model store or can be pulled into it by its name.
+    pub(crate) fn check_local(&self, installed: &[InstalledModel]) -> Result<(), ConfigError> {
+        let mut known: Vec<&str> = installed.iter().map(|model| model.name.as_str()).collect();
+        known.extend(BUILTIN_NAMES.into_iter().filter(|name| is_builtin(name)));
+        known.sort_unstable();
+        known.dedup();
+        for model in &self.models {
+            if let Some(local) = model.local.as_deref().filter(|local| !known.contains(local)) {
+                let (id, local) = (model.id.clone(), local.to_owned());
+                return Err(ConfigError::UnknownLocal { id, local, known: known.join(", ") });
+            }
+        }
+        Ok(())
+    }
+
     /// Checks what the types can't: references, patterns, duplicates.
     pub fn check(&self) -> Result<(), ConfigError> {
         let mut upstreams = std::collections::HashSet::new();

@@ -65,7 +65,9 @@ impl Models {
     pub fn open(config: ModelsConfig, files: ModelFiles, store: Store) -> Result<Self, ModelsError> {
         config.check()?;
         let stamp = files.stamp();
-        let index = Index::build(&config, &files.list()?);
+        let installed = files.list()?;
+        config.check_local(&installed)?;
+        let index = Index::build(&config, &installed);
         let inner = Inner {
             config,
             files,

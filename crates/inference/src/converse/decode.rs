@@ -10,6 +10,9 @@ use serde_json::Value;
 use super::fields;
 use super::rules::{self, unsupported_block};
 
+/// How hard a model may be told to think.
+const EFFORTS: [&str; 5] = ["low", "medium", "high", "xhigh", "max"];
+
 /// What the operations that take a conversation have in common.
 #[derive(Default)]
 pub(super) struct Conversation {
@@ -243,6 +246,12 @@ fn search_result(block: &api::SearchResultBlock) -> String {
 
 fn add_output_config(config: api::OutputConfig, request: &mut ChatRequest) -> Result<(), ApiError> {
     if let Some(effort) = config.effort.filter(|effort| !effort.is_empty()) {
+        if !EFFORTS.contains(&effort.as_str()) {
+            return Err(ApiError::validation(format!(
+                "The value at outputConfig.effort must be one of the following: {}.",
+                EFFORTS.join(", ")
+            )));
+        }
         // The field's usual name; backends that know none ignore it.
         request.extra.entry("reasoning_effort").or_insert(Value::String(effort));
     }

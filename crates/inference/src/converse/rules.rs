@@ -57,7 +57,29 @@ fn check_turn(index: usize, message: &Message, previous: Option<&Message>) -> Re
              content field and try again."
         ));
     }
-    Ok(())
+    check_cache_points(index, message)
+}
+
+/// A cache point marks the end of something: it can't be all that a message has, nor follow reasoning.
+fn check_cache_points(index: usize, message: &Message) -> Result<(), ApiError> {
+    let is_point = |block: &ContentBlock| matches!(block, ContentBlock::CachePoint(_));
+    if message.content.iter().all(is_point) {
+        return refuse(format!(
+            "The content field in the Message object at messages.{index} has nothing but cache points. Add a \
+             ContentBlock object with content to the content field and try again."
+        ));
+    }
+    let after_reasoning = message
+        .content
+        .windows(2)
+        .any(|pair| matches!(pair[0], ContentBlock::ReasoningContent(_)) && is_point(&pair[1]));
+    match after_reasoning {
+        true => refuse(
+            "Cache point cannot be inserted after reasoning block. Please remove the invalid cache point and try \
+             again.",
+        ),
+        false => Ok(()),
+    }
 }
 
 /// Where a block is, as messages name it.
@@ -98,7 +120,10 @@ fn check_block(
             check_tool_result(place, result)?;
             ("toolResult", ConversationRole::User)
         }
-        ContentBlock::ToolUse(_) => ("toolUse", ConversationRole::Assistant),
+        ContentBlock::ToolUse(tool_use) => {
+            check_json_object(&tool_use.input, &format!("{place}.toolUse.input"))?;
+            ("toolUse", ConversationRole::Assistant)
+        }
         ContentBlock::ReasoningContent(_) => ("reasoningContent", ConversationRole::Assistant),
         ContentBlock::Image(_) => ("image", ConversationRole::User),
         ContentBlock::Document(_) => ("document", ConversationRole::User),
@@ -112,6 +137,15 @@ fn check_block(
         role.as_str(),
         belongs_to.as_str()
     ))
+}
+
+fn check_json_object(value: &Value, path: &str) -> Result<(), ApiError> {
+    match value.is_object() {
+        true => Ok(()),
+        false => refuse(format!(
+            "The format of the value at {path} is invalid. Provide a json object for the field and try again."
+        )),
+    }
 }
 
 /// AWS's words for content that the model behind an id can't take.
@@ -245,6 +279,7 @@ pub(super) fn check_tools(config: &ToolConfiguration) -> Result<(), ApiError> {
         match tool {
             Tool::ToolSpec(spec) => {
                 let ToolInputSchema::Json(schema) = &spec.input_schema;
+                check_json_object(schema, &format!("toolConfig.tools.{index}.toolSpec.inputSchema.json"))?;
                 if schema.get("type").and_then(Value::as_str) != Some("object") {
                     return refuse(format!(
                         "The value at toolConfig.tools.{index}.toolSpec.inputSchema.json.type must be one of the \

@@ -298,3 +298,65 @@ proptest! {
         });
     }
 }
+
+#[tokio::test]
+async fn what_a_message_is_made_of() {
+    let point = json!({"cachePoint": {"type": "default"}});
+    let reasoning = json!({"reasoningContent": {"reasoningText": {"text": "hm"}}});
+    let broken_call = json!({"toolUse": {"toolUseId": "t", "name": "add", "input": "{"}});
+    let hi = turn("user", json!([{"text": "hi"}]));
+    let pdf = json!({"document": {"name": "a", "format": "pdf", "source": {"bytes": "aGk="}}});
+    let zip = json!({"document": {"name": "a", "format": "xlsx", "source": {"bytes": "UEsDBAAAAAAAAAAA"}}});
+    let unsaid = |effort: &str| json!({"messages": [hi.clone()], "outputConfig": {"effort": effort}});
+    refused(vec![
+        (
+            json!({"messages": [turn("user", json!([point]))]}),
+            "The content field in the Message object at messages.0 has nothing but cache points. Add a ContentBlock \
+             object with content to the content field and try again.",
+        ),
+        (
+            json!({"messages": [hi, turn("assistant", json!([reasoning, point]))]}),
+            "Cache point cannot be inserted after reasoning block. Please remove the invalid cache point and try again.",
+        ),
+        (
+            json!({"messages": [hi, turn("assistant", json!([broken_call]))], "toolConfig": tools()}),
+            "The format of the value at messages.1.content.0.toolUse.input is invalid. Provide a json object for the \
+             field and try again.",
+        ),
+        (
+            json!({"messages": [hi], "toolConfig": {"tools": [{"toolSpec": {"name": "a", "inputSchema": {"json": "{}"}}}]}}),
+            "The format of the value at toolConfig.tools.0.toolSpec.inputSchema.json is invalid. Provide a json object \
+             for the field and try again.",
+        ),
+        (
+            json!({"messages": [hi, turn("assistant", json!([{"text": "Well, "}]))]}),
+            "The model returned the following errors: messages: final assistant content cannot end with trailing \
+             whitespace",
+        ),
+        (
+            json!({"messages": [turn("user", json!([{"text": "read"}, pdf]))]}),
+            "The document 'a' could not be read as pdf: it is not well-formed: it is not a pdf document.",
+        ),
+        (
+            json!({"messages": [turn("user", json!([{"text": "read"}, zip]))]}),
+            "The document 'a' could not be read as xlsx: it is an archive, but neither a Word document (.docx) nor an \
+             Excel workbook (.xlsx).",
+        ),
+        (
+            unsaid("extreme"),
+            "The value at outputConfig.effort must be one of the following: low, medium, high, xhigh, max.",
+        ),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn another_family_takes_a_prefill_as_it_is() {
+    let world = world().await;
+    let messages =
+        json!([turn("user", json!([{"text": "hi"}])), turn("assistant", json!([{"text": "Well, "}]))]);
+    let mut request: craton_api_bedrock_runtime::ConverseRequest = input(json!({"messages": messages}));
+    request.model_id = "meta.llama3-8b-instruct-v1:0".into();
+    world.inference.converse(&world.context, request).await.unwrap();
+    assert_eq!(world.model.asked().messages.len(), 2);
+}

@@ -95,13 +95,18 @@ async fn an_application_profile_lives_from_creation_to_deletion() {
 #[tokio::test]
 async fn a_profile_copied_from_a_profile_routes_as_that_one() {
     let directory = tempfile::tempdir().unwrap();
-    let service =
-        service(directory.path(), "[[model]]\nid = 'us.anthropic.claude-3-haiku-20240307-v1:0'\nlocal = 'x'")
-            .await;
+    let service = service(
+        directory.path(),
+        "[[model]]\nid = 'us.anthropic.claude-3-haiku-20240307-v1:0'\nlocal = 'smollm2-135m-instruct'",
+    )
+    .await;
     let source = format!("arn:aws:bedrock:us-east-1:123456789012:inference-profile/{US_HAIKU}");
     let arn = create(&service, request("copy", &source)).await.unwrap();
     assert_eq!(get(&service, &arn).await.unwrap().models.len(), 3);
-    assert_eq!(service.models().resolve(&context(), &arn).await.unwrap().served_by, "local/x");
+    assert_eq!(
+        service.models().resolve(&context(), &arn).await.unwrap().served_by,
+        "local/smollm2-135m-instruct"
+    );
 }
 
 #[tokio::test]

@@ -12,7 +12,8 @@ async fn list(service: &ModelsService, filter: Filter) -> Vec<api::FoundationMod
 #[tokio::test]
 async fn the_list_has_every_model_in_the_region_asked() {
     let directory = tempfile::tempdir().unwrap();
-    let service = service(directory.path(), "[[model]]\nid = 'acme.chat'\nlocal = 'x'").await;
+    let service =
+        service(directory.path(), "[[model]]\nid = 'acme.chat'\nlocal = 'smollm2-135m-instruct'").await;
     let answer = service.list_foundation_models(&in_region("us-west-2"), Filter::default()).await.unwrap();
     let answer = serde_json::to_value(answer).unwrap();
     let models = answer["modelSummaries"].as_array().unwrap();

@@ -1,5 +1,6 @@
 use craton_models::files::{Import, ModelFiles, Quiet};
 use craton_models::{Family, Models, Resolved, Target, Task};
+use craton_store::Store;
 use craton_wire::error::ApiError;
 
 use crate::setup::{context, in_region, models, write_gguf};
@@ -162,7 +163,7 @@ async fn configuration_decides_who_serves() {
         price = [1.0, 2.0]
         [[model]]
         id = "eu.anthropic.claude-3-haiku-20240307-v1:0"
-        local = "mine"
+        local = "smollm2-135m-instruct"
         [[model]]
         id = "meta.*"
         upstream = "vllm"
@@ -173,7 +174,7 @@ async fn configuration_decides_who_serves() {
         context_tokens = 4096
         [[model]]
         id = "acme.embed"
-        local = "e5"
+        local = "all-minilm-l6-v2"
         task = "embedding"
         [[model]]
         id = "gpt-*"
@@ -188,7 +189,7 @@ async fn configuration_decides_who_serves() {
     assert_eq!((haiku.target, haiku.served_by.as_str()), (upstream("qwen"), "vllm/qwen"));
     assert!(!haiku.stand_in);
     assert_eq!(target("us.anthropic.claude-3-haiku-20240307-v1:0").await.target, upstream("qwen"));
-    assert_eq!(target("eu.anthropic.claude-3-haiku-20240307-v1:0").await.target, local("mine"));
+    assert_eq!(target("eu.anthropic.claude-3-haiku-20240307-v1:0").await.target, local(CHAT));
     let llama = "meta.llama3-8b-instruct-v1:0";
     assert_eq!(target(llama).await.target, upstream(llama));
     assert_eq!(
@@ -209,7 +210,7 @@ async fn configuration_decides_who_serves() {
     assert!(line("us.anthropic.claude-3-haiku-20240307-v1:0").is_none(), "as its model");
     assert_eq!(
         line("eu.anthropic.claude-3-haiku-20240307-v1:0").unwrap().served_by.as_deref(),
-        Some("local/mine")
+        Some("local/smollm2-135m-instruct")
     );
     assert_eq!(line("amazon.nova-canvas-v1:0").unwrap().served_by, None);
     assert!(line("amazon.nova-lite-v1:0").unwrap().stand_in);
@@ -250,4 +251,18 @@ async fn an_import_under_a_known_id_takes_over_from_the_stand_in() {
     assert_eq!(resolved.target, local("anthropic.claude-3-haiku-20240307-v1-0"));
     assert!(!resolved.stand_in);
     assert_eq!(resolved.model.name, "Claude 3 Haiku");
+}
+
+#[tokio::test]
+async fn a_local_model_that_the_store_lacks_is_refused_at_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = toml::from_str("[[model]]\nid = 'acme.chat'\nlocal = 'unknown'").unwrap();
+    let store = Store::in_memory().await.unwrap();
+    let Err(error) = Models::open(config, ModelFiles::at(directory.path()), store) else {
+        panic!("it opened")
+    };
+    assert_eq!(
+        error.to_string(),
+        format!(r#"[[model]] "acme.chat": the model store has no "unknown"; it has: {EMBEDDING}, {CHAT}"#)
+    );
 }
