@@ -3,11 +3,21 @@
 //! Owns the root credentials of a data directory, the step from a signed request or an API key to a
 //! [`Principal`](craton_core::Principal), and the [`Authorizer`] that the pipeline asks before every operation. The
 //! signature sums themselves are in `craton_wire::sigv4`.
+//!
+//! * [`policy`]: the policy language, pure.
+//! * [`PolicySource`]: which policies apply to whom; the directory of users and roles implements it.
+//! * [`PolicyAuthorizer`]: both together, with AWS's messages.
+//! * [`ServiceRoles`]: what agents, knowledge bases, flows, jobs and functions may do with the roles given to them.
 
 mod authenticate;
 mod authorize;
+pub mod policy;
 mod root;
+mod service_roles;
+mod source;
 
 pub use authenticate::{Authenticated, Identity, PendingRequest};
-pub use authorize::{Authorizer, Decision, RootAllowsAll};
+pub use authorize::{AuthorizationRequest, Authorizer, Decision, PolicyAuthorizer};
 pub use root::{CREDENTIALS_FILE, CredentialsError, Origin, RootCredentials, RootKeys};
+pub use service_roles::{ServiceRoles, ServiceUse};
+pub use source::{Attached, NoPolicies, PolicySource, RolePolicies, requester};

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use craton_core::{Account, Clock, IdSource, RandomIds, SystemClock};
-use craton_identity::{CredentialsError, Identity, RootAllowsAll, RootCredentials, RootKeys};
+use craton_identity::{CredentialsError, Identity, NoPolicies, PolicyAuthorizer, RootCredentials, RootKeys};
 use craton_inference::{Backends, Inference};
 use craton_metering::Metering;
 use craton_models::files::{FilesError, ModelFiles};
@@ -168,7 +168,7 @@ fn compose(
     let account = Arc::new(Account { id: config.account_id.clone(), home_region: config.region.clone() });
     let services = Services {
         identity: Identity::new(credentials, &account),
-        authorizer: Arc::new(RootAllowsAll),
+        authorizer: Arc::new(PolicyAuthorizer::new(Arc::new(NoPolicies))),
         inference: Inference::new(
             Arc::new(models.clone()),
             backends,

@@ -10,6 +10,7 @@ mod sse;
 
 use bytes::Bytes;
 use craton_core::{Arn, RequestContext};
+use craton_identity::AuthorizationRequest;
 use craton_inference::codec::{anthropic as anthropic_codec, openai_chat};
 use craton_models::Resolved;
 use craton_wire::ApiError;
@@ -123,8 +124,8 @@ impl Dialect {
             Operation::CreateMessage => anthropic::create_message(services, call).await,
             Operation::CountMessageTokens => anthropic::count_message_tokens(services, call).await,
             Operation::ListModels => {
-                let principal = &call.context.principal;
-                services.authorizer.authorize(principal, "bedrock:ListFoundationModels", &[])?;
+                let request = AuthorizationRequest::new("bedrock:ListFoundationModels", &[]);
+                services.authorizer.authorize(&call.context.principal, &request)?;
                 Ok(if anthropic { anthropic::list_models(services) } else { openai::list_models(services) })
             }
             Operation::RetrieveModel => {
@@ -181,7 +182,8 @@ fn authorize(
         Ok(arn) => arn,
         Err(_) => Arn::new("bedrock", &context.region, "", format!("foundation-model/{model_id}")),
     };
-    services.authorizer.authorize(&context.principal, action, &[model])
+    let resources = [model];
+    services.authorizer.authorize(&context.principal, &AuthorizationRequest::new(action, &resources))
 }
 
 /// As [`authorize`], for making a model speak.

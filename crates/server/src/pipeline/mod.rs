@@ -11,7 +11,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use craton_core::RequestContext;
-use craton_identity::Authenticated;
+use craton_identity::{Authenticated, AuthorizationRequest};
 use craton_metering::RequestTimer;
 use craton_wire::ApiError;
 use craton_wire::bind::bind;
@@ -169,7 +169,8 @@ impl Pipeline {
         let context = self.context(request_id, who, received_ms, peer);
         let resources = authorize::resources(&found, &context);
         let action = authorize::action(found.operation.name);
-        self.services.authorizer.authorize(&context.principal, &action, &resources)?;
+        let request = AuthorizationRequest::new(&action, &resources);
+        self.services.authorizer.authorize(&context.principal, &request)?;
         let handler = self.routes.find(found.table, found.operation)?;
         let bound = bind(&found, parts.uri.query(), &parts.headers, body)?;
         let reply = handler(&self.services, &context, bound).await?;

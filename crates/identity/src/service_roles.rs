@@ -1,0 +1,135 @@
+//! What a service does with a role it was given.
+
+use std::sync::Arc;
+
+use craton_core::{Arn, Principal};
+use craton_wire::ApiError;
+
+use crate::authorize::{AuthorizationRequest, Decision, decide};
+use crate::policy::{Context, Policies, Request, Requester, RequesterKind, ResourceSide, Verdict, evaluate};
+use crate::source::{PolicySource, RolePolicies};
+
+/// A service that acts with a role.
+#[derive(Debug, Clone, Copy)]
+pub struct ServiceUse<'a> {
+    pub role_arn: &'a str,
+    /// `bedrock.amazonaws.com` or `lambda.amazonaws.com`.
+    pub service: &'a str,
+    /// The agent, knowledge base, job or function it acts for, for `aws:SourceArn` in the role's trust policy.
+    pub source_arn: Option<&'a str>,
+}
+
+/// Checks what agents, knowledge bases, flows, jobs and functions do against the roles given to them.
+///
+/// Off by default (`enforce_service_roles = false`), so that code with invented role ARNs runs: then every use is
+/// allowed and roles need not exist.
+#[derive(Clone)]
+pub struct ServiceRoles {
+    source: Arc<dyn PolicySource>,
+    account: String,
+    enforce: bool,
+}
+
+impl ServiceRoles {
+    /// `account` is the one whose roles may be used.
+    pub fn new(source: Arc<dyn PolicySource>, account: &str, enforce: bool) -> Self {
+        Self { source, account: account.to_owned(), enforce }
+    }
+
+    /// Allows everything.
+    pub fn permissive() -> Self {
+        Self::new(Arc::new(crate::source::NoPolicies), "", false)
+    }
+
+    pub fn enforced(&self) -> bool {
+        self.enforce
+    }
+
+    /// Whether the service may do this with the role: the role trusts it, and its policies allow the action on the
+    /// resource (an ARN, or `*`).
+    pub fn authorize(
+        &self,
+        role_arn: &str,
+        service: &str,
+        action: &str,
+        resource: &str,
+    ) -> Result<(), ApiError> {
+        self.authorize_use(&ServiceUse { role_arn, service, source_arn: None }, action, resource)
+    }
+
+    /// [`Self::authorize`] for a component that the trust policy may name in `aws:SourceArn`.
+    pub fn authorize_use(
+        &self,
+        usage: &ServiceUse<'_>,
+        action: &str,
+        resource: &str,
+    ) -> Result<(), ApiError> {
+        if !self.enforce {
+            return Ok(());
+        }
+        let role = self.assume(usage)?;
+        let name = role.arn.rsplit('/').next().unwrap_or_default();
+        let session = usage.service.split('.').next().unwrap_or_default();
+        let principal = Principal {
+            arn: format!("arn:aws:sts::{}:assumed-role/{name}/{session}", self.account),
+            access_key_id: String::new(),
+        };
+        let requester = Requester {
+            kind: RequesterKind::AssumedRole,
+            arn: principal.arn.clone(),
+            role_arn: Some(role.arn.clone()),
+            account: self.account.clone(),
+        };
+        let resources: Vec<Arn> = resource.parse().into_iter().collect();
+        let mut request = AuthorizationRequest::new(action, &resources);
+        let context = self.context(usage);
+        request.context = &context;
+        match decide(&principal, &requester, &role.attached, &request) {
+            Decision::Allow => Ok(()),
+            Decision::Deny { resource, denial } => {
+                Err(request.refusal(&principal.arn, resource.as_ref(), denial))
+            }
+        }
+    }
+
+    /// Whether the role lets the service act with it, as when it is handed over.
+    pub fn check_trust(&self, usage: &ServiceUse<'_>) -> Result<(), ApiError> {
+        if self.enforce { self.assume(usage).map(drop) } else { Ok(()) }
+    }
+
+    fn assume(&self, usage: &ServiceUse<'_>) -> Result<RolePolicies, ApiError> {
+        let refused = || {
+            ApiError::validation(format!(
+                "{} can't assume the role {}. Check that the role exists in this account and that its trust policy \
+                 allows the service.",
+                usage.service, usage.role_arn
+            ))
+        };
+        let account = usage.role_arn.parse::<Arn>().map(|arn| arn.account).unwrap_or_default();
+        let role =
+            self.source.role(usage.role_arn).filter(|_| account == self.account).ok_or_else(refused)?;
+        let requester = Requester {
+            kind: RequesterKind::Service,
+            arn: usage.service.to_owned(),
+            role_arn: None,
+            account: String::new(),
+        };
+        let context = self.context(usage);
+        let request =
+            Request { requester: &requester, action: "sts:AssumeRole", resource: &role.arn, keys: &context };
+        let policies = Policies { resource: ResourceSide::Trust(&role.trust), ..Policies::default() };
+        match evaluate(&request, &policies) {
+            Verdict::Allow => Ok(role),
+            Verdict::Deny(_) => Err(refused()),
+        }
+    }
+
+    fn context(&self, usage: &ServiceUse<'_>) -> Context {
+        let mut context = Context::new().with("aws:SourceAccount", &*self.account);
+        context.set("aws:ViaAWSService", "true");
+        if let Some(arn) = usage.source_arn {
+            context.set("aws:SourceArn", arn);
+        }
+        context
+    }
+}

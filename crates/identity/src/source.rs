@@ -1,0 +1,76 @@
+//! Which policies apply to whom. The directory of users, groups and roles answers; this crate only asks.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use craton_core::{Arn, Principal};
+
+use crate::policy::{Policy, Requester, RequesterKind};
+
+/// What applies to a principal at this moment.
+#[derive(Debug, Clone, Default)]
+pub struct Attached {
+    /// Inline and managed policies: a user's own and those of its groups, or a role's.
+    pub identity: Vec<Arc<Policy>>,
+    pub boundary: Option<Arc<Policy>>,
+    /// Policies passed when the session began; `None` where none were passed.
+    pub session: Option<Vec<Arc<Policy>>>,
+    /// Tags of the user, or of the role and the session, for `aws:PrincipalTag/…`.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// A role as what uses it needs to know it.
+#[derive(Debug, Clone)]
+pub struct RolePolicies {
+    /// With its path: `arn:aws:iam::123456789012:role/service-role/R`.
+    pub arn: String,
+    pub trust: Arc<Policy>,
+    pub attached: Arc<Attached>,
+}
+
+/// Knows the policies of every principal. Asked at each decision, so an answer is a look-up, and a change counts from
+/// the next question on.
+pub trait PolicySource: Send + Sync {
+    /// What applies to a principal; `None` for one that is there no longer. Never asked about the root.
+    fn attached(&self, principal: &Principal) -> Option<Arc<Attached>>;
+
+    /// The role with this ARN.
+    fn role(&self, role_arn: &str) -> Option<RolePolicies>;
+}
+
+/// Nobody but the root exists.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoPolicies;
+
+impl PolicySource for NoPolicies {
+    fn attached(&self, _principal: &Principal) -> Option<Arc<Attached>> {
+        None
+    }
+
+    fn role(&self, _role_arn: &str) -> Option<RolePolicies> {
+        None
+    }
+}
+
+/// A principal as policies see it.
+pub fn requester(principal: &Principal) -> Requester {
+    let nobody =
+        |kind| Requester { kind, arn: principal.arn.clone(), role_arn: None, account: String::new() };
+    let Ok(arn) = principal.arn.parse::<Arn>() else {
+        let service = principal.arn.ends_with(".amazonaws.com");
+        return nobody(if service { RequesterKind::Service } else { RequesterKind::Anonymous });
+    };
+    let (kind, rest) = arn.resource.split_once('/').unwrap_or((&arn.resource, ""));
+    let (kind, role_arn) = match (arn.service.as_str(), kind) {
+        ("iam", "root") => (RequesterKind::Root, None),
+        ("iam", "user") => (RequesterKind::User, None),
+        ("sts", "assumed-role") => {
+            let role = rest.split('/').next().unwrap_or_default();
+            let role_arn = format!("arn:{}:iam::{}:role/{role}", arn.partition, arn.account);
+            (RequesterKind::AssumedRole, Some(role_arn))
+        }
+        ("sts", "federated-user") => (RequesterKind::FederatedUser, None),
+        _ => return nobody(RequesterKind::Anonymous),
+    };
+    Requester { kind, role_arn, account: arn.account, arn: principal.arn.clone() }
+}
