@@ -1,1 +1,30 @@
 //! Hybrid search over chunks: the seam, and its drivers (embedded, pgvector, OpenSearch).
+//!
+//! * [`VectorIndex`]: the seam. Plain data in and out; no AWS types, no models. Whoever fills an index brings vectors.
+//! * [`Chunk`], [`Filter`], [`Query`], [`Hit`]: the data.
+//! * [`Drivers`]: opens the index that an [`IndexSpec`] names.
+//! * [`fusion`]: how word and meaning scores become one.
+//! * [`contract`]: what every driver must do, as functions for their tests.
+//!
+//! Scores are in 0..=1 whichever driver answers, so that a threshold means the same when the store changes.
+
+mod chunk;
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
+mod drivers;
+mod embedded;
+mod error;
+mod filter;
+pub mod fusion;
+mod index;
+mod query;
+
+pub use chunk::{
+    CHUNK_ID, Chunk, DATA_SOURCE_ID, DocumentKey, MetadataValue, PAGE_NUMBER, Parent, SOURCE_URI,
+    SourceLocation,
+};
+pub use drivers::{Drivers, IndexSpec, Storage};
+pub use error::VectorError;
+pub use filter::{Filter, MAX_DEPTH, MAX_LEAVES};
+pub use index::{DocumentChunks, VectorIndex};
+pub use query::{Counts, Hit, MAX_LIMIT, Query, Want};

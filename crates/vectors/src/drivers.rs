@@ -1,0 +1,77 @@
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use craton_store::Store;
+use tokio::sync::Mutex;
+
+use crate::embedded::EmbeddedIndex;
+use crate::{VectorError, VectorIndex};
+
+/// Which index, and what holds it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct IndexSpec {
+    /// Unique on this server, stable over restarts: letters, digits, `-`, `_`, `.` and `/`.
+    pub id: String,
+    /// Length of the vectors.
+    pub dimensions: usize,
+    pub storage: Storage,
+}
+
+/// What holds an index.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Storage {
+    /// Rows of this server's records, searched in its own memory.
+    Embedded,
+}
+
+impl IndexSpec {
+    /// The embedded index behind a collection's index.
+    pub fn of_collection(collection_id: &str, index: &str, dimensions: usize) -> Self {
+        Self { id: format!("{collection_id}/{index}"), dimensions, storage: Storage::Embedded }
+    }
+}
+
+/// Opens indexes and keeps them open. One for a server; clones share it.
+#[derive(Clone)]
+pub struct Drivers {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    directory: PathBuf,
+    open: Mutex<HashMap<IndexSpec, Arc<dyn VectorIndex>>>,
+}
+
+impl Drivers {
+    /// `directory` is for caches: what is in it can be deleted while the server is down.
+    pub fn new(store: Store, directory: impl Into<PathBuf>) -> Self {
+        let inner = Inner { store, directory: directory.into(), open: Mutex::new(HashMap::new()) };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The index of a specification; created empty when it isn't there.
+    pub async fn open(&self, spec: &IndexSpec) -> Result<Arc<dyn VectorIndex>, VectorError> {
+        let mut open = self.inner.open.lock().await;
+        if let Some(index) = open.get(spec) {
+            return Ok(Arc::clone(index));
+        }
+        let index: Arc<dyn VectorIndex> = match &spec.storage {
+            Storage::Embedded => {
+                Arc::new(EmbeddedIndex::open(&self.inner.store, &self.inner.directory, spec).await?)
+            }
+        };
+        open.insert(spec.clone(), Arc::clone(&index));
+        Ok(index)
+    }
+
+    /// Removes an index with everything in it. One that isn't there is no error.
+    pub async fn remove(&self, spec: &IndexSpec) -> Result<(), VectorError> {
+        let mut open = self.inner.open.lock().await;
+        open.remove(spec);
+        match &spec.storage {
+            Storage::Embedded => EmbeddedIndex::remove(&self.inner.store, &self.inner.directory, spec).await,
+        }
+    }
+}
