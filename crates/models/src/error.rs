@@ -41,9 +41,7 @@ pub(crate) fn store_error(error: &StoreError) -> ApiError {
             "TooManyTagsException",
             format!("The resource would have more tags than the {limit} it can have."),
         ),
-        StoreError::Database(_) | StoreError::Migration(_) | StoreError::Corrupt(_) | StoreError::Io(_) => {
-            internal(error)
-        }
+        _ => internal(error),
     }
 }
 

@@ -93,7 +93,10 @@ impl Server {
         let credentials = RootCredentials::resolve(&config.data_dir, surroundings.root_keys.clone())?;
         let files = tls_files(&config)?;
         let tls = files.as_ref().map(acceptor).transpose()?;
-        let store = Store::open(&config.data_dir).await?;
+        let store = match &config.database_url {
+            Some(url) => Store::connect(url).await?,
+            None => Store::open(&config.data_dir).await?,
+        };
         let composed = compose(&config, surroundings, &credentials, &store)?;
         let certificate = files.map(|files| files.certificate);
         let url = url(address, certificate.is_some());

@@ -16,6 +16,17 @@ pub enum StoreError {
     /// More tags than a resource may carry.
     #[error("a resource can have at most {limit} tags")]
     TooManyTags { limit: usize },
+    /// An unfinished job of the kind has the same exclusive key.
+    #[error("a {kind} job for '{key}' is not finished")]
+    JobActive { kind: String, key: String },
+    /// The job's lease ended or was taken over: what the worker was about to write is someone else's to write.
+    #[error("the job {id} is no longer this worker's")]
+    LeaseLost { id: String },
+    #[error("the database's URL must be postgres://user:password@host/database")]
+    Url,
+    /// A statement's answer has no such column, or not of the type asked for.
+    #[error("the column '{name}' is missing or of another type")]
+    Column { name: String },
     #[error("the records could not be read or written: {0}")]
     Database(#[from] sqlx::Error),
     #[error("the records could not be brought to this release's form: {0}")]
@@ -24,4 +35,16 @@ pub enum StoreError {
     Corrupt(#[from] serde_json::Error),
     #[error("the data directory can't be used: {0}")]
     Io(#[from] std::io::Error),
+}
+
+impl StoreError {
+    /// Whether a statement broke a unique index or primary key.
+    pub fn is_unique_violation(&self) -> bool {
+        match self {
+            Self::Database(error) => {
+                error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
+            }
+            _ => false,
+        }
+    }
 }

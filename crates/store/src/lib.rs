@@ -1,56 +1,122 @@
-//! Durable records: resources as JSON bodies under (kind, account, region, id), their tags, and idempotency tokens.
+//! Durable records, on SQLite (the default) or PostgreSQL, and what is built on them.
 //!
-//! One generic table holds every kind of resource, so that a capability adds a kind and not a schema. Records are in
-//! SQLite with a write-ahead log and `synchronous = FULL`: what was acknowledged survives `kill -9` and power loss.
-//! One connection writes (SQLite has one writer anyway, and queueing here beats busy errors), several read. The SQL is
-//! kept to what PostgreSQL also runs.
+//! - **Resources**: JSON bodies under (kind, account, region, id) with names, tags and idempotency tokens. One generic
+//!   table holds every kind, so that a capability adds a kind and not a schema.
+//! - **[`versions`]**: a resource is the draft of numbered immutable versions, and aliases point at them.
+//! - **[`jobs`]**: durable work, enqueued in the transaction of the row it belongs to, leased, retried, resumed.
+//! - **Own tables**: [`Store::execute`], [`Store::fetch_all`] and [`Transaction`] run a capability's own statements.
+//!
+//! One SQL text runs on both databases: parameters are `$1`, `$2`; types are `TEXT`, `BIGINT`, `DOUBLE PRECISION` and
+//! `BLOB` (migrations are spelled for PostgreSQL on the way: `BLOB` is `BYTEA` there, and `TEXT` sorts by bytes);
+//! sums are cast (`CAST(SUM(n) AS BIGINT)`).
+//!
+//! SQLite has one writer, so writes queue for one connection here rather than meet busy errors there. Every
+//! acknowledged write has reached the disk; writers that commit together share one flush (`flush.rs`).
 
+mod connection;
+pub mod crash;
 mod error;
+mod flush;
+pub mod jobs;
+mod migrations;
 mod record;
 mod resources;
+mod row;
 mod tags;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod transaction;
+mod value;
+pub mod versions;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
+use tokio::sync::Notify;
 
 pub use error::StoreError;
 pub use record::{Created, Idempotency, NewRecord, Range, Record, Scope};
+pub use row::{FromValue, Row};
+pub use sqlx::{AssertSqlSafe, SqlSafeStr};
 pub use tags::MAX_TAGS;
+pub use transaction::Transaction;
+pub use value::Value;
 
-/// Connections that read at the same time.
+use crate::flush::Flush;
+
+/// Connections that read at the same time from SQLite.
 const READERS: u32 = 4;
+
+/// Connections to PostgreSQL.
+const CONNECTIONS: u32 = 16;
 
 /// A handle to the records; clones share it.
 #[derive(Debug, Clone)]
 pub struct Store {
-    writer: SqlitePool,
-    readers: SqlitePool,
+    database: Database,
+    /// Told when a transaction that enqueued or stopped jobs is committed by this process.
+    enqueued: Arc<Notify>,
+    /// Held while this process alone has the directory open.
+    sole: Option<Arc<std::fs::File>>,
+}
+
+#[derive(Debug, Clone)]
+enum Database {
+    Sqlite { writer: SqlitePool, readers: SqlitePool, flush: Option<Arc<Flush>> },
+    Postgres(PgPool),
 }
 
 impl Store {
     /// Opens the records in `directory/records.sqlite`, creating both when missing, and migrates them to this release.
     pub async fn open(directory: &Path) -> Result<Self, StoreError> {
         std::fs::create_dir_all(directory)?;
+        let file = directory.join("records.sqlite");
         let options = SqliteConnectOptions::new()
-            .filename(directory.join("records.sqlite"))
+            .filename(&file)
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
+            .synchronous(SqliteSynchronous::Normal)
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(10));
-        let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
-        sqlx::migrate!().run(&writer).await?;
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_with(options.clone())
+            .await?;
+        migrations::for_sqlite().run(&writer).await?;
+        let flush = Arc::new(Flush::of(&file));
+        flush.flush().await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .connect_lazy_with(options.create_if_missing(false).read_only(true));
-        Ok(Self { writer, readers })
+        let lock = std::fs::File::create(directory.join("records.lock"))?;
+        let sole = lock.try_lock().is_ok().then(|| Arc::new(lock));
+        Ok(Self { sole, ..Self::on(Database::Sqlite { writer, readers, flush: Some(flush) }) })
     }
 
-    /// Records that end with the process, for tests and throw-away servers.
+    /// Connects to PostgreSQL (`postgres://user:password@host/database`) and migrates its records to this release.
+    /// Several servers may share one database.
+    pub async fn connect(url: &str) -> Result<Self, StoreError> {
+        if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
+            return Err(StoreError::Url);
+        }
+        let options: PgConnectOptions = url.parse().map_err(|_| StoreError::Url)?;
+        let pool = PgPoolOptions::new()
+            .max_connections(CONNECTIONS)
+            .connect_with(options.application_name("craton"))
+            .await?;
+        migrations::for_postgres().run(&pool).await?;
+        Ok(Self::on(Database::Postgres(pool)))
+    }
+
+    /// Records that end with the process, for tests and throw-away servers. They have one connection: while a
+    /// transaction is open, everything else waits.
     pub async fn in_memory() -> Result<Self, StoreError> {
         let pool = SqlitePoolOptions::new()
             .max_connections(1)
@@ -58,13 +124,32 @@ impl Store {
             .max_lifetime(None)
             .connect_with(SqliteConnectOptions::new().in_memory(true))
             .await?;
-        sqlx::migrate!().run(&pool).await?;
-        Ok(Self { writer: pool.clone(), readers: pool })
+        migrations::for_sqlite().run(&pool).await?;
+        Ok(Self::on(Database::Sqlite { writer: pool.clone(), readers: pool, flush: None }))
+    }
+
+    fn on(database: Database) -> Self {
+        Self { database, enqueued: Arc::new(Notify::new()), sole: None }
+    }
+
+    /// Whether the records are on PostgreSQL, where several servers may share them.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.database, Database::Postgres(_))
+    }
+
+    /// Whether no other process works on these records.
+    pub(crate) fn is_sole_owner(&self) -> bool {
+        self.sole.is_some()
     }
 
     /// Writes out everything and closes the files. Calls after it fail.
     pub async fn close(&self) {
-        self.readers.close().await;
-        self.writer.close().await;
+        match &self.database {
+            Database::Sqlite { writer, readers, .. } => {
+                readers.close().await;
+                writer.close().await;
+            }
+            Database::Postgres(pool) => pool.close().await,
+        }
     }
 }

@@ -22,6 +22,8 @@ pub struct ServerConfig {
     pub listen: String,
     /// Holds root credentials, the TLS certificate and records.
     pub data_dir: PathBuf,
+    /// PostgreSQL to keep the records in instead of the data directory's SQLite.
+    pub database_url: Option<String>,
     /// Twelve digits.
     pub account_id: String,
     /// The home region. Requests signed for any other region are accepted too.
@@ -69,6 +71,7 @@ impl Default for ServerConfig {
         Self {
             listen: "127.0.0.1:8473".into(),
             data_dir: default_data_dir(),
+            database_url: None,
             account_id: "123456789012".into(),
             region: "us-east-1".into(),
             stand_ins: true,

@@ -72,6 +72,11 @@ pub const SETTINGS: &[Setting] = &[
         "~/.local/share/craton",
         "Directory of root credentials, the TLS certificate and records.",
     ),
+    text(
+        "database_url",
+        "",
+        "PostgreSQL to keep records in, `postgres://user:password@host/database`, instead of SQLite in the data directory. Several servers may share it.",
+    ),
     text("account_id", "123456789012", "The AWS account this server plays: twelve digits."),
     text("region", "us-east-1", "The home region. Requests signed for other regions are accepted too."),
     switch(

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use craton_store::testing::{postgres, stores};
 use craton_store::{Created, Idempotency, MAX_TAGS, NewRecord, Range, Scope, Store, StoreError};
 use serde_json::json;
 
@@ -20,13 +21,6 @@ fn new(id: &str, name: Option<&str>) -> NewRecord {
 
 fn token(token: &str, hash: &str, answer: &str) -> Option<Idempotency> {
     Some(Idempotency { token: token.into(), request_hash: hash.into(), answer: json!(answer) })
-}
-
-/// Both kinds of store must behave alike.
-async fn stores() -> (tempfile::TempDir, [Store; 2]) {
-    let directory = tempfile::tempdir().unwrap();
-    let stores = [Store::open(directory.path()).await.unwrap(), Store::in_memory().await.unwrap()];
-    (directory, stores)
 }
 
 #[tokio::test]
@@ -128,7 +122,12 @@ async fn a_token_repeats_its_first_answer_until_the_resource_is_deleted() {
 #[tokio::test]
 async fn two_requests_with_one_token_at_once_make_one_record() {
     let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(directory.path()).await.unwrap();
+    for store in [Store::open(directory.path()).await.unwrap(), postgres().await] {
+        one_record_of_sixteen_requests(store).await;
+    }
+}
+
+async fn one_record_of_sixteen_requests(store: Store) {
     let mut tasks = tokio::task::JoinSet::new();
     for n in 0..16 {
         let store = store.clone();

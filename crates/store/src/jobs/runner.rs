@@ -1,0 +1,279 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use craton_core::Clock;
+use futures::FutureExt as _;
+use rand::RngExt as _;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::{Ended, Handler, Job, JobContext, JobError};
+use crate::{Store, StoreError};
+
+/// How long a worker may be silent before its job is someone else's.
+const LEASE: Duration = Duration::from_secs(15);
+
+/// How long a due job may wait when its enqueuing was another process's, or its time came.
+const POLL: Duration = Duration::from_millis(500);
+
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LONGEST_RETRY: Duration = Duration::from_mins(5);
+/// How long jobs that ended are kept to look at.
+const KEEP_ENDED: Duration = Duration::from_hours(7 * 24);
+
+struct Kind {
+    name: &'static str,
+    concurrency: usize,
+    handler: Arc<dyn Handler>,
+}
+
+/// Takes jobs and has them done. Built once, with a handler for each kind.
+pub struct Runner {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    lease: Duration,
+    first_retry: Duration,
+    kinds: Vec<Kind>,
+}
+
+/// A runner at work. Dropping it ends its work as a crash would, but for the leases, which end by themselves.
+pub struct Running {
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+impl Running {
+    /// Ends: jobs that run are dropped at their next await and given back to the queue.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+impl Runner {
+    pub fn new(store: Store, clock: Arc<dyn Clock>) -> Self {
+        Self { store, clock, lease: LEASE, first_retry: FIRST_RETRY, kinds: Vec::new() }
+    }
+
+    /// Has `handler` do the jobs of a kind, at most `concurrency` at a time in this process.
+    pub fn handle(mut self, kind: &'static str, concurrency: usize, handler: Arc<dyn Handler>) -> Self {
+        self.kinds.push(Kind { name: kind, concurrency, handler });
+        self
+    }
+
+    /// Other times than the default ones: until a silent worker's lease ends, and until the first retry.
+    pub fn times(self, lease: Duration, first_retry: Duration) -> Self {
+        Self { lease, first_retry, ..self }
+    }
+
+    /// Takes back what a dead server left, and begins to work.
+    pub async fn start(self) -> Result<Running, StoreError> {
+        if self.store.is_sole_owner() {
+            self.store.end_leases().await?;
+        }
+        let long_ago = self.clock.now_ms() - millis(KEEP_ENDED);
+        self.store.forget_ended(long_ago).await?;
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        for kind in self.kinds {
+            let worker = Arc::new(Worker {
+                store: self.store.clone(),
+                clock: Arc::clone(&self.clock),
+                lease: self.lease,
+                first_retry: self.first_retry,
+                kind,
+                stop: stop.clone(),
+            });
+            tasks.spawn(worker.work());
+        }
+        Ok(Running { stop, tasks })
+    }
+}
+
+/// Does one kind's jobs.
+struct Worker {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    lease: Duration,
+    first_retry: Duration,
+    kind: Kind,
+    stop: CancellationToken,
+}
+
+impl Worker {
+    async fn work(self: Arc<Self>) {
+        let places = Arc::new(Semaphore::new(self.kind.concurrency.max(1)));
+        let mut jobs = JoinSet::new();
+        while !self.stop.is_cancelled() {
+            while jobs.try_join_next().is_some() {}
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
+            // Asked for before looking, so that nothing enqueued in between is missed.
+            let enqueued = self.store.enqueued.notified();
+            match self.take().await {
+                Ok(Some(context)) => {
+                    let worker = Arc::clone(&self);
+                    jobs.spawn(async move {
+                        worker.attempt(context).await;
+                        drop(place);
+                    });
+                    continue;
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::warn!(kind = self.kind.name, %error, "jobs can't be taken");
+                }
+            }
+            drop(place);
+            tokio::select! {
+                () = enqueued => {}
+                () = tokio::time::sleep(POLL) => {}
+                () = self.stop.cancelled() => {}
+            }
+        }
+        while jobs.join_next().await.is_some() {}
+    }
+
+    async fn take(&self) -> Result<Option<JobContext>, StoreError> {
+        let now_ms = self.clock.now_ms();
+        if !self.store.has_due(self.kind.name, now_ms).await? {
+            return Ok(None);
+        }
+        // Another name for each attempt: an attempt that was taken over can't write even within the same process.
+        let owner: Arc<str> = uuid::Uuid::new_v4().to_string().into();
+        let until_ms = now_ms + millis(self.lease);
+        let job = self.store.claim(self.kind.name, &owner, (now_ms, until_ms)).await?;
+        Ok(job.map(|job| JobContext {
+            job,
+            store: self.store.clone(),
+            owner,
+            clock: Arc::clone(&self.clock),
+            stop: CancellationToken::new(),
+        }))
+    }
+
+    /// One attempt at a job, and what becomes of it.
+    async fn attempt(&self, context: JobContext) {
+        let job = &context.job;
+        let result = if job.stop_requested {
+            Err(JobError::Stopped)
+        } else if job.attempts > job.max_attempts {
+            let reason = job.error.clone().unwrap_or_else(|| "the server ended each time it ran".into());
+            Err(JobError::Fail(format!("given up after {} attempts: {reason}", job.max_attempts)))
+        } else {
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => {
+                    let now_ms = self.clock.now_ms();
+                    self.report(job, context.lease().give_back(None, (now_ms, now_ms)).await);
+                    return;
+                }
+                () = self.keep(&context) => Err(JobError::Lost),
+                result = std::panic::AssertUnwindSafe(self.kind.handler.run(&context)).catch_unwind() => {
+                    result.unwrap_or_else(|_| Err(JobError::Retry("the worker panicked".into())))
+                }
+            }
+        };
+        let ended = match result {
+            Ok(()) => Ended::Succeeded,
+            Err(JobError::Stopped) => Ended::Stopped,
+            Err(JobError::Fail(reason)) => Ended::Failed(reason),
+            Err(JobError::Lost) => {
+                tracing::warn!(kind = self.kind.name, job = job.id, "the job is someone else's now");
+                return;
+            }
+            Err(JobError::Retry(reason)) if job.attempts >= job.max_attempts => Ended::Failed(reason),
+            Err(JobError::Retry(reason)) => {
+                let wait = self.wait_after(job.attempts);
+                tracing::warn!(kind = self.kind.name, job = job.id, reason, ?wait, "will try again");
+                let now_ms = self.clock.now_ms();
+                let times = (now_ms, now_ms + millis(wait));
+                self.report(job, context.lease().give_back(Some(&reason), times).await);
+                return;
+            }
+        };
+        self.end(&context, &ended).await;
+    }
+
+    /// Renews the lease until it is lost, and passes on a request to stop.
+    async fn keep(&self, context: &JobContext) {
+        let every = self.lease / 3;
+        let mut renewed = tokio::time::Instant::now();
+        loop {
+            self.listen(context, every).await;
+            let now = tokio::time::Instant::now();
+            match context.lease().renew(self.clock.now_ms() + millis(self.lease)).await {
+                Ok(Some(stop)) => {
+                    renewed = now;
+                    if stop {
+                        context.stop.cancel();
+                    }
+                }
+                Ok(None) => return,
+                Err(error) if renewed.elapsed() >= self.lease => {
+                    tracing::error!(job = context.job.id, %error, "the lease can't be renewed");
+                    return;
+                }
+                Err(error) => tracing::warn!(job = context.job.id, %error, "the lease was not renewed yet"),
+            }
+        }
+    }
+
+    /// Waits until the next heartbeat, and looks for a request to stop whenever this process committed one.
+    async fn listen(&self, context: &JobContext, every: Duration) {
+        let heartbeat = tokio::time::sleep(every);
+        tokio::pin!(heartbeat);
+        loop {
+            let told = self.store.enqueued.notified();
+            tokio::select! {
+                () = &mut heartbeat => return,
+                () = told => {
+                    if context.lease().stop_requested().await.unwrap_or(false) {
+                        context.stop.cancel();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes the end of a job, again and again while the records can't be written and the lease lasts.
+    async fn end(&self, context: &JobContext, ended: &Ended) {
+        let tried_until = tokio::time::Instant::now() + self.lease;
+        loop {
+            match self.write_end(context, ended).await {
+                Ok(()) => return,
+                Err(StoreError::LeaseLost { .. }) => return,
+                Err(error) if tokio::time::Instant::now() > tried_until => {
+                    tracing::error!(kind = self.kind.name, job = context.job.id, %error, "its end is not written");
+                    return;
+                }
+                Err(error) => tracing::warn!(job = context.job.id, %error, "its end is not written yet"),
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    async fn write_end(&self, context: &JobContext, ended: &Ended) -> Result<(), StoreError> {
+        let mut transaction = self.store.begin().await?;
+        transaction.end(&context.job.id, &context.owner, ended, self.clock.now_ms()).await?;
+        self.kind.handler.ended(&mut transaction, &context.job, ended).await?;
+        transaction.commit().await
+    }
+
+    /// Twice as long after each attempt, half of it by chance.
+    fn wait_after(&self, attempts: u32) -> Duration {
+        let doubled = self.first_retry.saturating_mul(1_u32 << attempts.saturating_sub(1).min(16));
+        let longest = doubled.min(LONGEST_RETRY);
+        longest.mul_f64(rand::rng().random_range(0.5..=1.0))
+    }
+
+    fn report(&self, job: &Job, written: Result<(), StoreError>) {
+        if let Err(error) = written {
+            tracing::warn!(kind = self.kind.name, job = job.id, %error, "the job waits for its lease to end");
+        }
+    }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
