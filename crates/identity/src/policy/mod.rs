@@ -13,10 +13,10 @@
 //! * A key that is repeated inside one JSON object is refused, where other parsers would silently keep the last.
 //! * A value that its operator can't read (`NumericLessThan: "ten"`) is refused when the policy is written.
 //!
-//! The `iam-rs` crate was tried first with the same table of decisions (`tests/it/decisions.json`) and not taken: it
-//! substitutes variables before it looks for wildcards, so that a tag's value can widen a policy; reads a missing
-//! variable as the empty string; has no boundaries, session policies or `Version` semantics; and parses conditions
-//! anew, with allocations, at every decision.
+//! The `iam-rs` crate (0.8.0) was tried first on the same table of decisions (`tests/it/decisions.json`) and not taken.
+//! It answers 107 of the 129 rows that it has the means to express; it has none for boundaries, session policies and
+//! grants of resource policies. Some wrong answers widen access: it puts a variable's value in place before it looks
+//! for wildcards, and reads a missing one as nothing. It also reads conditions anew, with allocations, at each decision.
 
 mod arn;
 mod condition;
