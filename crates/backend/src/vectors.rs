@@ -38,8 +38,16 @@ pub struct RerankRequest {
     pub documents: Vec<String>,
 }
 
+/// How well documents answer a query.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Reranked {
+    /// One score in 0..=1 a document, in the order of the request.
+    pub scores: Vec<f32>,
+    /// Tokens of the query and the documents together; estimated where the backend doesn't tell.
+    pub input_tokens: u32,
+}
+
 /// Scores documents against a query.
 pub trait RerankModel: Send + Sync {
-    /// One score in 0..=1 a document, in the order of the request.
-    fn rerank(&self, request: RerankRequest) -> BoxFuture<'_, Result<Vec<f32>, BackendError>>;
+    fn rerank(&self, request: RerankRequest) -> BoxFuture<'_, Result<Reranked, BackendError>>;
 }

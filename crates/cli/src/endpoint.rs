@@ -37,7 +37,11 @@ impl Endpoint {
             url: format!("{scheme}://{host}:{port}"),
             region: config.region.clone(),
             credentials: RootCredentials::resolve(&config.data_dir, RootKeys::from_env())?,
-            certificate: config.tls.then(|| config.tls_certificate.clone().unwrap_or(own)),
+            // Clients run in folders of their own.
+            certificate: config
+                .tls
+                .then(|| std::path::absolute(config.tls_certificate.clone().unwrap_or(own)))
+                .transpose()?,
         })
     }
 
@@ -56,8 +60,22 @@ impl Endpoint {
         variables
     }
 
-    /// A client's own session token would be sent along with our keys, and refused.
-    pub(crate) const CLEARED: [&'static str; 2] = ["AWS_SESSION_TOKEN", "AWS_PROFILE"];
+    /// What would send a client elsewhere, or send our keys along with its own: a session token goes into every request,
+    /// a profile or bearer token replaces the keys, a service's own endpoint wins over the general one.
+    pub(crate) const CLEARED: [&'static str; 9] = [
+        "AWS_SESSION_TOKEN",
+        "AWS_PROFILE",
+        "AWS_DEFAULT_PROFILE",
+        "AWS_BEARER_TOKEN_BEDROCK",
+        "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+        "AWS_ENDPOINT_URL_BEDROCK",
+        "AWS_ENDPOINT_URL_BEDROCK_RUNTIME",
+        "AWS_ENDPOINT_URL_BEDROCK_AGENT",
+        "AWS_ENDPOINT_URL_BEDROCK_AGENT_RUNTIME",
+    ];
+    /// Those of [`Self::CLEARED`] that are cleared whether they are set now or not, since what `env` prints may be kept
+    /// and read later.
+    pub(crate) const ALWAYS_CLEARED: usize = 2;
 }
 
 /// A server to call: the one that runs at the configured address, or one in this process.

@@ -46,6 +46,7 @@ enum Command {
     #[command(after_help = "Examples:
   craton models import ./model.gguf --id my.model
   craton models import ./bge-small --id my.embedder
+  craton models import ./quantised --file model.Q8_0.gguf --id my.model
   craton models import hf:owner/repository@main:model.gguf --id my.model
   craton models import package==1.0.0 --id my.model")]
     Import {
@@ -57,6 +58,9 @@ enum Command {
         /// What it does, when its files do not tell
         #[arg(long, value_name = "chat|embedding|rerank", value_parser = task)]
         task: Option<Task>,
+        /// The file to take, of a folder, wheel or repository with several models
+        #[arg(long, value_name = "PATH")]
+        file: Option<String>,
     },
     /// Remove a model from the store, by name or id
     #[command(after_help = "Examples:\n  craton models remove my.model")]
@@ -80,8 +84,8 @@ impl Models {
                     eprintln!("{} is ready ({})", model.name, size(model.bytes()));
                 }
             }
-            Command::Import { source, id, task } => {
-                import(&files, &Import { source, id, task })?;
+            Command::Import { source, id, task, file } => {
+                import(&files, &Import { source, id, task, file })?;
             }
             Command::Remove { name } => {
                 let model = files.remove(&name)?;

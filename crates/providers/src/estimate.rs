@@ -4,7 +4,7 @@
 //! average on English; other scripts have more bytes a character and more tokens a character, so bytes hold better
 //! than characters do. Each message costs a few tokens of its template.
 
-use craton_backend::{Block, ChatRequest};
+use craton_backend::{Block, ChatRequest, RerankRequest};
 
 const BYTES_PER_TOKEN: usize = 4;
 const TOKENS_PER_MESSAGE: usize = 4;
@@ -30,6 +30,12 @@ pub(crate) fn chat_tokens(request: &ChatRequest) -> u32 {
 /// Estimated tokens of a text.
 pub(crate) fn text_tokens(text: &str) -> u32 {
     saturate(text.len().div_ceil(BYTES_PER_TOKEN))
+}
+
+/// Estimated tokens of a query and the documents to be ordered by it.
+pub(crate) fn rerank_tokens(request: &RerankRequest) -> u32 {
+    let documents = request.documents.iter().map(|document| text_tokens(document));
+    documents.fold(text_tokens(&request.query), u32::saturating_add)
 }
 
 /// `total` tokens shared out among texts in proportion to their length, so that the shares add up to it.

@@ -1,7 +1,9 @@
 //! What embeddings and rerank have in common over all upstreams.
 
-use craton_backend::BackendError;
+use craton_backend::{BackendError, RerankRequest, Reranked};
 use serde::Deserialize;
+
+use crate::estimate;
 
 /// Scales a vector to length 1; a zero vector stays.
 pub(crate) fn normalize(vector: &mut [f32]) {
@@ -15,6 +17,14 @@ pub(crate) fn normalize(vector: &mut [f32]) {
 #[derive(Debug, Deserialize)]
 pub(crate) struct RerankAnswer {
     results: Vec<RerankResult>,
+    /// As vLLM, Jina and llama.cpp have it.
+    usage: Option<RerankUsage>,
+}
+
+#[derive(Debug, Deserialize)]
+struct RerankUsage {
+    total_tokens: Option<u32>,
+    prompt_tokens: Option<u32>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -24,8 +34,19 @@ struct RerankResult {
 }
 
 impl RerankAnswer {
-    /// One probability a document, in the documents' order.
-    pub(crate) fn scores(self, documents: usize, upstream: &str) -> Result<Vec<f32>, BackendError> {
+    /// One probability a document, in the documents' order. `counted` are the tokens that the answer's head told.
+    pub(crate) fn read(
+        self,
+        request: &RerankRequest,
+        counted: Option<u32>,
+        upstream: &str,
+    ) -> Result<Reranked, BackendError> {
+        let told = self.usage.as_ref().and_then(|usage| usage.prompt_tokens.or(usage.total_tokens));
+        let input_tokens = counted.or(told).unwrap_or_else(|| estimate::rerank_tokens(request));
+        Ok(Reranked { scores: self.scores(request.documents.len(), upstream)?, input_tokens })
+    }
+
+    fn scores(self, documents: usize, upstream: &str) -> Result<Vec<f32>, BackendError> {
         let mut scores = vec![f32::NAN; documents];
         for result in self.results {
             if let Some(score) = scores.get_mut(result.index) {

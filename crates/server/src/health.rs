@@ -19,13 +19,16 @@ pub trait HealthSource: Send + Sync {
     fn parts(&self) -> Vec<(String, Readiness)>;
 }
 
-/// 200 when at least one part serves, 503 with the reasons when none does.
+/// 200 when at least one part serves, 503 when none does.
 pub(crate) fn reply(parts: &[(String, Readiness)], stopping: bool) -> Response<Body> {
     let failures: serde_json::Map<_, _> = parts
         .iter()
         .filter_map(|(name, readiness)| match readiness {
             Readiness::Serving => None,
-            Readiness::Failed(reason) => Some((name.clone(), reason.clone().into())),
+            // The path is open to all: why is in the log, with the files' names.
+            Readiness::Failed(_) => {
+                Some((name.clone(), "it can't be opened; the server's log says why".into()))
+            }
         })
         .collect();
     let unusable = !parts.is_empty() && failures.len() == parts.len();
@@ -59,5 +62,15 @@ mod tests {
         assert_eq!(status(&[good(), bad()]), 200);
         assert_eq!(status(&[bad()]), 503);
         assert_eq!(reply(&[good()], true).status(), 503);
+    }
+
+    #[tokio::test]
+    async fn strangers_are_not_told_where_files_are() {
+        use http_body_util::BodyExt as _;
+        let bad =
+            ("local smollm2".to_owned(), Readiness::Failed("/home/ann/models/m.gguf: cut short".into()));
+        let body = reply(&[bad], false).into_body().collect().await.unwrap().to_bytes();
+        let body = String::from_utf8(body.to_vec()).unwrap();
+        assert!(body.contains("local smollm2") && !body.contains("/home"), "{body}");
     }
 }

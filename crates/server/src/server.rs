@@ -23,7 +23,7 @@ use crate::transport::{Listener, Shutdown, TlsError, TlsFiles, Transport, accept
 /// Why a server could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error("can't listen on {listen}: {source}")]
+    #[error("can't listen on {listen}: {source}{}", listen_hint(.source))]
     Listen { listen: String, source: std::io::Error },
     #[error("the data directory {path} can't be used: {source}")]
     DataDir { path: PathBuf, source: std::io::Error },
@@ -41,6 +41,15 @@ pub enum StartError {
     Upstream(#[from] SettingsError),
     #[error("metrics: {0}")]
     Metrics(String),
+}
+
+fn listen_hint(source: &std::io::Error) -> &'static str {
+    match source.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            "; is a server running there already? --listen HOST:PORT picks another port"
+        }
+        _ => "",
+    }
 }
 
 /// What a server takes from its surroundings; tests replace some of it.
@@ -87,7 +96,7 @@ impl Server {
         let listener = Listener::bind(&config.listen)
             .await
             .map_err(|source| StartError::Listen { listen: config.listen.clone(), source })?;
-        std::fs::create_dir_all(&config.data_dir)
+        private_folder(&config.data_dir)
             .map_err(|source| StartError::DataDir { path: config.data_dir.clone(), source })?;
         let address = listener.address();
         let credentials = RootCredentials::resolve(&config.data_dir, surroundings.root_keys.clone())?;
@@ -196,6 +205,19 @@ fn needed_now(config: &ServerConfig, models: &Models) -> Vec<String> {
         return models.needed_local_models();
     }
     config.models.iter().filter_map(|model| model.local.clone()).collect()
+}
+
+/// Makes a folder that only its owner may look into, and closes one that was open to others.
+fn private_folder(path: &std::path::Path) -> std::io::Result<()> {
+    use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    if std::fs::metadata(path)?.permissions().mode() & 0o077 != 0
+        && let Err(error) = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))
+    {
+        // Somebody else's folder, lent to this server: how open it is, is theirs to say.
+        tracing::warn!(path = %path.display(), %error, "the data directory is open to other users");
+    }
+    Ok(())
 }
 
 fn url(mut address: SocketAddr, tls: bool) -> String {

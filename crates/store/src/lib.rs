@@ -76,6 +76,7 @@ impl Store {
     pub async fn open(directory: &Path) -> Result<Self, StoreError> {
         std::fs::create_dir_all(directory)?;
         let file = directory.join("records.sqlite");
+        for_owner_only(&file)?;
         let options = SqliteConnectOptions::new()
             .filename(&file)
             .create_if_missing(true)
@@ -152,4 +153,15 @@ impl Store {
             Database::Postgres(pool) => pool.close().await,
         }
     }
+}
+
+/// Makes the file, readable by its owner alone, or closes one that others can read. SQLite gives the files beside it
+/// the same rights.
+fn for_owner_only(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+    let file = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+    if file.metadata()?.permissions().mode() & 0o077 != 0 {
+        file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+    }
+    Ok(())
 }

@@ -3,7 +3,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use craton_backend::{
     BackendError, BlockStart, ChatCapabilities, ChatEvent, ChatModel, ChatRequest, ChatStream, Delta,
-    EmbedRequest, EmbeddingModel, Embeddings, Finished, RerankModel, RerankRequest, StopReason, Usage,
+    EmbedRequest, EmbeddingModel, Embeddings, Finished, RerankModel, RerankRequest, Reranked, StopReason,
+    Usage,
 };
 use craton_inference::Backends;
 use craton_models::Target;
@@ -152,14 +153,18 @@ impl EmbeddingModel for Scripted {
 
 /// The share of the query's words that a document has.
 impl RerankModel for Scripted {
-    fn rerank(&self, request: RerankRequest) -> BoxFuture<'_, Result<Vec<f32>, BackendError>> {
+    fn rerank(&self, request: RerankRequest) -> BoxFuture<'_, Result<Reranked, BackendError>> {
         let query: Vec<&str> = request.query.split_whitespace().collect();
         #[allow(clippy::cast_precision_loss)]
         let score = |document: &String| {
             let found = query.iter().filter(|word| document.contains(**word)).count();
             found as f32 / query.len().max(1) as f32
         };
-        std::future::ready(Ok(request.documents.iter().map(score).collect())).boxed()
+        let scores = request.documents.iter().map(score).collect();
+        let texts = request.documents.iter().chain([&request.query]);
+        let words = texts.map(|text| text.split_whitespace().count()).sum::<usize>();
+        let input_tokens = u32::try_from(words).unwrap_or(u32::MAX);
+        std::future::ready(Ok(Reranked { scores, input_tokens })).boxed()
     }
 }
 

@@ -25,6 +25,21 @@ fn env_makes_credentials_once_and_prints_them() {
     let mode = home.data().join("credentials").metadata().unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     assert_eq!(stdout(&home.run(&["env", "--shell", "sh"])), lines);
+    // A session's own credentials don't get in the way, whenever the lines are read.
+    assert!(lines.contains("unset AWS_SESSION_TOKEN\nunset AWS_PROFILE\n"), "{lines}");
+    let mut command = home.craton(&["env", "--shell", "fish"]);
+    let output = command.env("AWS_BEARER_TOKEN_BEDROCK", "x").output().unwrap();
+    assert!(stdout(&output).contains("set -e AWS_BEARER_TOKEN_BEDROCK\n"), "{}", stdout(&output));
+}
+
+#[test]
+fn env_names_the_certificate_from_the_root() {
+    let home = Home::new();
+    let mut command = home.craton(&["env", "--tls", "--shell", "dotenv", "--data-dir", "here"]);
+    let printed = stdout(&command.current_dir(home.path()).output().unwrap());
+    let bundle = printed.lines().find_map(|line| line.strip_prefix("AWS_CA_BUNDLE=")).unwrap();
+    let expected = home.path().canonicalize().unwrap().join("here/tls/certificate.pem");
+    assert_eq!(std::path::Path::new(bundle), expected);
 }
 
 #[test]
@@ -89,7 +104,9 @@ fn a_taken_port_is_told() {
     let _holder = std::net::TcpListener::bind(("127.0.0.1", home.port)).unwrap();
     let ran = home.run(&["serve"]);
     assert_eq!(ran.status.code(), Some(1));
-    assert!(stderr(&ran).contains(&format!("can't listen on 127.0.0.1:{}", home.port)), "{}", stderr(&ran));
+    let told = stderr(&ran);
+    assert!(told.contains(&format!("can't listen on 127.0.0.1:{}", home.port)), "{told}");
+    assert!(told.contains("--listen"), "{told}");
 }
 
 #[test]
@@ -120,4 +137,45 @@ fn what_is_no_model_is_not_imported() {
     assert_eq!(imported.status.code(), Some(1));
     assert!(stderr(&imported).contains("ends early"), "{}", stderr(&imported));
     assert_eq!(stdout(&home.run(&["models", "list", "--json"])), "[]\n");
+}
+
+#[test]
+fn records_are_their_owners_alone() {
+    let home = Home::new();
+    std::fs::create_dir(home.data()).unwrap();
+    std::fs::set_permissions(home.data(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::write(home.data().join("records.sqlite"), "").unwrap();
+    let _serving = home.serve(&[]);
+    let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&home.data()), 0o700);
+    // The port is bound before the records are open.
+    let wal = home.data().join("records.sqlite-wal");
+    let began = std::time::Instant::now();
+    while !wal.exists() && began.elapsed().as_secs() < 20 {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let files: Vec<_> = std::fs::read_dir(home.data()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let records = files.iter().filter(|path| path.to_string_lossy().contains("records.sqlite"));
+    assert!(records.clone().count() > 1, "{files:?}");
+    for path in records {
+        assert_eq!(mode(path), 0o600, "{}", path.display());
+    }
+}
+
+#[test]
+fn of_several_files_one_has_to_be_named() {
+    let home = Home::new();
+    let folder = home.path().join("both");
+    std::fs::create_dir(&folder).unwrap();
+    for name in ["m.Q4_K_M.gguf", "m.Q8_0.gguf"] {
+        std::fs::write(folder.join(name), "GGUF").unwrap();
+    }
+    let folder = folder.to_str().unwrap();
+    let imported = home.run(&["models", "import", folder, "--id", "my.model"]);
+    assert_eq!(imported.status.code(), Some(1));
+    let told = stderr(&imported);
+    assert!(told.contains("--file") && told.contains("m.Q4_K_M.gguf, m.Q8_0.gguf"), "{told}");
+    let imported = home.run(&["models", "import", folder, "--file", "m.Q8_0.gguf", "--id", "my.model"]);
+    assert!(stderr(&imported).contains("m.Q8_0.gguf"), "{}", stderr(&imported));
+    assert!(!stderr(&imported).contains("--file"), "{}", stderr(&imported));
 }

@@ -1,7 +1,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use craton_backend::{BackendError, EmbedRequest, EmbeddingModel, Embeddings, RerankModel, RerankRequest};
+use craton_backend::{
+    BackendError, EmbedRequest, EmbeddingModel, Embeddings, RerankModel, RerankRequest, Reranked,
+};
 use futures::future::BoxFuture;
 use tokenizers::Tokenizer;
 
@@ -177,17 +179,19 @@ impl EmbeddingModel for BertEmbedder {
 }
 
 impl RerankModel for BertEmbedder {
-    fn rerank(&self, request: RerankRequest) -> BoxFuture<'_, Result<Vec<f32>, BackendError>> {
+    fn rerank(&self, request: RerankRequest) -> BoxFuture<'_, Result<Reranked, BackendError>> {
         Box::pin(async move {
             let mut texts = vec![request.query];
             texts.extend(request.documents);
             let mut texts = self.read(texts, true).await?;
+            let input_tokens = texts.iter().map(|text| text.tokens).sum();
             let mut vectors = self.encode(&mut texts).await?.into_iter();
             let query = merge(vectors.next().unwrap_or_default());
             let cosine =
                 |window: Window| -> f32 { query.iter().zip(unit(window.vector)).map(|(a, b)| a * b).sum() };
             let best = |windows: Vec<Window>| windows.into_iter().map(cosine).fold(-1.0, f32::max);
-            Ok(vectors.map(|windows| score(best(windows))).collect())
+            let scores = vectors.map(|windows| score(best(windows))).collect();
+            Ok(Reranked { scores, input_tokens })
         })
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use craton_backend::{BackendError, EmbedRequest, EmbeddingModel, RerankModel, RerankRequest};
+use craton_backend::{BackendError, EmbedRequest, EmbeddingModel, RerankModel, RerankRequest, Reranked};
 use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
 
@@ -201,12 +201,13 @@ async fn rerank_gives_each_document_a_score() {
     let model = tiny();
     let documents = ["hello world", "c c c", ""].map(str::to_owned).to_vec();
     let request = RerankRequest { model: String::new(), query: "hello world".into(), documents };
-    let scores = model.rerank(request).await.unwrap();
+    let Reranked { scores, input_tokens } = model.rerank(request).await.unwrap();
+    assert_eq!(input_tokens, 7);
     assert_eq!(scores.len(), 3);
     assert!(scores.iter().all(|score| (0.0..=1.0).contains(score)));
     assert!(scores[0] > 0.99 && scores[0] > scores[1], "{scores:?}");
     let none = RerankRequest { query: "a".into(), ..RerankRequest::default() };
-    assert_eq!(model.rerank(none).await.unwrap(), Vec::<f32>::new());
+    assert_eq!(model.rerank(none).await.unwrap(), Reranked { scores: Vec::new(), input_tokens: 1 });
 }
 
 /// What loading says after `change` was made to a good folder.

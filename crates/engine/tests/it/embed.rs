@@ -119,7 +119,7 @@ async fn answers_rank_over_what_is_beside_the_point() {
     for (query, answer) in cases {
         let request =
             RerankRequest { model: String::new(), query: query.into(), documents: sentences.clone() };
-        let scores = model().rerank(request).await.unwrap();
+        let scores = model().rerank(request).await.unwrap().scores;
         assert!(scores.iter().all(|score| (0.0..=1.0).contains(score)));
         let best = (0..scores.len()).max_by(|a, b| scores[*a].total_cmp(&scores[*b])).unwrap();
         assert_eq!(best, answer, "{query}: {}", sentences[best]);
@@ -141,6 +141,6 @@ async fn a_long_document_is_found_by_its_one_window_that_answers() {
         query: "How long does a refund take?".into(),
         documents: vec![filler, long],
     };
-    let scores = model().rerank(request).await.unwrap();
+    let scores = model().rerank(request).await.unwrap().scores;
     assert!(scores[1] > scores[0], "{scores:?}");
 }

@@ -1,7 +1,7 @@
 //! Embedding and rerank models, which answer whole and without increments.
 
 use bytes::Bytes;
-use craton_backend::{BackendError, EmbedRequest, EmbeddingModel, Embeddings, RerankRequest};
+use craton_backend::{BackendError, EmbedRequest, EmbeddingModel, Embeddings, RerankRequest, Reranked};
 use craton_core::RequestContext;
 use craton_metering::{CallMeter, CallStart, Tokens};
 use craton_models::{Resolved, Target};
@@ -66,10 +66,10 @@ impl Inference {
             Ok(backend) => backend.rerank(request).await,
             Err(error) => Err(error),
         };
-        let scores = finished(scored, &mut meter, resolved)?;
-        // Rerankers are paid by the query; their backends count no tokens.
-        meter.complete("end_turn", Tokens::default());
-        Ok((decoded.encode(&scores)?, headers::served_by(resolved)))
+        let Reranked { scores, input_tokens } = finished(scored, &mut meter, resolved)?;
+        meter.complete("end_turn", Tokens { input: input_tokens, ..Tokens::default() });
+        let headers = headers::invocation(resolved, (input_tokens.into(), None), meter.elapsed_ms());
+        Ok((decoded.encode(&scores)?, headers))
     }
 
     fn meter(&self, context: &RequestContext, resolved: &Resolved, asked: Asked) -> CallMeter {

@@ -221,7 +221,9 @@ async fn documents_are_ranked() {
     let world = world().await;
     let body =
         json!({"query": "lake house", "documents": ["a river", "a house at a lake", "a house"], "top_n": 2});
-    let (body, _) = invoked(&world, "amazon.rerank-v1:0", body).await;
+    let (body, headers) = invoked(&world, "amazon.rerank-v1:0", body).await;
+    assert_eq!(header(&headers, "x-amzn-bedrock-input-token-count"), "9");
+    assert_eq!(world.records.0.lock()[0].tokens.input, 9);
     let order: Vec<&Value> =
         body["results"].as_array().unwrap().iter().map(|result| &result["index"]).collect();
     assert_eq!(order, [1, 2]);

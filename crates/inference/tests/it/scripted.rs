@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use craton_backend::{
     BackendError, Block, ChatCapabilities, ChatEvent, ChatModel, ChatRequest, ChatStream, EmbedRequest,
-    EmbeddingModel, Embeddings, Finished, RerankModel, RerankRequest, StopReason, Usage,
+    EmbeddingModel, Embeddings, Finished, RerankModel, RerankRequest, Reranked, StopReason, Usage,
 };
 use craton_core::{Account, Principal, RandomIds, RequestContext, SystemClock};
 use craton_inference::answer::{self, Answer};
@@ -168,14 +168,15 @@ impl EmbeddingModel for Letters {
 struct SharedWords;
 
 impl RerankModel for SharedWords {
-    fn rerank(&self, request: RerankRequest) -> BoxFuture<'_, Result<Vec<f32>, BackendError>> {
+    fn rerank(&self, request: RerankRequest) -> BoxFuture<'_, Result<Reranked, BackendError>> {
         Box::pin(async move {
             let words: Vec<&str> = request.query.split_whitespace().collect();
             let score = |document: &String| {
                 let shared = words.iter().filter(|word| document.contains(**word)).count();
                 shared as f32 / words.len() as f32
             };
-            Ok(request.documents.iter().map(score).collect())
+            let scores = request.documents.iter().map(score).collect();
+            Ok(Reranked { scores, input_tokens: 9 })
         })
     }
 }

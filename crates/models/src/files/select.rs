@@ -47,6 +47,20 @@ pub(super) fn select(source: &str, paths: &[String], wanted: Option<&str>) -> Re
     })
 }
 
+/// Refuses a source with several GGUF models, telling which.
+pub(super) fn only_gguf(source: &str, paths: &[String]) -> Result<(), FilesError> {
+    let models = ggufs(paths);
+    match models.len() {
+        0 | 1 => Ok(()),
+        _ => Err(FilesError::NothingToServe { source_name: source.to_owned(), reason: several(&models) }),
+    }
+}
+
+fn several(models: &BTreeMap<String, Vec<String>>) -> String {
+    let names: Vec<&str> = models.values().filter_map(|parts| parts.first()).map(String::as_str).collect();
+    format!("it has several GGUF files; choose one with --file: {}", names.join(", "))
+}
+
 /// GGUF models by name, each with its parts in order.
 fn ggufs(paths: &[String]) -> BTreeMap<String, Vec<String>> {
     let mut models: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -81,11 +95,7 @@ fn choose(models: &BTreeMap<String, Vec<String>>) -> Result<&[String], String> {
             _ => None,
         }
     });
-    preferred.ok_or_else(|| {
-        let names: Vec<&str> =
-            models.values().filter_map(|parts| parts.first()).map(String::as_str).collect();
-        format!("it has several GGUF files; name one of {}", names.join(", "))
-    })
+    preferred.ok_or_else(|| several(models))
 }
 
 fn gguf(parts: &[String]) -> Result<Selection, String> {
@@ -151,7 +161,11 @@ mod tests {
             choice(&["m.Q8_0.gguf", "m.Q4_K_M.gguf"], Some("m.Q8_0.gguf")).unwrap().entry,
             "m.Q8_0.gguf"
         );
-        assert!(choice(&["a.gguf", "b.gguf"], None).unwrap_err().contains("name one of a.gguf, b.gguf"));
+        assert!(
+            choice(&["a.gguf", "b.gguf"], None)
+                .unwrap_err()
+                .contains("choose one with --file: a.gguf, b.gguf")
+        );
         assert_eq!(choice(&["m.gguf", "mmproj-m.gguf"], None).unwrap().entry, "m.gguf");
     }
 

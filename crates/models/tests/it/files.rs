@@ -7,7 +7,10 @@ use craton_models::files::{FilesError, Format, Import, InstalledModel, ModelFile
 use crate::setup::{gguf, safetensors, visible, write_gguf};
 
 fn import(files: &ModelFiles, source: &Path, id: &str) -> Result<InstalledModel, FilesError> {
-    files.import(&Import { source: source.display().to_string(), id: id.into(), task: None }, &Quiet)
+    files.import(
+        &Import { source: source.display().to_string(), id: id.into(), task: None, file: None },
+        &Quiet,
+    )
 }
 
 fn store() -> (tempfile::TempDir, ModelFiles, tempfile::TempDir) {
@@ -48,7 +51,8 @@ fn a_file_becomes_a_model_with_a_manifest() {
     assert!(files.list().unwrap().is_empty(), "a store that does not exist yet is empty");
     let path = write_gguf(outside.path(), "tiny.gguf", "content");
     let progress = Counted::default();
-    let request = Import { source: path.display().to_string(), id: "my.Tiny:1".into(), task: None };
+    let request =
+        Import { source: path.display().to_string(), id: "my.Tiny:1".into(), task: None, file: None };
     let model = files.import(&request, &progress).unwrap();
     assert_eq!(model.name, "my.tiny-1");
     assert_eq!((model.manifest.task, model.manifest.format), (Task::Chat, Format::Gguf));
@@ -185,7 +189,7 @@ impl Progress for Abort {
 fn imports_and_dies() {
     let Some(directory) = std::env::var_os(CRASH) else { return };
     let source = Path::new(&directory).join("a.gguf").display().to_string();
-    let import = Import { source, id: "m".into(), task: None };
+    let import = Import { source, id: "m".into(), task: None, file: None };
     let _ = ModelFiles::at(Path::new(&directory).join("models")).import(&import, &Abort);
 }
 

@@ -190,7 +190,7 @@ impl Progress for Counted {
 }
 
 fn import(files: &ModelFiles, progress: &dyn Progress) -> Result<InstalledModel, FilesError> {
-    files.import(&Import { source: "hf:owner/repo".into(), id: "m".into(), task: None }, progress)
+    files.import(&Import { source: "hf:owner/repo".into(), id: "m".into(), task: None, file: None }, progress)
 }
 
 fn store(hub: &StandIn) -> (tempfile::TempDir, ModelFiles) {
@@ -290,8 +290,8 @@ fn what_is_not_there_is_said() {
     let hub = StandIn::start(&[("a.gguf", large()), ("b.gguf", large())]);
     let (_directory, files) = store(&hub);
     let error = import(&files, &Counted::default()).unwrap_err();
-    assert!(error.to_string().contains("name one of a.gguf, b.gguf"), "{error}");
-    let source = |source: &str| Import { source: source.into(), id: "m".into(), task: None };
+    assert!(error.to_string().contains("choose one with --file: a.gguf, b.gguf"), "{error}");
+    let source = |source: &str| Import { source: source.into(), id: "m".into(), task: None, file: None };
     let chosen = files.import(&source("hf:owner/repo:b.gguf"), &Counted::default()).unwrap();
     assert_eq!(chosen.manifest.entry, "b.gguf");
     assert_eq!(chosen.manifest.source, "hf:owner/repo@main:b.gguf");

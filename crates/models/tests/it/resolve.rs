@@ -226,7 +226,7 @@ async fn an_import_is_found_at_once_and_gone_when_removed() {
     for round in 0..20 {
         let id = format!("my.model-{round}");
         assert!(resolve(&models, &id).await.is_err());
-        let import = Import { source: path.display().to_string(), id: id.clone(), task: None };
+        let import = Import { source: path.display().to_string(), id: id.clone(), task: None, file: None };
         files.import(&import, &Quiet).unwrap();
         let resolved = resolve(&models, &id).await.unwrap();
         assert_eq!(resolved.target, local(&id));
@@ -243,7 +243,7 @@ async fn an_import_under_a_known_id_takes_over_from_the_stand_in() {
     assert!(resolve(&models, HAIKU).await.unwrap().stand_in);
     let outside = tempfile::tempdir().unwrap();
     let path = write_gguf(outside.path(), "m.gguf", "1");
-    let import = Import { source: path.display().to_string(), id: HAIKU.into(), task: None };
+    let import = Import { source: path.display().to_string(), id: HAIKU.into(), task: None, file: None };
     ModelFiles::at(directory.path()).import(&import, &Quiet).unwrap();
     let mut later = context();
     later.received_ms += 2_000;

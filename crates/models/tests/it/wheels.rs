@@ -30,7 +30,7 @@ fn wheel(directory: &Path, name: &str, files: &[(&str, Vec<u8>)]) -> PathBuf {
 }
 
 fn import(files: &ModelFiles, source: &str) -> Result<craton_models::files::InstalledModel, FilesError> {
-    files.import(&Import { source: source.into(), id: "m".into(), task: None }, &Quiet)
+    files.import(&Import { source: source.into(), id: "m".into(), task: None, file: None }, &Quiet)
 }
 
 fn with_pip(directory: &Path, python: &str, wheels: &Path) -> ModelFiles {

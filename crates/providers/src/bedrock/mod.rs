@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use craton_backend::{
-    BackendError, ChatCapabilities, ChatModel, ChatRequest, ChatStream, RerankModel, RerankRequest,
+    BackendError, ChatCapabilities, ChatModel, ChatRequest, ChatStream, RerankModel, RerankRequest, Reranked,
 };
 use craton_core::{Clock, SystemClock};
 use craton_wire::sigv4::{self, PathEncoding, Secret, Signer};
@@ -188,7 +188,7 @@ impl ChatModel for Bedrock {
 }
 
 impl RerankModel for Bedrock {
-    fn rerank(&self, request: RerankRequest) -> BoxFuture<'_, Result<Vec<f32>, BackendError>> {
+    fn rerank(&self, request: RerankRequest) -> BoxFuture<'_, Result<Reranked, BackendError>> {
         Box::pin(async move { vectors::rerank(self, request).await })
     }
 }

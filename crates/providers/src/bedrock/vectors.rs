@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use craton_backend::{BackendError, EmbedRequest, EmbeddingModel, Embeddings, RerankRequest};
+use craton_backend::{BackendError, EmbedRequest, EmbeddingModel, Embeddings, RerankRequest, Reranked};
 use futures::future::BoxFuture;
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
@@ -165,16 +165,17 @@ struct RerankBody<'a> {
 }
 
 /// Scores by the body that Cohere's and Amazon's rerank models have in common.
-pub(super) async fn rerank(bedrock: &Bedrock, request: RerankRequest) -> Result<Vec<f32>, BackendError> {
-    let RerankRequest { model, query, documents } = request;
+pub(super) async fn rerank(bedrock: &Bedrock, request: RerankRequest) -> Result<Reranked, BackendError> {
+    let RerankRequest { model, query, documents } = &request;
     let body = RerankBody {
-        query: &query,
-        documents: &documents,
+        query,
+        documents,
         top_n: documents.len(),
         api_version: model.contains("cohere").then_some(2),
     };
-    let (answer, _): (vectors::RerankAnswer, _) = bedrock.invoke(&model, &body, MAX_ANSWER_BYTES).await?;
-    answer.scores(documents.len(), &bedrock.http.name)
+    let (answer, counted): (vectors::RerankAnswer, _) =
+        bedrock.invoke(model, &body, MAX_ANSWER_BYTES).await?;
+    answer.read(&request, counted, &bedrock.http.name)
 }
 
 /// The upstream's own count of what it read.

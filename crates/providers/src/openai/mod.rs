@@ -14,6 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use craton_backend::{
     BackendError, Block, ChatCapabilities, ChatModel, ChatRequest, ChatStream, RerankModel, RerankRequest,
+    Reranked,
 };
 use futures::future::BoxFuture;
 use http::{Response, header};
@@ -108,7 +109,7 @@ impl ChatModel for OpenAi {
 }
 
 impl RerankModel for OpenAi {
-    fn rerank(&self, request: RerankRequest) -> BoxFuture<'_, Result<Vec<f32>, BackendError>> {
+    fn rerank(&self, request: RerankRequest) -> BoxFuture<'_, Result<Reranked, BackendError>> {
         Box::pin(vectors::rerank(&self.http, request))
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use craton_backend::{BackendError, EmbedRequest, EmbeddingModel, Embeddings, RerankRequest};
+use craton_backend::{BackendError, EmbedRequest, EmbeddingModel, Embeddings, RerankRequest, Reranked};
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
@@ -146,14 +146,14 @@ struct RerankBody<'a> {
 }
 
 /// Scores by the `/rerank` that vLLM, llama.cpp, Jina and Cohere have in common.
-pub(super) async fn rerank(http: &Arc<Http>, request: RerankRequest) -> Result<Vec<f32>, BackendError> {
-    let RerankRequest { model, query, documents } = request;
+pub(super) async fn rerank(http: &Arc<Http>, request: RerankRequest) -> Result<Reranked, BackendError> {
+    let RerankRequest { model, query, documents } = &request;
     if documents.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Reranked::default());
     }
-    let body = RerankBody { model: &model, query: &query, documents: &documents, top_n: documents.len() };
+    let body = RerankBody { model, query, documents, top_n: documents.len() };
     let answer: RerankAnswer = http.call(&http.path(From::Base, "/rerank"), &body, MAX_RERANK_BYTES).await?;
-    answer.scores(documents.len(), &http.name)
+    answer.read(&request, None, &http.name)
 }
 
 #[cfg(test)]

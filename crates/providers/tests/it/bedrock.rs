@@ -251,6 +251,6 @@ async fn embeds_and_ranks_in_each_familys_body() {
         query: "q".into(),
         documents: vec!["a".into(), "b".into()],
     };
-    assert_eq!(upstream.rerank().unwrap().rerank(rerank).await.unwrap(), [0.25, 0.75]);
+    assert_eq!(upstream.rerank().unwrap().rerank(rerank).await.unwrap().scores, [0.25, 0.75]);
     assert!(matches!(upstream.embedding("anthropic.claude-x"), Err(BackendError::Unsupported(_))));
 }

@@ -475,7 +475,10 @@ async fn rerank_scores_are_probabilities_in_document_order() {
         let scores = if seen.body["model"] == "logits" { [2.0, -2.0] } else { [0.9, 0.1] };
         reply(
             200,
-            &json!({"results": [{"index": 1, "relevance_score": scores[0]}, {"index": 0, "relevance_score": scores[1]}]}),
+            &json!({
+                "results": [{"index": 1, "relevance_score": scores[0]}, {"index": 0, "relevance_score": scores[1]}],
+                "usage": if seen.body["model"] == "logits" { json!({"total_tokens": 17}) } else { json!(null) },
+            }),
         )
     })
     .await;
@@ -486,8 +489,10 @@ async fn rerank_scores_are_probabilities_in_document_order() {
         documents: vec!["d".into(); documents],
     };
     let rerank = upstream.rerank().unwrap();
-    assert_eq!(rerank.rerank(request("m", 2)).await.unwrap(), [0.1, 0.9]);
-    let logits = rerank.rerank(request("logits", 2)).await.unwrap();
+    let estimated = Reranked { scores: vec![0.1, 0.9], input_tokens: 3 };
+    assert_eq!(rerank.rerank(request("m", 2)).await.unwrap(), estimated);
+    let Reranked { scores: logits, input_tokens } = rerank.rerank(request("logits", 2)).await.unwrap();
+    assert_eq!(input_tokens, 17);
     assert!((logits[0] - 0.1192).abs() < 1e-3 && (logits[1] - 0.8808).abs() < 1e-3, "{logits:?}");
     assert!(matches!(rerank.rerank(request("m", 3)).await, Err(BackendError::BrokenStream(_))));
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use craton_backend::{
     BackendError, Block, ChatCapabilities, ChatModel, ChatRequest, ChatStream, EmbedRequest, EmbeddingModel,
-    Embeddings, Message, RerankModel, RerankRequest, Role,
+    Embeddings, Message, RerankModel, RerankRequest, Reranked, Role,
 };
 use craton_engine::embed::BertEmbedder;
 use craton_engine::{Engine, EngineConfig};
@@ -255,7 +255,7 @@ impl EmbeddingModel for LazyEmbedder {
 }
 
 impl RerankModel for LazyEmbedder {
-    fn rerank(&self, request: RerankRequest) -> BoxFuture<'_, Result<Vec<f32>, BackendError>> {
+    fn rerank(&self, request: RerankRequest) -> BoxFuture<'_, Result<Reranked, BackendError>> {
         async move { self.0.get().await?.rerank(request).await }.boxed()
     }
 }
