@@ -8,23 +8,22 @@
 //! * [`FileObjects`]: content in files, metadata in rows. Content is written to a temporary file, synced, renamed and
 //!   its directory synced before the row that names it commits; files that no row names are swept up. So a crash
 //!   leaves the old object or the new one, never a torn one.
-//! * [`S3Objects`]: buckets of a real S3, reached over HTTP with our own signer.
-//! * [`Objects`]: what the server hands out. It sends each bucket to the driver that the configuration names, and
-//!   keeps the buckets' settings (policy, CORS, tags, …) in the records.
 
 pub mod checksum;
 mod error;
+mod files;
 pub mod names;
 pub mod types;
 
 use async_trait::async_trait;
 
 pub use error::ObjectError;
+pub use files::{FileObjects, INLINE_BYTES};
 pub use types::{
-    After, Attributes, Bucket, ByteRange, ByteStream, CompletedPart, Copy, Deleted, EtagMatch, Expect,
-    GetOptions, ListQuery, Listed, ListedUpload, ListedVersion, Listing, NewUpload, Object, ObjectMeta,
-    ObjectRef, Part, PartListing, Put, ReadConditions, Tags, UploadListing, UploadRef, VersionListing,
-    Versioning, VersionsQuery, WriteCondition,
+    After, Attributes, BodyError, Bucket, ByteRange, ByteStream, CompletedPart, Completion, Copy, Deleted,
+    EtagMatch, Expect, GetOptions, ListQuery, Listed, ListedUpload, ListedVersion, Listing, NewUpload,
+    Object, ObjectMeta, ObjectRef, Part, PartListing, Put, ReadConditions, Tags, UploadListing, UploadRef,
+    VersionListing, Versioning, VersionsQuery, WriteCondition,
 };
 
 /// What every operation gives or why not.
@@ -116,12 +115,7 @@ pub trait ObjectStore: Send + Sync + 'static {
     ) -> Result<UploadListing>;
 
     /// Makes one object of the named parts, in order, and forgets the upload and its other parts.
-    async fn complete_upload(
-        &self,
-        upload: &UploadRef,
-        parts: Vec<CompletedPart>,
-        condition: WriteCondition,
-    ) -> Result<ObjectMeta>;
+    async fn complete_upload(&self, upload: &UploadRef, completion: Completion) -> Result<ObjectMeta>;
 
     /// Forgets an upload and its parts.
     async fn abort_upload(&self, upload: &UploadRef) -> Result<()>;

@@ -11,7 +11,10 @@ use crate::ObjectError;
 use crate::checksum::{Algorithm, Checksum};
 
 /// Bytes on their way; an error ends them.
-pub type ByteStream = BoxStream<'static, Result<Bytes, Box<dyn std::error::Error + Send + Sync>>>;
+pub type ByteStream = BoxStream<'static, Result<Bytes, BodyError>>;
+
+/// Whatever broke a body off.
+pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A body that is at hand already.
 pub fn bytes(bytes: impl Into<Bytes>) -> ByteStream {
@@ -418,6 +421,16 @@ pub struct ListedUpload {
     pub created_ms: i64,
     pub algorithm: Option<Algorithm>,
     pub full_object: bool,
+}
+
+/// What an upload is to become.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Completion {
+    /// In ascending order.
+    pub parts: Vec<CompletedPart>,
+    pub condition: WriteCondition,
+    /// What the whole object's checksum must be.
+    pub checksum: Option<Checksum>,
 }
 
 /// A part as the client names it when it completes an upload.

@@ -1,0 +1,138 @@
+//! The file-system driver: the contract on either way of keeping content, what races and what crashes leave.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use craton_core::SystemClock;
+use craton_objects::types::bytes;
+use craton_objects::*;
+use craton_store::Store;
+
+use crate::contract::{self, Lacks};
+
+pub(crate) async fn open(directory: &std::path::Path, inline_bytes: usize) -> FileObjects {
+    let store = Store::open(directory).await.unwrap();
+    FileObjects::open_with(store, &directory.join("objects"), Arc::new(SystemClock), inline_bytes).unwrap()
+}
+
+fn files_in(directory: &std::path::Path) -> usize {
+    let directories = std::fs::read_dir(directory.join("objects")).unwrap();
+    directories.map(|entry| std::fs::read_dir(entry.unwrap().path()).unwrap().count()).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keeps_the_contract() {
+    let directory = tempfile::tempdir().unwrap();
+    contract::run(Arc::new(open(directory.path(), INLINE_BYTES).await), "inline", Lacks::default()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keeps_the_contract_with_all_content_in_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let objects = open(directory.path(), 0).await;
+    contract::run(Arc::new(objects.clone()), "files", Lacks::default()).await;
+    for bucket in objects.buckets().await.unwrap() {
+        loop {
+            let query = ListQuery { limit: 1000, ..ListQuery::default() };
+            let page = objects.list(&bucket.name, query).await.unwrap();
+            let keys = page.objects.into_iter().map(|object| (object.key, None)).collect();
+            objects.delete_many(&bucket.name, keys).await.unwrap();
+            if page.next.is_none() {
+                break;
+            }
+        }
+        objects.delete_bucket(&bucket.name).await.unwrap();
+    }
+    assert_eq!(files_in(directory.path()), 0, "nothing stays behind");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_creators_one_wins() {
+    let directory = tempfile::tempdir().unwrap();
+    let objects = open(directory.path(), INLINE_BYTES).await;
+    objects.create_bucket("race", "us-east-1").await.unwrap();
+    let puts = (0..24).map(|n: usize| {
+        let objects = objects.clone();
+        tokio::spawn(async move {
+            let condition = WriteCondition { if_absent: true, ..WriteCondition::default() };
+            let put = Put { condition, ..Put::new("race", "k") };
+            objects.put(put, bytes(vec![n as u8; 20_000])).await
+        })
+    });
+    let done = futures::future::join_all(puts).await;
+    let won = done.iter().filter(|done| matches!(done, Ok(Ok(_)))).count();
+    assert_eq!(won, 1);
+    assert_eq!(files_in(directory.path()), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_never_see_a_mixture() {
+    let directory = tempfile::tempdir().unwrap();
+    let objects = open(directory.path(), 1000).await;
+    objects.create_bucket("mix", "us-east-1").await.unwrap();
+    let content =
+        |n: usize| Bytes::from(vec![n as u8; if n.is_multiple_of(2) { 500 } else { 1_200_000 + n }]);
+    objects.put(Put::new("mix", "k"), bytes(content(1))).await.unwrap();
+    let writers = (0..3).map(|writer| {
+        let objects = objects.clone();
+        tokio::spawn(async move {
+            for n in 0..20 {
+                objects.put(Put::new("mix", "k"), bytes(content(writer * 20 + n))).await.unwrap();
+            }
+        })
+    });
+    let readers = (0..3).map(|_| {
+        let objects = objects.clone();
+        tokio::spawn(async move {
+            for _ in 0..60 {
+                let object = objects.get(&ObjectRef::new("mix", "k"), GetOptions::default()).await.unwrap();
+                let size = object.meta.size;
+                let read = object.bytes(2 << 20).await.unwrap();
+                assert_eq!(read.len() as u64, size);
+                assert!(read.iter().all(|byte| *byte == read[0]));
+            }
+        })
+    });
+    for done in futures::future::join_all(writers.chain(readers).collect::<Vec<_>>()).await {
+        done.unwrap();
+    }
+    assert!(files_in(directory.path()) <= 1, "replaced files are removed");
+}
+
+#[tokio::test]
+async fn an_object_is_read_to_its_end_after_it_was_deleted() {
+    let directory = tempfile::tempdir().unwrap();
+    let objects = open(directory.path(), 10).await;
+    objects.create_bucket("late", "us-east-1").await.unwrap();
+    objects.put(Put::new("late", "k"), bytes(vec![5; 3 << 20])).await.unwrap();
+    let at = ObjectRef::new("late", "k");
+    let object = objects.get(&at, GetOptions::default()).await.unwrap();
+    objects.delete(&at, WriteCondition::default()).await.unwrap();
+    assert_eq!(files_in(directory.path()), 0);
+    assert_eq!(object.bytes(4 << 20).await.unwrap().len(), 3 << 20);
+}
+
+#[tokio::test]
+async fn the_sweep_takes_what_no_row_names_and_nothing_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let objects = open(directory.path(), 10).await;
+    objects.create_bucket("sweep", "us-east-1").await.unwrap();
+    objects.put(Put::new("sweep", "k"), bytes(vec![1; 100])).await.unwrap();
+    let upload = NewUpload { bucket: "sweep".into(), key: "m".into(), ..NewUpload::default() };
+    let upload_id = objects.create_upload(upload).await.unwrap();
+    let upload = UploadRef { bucket: "sweep".into(), key: "m".into(), upload_id };
+    objects.put_part(&upload, 1, Expect::default(), bytes(vec![2; 100])).await.unwrap();
+    let orphan = directory.path().join("objects/ab/ab0123456789abcdef0123456789abcd");
+    std::fs::write(&orphan, "left behind").unwrap();
+    std::fs::write(directory.path().join("objects/tmp/half"), "written").unwrap();
+    drop(objects);
+
+    let objects = open(directory.path(), 10).await;
+    assert_eq!(objects.sweep().await.unwrap(), 1);
+    assert!(!orphan.exists());
+    assert_eq!(files_in(directory.path()), 2);
+    assert_eq!(objects.expire_uploads(i64::MAX).await.unwrap(), 1);
+    assert_eq!(files_in(directory.path()), 1);
+    let object = objects.get(&ObjectRef::new("sweep", "k"), GetOptions::default()).await.unwrap();
+    assert_eq!(object.bytes(100).await.unwrap().len(), 100);
+}
