@@ -76,6 +76,17 @@ impl Identity {
         api_key::generate(&signer, expires_s, now_ms)
     }
 
+    /// The principal and secret of an access key, for services whose signatures are not checked here (S3's). A session
+    /// token belongs to its key: temporary keys without theirs are unknown, as others are with one.
+    pub fn secret_of(
+        &self,
+        access_key_id: &str,
+        session_token: Option<&str>,
+    ) -> Result<(Arc<Principal>, Secret), ApiError> {
+        let credential = self.credential(access_key_id, session_token)?;
+        Ok((Arc::clone(&credential.principal), credential.secret.secret().clone()))
+    }
+
     /// The root's principal, for what the server does on its own account.
     pub fn root(&self) -> &Arc<Principal> {
         &self.root.principal

@@ -47,9 +47,26 @@ async fn keeps_the_contract_with_all_content_in_files() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn keeps_the_contract_with_records_on_postgresql() {
+    let directory = tempfile::tempdir().unwrap();
+    let objects = on_postgres(directory.path()).await;
+    contract::run(Arc::new(objects), "postgres", Lacks::default()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn of_many_creators_one_wins() {
     let directory = tempfile::tempdir().unwrap();
-    let objects = open(directory.path(), INLINE_BYTES).await;
+    one_wins(open(directory.path(), INLINE_BYTES).await, directory.path()).await;
+    let directory = tempfile::tempdir().unwrap();
+    one_wins(on_postgres(directory.path()).await, directory.path()).await;
+}
+
+async fn on_postgres(directory: &std::path::Path) -> FileObjects {
+    let store = craton_store::testing::postgres().await;
+    FileObjects::open(store, &directory.join("objects"), Arc::new(SystemClock)).unwrap()
+}
+
+async fn one_wins(objects: FileObjects, directory: &std::path::Path) {
     objects.create_bucket("race", "us-east-1").await.unwrap();
     let puts = (0..24).map(|n: usize| {
         let objects = objects.clone();
@@ -62,7 +79,16 @@ async fn of_many_creators_one_wins() {
     let done = futures::future::join_all(puts).await;
     let won = done.iter().filter(|done| matches!(done, Ok(Ok(_)))).count();
     assert_eq!(won, 1);
-    assert_eq!(files_in(directory.path()), 1);
+    assert_eq!(files_in(directory), 1);
+    // Unconditional writers of one key all succeed, and the last one stays.
+    let puts = (0..12).map(|n: usize| {
+        let objects = objects.clone();
+        tokio::spawn(async move { objects.put(Put::new("race", "k"), bytes(vec![n as u8; 20_000])).await })
+    });
+    for done in futures::future::join_all(puts).await {
+        done.unwrap().unwrap();
+    }
+    assert_eq!(files_in(directory), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
