@@ -18,5 +18,5 @@ pub fn operations() -> Vec<(&'static ServiceTable, &'static Operation, bool)> {
 /// The text of `docs/coverage.md`.
 pub fn page() -> String {
     let routes = Routes::all();
-    craton_wire::coverage::render(&TABLES, |table, operation| routes.serves(table, operation))
+    craton_wire::coverage::render(TABLES, |table, operation| routes.serves(table, operation))
 }

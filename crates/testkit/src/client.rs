@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
@@ -28,6 +29,11 @@ pub struct Client {
     url: String,
     clock: Arc<FixedClock>,
     pub secret: String,
+    pub access_key_id: String,
+    pub session_token: Option<String>,
+    /// The service and region that requests are signed for.
+    pub service: String,
+    pub region: String,
     /// HTTP/2 with prior knowledge (or by ALPN).
     pub http2: bool,
 }
@@ -40,6 +46,10 @@ impl Client {
             url: url.to_owned(),
             clock,
             secret: SECRET_ACCESS_KEY.into(),
+            access_key_id: ACCESS_KEY_ID.into(),
+            session_token: None,
+            service: "bedrock".into(),
+            region: "us-east-1".into(),
             http2: false,
         }
     }
@@ -57,6 +67,28 @@ impl Client {
         self.open(Method::GET, path, "").await.answer().await
     }
 
+    /// This client, signing for another service.
+    pub fn for_service(&self, service: &str) -> Self {
+        Self { service: service.to_owned(), ..self.clone() }
+    }
+
+    /// A signed call of a query service (`iam`, `sts`): `parameters` are its form, `Action` first.
+    pub async fn query(&self, parameters: &[(&str, &str)]) -> Answer {
+        let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let pairs = parameters.iter().map(|(name, value)| format!("{name}={}", encode(value)));
+        let body = pairs.collect::<Vec<_>>().join("&");
+        self.open(Method::POST, "/", body).await.answer().await
+    }
+
+    /// A signed call of a service whose operations are named in X-Amz-Target.
+    pub async fn target(&self, target: &str, body: &serde_json::Value) -> Answer {
+        let body = Bytes::from(body.to_string());
+        let (mut parts, body) = self.unsigned(Method::POST, "/", body);
+        parts.headers.insert("x-amz-target", HeaderValue::from_str(target).expect("a header's value"));
+        self.sign(&mut parts, &body);
+        self.send(parts, body).await.answer().await
+    }
+
     /// A signed request; its answer is read by the caller, bit by bit.
     pub async fn open(&self, method: Method, path: &str, body: impl Into<Bytes>) -> Open {
         let (parts, body) = self.signed(method, path, body.into());
@@ -66,18 +98,22 @@ impl Client {
     /// A request, signed but not sent.
     pub fn signed(&self, method: Method, path: &str, body: Bytes) -> (Parts, Bytes) {
         let (mut parts, body) = self.unsigned(method, path, body);
+        self.sign(&mut parts, &body);
+        (parts, body)
+    }
+
+    fn sign(&self, parts: &mut Parts, body: &Bytes) {
         let secret = SigningSecret::new(Secret::new(self.secret.clone()));
         let signer = Signer {
-            access_key_id: ACCESS_KEY_ID,
+            access_key_id: &self.access_key_id,
             secret: &secret,
-            session_token: None,
-            region: "us-east-1",
-            service: "bedrock",
+            session_token: self.session_token.as_deref(),
+            region: &self.region,
+            service: &self.service,
             path: PathEncoding::Double,
         };
-        sign_request(&mut parts, &sha256(&body), &signer, self.clock.now_ms())
+        sign_request(parts, &sha256(body), &signer, self.clock.now_ms())
             .expect("a request that can be signed");
-        (parts, body)
     }
 
     pub fn unsigned(&self, method: Method, path: &str, body: Bytes) -> (Parts, Bytes) {

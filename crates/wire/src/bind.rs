@@ -13,8 +13,9 @@ use serde_json::{Map, Number, Value};
 
 use crate::error::ApiError;
 use crate::operation::Input;
+use crate::query;
 use crate::route::Match;
-use crate::table::{Location, Member, Operation, ServiceTable, Shape, ShapeId};
+use crate::table::{Location, Member, Operation, Protocol, ServiceTable, Shape, ShapeId};
 use crate::validate::{serialization_error, validate};
 
 /// Most `name=value` pairs a query may have.
@@ -61,7 +62,10 @@ pub fn bind(found: &Match, query: Option<&str>, headers: &HeaderMap, body: Bytes
     let Match { table, operation, .. } = *found;
     let members = table.input_members(operation);
     let binder = Binder { table, query: query_pairs(query.unwrap_or_default())?, headers, found };
-    let (mut document, payload) = read_body(table, operation, members, body)?;
+    let (mut document, payload) = match table.protocol {
+        Protocol::Query { .. } => (query::document(table, members, query, &body)?, None),
+        _ => read_body(table, operation, members, body)?,
+    };
     for member in members {
         let value = match member.location {
             Location::Body(_) | Location::Payload => None,
@@ -128,7 +132,7 @@ fn parse(body: &[u8]) -> Result<Value, ApiError> {
 }
 
 /// Decoded names and values, in order.
-type QueryPairs<'q> = Vec<(Cow<'q, str>, Cow<'q, str>)>;
+pub(crate) type QueryPairs<'q> = Vec<(Cow<'q, str>, Cow<'q, str>)>;
 
 struct Binder<'r> {
     table: &'static ServiceTable,
@@ -186,7 +190,7 @@ impl Binder<'_> {
     }
 }
 
-fn query_pairs(query: &str) -> Result<QueryPairs<'_>, ApiError> {
+pub(crate) fn query_pairs(query: &str) -> Result<QueryPairs<'_>, ApiError> {
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
     let mut decoded = Vec::new();
     for pair in pairs {

@@ -13,7 +13,8 @@ pub fn render(
     let mut page = String::from(
         "# Coverage\n\n\
          Printed from the service tables and the server's routes; a test compares this page with them.\n\
-         An operation that is not served answers `UnknownOperationException` and says so.\n\n\
+         An operation that is not served answers `UnknownOperationException` (`InvalidAction` in IAM and STS) and says \
+         so.\n\n\
          | service | served | modelled |\n|---|--:|--:|\n",
     );
     let count = |table: &ServiceTable| {

@@ -8,7 +8,8 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::{Map, Value};
 
 use crate::eventstream::Frame;
-use crate::table::ServiceTable;
+use crate::table::{Protocol, ServiceTable};
+use crate::xml;
 
 pub const X_AMZN_REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 pub const X_AMZN_ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
@@ -113,6 +114,33 @@ const COMMON_STATUSES: &[(&str, u16)] = &[
     ("ValidationException", 400),
 ];
 
+/// What query services call the errors that the front door answers with, and their statuses there. Sorted by name.
+const QUERY_NAMES: &[(&str, &str, u16)] = &[
+    ("AccessDeniedException", "AccessDenied", 403),
+    ("ExpiredTokenException", "ExpiredToken", 403),
+    ("IncompleteSignatureException", "IncompleteSignature", 400),
+    ("InternalServerException", "InternalFailure", 500),
+    ("InvalidSignatureException", "SignatureDoesNotMatch", 403),
+    ("MissingAuthenticationTokenException", "MissingAuthenticationToken", 403),
+    ("RequestEntityTooLargeException", "RequestEntityTooLarge", 413),
+    ("RequestTimeoutException", "RequestTimeout", 408),
+    ("SerializationException", "MalformedInput", 400),
+    ("ServiceUnavailableException", "ServiceUnavailable", 503),
+    ("ThrottlingException", "Throttling", 400),
+    ("UnknownOperationException", "InvalidAction", 400),
+    ("UnrecognizedClientException", "InvalidClientTokenId", 403),
+    ("ValidationException", "ValidationError", 400),
+];
+
+/// The name that a query service gives an error of this name, and its status.
+fn query_name<'e>(code: &'e str, table: &ServiceTable) -> (&'e str, u16) {
+    if let Ok(index) = QUERY_NAMES.binary_search_by(|(name, ..)| (*name).cmp(code)) {
+        let (_, name, status) = QUERY_NAMES[index];
+        return (name, status);
+    }
+    (code, status_of(code, Some(table)))
+}
+
 /// The status `code` has in `table`, in `COMMON_STATUSES` when the service does not model it, else 400: an unknown
 /// name is the caller's fault more often than ours, and clients retry a 500.
 fn status_of(code: &str, table: Option<&ServiceTable>) -> u16 {
@@ -125,7 +153,13 @@ fn status_of(code: &str, table: Option<&ServiceTable>) -> u16 {
 impl ApiError {
     /// The HTTP status this error has in a service; `None` when the request reached no service.
     pub fn status(&self, table: Option<&ServiceTable>) -> StatusCode {
-        StatusCode::from_u16(status_of(&self.code, table)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+        let status = match table {
+            Some(table) if matches!(table.protocol, Protocol::Query { .. }) => {
+                query_name(&self.code, table).1
+            }
+            table => status_of(&self.code, table),
+        };
+        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     /// `{"message": …}` and the modelled fields, as rest-json clients read it.
@@ -139,13 +173,27 @@ impl ApiError {
         Bytes::from(serde_json::to_vec(&body).unwrap_or_default())
     }
 
-    /// The whole rest-json answer.
+    /// The whole answer, in the service's protocol; rest-json when the request reached no service.
     pub fn render(&self, table: Option<&ServiceTable>, request_id: &str) -> Response<Bytes> {
-        let mut response = Response::new(self.json_body());
+        let (content_type, body) = match table.map(|table| (table, table.protocol)) {
+            Some((table, Protocol::Query { xmlns, .. })) => {
+                let (code, status) = query_name(&self.code, table);
+                let body = xml::error(xmlns, status < 500, (code, &self.message), request_id);
+                ("text/xml", Bytes::from(body))
+            }
+            Some((_, Protocol::Json { version: "1.1", .. })) => {
+                ("application/x-amz-json-1.1", self.typed_json_body())
+            }
+            Some((_, Protocol::Json { .. })) => ("application/x-amz-json-1.0", self.typed_json_body()),
+            Some((_, Protocol::RestJson)) | None => ("application/json", self.json_body()),
+        };
+        let mut response = Response::new(body);
         *response.status_mut() = self.status(table);
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if let Ok(code) = HeaderValue::from_str(&self.code) {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        if let Ok(code) = HeaderValue::from_str(&self.code)
+            && content_type != "text/xml"
+        {
             headers.insert(X_AMZN_ERROR_TYPE, code);
         }
         if let Ok(id) = HeaderValue::from_str(request_id) {
@@ -155,6 +203,15 @@ impl ApiError {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
+    }
+
+    /// [`Self::json_body`] with the name in `__type`, as clients of X-Amz-Target services read it.
+    fn typed_json_body(&self) -> Bytes {
+        let mut body = Map::with_capacity(2 + self.fields.len());
+        body.insert("__type".to_owned(), Value::String(self.code.to_string()));
+        body.insert("message".to_owned(), Value::String(self.message.clone()));
+        body.extend(self.fields.iter().map(|(name, value)| (name.clone(), value.clone())));
+        Bytes::from(serde_json::to_vec(&body).unwrap_or_default())
     }
 
     /// The frame that reports this error inside an event stream, and ends it.
@@ -176,6 +233,7 @@ mod tests {
     const AGENT: ServiceTable = ServiceTable {
         name: "bedrock-agent",
         signing_name: "bedrock",
+        protocol: Protocol::RestJson,
         operations: &[],
         shapes: &[],
         errors: &[("ConflictException", 409), ("ServiceQuotaExceededException", 402)],
@@ -183,6 +241,7 @@ mod tests {
 
     #[test]
     fn common_statuses_are_sorted_for_the_binary_search() {
+        assert!(QUERY_NAMES.is_sorted_by_key(|(name, ..)| *name));
         assert!(COMMON_STATUSES.is_sorted_by_key(|(name, _)| *name));
     }
 
@@ -204,6 +263,26 @@ mod tests {
         assert_eq!(response.headers()["x-amzn-requestid"], "id-1");
         assert_eq!(response.headers()["retry-after"], "7");
         assert_eq!(response.body(), r#"{"message":"slow down","a":1}"#);
+    }
+
+    #[test]
+    fn query_and_json_services_have_forms_of_their_own() {
+        let table = |protocol| ServiceTable { protocol, errors: &[("NoSuchEntity", 404)], ..AGENT };
+        let iam = table(Protocol::Query { api_version: "1", xmlns: "https://n/" });
+        let response = ApiError::new("NoSuchEntity", "no <user>").render(Some(&iam), "r");
+        assert_eq!(response.status(), 404);
+        assert_eq!(
+            response.body(),
+            "<ErrorResponse xmlns=\"https://n/\"><Error><Type>Sender</Type><Code>NoSuchEntity</Code><Message>no \
+             &lt;user&gt;</Message></Error><RequestId>r</RequestId></ErrorResponse>"
+        );
+        let response = ApiError::unrecognized_client("who").render(Some(&iam), "r");
+        assert_eq!(response.status(), 403);
+        assert!(String::from_utf8_lossy(response.body()).contains("<Code>InvalidClientTokenId</Code>"));
+        let aoss = table(Protocol::Json { target_prefix: "O", version: "1.0" });
+        let response = ApiError::conflict("taken").render(Some(&aoss), "r");
+        assert_eq!(response.body(), r#"{"__type":"ConflictException","message":"taken"}"#);
+        assert_eq!(response.headers()["content-type"], "application/x-amz-json-1.0");
     }
 
     #[test]

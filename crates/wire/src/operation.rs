@@ -66,6 +66,19 @@ pub trait Output: Send + 'static {
     fn into_reply(self) -> Result<Reply, ApiError>;
 }
 
+/// The input of an operation that takes none.
+#[derive(Clone, Copy, Debug, Default, serde::Deserialize)]
+pub struct NoInput {}
+
+impl Input for NoInput {}
+
+/// The output of an operation that answers nothing.
+impl Output for () {
+    fn into_reply(self) -> Result<Reply, ApiError> {
+        Ok(Reply { status: None, headers: Vec::new(), body: ReplyBody::Empty })
+    }
+}
+
 /// An output with headers that the service's model does not name, such as InvokeModel's token counts.
 pub struct WithHeaders<O> {
     pub output: O,
@@ -85,14 +98,17 @@ pub trait OutputOf<O: Output>: Output {}
 impl<O: Output> OutputOf<O> for O {}
 impl<O: Output> OutputOf<O> for WithHeaders<O> {}
 
-/// What a handler's answer comes down to. Status and request id are the pipeline's.
+/// What a handler's answer comes down to. Its envelope, request id and usual status are the pipeline's.
 pub struct Reply {
+    /// Where the output says it; else the operation's own.
+    pub status: Option<u16>,
     pub headers: Vec<(HeaderName, HeaderValue)>,
     pub body: ReplyBody,
 }
 
 pub enum ReplyBody {
-    /// `content-type` is application/json unless a header says otherwise.
+    Empty,
+    /// JSON unless the `content-type` header says otherwise; for the query protocol what goes inside the result.
     Bytes(Bytes),
     /// Sent as an event stream; an error becomes an exception frame and ends it.
     Events(Pin<Box<dyn Stream<Item = Result<Frame, ApiError>> + Send>>),
@@ -114,6 +130,19 @@ macro_rules! json_outputs {
             #[inline]
             fn into_reply(self) -> Result<$crate::operation::Reply, $crate::ApiError> {
                 $crate::operation::Reply::json(&self)
+            }
+        }
+    )*};
+}
+
+/// Outputs that are the result of a query.
+#[macro_export]
+macro_rules! xml_outputs {
+    ($($name:ident),* $(,)?) => {$(
+        impl $crate::operation::Output for $name {
+            #[inline]
+            fn into_reply(self) -> Result<$crate::operation::Reply, $crate::ApiError> {
+                $crate::operation::Reply::xml(&self)
             }
         }
     )*};

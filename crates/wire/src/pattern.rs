@@ -5,8 +5,10 @@ use std::sync::OnceLock;
 
 use regex::Regex;
 
-// The `regex` crate has no look-ahead; these are the only two patterns that use it.
+// The `regex` crate has no look-ahead; these are the only patterns that use it.
 const NOT_BLANK: &str = r"^(?!\s*$).+";
+/// The name of a function's alias, which is not a number.
+const ALIAS_NAME: &str = "(?!^[0-9]+$)([a-zA-Z0-9-_]+)";
 const INDEX_NAME: &str = r"(?![\-_+.])[a-z0-9][a-z0-9\-_\.]*";
 /// The same set: what the look-ahead excludes, the first class excludes too.
 const INDEX_NAME_WITHOUT_LOOK_AHEAD: &str = r"[a-z0-9][a-z0-9\-_\.]*";
@@ -35,13 +37,17 @@ impl Pattern {
             NOT_BLANK => {
                 !text.trim().is_empty() && !text.contains(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'])
             }
+            ALIAS_NAME => {
+                let part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+                text.bytes().all(part) && !text.bytes().all(|byte| byte.is_ascii_digit())
+            }
             _ => self.regex().is_none_or(|regex| regex.is_match(text)),
         }
     }
 
     /// Whether this server can check it.
     pub fn is_supported(&self) -> bool {
-        self.source == NOT_BLANK || self.regex().is_some()
+        matches!(self.source, NOT_BLANK | ALIAS_NAME) || self.regex().is_some()
     }
 
     fn regex(&self) -> Option<&Regex> {

@@ -12,18 +12,35 @@ use crate::operation::{Event, EventStream, Reply, ReplyBody};
 impl Reply {
     /// A JSON document.
     pub fn json<T: Serialize>(value: &T) -> Result<Self, ApiError> {
-        Ok(Self { headers: Vec::new(), body: ReplyBody::Bytes(to_json(value)?) })
+        Ok(Self { status: None, headers: Vec::new(), body: ReplyBody::Bytes(to_json(value)?) })
+    }
+
+    /// The inside of a query's result.
+    pub fn xml<T: Serialize>(value: &T) -> Result<Self, ApiError> {
+        let text = crate::xml::to_string(value)?;
+        Ok(Self { status: None, headers: Vec::new(), body: ReplyBody::Bytes(text.into()) })
     }
 
     /// Raw bytes; their content type is one of the headers.
     pub fn bytes(body: Bytes) -> Self {
-        Self { headers: Vec::new(), body: ReplyBody::Bytes(body) }
+        Self { status: None, headers: Vec::new(), body: ReplyBody::Bytes(body) }
     }
 
     /// A stream of modelled events.
     pub fn events<E: Event>(events: EventStream<E>) -> Self {
         let frames = events.map(|event| event.and_then(Event::into_frame));
-        Self { headers: Vec::new(), body: ReplyBody::Events(Box::pin(frames)) }
+        Self { status: None, headers: Vec::new(), body: ReplyBody::Events(Box::pin(frames)) }
+    }
+
+    /// Takes the status from the output, where it has one.
+    pub fn with_status(mut self, status: Option<i32>) -> Result<Self, ApiError> {
+        if let Some(status) = status {
+            let valid = u16::try_from(status).ok().filter(|status| (200..600).contains(status));
+            let valid =
+                valid.ok_or_else(|| ApiError::internal(format!("The status {status} cannot be sent.")))?;
+            self.status = Some(valid);
+        }
+        Ok(self)
     }
 
     /// Adds a header where the output has a value for it. `name` is in lower case.

@@ -42,7 +42,7 @@ struct Route {
     labels: Vec<&'static str>,
 }
 
-/// What a request line asks for.
+/// What a request asks for.
 #[derive(Debug, Clone)]
 pub struct Match {
     pub table: &'static ServiceTable,
@@ -52,6 +52,11 @@ pub struct Match {
 }
 
 impl Match {
+    /// An operation that was named, not routed.
+    pub fn named(table: &'static ServiceTable, operation: &'static Operation) -> Self {
+        Self { table, operation, labels: Vec::new() }
+    }
+
     /// The value of a label.
     pub fn label(&self, name: &str) -> Option<&str> {
         self.labels.iter().find(|(label, _)| *label == name).map(|(_, value)| value.as_str())
@@ -305,24 +310,16 @@ fn decode(segment: &str) -> Result<Cow<'_, str>, RouteError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::table::Protocol;
 
     const fn operation(name: &'static str, method: Method, uri: &'static str) -> Operation {
-        Operation {
-            name,
-            method,
-            uri,
-            status: 200,
-            input: None,
-            payload: None,
-            streams: false,
-            streams_input: false,
-            errors: &[],
-        }
+        Operation::untyped(name, method, uri)
     }
 
     static TABLE: ServiceTable = ServiceTable {
         name: "test",
         signing_name: "bedrock",
+        protocol: Protocol::RestJson,
         operations: &[
             operation("Converse", Method::Post, "/model/{modelId}/converse"),
             operation("Create", Method::Put, "/agents/"),

@@ -9,6 +9,7 @@ pub struct ServiceTable {
     pub name: &'static str,
     /// The service in a credential scope: `bedrock`.
     pub signing_name: &'static str,
+    pub protocol: Protocol,
     /// Sorted by name.
     pub operations: &'static [Operation],
     /// Shapes that inputs are made of, addressed by [`ShapeId`].
@@ -44,6 +45,17 @@ impl ServiceTable {
             _ => &[],
         }
     }
+}
+
+/// How a service names an operation, and the form of its requests, answers and errors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// Method and path; JSON.
+    RestJson,
+    /// `X-Amz-Target: PREFIX.Operation`; JSON.
+    Json { target_prefix: &'static str, version: &'static str },
+    /// `Action=Operation&Version=…` in a form; XML.
+    Query { api_version: &'static str, xmlns: &'static str },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +107,23 @@ pub struct Operation {
     pub streams_input: bool,
     /// Exceptions the model lists for it.
     pub errors: &'static [&'static str],
+}
+
+impl Operation {
+    /// An operation that is named and not served: it has no types.
+    pub const fn untyped(name: &'static str, method: Method, uri: &'static str) -> Self {
+        Self {
+            name,
+            method,
+            uri,
+            status: 200,
+            input: None,
+            payload: None,
+            streams: false,
+            streams_input: false,
+            errors: &[],
+        }
+    }
 }
 
 /// A shape with the constraints that a server must check.

@@ -170,7 +170,7 @@ impl<'de> Deserialize<'de> for Timestamp {
 /// A modelled set of strings as a Rust enum: `as_str`, `ALL`, `FromStr`, and both directions of JSON.
 #[macro_export]
 macro_rules! string_enum {
-    ($($name:ident { $($variant:ident = $value:literal,)+ })+) => {$(
+    ($($name:ident { $($variant:ident = $value:literal,)+ })*) => {$(
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum $name {
             $($variant,)+
@@ -210,7 +210,7 @@ macro_rules! string_enum {
                 $crate::types::deserialize_enum(deserializer)
             }
         }
-    )+};
+    )*};
 }
 
 /// A string outside a modelled set.

@@ -7,12 +7,16 @@ use std::path::Path;
 use anyhow::{Context as _, ensure};
 use serde::Deserialize;
 
+use super::services::Service;
+
 pub(crate) struct Model {
     /// The client's name: `bedrock-runtime`.
     pub service: &'static str,
     pub metadata: Metadata,
     /// By name, so sorted.
     pub operations: BTreeMap<String, Operation>,
+    /// Operations that are named in the table and have no types.
+    pub untyped: BTreeMap<String, Operation>,
     pub shapes: BTreeMap<String, Shape>,
     /// Shapes reachable from an operation's input.
     pub inputs: BTreeSet<String>,
@@ -31,7 +35,13 @@ struct File {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Metadata {
     pub protocol: String,
-    pub signing_name: String,
+    /// Absent where it is the endpoint's prefix.
+    signing_name: Option<String>,
+    endpoint_prefix: String,
+    pub api_version: String,
+    pub xml_namespace: Option<String>,
+    pub target_prefix: Option<String>,
+    pub json_version: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -48,7 +58,8 @@ pub(crate) struct Operation {
 pub(crate) struct Http {
     pub method: String,
     pub request_uri: String,
-    pub response_code: u16,
+    /// Absent where it is 200.
+    pub response_code: Option<u16>,
 }
 
 /// A use of a shape: by a member, a list, a map, an operation.
@@ -58,6 +69,8 @@ pub(crate) struct Reference {
     pub shape: String,
     pub location: Option<String>,
     pub location_name: Option<String>,
+    #[serde(default)]
+    flattened: bool,
     #[serde(default)]
     pub idempotency_token: bool,
 }
@@ -83,9 +96,14 @@ pub(crate) struct Shape {
     pub exception: bool,
     #[serde(default)]
     pub eventstream: bool,
+    /// An exception that is the service's fault.
+    #[serde(default)]
+    fault: bool,
+    #[serde(default)]
+    flattened: bool,
     #[serde(default)]
     pub sensitive: bool,
-    pub error: Option<ErrorTrait>,
+    error: Option<ErrorTrait>,
     pub member: Option<Reference>,
     pub key: Option<Reference>,
     pub value: Option<Reference>,
@@ -98,8 +116,10 @@ pub(crate) struct Shape {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct ErrorTrait {
-    pub http_status_code: u16,
+struct ErrorTrait {
+    /// The name on the wire, where it is not the shape's.
+    code: Option<String>,
+    http_status_code: u16,
 }
 
 #[derive(Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
@@ -119,6 +139,15 @@ pub(crate) enum Kind {
 }
 
 impl Shape {
+    /// An exception's name on the wire and its HTTP status.
+    pub(crate) fn error<'s>(&'s self, name: &'s str) -> (&'s str, u16) {
+        match &self.error {
+            Some(error) => (error.code.as_deref().unwrap_or(name), error.http_status_code),
+            None if self.fault => (name, 500),
+            None => (name, 400),
+        }
+    }
+
     pub(crate) fn is_required(&self, member: &str) -> bool {
         self.required.iter().any(|name| name == member)
     }
@@ -126,7 +155,8 @@ impl Shape {
 
 impl Model {
     /// Reads `data/SERVICE/DATE/service-2.json(.gz)`, the newest date.
-    pub(crate) fn load(botocore: &Path, service: &'static str) -> anyhow::Result<Self> {
+    pub(crate) fn load(botocore: &Path, service: &'static Service) -> anyhow::Result<Self> {
+        let Service { name: service, typed } = *service;
         let folder = botocore.join("data").join(service);
         let mut dates: Vec<_> = std::fs::read_dir(&folder)
             .with_context(|| format!("reading {}", folder.display()))?
@@ -143,11 +173,11 @@ impl Model {
             text = std::fs::read_to_string(newest.join("service-2.json"))?;
         }
         let file: File = serde_json::from_str(&text).with_context(|| format!("the model of {service}"))?;
-        ensure!(file.metadata.protocol == "rest-json", "{service} does not speak rest-json");
         let mut model = Self {
             service,
             metadata: file.metadata,
             operations: file.operations,
+            untyped: BTreeMap::new(),
             shapes: file.shapes,
             inputs: BTreeSet::new(),
             outputs: BTreeSet::new(),
@@ -157,9 +187,52 @@ impl Model {
                 shape.fields.push((name, serde_json::from_value(value)?));
             }
         }
+        if let Some(typed) = typed {
+            for name in typed {
+                ensure!(model.operations.contains_key(*name), "{service} has no operation {name}");
+            }
+            let all = std::mem::take(&mut model.operations);
+            (model.operations, model.untyped) =
+                all.into_iter().partition(|(name, _)| typed.contains(&name.as_str()));
+            // Two operations at one path are told apart by their query; the table knows paths only.
+            model.untyped.retain(|_, operation| !operation.http.request_uri.contains('?'));
+        }
         model.inputs = model.reachable(model.operations.values().filter_map(|o| o.input.as_ref()));
         model.outputs = model.reachable(model.operations.values().filter_map(|o| o.output.as_ref()));
+        model.check_query_names()?;
         Ok(model)
+    }
+
+    /// The name in a credential scope.
+    pub(crate) fn signing_name(&self) -> &str {
+        self.metadata.signing_name.as_ref().unwrap_or(&self.metadata.endpoint_prefix)
+    }
+
+    /// Every operation the table names, typed or not.
+    pub(crate) fn all_operations(&self) -> BTreeMap<&str, (&Operation, bool)> {
+        let typed = self.operations.iter().map(|(name, operation)| (name.as_str(), (operation, true)));
+        let untyped = self.untyped.iter().map(|(name, operation)| (name.as_str(), (operation, false)));
+        typed.chain(untyped).collect()
+    }
+
+    /// Query requests and XML answers are written with the default names; a model that asks for others needs more of
+    /// the generator.
+    fn check_query_names(&self) -> anyhow::Result<()> {
+        for (name, shape) in &self.shapes {
+            if self.metadata.protocol != "query"
+                || !(self.inputs.contains(name) || self.outputs.contains(name))
+            {
+                continue;
+            }
+            let fields = shape.fields.iter().map(|(_, reference)| reference);
+            let parts = [&shape.member, &shape.key, &shape.value].into_iter().flatten();
+            let renamed = |r: &Reference| r.flattened || r.location_name.is_some();
+            ensure!(
+                !shape.flattened && !fields.chain(parts).any(renamed),
+                "{name} has names of its own in XML"
+            );
+        }
+        Ok(())
     }
 
     pub(crate) fn shape(&self, name: &str) -> anyhow::Result<&Shape> {

@@ -11,14 +11,17 @@ use super::names;
 pub(crate) fn operations(model: &Model) -> String {
     let mut code =
         "//! One type an operation.\n\ncraton_wire::operations! {\n    crate::SERVICE;\n".to_owned();
-    for (row, (name, operation)) in model.operations.iter().enumerate() {
-        let kind = |reference: &Option<super::model::Reference>| {
-            reference.as_ref().map_or("()".to_owned(), |r| format!("crate::{}", names::pascal(&r.shape)))
+    for (row, (name, (operation, typed))) in model.all_operations().into_iter().enumerate() {
+        if !typed {
+            continue;
+        }
+        let kind = |reference: &Option<super::model::Reference>, none: &str| {
+            reference.as_ref().map_or(none.to_owned(), |r| format!("crate::{}", names::pascal(&r.shape)))
         };
         code.push_str(&format!(
             "    {row} {name}: {} => {},\n",
-            kind(&operation.input),
-            kind(&operation.output)
+            kind(&operation.input, "craton_wire::operation::NoInput"),
+            kind(&operation.output, "()")
         ));
     }
     code.push_str("}\n");
@@ -51,7 +54,8 @@ pub(crate) fn bindings(model: &Model) -> anyhow::Result<String> {
     }
     let mut code = "use crate::types::*;\n\n".to_owned();
     writeln!(code, "craton_wire::plain_inputs! {{\n{}}}\n", lines(&plain_inputs))?;
-    writeln!(code, "craton_wire::json_outputs! {{\n{}}}\n", lines(&plain_outputs))?;
+    let outputs = if model.metadata.protocol == "query" { "xml_outputs" } else { "json_outputs" };
+    writeln!(code, "craton_wire::{outputs}! {{\n{}}}\n", lines(&plain_outputs))?;
     if !special.is_empty() {
         let mut imports = vec!["Input", "Output", "Reply"];
         if special.contains("impl Event") {
@@ -109,6 +113,10 @@ fn output(code: &mut String, model: &Model, name: &str, shape: &Shape) -> anyhow
     let headers: Vec<_> = shape.fields.iter().filter(|(_, reference)| reference.location.is_some()).collect();
     let mut chain = String::new();
     for (member, reference) in headers {
+        if reference.location.as_deref() == Some("statusCode") {
+            write!(chain, ".with_status(self.{})?", names::field(member))?;
+            continue;
+        }
         let header = reference.location_name.as_ref().context("a header has a name")?.to_ascii_lowercase();
         let target = model.shape(&reference.shape)?;
         let is_header = reference.location.as_deref() == Some("header") && target.kind == Kind::String;

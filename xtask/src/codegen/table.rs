@@ -25,19 +25,24 @@ pub(crate) fn generate(model: &Model) -> anyhow::Result<String> {
         writeln!(shapes, "{},", row(&ids, &patterns, name, shape)?)?;
     }
     let mut code =
-        "use craton_wire::table::{Member, Method, Operation, Pattern, ServiceTable, Shape, ShapeId};\n\n"
+        "use craton_wire::table::{Member, Method, Operation, Pattern, Protocol, ServiceTable, Shape, ShapeId};\n\n"
             .to_owned();
     writeln!(code, "pub static SERVICE: ServiceTable = ServiceTable {{")?;
-    writeln!(code, "name: {:?}, signing_name: {:?},", model.service, model.metadata.signing_name)?;
+    writeln!(code, "name: {:?}, signing_name: {:?},", model.service, model.signing_name())?;
+    writeln!(code, "protocol: {},", protocol(model)?)?;
     code.push_str("operations: OPERATIONS, shapes: SHAPES, errors: ERRORS };\n\n");
     code.push_str("static ERRORS: &[(&str, u16)] = &[\n");
-    for (name, shape) in model.shapes.iter().filter(|(_, shape)| shape.exception) {
-        let status = shape.error.as_ref().with_context(|| format!("{name} has a status"))?.http_status_code;
+    let exceptions = model.shapes.iter().filter(|(_, shape)| shape.exception);
+    let errors: BTreeMap<&str, u16> = exceptions.map(|(name, shape)| shape.error(name)).collect();
+    for (name, status) in errors {
         writeln!(code, "({name:?}, {status}),")?;
     }
     code.push_str("];\n\nstatic OPERATIONS: &[Operation] = &[\n");
-    for (name, operation) in &model.operations {
-        code.push_str(&operation_row(model, &ids, name, operation)?);
+    for (name, (operation, typed)) in model.all_operations() {
+        code.push_str(&match typed {
+            true => operation_row(model, &ids, name, operation)?,
+            false => untyped_row(name, operation),
+        });
     }
     writeln!(code, "];\n\nstatic PATTERNS: [Pattern; {}] = [", patterns.len())?;
     for pattern in patterns {
@@ -45,6 +50,32 @@ pub(crate) fn generate(model: &Model) -> anyhow::Result<String> {
     }
     writeln!(code, "];\n\nstatic SHAPES: &[Shape] = &[\n{shapes}];")?;
     Ok(code)
+}
+
+fn protocol(model: &Model) -> anyhow::Result<String> {
+    let metadata = &model.metadata;
+    Ok(match metadata.protocol.as_str() {
+        "rest-json" => "Protocol::RestJson".to_owned(),
+        "json" => format!(
+            "Protocol::Json {{ target_prefix: {:?}, version: {:?} }}",
+            metadata.target_prefix.as_deref().context("a target prefix")?,
+            metadata.json_version.as_deref().context("a version of JSON")?
+        ),
+        "query" => format!(
+            "Protocol::Query {{ api_version: {:?}, xmlns: {:?} }}",
+            metadata.api_version,
+            metadata.xml_namespace.as_deref().context("a name space")?
+        ),
+        other => bail!("{} speaks {other}", model.service),
+    })
+}
+
+fn untyped_row(name: &str, operation: &Operation) -> String {
+    format!(
+        "Operation::untyped({name:?}, Method::{}, {:?}),\n",
+        names::pascal(&operation.http.method.to_ascii_lowercase()),
+        operation.http.request_uri
+    )
 }
 
 fn operation_row(
@@ -62,7 +93,10 @@ fn operation_row(
             .flatten()
             .is_some_and(|(_, shape)| shape.eventstream))
     };
-    let mut errors: Vec<&str> = operation.errors.iter().map(|reference| reference.shape.as_str()).collect();
+    let mut errors = Vec::new();
+    for reference in &operation.errors {
+        errors.push(model.shape(&reference.shape)?.error(&reference.shape).0);
+    }
     errors.sort_unstable();
     let id = operation.input.as_ref().map(|reference| format!("ShapeId({})", ids[reference.shape.as_str()]));
     let payload = input.and_then(|shape| shape.payload.as_deref()).map(|payload| format!("{payload:?}"));
@@ -71,7 +105,7 @@ fn operation_row(
          streams: {}, streams_input: {}, errors: &{errors:?} }},\n",
         names::pascal(&operation.http.method.to_ascii_lowercase()),
         operation.http.request_uri,
-        operation.http.response_code,
+        operation.http.response_code.unwrap_or(200),
         option(id),
         option(payload),
         streams(output)?,

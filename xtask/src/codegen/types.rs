@@ -9,6 +9,11 @@ use super::code;
 use super::model::{Kind, Model, Reference, Shape};
 use super::names;
 
+/// Whether there are sets of strings at all.
+pub(crate) fn has_enums(model: &Model) -> bool {
+    used(model).any(|(_, shape)| !shape.values.is_empty())
+}
+
 /// `enums.rs`: every set of strings.
 pub(crate) fn enums(model: &Model) -> anyhow::Result<String> {
     let mut code = "use craton_wire::string_enum;\n\nstring_enum! {\n".to_owned();
@@ -56,12 +61,17 @@ pub(crate) fn structures(model: &Model) -> anyhow::Result<String> {
     if mentions(&body, "EventStream") {
         code.push_str("use craton_wire::operation::EventStream;\n");
     }
-    writeln!(code, "use craton_wire::types::{{{}}};", wire.join(", "))?;
+    if !wire.is_empty() {
+        writeln!(code, "use craton_wire::types::{{{}}};", wire.join(", "))?;
+    }
     code.push_str("use serde::{Deserialize, Serialize};\n");
     if mentions(&body, "Value") {
         code.push_str("use serde_json::Value;\n");
     }
-    code.push_str("\nuse crate::enums::*;\n\n");
+    if has_enums(model) {
+        code.push_str("\nuse crate::enums::*;\n");
+    }
+    code.push('\n');
     code.push_str(&body);
     Ok(code)
 }
@@ -70,6 +80,37 @@ pub(crate) fn structures(model: &Model) -> anyhow::Result<String> {
 fn mentions(code: &str, name: &str) -> bool {
     code.split(|character: char| !character.is_ascii_alphanumeric() && character != '_')
         .any(|word| word == name)
+}
+
+/// How most member names of a structure are spelt.
+#[derive(Clone, Copy)]
+enum Case {
+    Camel,
+    Pascal,
+}
+
+impl Case {
+    fn of(shape: &Shape) -> Self {
+        let upper =
+            shape.fields.iter().filter(|(name, _)| name.starts_with(|c: char| c.is_ascii_uppercase()));
+        if upper.count() * 2 > shape.fields.len() { Self::Pascal } else { Self::Camel }
+    }
+
+    /// Serde's word for it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Camel => "camelCase",
+            Self::Pascal => "PascalCase",
+        }
+    }
+
+    fn spell(self, snake: &str) -> String {
+        let camel = names::camel_of_snake(snake);
+        match self {
+            Self::Camel => camel,
+            Self::Pascal => names::pascal(&camel),
+        }
+    }
 }
 
 fn used(model: &Model) -> impl Iterator<Item = (&String, &Shape)> {
@@ -107,7 +148,7 @@ fn structure(code: &mut String, model: &Model, name: &str, shape: &Shape) -> any
         writeln!(code, "#[derive({})]", derives.join(", "))?;
     }
     if whole_json && !streams && !shape.fields.is_empty() {
-        code.push_str("#[serde(rename_all = \"camelCase\")]\n");
+        writeln!(code, "#[serde(rename_all = \"{}\")]", Case::of(shape).name())?;
     }
     writeln!(code, "pub struct {} {{", names::pascal(name))?;
     for (member, reference) in &shape.fields {
@@ -141,7 +182,7 @@ fn field(
     }
     let mut attributes = Vec::new();
     if serde {
-        if names::camel_of_snake(&names::snake(member)) != member {
+        if Case::of(shape).spell(&names::snake(member)) != member {
             attributes.push(format!("rename = {member:?}"));
         }
         let is_blob_payload = shape.payload.as_deref() == Some(member) && target.kind == Kind::Blob;

@@ -7,17 +7,23 @@ use bytes::Bytes;
 use craton_identity::Authenticated;
 use craton_wire::ApiError;
 use craton_wire::api_key;
-use craton_wire::sigv4::{EMPTY_SHA256, RequestHead, Rules, scope_service, sha256};
+use craton_wire::sigv4::{EMPTY_SHA256, RequestHead, Rules, sha256};
+use craton_wire::table::Protocol;
 use http::header;
 
 use super::{Arrival, Pipeline};
 use crate::body::{self, Body, ReadError};
 
-/// The one signing name that the services here have.
-const SERVICE: &str = "bedrock";
+/// The service that API keys are for, and that unsigned requests are taken to be for.
+pub(super) const BEDROCK: &str = "bedrock";
+
+/// Requests that name operations in a header or a form are small: AWS takes no more of them either.
+const MAX_CALL_BYTES: usize = 1 << 20;
+/// Lambda's own limit: 50 MB of zip file, as base64 in JSON.
+const MAX_LAMBDA_BYTES: usize = 70_167_211;
 
 /// Signing names of services beside Bedrock whose clients may come to the wrong path.
-const NEIGHBOURS: [&str; 7] = ["aoss", "iam", "lambda", "logs", "monitoring", "s3vectors", "sts"];
+pub(super) const NEIGHBOURS: [&str; 7] = ["aoss", "iam", "lambda", "logs", "monitoring", "s3vectors", "sts"];
 
 /// Hashing more than this would hold up the other requests of a worker thread.
 const HASH_INLINE_BYTES: usize = 256 * 1024;
@@ -28,27 +34,30 @@ impl Pipeline {
         &self,
         arrival: &mut Arrival,
     ) -> Result<(Authenticated, Bytes), ApiError> {
+        let Some(service) = arrival.service else {
+            return Err(arrival
+                .found
+                .as_ref()
+                .err()
+                .cloned()
+                .unwrap_or_else(|| ApiError::unknown_operation("")));
+        };
         let body = std::mem::take(&mut arrival.body);
         let parts = &arrival.parts;
         let head = RequestHead::from(parts);
-        let service = scope_service(&head);
-        if service.is_none()
+        let limit = self.max_body_bytes(arrival);
+        if !arrival.signed
             && let Some(token) = api_key::bearer_token(&parts.headers)
         {
             let who = self.services.identity.api_key(token, arrival.received_ms)?;
-            return Ok((who, self.read(body).await?));
+            return Ok((who, self.read(body, limit).await?));
         }
-        match service.as_deref() {
-            Some(SERVICE) => {}
-            Some(other) => return Err(wrong_scope(other, arrival.found.is_ok())),
-            None if !parts.headers.contains_key(header::AUTHORIZATION) => {
-                return Err(ApiError::missing_authentication("Missing Authentication Token"));
-            }
-            // Something like a signature: parsing it says what is wrong with it.
-            None => {}
+        if !arrival.signed && !parts.headers.contains_key(header::AUTHORIZATION) {
+            return Err(ApiError::missing_authentication("Missing Authentication Token"));
         }
-        let pending = self.services.identity.begin(&head, &Rules::of_service(SERVICE))?;
-        let body = self.read(body).await?;
+        // Where there is something like a signature, parsing it says what is wrong with it.
+        let pending = self.services.identity.begin(&head, &Rules::of_service(service))?;
+        let body = self.read(body, limit).await?;
         let digest = match body.len() {
             _ if pending.ignores_body() => EMPTY_SHA256,
             0..=HASH_INLINE_BYTES => sha256(&body),
@@ -61,10 +70,20 @@ impl Pipeline {
         Ok((pending.finish(&digest, arrival.received_ms)?, body))
     }
 
+    fn max_body_bytes(&self, arrival: &Arrival) -> usize {
+        match arrival.table().map(|table| table.protocol) {
+            Some(Protocol::Json { .. } | Protocol::Query { .. }) => {
+                MAX_CALL_BYTES.min(self.limits.max_body_bytes)
+            }
+            _ if arrival.service == Some("lambda") => MAX_LAMBDA_BYTES,
+            _ => self.limits.max_body_bytes,
+        }
+    }
+
     /// The request's whole body, within the limits of size and time.
-    async fn read(&self, body: Body) -> Result<Bytes, ApiError> {
+    async fn read(&self, body: Body, limit: usize) -> Result<Bytes, ApiError> {
         let patience = Duration::from_millis(self.limits.body_timeout_ms);
-        let read = tokio::time::timeout(patience, body::read(body, self.limits.max_body_bytes)).await;
+        let read = tokio::time::timeout(patience, body::read(body, limit)).await;
         let error = match read {
             Ok(Ok(bytes)) => return Ok(bytes),
             Ok(Err(error)) => error,
@@ -79,14 +98,12 @@ impl Pipeline {
     }
 }
 
-/// What a request signed for another service is told: that its signature does not belong where it asks for one of
-/// Bedrock's operations, else that there is no such service.
-fn wrong_scope(service: &str, asks_bedrock: bool) -> ApiError {
-    if asks_bedrock && NEIGHBOURS.contains(&service) {
-        return ApiError::invalid_signature(format!(
-            "Credential should be scoped to correct service: '{SERVICE}'. "
-        ));
-    }
+/// What a request for one of Bedrock's operations that is signed for another service is told.
+pub(super) fn wrong_scope() -> ApiError {
+    ApiError::invalid_signature(format!("Credential should be scoped to correct service: '{BEDROCK}'. "))
+}
+
+pub(super) fn unknown_service(service: &str) -> ApiError {
     let service: String = service.chars().filter(char::is_ascii_graphic).take(40).collect();
     ApiError::unknown_operation(format!("The service {service} is not served here."))
 }

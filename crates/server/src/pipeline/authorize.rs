@@ -2,15 +2,16 @@
 
 use craton_core::{Arn, RequestContext};
 use craton_wire::route::Match;
+use craton_wire::table::ServiceTable;
 
 /// The IAM action of an operation. Where AWS gives an operation no action of its own, the one it is authorised by.
-pub(super) fn action(operation: &str) -> String {
+pub(super) fn action(table: &ServiceTable, operation: &str) -> String {
     let name = match operation {
         "Converse" => "InvokeModel",
         "ConverseStream" => "InvokeModelWithResponseStream",
         other => other,
     };
-    format!("bedrock:{name}")
+    format!("{}:{name}", table.signing_name)
 }
 
 /// The resources named in a request's path: a model, a profile or whatever an ARN says.

@@ -4,6 +4,7 @@
 mod authenticate;
 mod authorize;
 mod events;
+mod render;
 
 use std::any::Any;
 use std::net::IpAddr;
@@ -15,8 +16,9 @@ use craton_identity::{Authenticated, AuthorizationRequest};
 use craton_metering::RequestTimer;
 use craton_wire::ApiError;
 use craton_wire::bind::bind;
-use craton_wire::operation::{Reply, ReplyBody};
-use craton_wire::route::{Match, Router};
+use craton_wire::dispatch::{Dispatcher, Found, Front};
+use craton_wire::query;
+use craton_wire::sigv4::{RequestHead, scope_service};
 use craton_wire::table::ServiceTable;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -30,11 +32,10 @@ use crate::health;
 use crate::routes::{Routes, TABLES, not_served};
 use crate::services::Services;
 use crate::transport::{Handle, Shutdown};
-use events::EventBody;
+use authenticate::{BEDROCK, NEIGHBOURS, unknown_service, wrong_scope};
+use render::{Answered, refuse, render};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const EVENT_STREAM: HeaderValue = HeaderValue::from_static("application/vnd.amazon.eventstream");
 /// What metrics call a request that names no operation.
 const UNKNOWN: &str = "Unknown";
 
@@ -42,7 +43,7 @@ const UNKNOWN: &str = "Unknown";
 pub(crate) struct Pipeline {
     services: Arc<Services>,
     limits: Limits,
-    router: Router,
+    dispatcher: Dispatcher,
     routes: Routes,
 }
 
@@ -54,8 +55,32 @@ struct Arrival {
     received_ms: i64,
     peer: IpAddr,
     shutdown: Shutdown,
+    /// Whether it names a credential scope.
+    signed: bool,
+    /// The signing name that the scope must have; `None` for a service that nobody here knows.
+    service: Option<&'static str>,
     /// The operation, or why there is none. Told to nobody before they are authenticated.
-    found: Result<Match, ApiError>,
+    found: Result<Found, ApiError>,
+    /// The one service that errors without an operation are from.
+    table: Option<&'static ServiceTable>,
+}
+
+impl Arrival {
+    /// The service, as far as the head tells it.
+    fn table(&self) -> Option<&'static ServiceTable> {
+        match &self.found {
+            Ok(Found::Operation(found)) => Some(found.table),
+            Ok(Found::InBody(table)) => Some(table),
+            Err(_) => self.table,
+        }
+    }
+
+    fn operation(&self) -> &'static str {
+        match &self.found {
+            Ok(Found::Operation(found)) => found.operation.name,
+            _ => UNKNOWN,
+        }
+    }
 }
 
 impl Handle for Pipeline {
@@ -71,7 +96,7 @@ impl Handle for Pipeline {
 
 impl Pipeline {
     pub(crate) fn new(services: Arc<Services>, limits: Limits) -> Self {
-        Self { services, limits, router: Router::new(&TABLES), routes: Routes::all() }
+        Self { services, limits, dispatcher: Dispatcher::new(TABLES), routes: Routes::all() }
     }
 
     async fn answer(&self, request: Request<Body>, peer: IpAddr, shutdown: Shutdown) -> Response<Body> {
@@ -79,22 +104,16 @@ impl Pipeline {
         if let Some(reply) = self.open_to_all(&parts, &shutdown) {
             return reply;
         }
-        let request_id = self.services.ids.uuid();
-        let id_header = HeaderValue::from_str(&request_id).ok();
-        let received_ms = self.services.clock.now_ms();
-        let mut response = match Dialect::of(parts.uri.path()) {
+        let dialect = Dialect::of(parts.uri.path());
+        let arrival = self.arrive(parts, body, (peer, shutdown), dialect.is_some());
+        let id_header = HeaderValue::from_str(&arrival.request_id).ok();
+        let mut response = match dialect {
             Some(dialect) => {
-                let timer = self.services.metering.request(dialect.operation(&parts));
-                let found = Err(ApiError::unknown_operation(""));
-                let arrival = Arrival { parts, body, request_id, received_ms, peer, shutdown, found };
+                let timer = self.services.metering.request(dialect.operation(&arrival.parts));
                 self.answer_door(dialect, arrival, timer).await
             }
             None => {
-                let found = self.router.route(parts.method.as_str(), parts.uri.path());
-                let found = found.map_err(ApiError::from);
-                let name = found.as_ref().map_or(UNKNOWN, |found| found.operation.name);
-                let timer = self.services.metering.request(name);
-                let arrival = Arrival { parts, body, request_id, received_ms, peer, shutdown, found };
+                let timer = self.services.metering.request(arrival.operation());
                 self.answer_modelled(arrival, timer).await
             }
         };
@@ -102,6 +121,35 @@ impl Pipeline {
             response.headers_mut().insert(REQUEST_ID, id);
         }
         response
+    }
+
+    /// Reads off the head which service and operation a request is for. `door`: its path is one of another API's.
+    fn arrive(&self, parts: Parts, body: Body, from: (IpAddr, Shutdown), door: bool) -> Arrival {
+        let scope = scope_service(&RequestHead::from(&parts));
+        let signed = scope.is_some();
+        let scope = if door { BEDROCK } else { scope.as_deref().unwrap_or(BEDROCK) };
+        let mut front = self.dispatcher.front(scope);
+        let mut found = match front {
+            _ if door => Err(ApiError::unknown_operation("")),
+            Some(front) => front.find(parts.method.as_str(), parts.uri.path(), &parts.headers),
+            None => Err(unknown_service(scope)),
+        };
+        if !door && found.is_err() && NEIGHBOURS.contains(&scope) && self.asks_bedrock(&parts) {
+            found = Err(wrong_scope());
+            front = None;
+        }
+        Arrival {
+            service: front.map(|front| front.service),
+            table: front.and_then(Front::table),
+            found,
+            signed,
+            request_id: self.services.ids.uuid(),
+            received_ms: self.services.clock.now_ms(),
+            peer: from.0,
+            shutdown: from.1,
+            parts,
+            body,
+        }
     }
 
     /// The only paths that need no credentials.
@@ -141,12 +189,12 @@ impl Pipeline {
         timed(response, timer)
     }
 
-    async fn answer_modelled(&self, arrival: Arrival, timer: RequestTimer) -> Response<Body> {
+    async fn answer_modelled(&self, arrival: Arrival, mut timer: RequestTimer) -> Response<Body> {
         let request_id = arrival.request_id.clone();
-        let table = arrival.found.as_ref().ok().map(|found| found.table);
+        let table = arrival.table();
         let shutdown = arrival.shutdown.clone();
-        match finished(self.run(arrival), &shutdown).await {
-            Ok((status, reply)) => render(status, reply, shutdown, timer),
+        match finished(self.run(arrival, &mut timer), &shutdown).await {
+            Ok(answered) => render(answered, &request_id, shutdown, timer),
             Err(error) => {
                 let response = refuse(&error, table, &request_id);
                 timer.finish(response.status().as_u16());
@@ -156,8 +204,8 @@ impl Pipeline {
     }
 
     /// From a stranger's request to an operation's answer.
-    async fn run(&self, mut arrival: Arrival) -> Result<(u16, Reply), ApiError> {
-        if let Ok(found) = &arrival.found
+    async fn run(&self, mut arrival: Arrival, timer: &mut RequestTimer) -> Result<Answered, ApiError> {
+        if let Ok(Found::Operation(found)) = &arrival.found
             && found.operation.streams_input
         {
             // Its body is a conversation that ends with the answer; there is nothing to read first.
@@ -165,16 +213,26 @@ impl Pipeline {
         }
         let (who, body) = self.authenticate(&mut arrival).await?;
         let Arrival { parts, request_id, received_ms, peer, found, .. } = arrival;
-        let found = found?;
+        let found = match found? {
+            Found::Operation(found) => found,
+            Found::InBody(table) => query::find(table, parts.uri.query(), &body)?,
+        };
+        timer.set_operation(found.operation.name);
         let context = self.context(request_id, who, received_ms, peer);
         let resources = authorize::resources(&found, &context);
-        let action = authorize::action(found.operation.name);
+        let action = authorize::action(found.table, found.operation.name);
         let request = AuthorizationRequest::new(&action, &resources);
         self.services.authorizer.authorize(&context.principal, &request)?;
         let handler = self.routes.find(found.table, found.operation)?;
         let bound = bind(&found, parts.uri.query(), &parts.headers, body)?;
         let reply = handler(&self.services, &context, bound).await?;
-        Ok((found.operation.status, reply))
+        Ok(Answered { table: found.table, operation: found.operation, reply })
+    }
+
+    /// Whether the path is one of Bedrock's operations.
+    fn asks_bedrock(&self, parts: &Parts) -> bool {
+        let front = self.dispatcher.front(BEDROCK);
+        front.is_some_and(|front| front.find(parts.method.as_str(), parts.uri.path(), &parts.headers).is_ok())
     }
 
     fn context(
@@ -213,34 +271,6 @@ async fn finished<T>(
 /// What whoever is still waiting at the server's end is told.
 pub(crate) fn shutting_down() -> ApiError {
     ApiError::unavailable("The server is shutting down. Send the request again.")
-}
-
-fn render(status: u16, reply: Reply, shutdown: Shutdown, timer: RequestTimer) -> Response<Body> {
-    let (body, content_type) = match reply.body {
-        ReplyBody::Bytes(bytes) => {
-            timer.finish(status);
-            (Body::full(bytes), JSON)
-        }
-        ReplyBody::Events(frames) => {
-            let events = EventBody::new(frames, shutdown, move |error| {
-                timer.finish(error.map_or(status, |error| error.status(None).as_u16()));
-            });
-            (Body::stream(events), EVENT_STREAM)
-        }
-    };
-    let mut response = Response::new(body);
-    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, content_type);
-    for (name, value) in reply.headers {
-        headers.insert(name, value);
-    }
-    response
-}
-
-fn refuse(error: &ApiError, table: Option<&'static ServiceTable>, request_id: &str) -> Response<Body> {
-    tracing::debug!(request_id, code = %error.code, message = %error.message, "refused");
-    error.render(table, request_id).map(Body::full)
 }
 
 /// Lets the timer run until the body is done.

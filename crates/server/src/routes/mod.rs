@@ -7,6 +7,10 @@ mod bedrock;
 mod bedrock_agent;
 mod bedrock_agent_runtime;
 mod bedrock_runtime;
+mod iam;
+mod lambda;
+mod opensearchserverless;
+mod sts;
 
 use std::collections::HashMap;
 
@@ -19,12 +23,16 @@ use futures::future::BoxFuture;
 
 use crate::services::Services;
 
-/// The four services, in the order of the documentation.
-pub(crate) static TABLES: [&ServiceTable; 4] = [
+/// Bedrock's four services and their neighbours, in the order of the documentation.
+pub(crate) static TABLES: &[&ServiceTable] = &[
     &craton_api_bedrock::SERVICE,
     &craton_api_bedrock_runtime::SERVICE,
     &craton_api_bedrock_agent::SERVICE,
     &craton_api_bedrock_agent_runtime::SERVICE,
+    &craton_api_sts::SERVICE,
+    &craton_api_iam::SERVICE,
+    &craton_api_lambda::SERVICE,
+    &craton_api_opensearchserverless::SERVICE,
 ];
 
 type Handler = Box<
@@ -46,7 +54,11 @@ impl Routes {
         let routes = bedrock::routes(routes);
         let routes = bedrock_runtime::routes(routes);
         let routes = bedrock_agent::routes(routes);
-        bedrock_agent_runtime::routes(routes)
+        let routes = bedrock_agent_runtime::routes(routes);
+        let routes = sts::routes(routes);
+        let routes = iam::routes(routes);
+        let routes = lambda::routes(routes);
+        opensearchserverless::routes(routes)
     }
 
     /// Ties an operation to the function that answers it.

@@ -18,7 +18,7 @@ fn reply(output: impl Output) -> Reply {
 fn body(reply: Reply) -> Vec<u8> {
     match reply.body {
         ReplyBody::Bytes(bytes) => bytes.to_vec(),
-        ReplyBody::Events(_) => panic!("a stream"),
+        _ => panic!("no bytes"),
     }
 }
 
@@ -33,7 +33,7 @@ fn headers(reply: &Reply) -> Vec<(&str, &str)> {
 fn frames(reply: Reply) -> Vec<Result<Frame, ApiError>> {
     match reply.body {
         ReplyBody::Events(frames) => block_on(frames.collect()),
-        ReplyBody::Bytes(_) => panic!("not a stream"),
+        _ => panic!("not a stream"),
     }
 }
 
