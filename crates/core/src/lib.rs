@@ -10,6 +10,6 @@ mod page;
 
 pub use arn::{Arn, ArnError};
 pub use clock::{Clock, SystemClock};
-pub use context::{Account, Principal, RequestContext};
+pub use context::{Account, Principal, RequestContext, Session, SessionKind};
 pub use ids::{IdSource, RandomIds};
 pub use page::{Page, PageError, PageRequest};

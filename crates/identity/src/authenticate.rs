@@ -41,6 +41,8 @@ impl Identity {
         let principal = Principal {
             arn: format!("arn:aws:iam::{}:root", account.id),
             access_key_id: root.access_key_id().to_owned(),
+            user_id: account.id.clone(),
+            session: None,
         };
         let secret = SigningSecret::new(root.secret().clone());
         Self { root: Arc::new(Credential { principal: Arc::new(principal), secret }) }

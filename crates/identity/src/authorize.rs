@@ -202,7 +202,7 @@ mod tests {
     }
 
     fn principal(arn: &str) -> Principal {
-        Principal { arn: arn.into(), access_key_id: "AKIA".into() }
+        Principal::new(arn, "AKIA")
     }
 
     #[test]

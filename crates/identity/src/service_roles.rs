@@ -70,10 +70,8 @@ impl ServiceRoles {
         let role = self.assume(usage)?;
         let name = role.arn.rsplit('/').next().unwrap_or_default();
         let session = usage.service.split('.').next().unwrap_or_default();
-        let principal = Principal {
-            arn: format!("arn:aws:sts::{}:assumed-role/{name}/{session}", self.account),
-            access_key_id: String::new(),
-        };
+        let principal =
+            Principal::new(format!("arn:aws:sts::{}:assumed-role/{name}/{session}", self.account), "");
         let requester = Requester {
             kind: RequesterKind::AssumedRole,
             arn: principal.arn.clone(),

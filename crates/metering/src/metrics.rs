@@ -305,7 +305,7 @@ mod tests {
             request_id: "r-1".into(),
             account: Arc::new(Account::default()),
             region: "us-east-1".into(),
-            principal: Arc::new(Principal { arn: "arn:aws:iam::1:root".into(), access_key_id: "AK".into() }),
+            principal: Arc::new(Principal::new("arn:aws:iam::1:root", "AK")),
             source_ip: None,
             received_ms: 7,
         }

@@ -238,10 +238,7 @@ pub(crate) async fn world() -> World {
         request_id: "11111111-2222-3333-4444-555555555555".into(),
         account: Arc::new(Account::default()),
         region: "us-east-1".into(),
-        principal: Arc::new(Principal {
-            arn: "arn:aws:iam::123456789012:root".into(),
-            access_key_id: "AK".into(),
-        }),
+        principal: Arc::new(Principal::new("arn:aws:iam::123456789012:root", "AK")),
         source_ip: None,
         received_ms: 1_000,
     };

@@ -13,10 +13,7 @@ pub(crate) fn context() -> RequestContext {
         request_id: "1".into(),
         account: Arc::new(Account::default()),
         region: "us-east-1".into(),
-        principal: Arc::new(Principal {
-            arn: "arn:aws:iam::123456789012:root".into(),
-            access_key_id: "AKIA".into(),
-        }),
+        principal: Arc::new(Principal::new("arn:aws:iam::123456789012:root", "AKIA")),
         source_ip: None,
         received_ms: craton_core::Clock::now_ms(&SystemClock),
     }
