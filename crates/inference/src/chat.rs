@@ -4,19 +4,22 @@ use craton_backend::{Block, ChatCapabilities, ChatModel, ChatRequest, Message, R
 use craton_core::{Clock, IdSource, RequestContext};
 use craton_metering::{CallStart, Metering};
 use craton_models::{Family, Models, Resolved, Target, Task};
+use craton_prompts::{Prompts, is_prompt_arn};
 use craton_wire::ApiError;
 
 use crate::active::ActiveChat;
 use crate::backends::Backends;
 use crate::{documents, error};
 
-/// Answers with models. One for a server; cheap to share.
+/// Answers with models. One for a server; clones share it.
+#[derive(Clone)]
 pub struct Inference {
     pub(crate) models: Arc<Models>,
     pub(crate) backends: Arc<dyn Backends>,
     pub(crate) metering: Arc<Metering>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdSource>,
+    prompts: Option<Prompts>,
 }
 
 /// A chat that somebody asked for, in whichever format.
@@ -46,7 +49,20 @@ impl Inference {
         clock: Arc<dyn Clock>,
         ids: Arc<dyn IdSource>,
     ) -> Self {
-        Self { models, backends, metering, clock, ids }
+        Self { models, backends, metering, clock, ids, prompts: None }
+    }
+
+    /// With stored prompts, whose ARNs are then model ids for Converse.
+    #[must_use]
+    pub fn with_prompts(mut self, prompts: Prompts) -> Self {
+        self.prompts = Some(prompts);
+        self
+    }
+
+    pub(crate) fn prompts(&self) -> Result<&Prompts, ApiError> {
+        self.prompts.as_ref().ok_or_else(|| {
+            ApiError::validation("This server keeps no prompts. Send a model id as the modelId.")
+        })
     }
 
     /// Starts an answer: the one function that every way of asking a model goes through.
@@ -98,9 +114,9 @@ impl Inference {
         model: ModelChoice,
     ) -> Result<Resolved, ApiError> {
         match model {
-            // Here a managed prompt becomes a model and its messages, once there are prompts.
-            ModelChoice::Id(id) if is_prompt(&id) => Err(ApiError::validation(
-                "This server does not serve prompts as the modelId yet. Send a model id.",
+            // Converse has put the prompt's model in its place; other operations' bodies have no room for its messages.
+            ModelChoice::Id(id) if is_prompt_arn(&id) => Err(ApiError::validation(
+                "This action doesn't support a prompt as the modelId. Use Converse or ConverseStream, or send a model id.",
             )),
             ModelChoice::Id(id) => self.models.resolve(context, &id).await,
             ModelChoice::Resolved(resolved) => Ok(*resolved),
@@ -132,11 +148,6 @@ impl Inference {
         }
         Ok((backend, request))
     }
-}
-
-/// The ARN of a managed prompt.
-fn is_prompt(id: &str) -> bool {
-    id.starts_with("arn:") && id.contains(":prompt/")
 }
 
 fn check_output_limit(resolved: &Resolved, request: &ChatRequest) -> Result<(), ApiError> {

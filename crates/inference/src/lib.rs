@@ -5,7 +5,7 @@
 //! backend behind it can't take, turns documents into text, and answers with an [`ActiveChat`]: a metered stream of
 //! events that is cancelled by dropping it. A non-streaming answer is the same stream, collected into an [`Answer`].
 //!
-//! * `converse`, `invoke`, `count_tokens`: the modelled operations, as methods of [`Inference`] named after them.
+//! * `converse`, `invoke`, `count_tokens`, `optimize_prompt`: the modelled operations, as methods of [`Inference`] named after them.
 //! * [`codec`]: the provider bodies of InvokeModel.
 //! * [`answer`]: an answer collected from its events, and back.
 //! * [`error`]: the one mapping from a backend's errors to AWS's.
@@ -21,6 +21,7 @@ mod documents;
 pub mod error;
 mod headers;
 mod invoke;
+mod optimize_prompt;
 
 pub use active::ActiveChat;
 pub use answer::Answer;

@@ -8,6 +8,7 @@ use craton_inference::{Backends, Inference};
 use craton_metering::Metering;
 use craton_models::files::{FilesError, ModelFiles};
 use craton_models::{Models, ModelsError, ModelsService};
+use craton_prompts::Prompts;
 use craton_providers::SettingsError;
 use craton_store::{Store, StoreError};
 use tokio::task::JoinHandle;
@@ -178,6 +179,7 @@ fn compose(
     let watching = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&drivers.local).watch_store()));
     let backends = backends.unwrap_or_else(|| Arc::clone(&drivers) as Arc<_>);
     let account = Arc::new(Account { id: config.account_id.clone(), home_region: config.region.clone() });
+    let prompts = Prompts::new(store.clone(), Arc::clone(&clock), Arc::clone(&ids));
     let services = Services {
         identity: Identity::new(credentials, &account),
         authorizer: Arc::new(PolicyAuthorizer::new(Arc::new(NoPolicies))),
@@ -187,7 +189,9 @@ fn compose(
             Arc::clone(&metering),
             Arc::clone(&clock),
             Arc::clone(&ids),
-        ),
+        )
+        .with_prompts(prompts.clone()),
+        prompts,
         models: ModelsService::new(models, Arc::clone(&clock), Arc::clone(&ids)),
         metering,
         health: drivers,

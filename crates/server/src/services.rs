@@ -7,6 +7,7 @@ use craton_identity::{Authorizer, Identity};
 use craton_inference::Inference;
 use craton_metering::Metering;
 use craton_models::ModelsService;
+use craton_prompts::Prompts;
 
 use crate::health::HealthSource;
 
@@ -19,6 +20,7 @@ pub(crate) struct Services {
     pub(crate) authorizer: Arc<dyn Authorizer>,
     pub(crate) inference: Inference,
     pub(crate) models: ModelsService,
+    pub(crate) prompts: Prompts,
     pub(crate) metering: Arc<Metering>,
     pub(crate) health: Arc<dyn HealthSource>,
 }

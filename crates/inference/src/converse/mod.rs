@@ -3,6 +3,7 @@
 mod decode;
 mod encode;
 mod fields;
+mod prompt;
 mod rules;
 
 use craton_api_bedrock_runtime as api;
@@ -26,7 +27,6 @@ macro_rules! parts {
         let tier = $input.service_tier.as_ref().map(|tier| tier.r#type);
         let asked = Asked {
             has_guardrail: $input.guardrail_config.is_some(),
-            prompt_variables: $input.prompt_variables.is_some(),
             paths: $input.additional_model_response_field_paths,
             metadata: $input.request_metadata,
             performance_config: $input.performance_config,
@@ -42,7 +42,7 @@ macro_rules! parts {
             output_config: $input.output_config,
             stream: $stream,
         };
-        ($input.model_id, asked, conversation)
+        ($input.model_id, $input.prompt_variables, asked, conversation)
     }};
 }
 
@@ -52,7 +52,8 @@ impl Inference {
         context: &RequestContext,
         input: api::ConverseRequest,
     ) -> Result<WithHeaders<api::ConverseResponse>, ApiError> {
-        let (model_id, asked, conversation) = parts!(input, false);
+        let (model_id, variables, asked, conversation) = parts!(input, false);
+        let (model_id, conversation) = self.with_prompt(context, model_id, variables, conversation).await?;
         let (call, echo) = call("Converse", model_id, asked, conversation)?;
         let mut chat = self.chat(context, call).await?;
         let answer = chat.collect().await?;
@@ -65,7 +66,8 @@ impl Inference {
         context: &RequestContext,
         input: api::ConverseStreamRequest,
     ) -> Result<WithHeaders<api::ConverseStreamResponse>, ApiError> {
-        let (model_id, asked, conversation) = parts!(input, true);
+        let (model_id, variables, asked, conversation) = parts!(input, true);
+        let (model_id, conversation) = self.with_prompt(context, model_id, variables, conversation).await?;
         let (call, echo) = call("ConverseStream", model_id, asked, conversation)?;
         let chat = self.chat(context, call).await?;
         let headers = headers::served_by(chat.resolved());
@@ -89,7 +91,6 @@ pub(crate) fn request_to_count(input: api::ConverseTokensRequest) -> Result<Chat
 /// What is asked besides the conversation.
 struct Asked {
     has_guardrail: bool,
-    prompt_variables: bool,
     paths: Option<Vec<String>>,
     metadata: Option<Map<String>>,
     performance_config: Option<api::PerformanceConfiguration>,
@@ -104,11 +105,6 @@ fn call(
 ) -> Result<(ChatCall, Echo), ApiError> {
     if asked.has_guardrail {
         return Err(guardrails_not_served());
-    }
-    if asked.prompt_variables {
-        return Err(ApiError::validation(
-            "The promptVariables field is only for a prompt's ARN as the modelId. Remove it and try again.",
-        ));
     }
     let paths = asked.paths.as_deref().map(ResponsePaths::parse).transpose()?.unwrap_or_default();
     let (request, cached) = decode::request(conversation)?;

@@ -1,7 +1,10 @@
-//! `bedrock-agent-runtime`: nothing of it is served yet.
+//! `bedrock-agent-runtime`: prompts made better.
+
+use craton_api_bedrock_agent_runtime::ops;
+use futures::FutureExt as _;
 
 use super::Routes;
 
 pub(super) fn routes(routes: Routes) -> Routes {
-    routes
+    routes.serve::<ops::OptimizePrompt, _>(|s, c, i| s.inference.optimize_prompt(c, i).boxed())
 }

@@ -7,4 +7,5 @@ mod doors;
 mod front;
 mod inference;
 mod lifecycle;
+mod prompts;
 mod transport;
