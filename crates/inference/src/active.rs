@@ -9,6 +9,7 @@ use futures::{Stream, StreamExt};
 
 use crate::answer::{self, Answer, AnswerBuilder};
 use crate::error;
+use crate::schema_check::SchemaChecks;
 
 /// An answer under way: the backend's events, metered. Dropping it cancels the work behind it.
 ///
@@ -19,20 +20,30 @@ pub struct ActiveChat {
     /// None once the answer is over, which frees whatever the backend held for it.
     events: Option<ChatStream>,
     meter: CallMeter,
-    /// The JSON text of the tool input under way.
-    tool_input: Option<String>,
+    checks: SchemaChecks,
+    /// The tool that is being called, and the JSON text of its input so far.
+    call: Option<(String, String)>,
     tool_inputs_ok: bool,
+    /// The answer's text, where it has a schema.
+    text: String,
     latency_ms: Option<u64>,
 }
 
 impl ActiveChat {
-    pub(crate) fn new(resolved: Resolved, events: ChatStream, meter: CallMeter) -> Self {
+    pub(crate) fn new(
+        resolved: Resolved,
+        events: ChatStream,
+        meter: CallMeter,
+        checks: SchemaChecks,
+    ) -> Self {
         Self {
             resolved,
             events: Some(events),
             meter,
-            tool_input: None,
+            checks,
+            call: None,
             tool_inputs_ok: true,
+            text: String::new(),
             latency_ms: None,
         }
     }
@@ -75,18 +86,23 @@ impl ActiveChat {
     fn observe(&mut self, event: &mut ChatEvent) {
         match event {
             ChatEvent::Started { usage } => self.meter.prompt(tokens(usage)),
-            ChatEvent::BlockStart { block: BlockStart::ToolUse { .. }, .. } => {
-                self.tool_input = Some(String::new())
+            ChatEvent::BlockStart { block: BlockStart::ToolUse { name, .. }, .. } => {
+                self.call = Some((name.clone(), String::new()));
             }
             ChatEvent::BlockStart { .. } => {}
             ChatEvent::BlockDelta { delta, .. } => {
                 self.meter.increment();
-                if let (Delta::ToolInput(more), Some(json)) = (delta, &mut self.tool_input) {
-                    json.push_str(more);
+                match (delta, &mut self.call) {
+                    (Delta::ToolInput(more), Some((_, json))) => json.push_str(more),
+                    (Delta::Text(more), _) if self.checks.wants_text() => self.text.push_str(more),
+                    _ => {}
                 }
             }
             ChatEvent::BlockStop { .. } => {
-                self.tool_inputs_ok &= self.tool_input.take().is_none_or(|json| answer::is_tool_input(&json));
+                let fits = |(tool, json): (String, String)| {
+                    answer::is_tool_input(&json) && self.checks.is_input(&tool, &json)
+                };
+                self.tool_inputs_ok &= self.call.take().is_none_or(fits);
             }
             ChatEvent::Finished(finished) => self.finish(finished),
         }
@@ -94,6 +110,9 @@ impl ActiveChat {
 
     fn finish(&mut self, finished: &mut Finished) {
         finished.reason = answer::stop_reason(finished.reason, self.tool_inputs_ok);
+        if finished.reason == StopReason::EndTurn && !self.checks.is_response(&self.text) {
+            finished.reason = StopReason::MalformedOutput;
+        }
         self.latency_ms = Some(self.meter.elapsed_ms());
         self.meter.complete(stop_reason_name(finished.reason), tokens(&finished.usage));
         self.events = None;

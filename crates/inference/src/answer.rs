@@ -174,8 +174,8 @@ pub(crate) fn is_tool_input(json: &str) -> bool {
     json.trim().is_empty() || serde_json::from_str::<Map<String, Value>>(json).is_ok()
 }
 
-/// The stop reason once the tool inputs of the answer are known: a broken one is reported, unless the answer was cut
-/// off, which explains it.
+/// The stop reason once the tool inputs of the answer are known: one that is broken or does not fit its tool is reported,
+/// unless the answer was cut off, which explains it.
 pub(crate) fn stop_reason(reported: StopReason, tool_inputs_ok: bool) -> StopReason {
     match reported {
         StopReason::ToolUse | StopReason::EndTurn if !tool_inputs_ok => StopReason::MalformedToolUse,

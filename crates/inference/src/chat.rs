@@ -9,6 +9,7 @@ use craton_wire::ApiError;
 
 use crate::active::ActiveChat;
 use crate::backends::Backends;
+use crate::schema_check::SchemaChecks;
 use crate::{documents, error};
 
 /// Answers with models. One for a server; clones share it.
@@ -85,8 +86,9 @@ impl Inference {
             streamed,
         };
         let mut meter = self.metering.call(start, metadata);
+        let checks = SchemaChecks::of(&request, matches!(resolved.target, Target::Local { .. }));
         match backend.chat(request).await {
-            Ok(events) => Ok(ActiveChat::new(resolved, events, meter)),
+            Ok(events) => Ok(ActiveChat::new(resolved, events, meter, checks)),
             Err(error) => {
                 let error = error::from_backend(error, &resolved.model.id);
                 meter.fail(error.code.clone());

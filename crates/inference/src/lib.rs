@@ -22,6 +22,7 @@ pub mod error;
 mod headers;
 mod invoke;
 mod optimize_prompt;
+mod schema_check;
 
 pub use active::ActiveChat;
 pub use answer::Answer;

@@ -1,17 +1,23 @@
 //! Rendering a model's own chat template.
 //!
-//! Templates come inside model files and are untrusted: they run in a sandboxed interpreter with a limit on steps.
+//! Templates come inside model files and are untrusted: they run in a sandboxed interpreter with limits on steps, on
+//! what they print, and on what they capture while they print. What they only compute is bounded by the steps alone.
 //! They are written for Python's Jinja, so its string methods and the helpers that `transformers` defines are here.
+
+use std::cell::Cell;
+use std::io;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Serde};
-use minijinja::{Environment, Error, ErrorKind, Value, context};
+use minijinja::{Environment, Error, ErrorKind, Output, State, Value, context};
 use serde_json::Value as Json;
 
 use crate::tool_text;
 
 /// Interpreter steps of one rendering; a conversation of 10,000 turns takes about a tenth of this.
 const FUEL: u64 = 10_000_000;
+/// What one rendering may print, captured blocks and macros included; the longest context has a fraction of this.
+const MAX_OUTPUT_BYTES: usize = 64 << 20;
 const MAX_TEMPLATE_BYTES: usize = 256 << 10;
 const NAME: &str = "chat";
 
@@ -55,6 +61,7 @@ impl ChatTemplate {
         environment.set_syntax(syntax);
         environment.set_fuel(Some(FUEL));
         environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        environment.set_formatter(print_bounded);
         environment.add_function("raise_exception", raise_exception);
         environment.add_function("strftime_now", strftime_now);
         environment.add_filter("tojson", to_json);
@@ -86,16 +93,56 @@ impl ChatTemplate {
     pub(crate) fn render(&self, input: &TemplateInput<'_>) -> Result<String, String> {
         let template = self.environment.get_template(NAME).map_err(|error| error.to_string())?;
         let tools = if input.tools.is_empty() { Value::from(()) } else { Value::from(Serde(input.tools)) };
-        template
-            .render(context! {
-                messages => Value::from(Serde(input.messages)),
-                tools => tools,
-                add_generation_prompt => true,
-                enable_thinking => input.enable_reasoning,
-                bos_token => self.bos.as_str(),
-                eos_token => self.eos.as_str(),
-            })
-            .map_err(|error| error.to_string())
+        let values = context! {
+            messages => Value::from(Serde(input.messages)),
+            tools => tools,
+            add_generation_prompt => true,
+            enable_thinking => input.enable_reasoning,
+            bos_token => self.bos.as_str(),
+            eos_token => self.eos.as_str(),
+        };
+        PRINTED_BYTES.set(0);
+        let mut out = Bounded(Vec::new());
+        template.render_captured_to(values, &mut out).map_err(|error| error.to_string())?;
+        String::from_utf8(out.0).map_err(|error| error.to_string())
+    }
+}
+
+thread_local! {
+    /// What the rendering on this thread has printed so far, wherever it went.
+    static PRINTED_BYTES: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Prints a value as it is, as long as the rendering keeps to its limit.
+fn print_bounded(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
+    let bytes = value.as_str().map_or_else(|| value.to_string().len(), str::len);
+    let printed = PRINTED_BYTES.get().saturating_add(bytes);
+    if printed > MAX_OUTPUT_BYTES {
+        return Err(too_long());
+    }
+    PRINTED_BYTES.set(printed);
+    minijinja::escape_formatter(out, state, value)
+}
+
+fn too_long() -> Error {
+    let message = format!("the chat template prints more than {MAX_OUTPUT_BYTES} bytes");
+    Error::new(ErrorKind::InvalidOperation, message)
+}
+
+/// Takes a rendering up to its limit.
+struct Bounded(Vec<u8>);
+
+impl io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > MAX_OUTPUT_BYTES {
+            return Err(io::Error::other(too_long()));
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -212,6 +259,16 @@ mod tests {
             "{% for a in range(10000) %}{% for b in range(10000) %}{% set c = a %}{% endfor %}{% endfor %}";
         assert!(render(endless, &[], &[]).unwrap_err().contains("fuel"));
         assert!(render("{% if %}", &[], &[]).unwrap_err().contains("compiled"));
+    }
+
+    #[test]
+    fn a_template_cannot_print_without_end() {
+        let big = "x".repeat(100_000);
+        let text = format!("{{% for a in range(9999) %}}{big}{{% endfor %}}");
+        assert!(render(&text, &[], &[]).is_err());
+        let captured = "{% macro more(n) %}{{ 'x' * 50000000 }}{% if n %}{{ more(n - 1) }}{% endif %}{% endmacro %}\
+            {% set kept %}{{ more(20) }}{% endset %}{{ kept | length }}";
+        assert!(render(captured, &[], &[]).unwrap_err().contains("prints more"));
     }
 
     #[test]

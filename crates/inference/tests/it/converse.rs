@@ -196,6 +196,35 @@ async fn a_broken_tool_input_is_a_malformed_tool_use() {
 }
 
 #[tokio::test]
+async fn an_answer_is_held_to_the_whole_of_its_schemas() {
+    let world = world().await;
+    let schema = json!({"type": "object", "properties": {"days": {"type": "array", "uniqueItems": true}}});
+    let tools = json!({"tools": [{"toolSpec": {"name": "weather", "inputSchema": {"json": schema}}}]});
+    for (days, reason) in [(json!([1, 2]), "tool_use"), (json!([1, 1]), "malformed_tool_use")] {
+        let call = json!({"days": days});
+        world.model.answer(calling(call.clone(), StopReason::ToolUse));
+        let request = input(json!({"messages": user("weather?"), "toolConfig": tools}));
+        let (body, _) = sent(world.inference.converse(&world.context, request).await.unwrap());
+        assert_eq!(body["stopReason"], reason);
+        assert_eq!(body["output"]["message"]["content"][0]["toolUse"]["input"], call);
+    }
+    let format = json!({"textFormat": {"type": "json_schema", "structure": {"jsonSchema": {"schema": schema.to_string()}}}});
+    for (text, stop, reason) in [
+        (r#"{"days": [1]}"#, StopReason::EndTurn, "end_turn"),
+        (r#"{"days": [1, 1]}"#, StopReason::EndTurn, "malformed_model_output"),
+        ("Monday.", StopReason::EndTurn, "malformed_model_output"),
+        (r#"{"days": [1"#, StopReason::MaxTokens, "max_tokens"),
+    ] {
+        let mut answer = said(text, 1);
+        answer.finished.reason = stop;
+        world.model.answer(answer);
+        let request = input(json!({"messages": user("when?"), "outputConfig": format}));
+        let (body, _) = sent(world.inference.converse(&world.context, request).await.unwrap());
+        assert_eq!(body["stopReason"], reason, "{text}");
+    }
+}
+
+#[tokio::test]
 async fn errors_before_the_first_token() {
     let world = world().await;
     let ask = async |error| {
