@@ -344,7 +344,7 @@ mod tests {
 
     #[test]
     fn providers_are_spelled_as_aws_spells_them() {
-        const PROVIDERS: [(&str, &str); 10] = [
+        const PROVIDERS: [(&str, &str); 13] = [
             ("anthropic", "Anthropic"),
             ("amazon", "Amazon"),
             ("meta", "Meta"),
@@ -355,6 +355,9 @@ mod tests {
             ("deepseek", "DeepSeek"),
             ("qwen", "Qwen"),
             ("openai", "OpenAI"),
+            ("moonshot", "Moonshot AI"),
+            ("moonshotai", "Moonshot AI"),
+            ("minimax", "MiniMax"),
         ];
         for model in &Catalogue::shipped().models {
             let prefix = model.id.split('.').next().unwrap();
@@ -410,6 +413,7 @@ mod tests {
             "openai.gpt-oss-120b-1:0",
             "qwen.qwen3-32b-v1:0",
             "deepseek.v3-v1:0",
+            "moonshot.kimi-k2-thinking",
         ] {
             assert!(ids.contains(id), "{id}");
         }

@@ -1,5 +1,8 @@
 //! What an operator configures about models: `[[model]]`, `[[upstream]]` and `stand_ins` of craton.toml.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
 use serde::Deserialize;
 
 use crate::family::{Family, Task};
@@ -78,6 +81,16 @@ pub struct UpstreamConfig {
     pub access_key_id_env: Option<String>,
     pub secret_access_key_env: Option<String>,
     pub session_token_env: Option<String>,
+    /// Bedrock only: a profile of the AWS credentials file, in place of environment variables.
+    pub aws_profile: Option<String>,
+    /// Bedrock only: the file that has the profile; AWS's usual one when left out.
+    pub aws_credentials_file: Option<PathBuf>,
+    /// Sent with every request.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// Calls at once; one more is answered ThrottlingException.
+    #[serde(default = "UpstreamConfig::default_max_in_flight")]
+    pub max_in_flight: usize,
     #[serde(default = "UpstreamConfig::default_connect_timeout_ms")]
     pub connect_timeout_ms: u64,
     /// Longest wait for the head of the answer; a call that is not streamed has its whole generation in it.
@@ -92,6 +105,26 @@ pub struct UpstreamConfig {
 }
 
 impl UpstreamConfig {
+    /// What is wrong between its keys.
+    fn problem(&self) -> Option<&'static str> {
+        let variables = [&self.access_key_id_env, &self.secret_access_key_env, &self.session_token_env];
+        let variables = variables.into_iter().any(Option::is_some);
+        let of_aws = variables
+            || self.region.is_some()
+            || self.aws_profile.is_some()
+            || self.aws_credentials_file.is_some();
+        if of_aws && self.kind != UpstreamKind::Bedrock {
+            return Some("a region and AWS credentials are for the kind \"bedrock\"");
+        }
+        if self.aws_profile.is_some() && (variables || self.api_key_env.is_some()) {
+            return Some("give `aws_profile` or names of environment variables, not both");
+        }
+        if self.aws_credentials_file.is_some() && self.aws_profile.is_none() {
+            return Some("`aws_credentials_file` needs `aws_profile`");
+        }
+        (self.max_in_flight == 0).then_some("`max_in_flight` must be at least 1")
+    }
+
     fn default_connect_timeout_ms() -> u64 {
         5_000
     }
@@ -102,6 +135,10 @@ impl UpstreamConfig {
 
     fn default_idle_timeout_ms() -> u64 {
         60_000
+    }
+
+    fn default_max_in_flight() -> usize {
+        1024
     }
 
     fn default_max_idle_connections() -> usize {
@@ -128,6 +165,8 @@ pub enum ConfigError {
     DuplicateModel { id: String },
     #[error("[[upstream]] {name:?} is configured twice")]
     DuplicateUpstream { name: String },
+    #[error("[[upstream]] {name:?}: {problem}")]
+    Upstream { name: String, problem: &'static str },
     #[error("[[model]] {id:?}: image generation is not served")]
     Image { id: String },
 }
@@ -154,6 +193,9 @@ impl ModelsConfig {
         for upstream in &self.upstreams {
             if !upstreams.insert(upstream.name.as_str()) {
                 return Err(ConfigError::DuplicateUpstream { name: upstream.name.clone() });
+            }
+            if let Some(problem) = upstream.problem() {
+                return Err(ConfigError::Upstream { name: upstream.name.clone(), problem });
             }
         }
         let mut ids = std::collections::HashSet::new();
@@ -239,5 +281,15 @@ mod tests {
             ConfigError::DuplicateModel { .. }
         ));
         assert!(toml::from_str::<ModelsConfig>("[[model]]\nid='a'\nmystery=1").is_err());
+        for keys in [
+            "kind='openai'\nregion='us-east-1'",
+            "kind='anthropic'\naws_profile='work'",
+            "kind='bedrock'\naws_profile='work'\naccess_key_id_env='ID'",
+            "kind='bedrock'\naws_credentials_file='c'",
+            "kind='openai'\nmax_in_flight=0",
+        ] {
+            let text = format!("[[upstream]]\nname='u'\nbase_url='http://h'\n{keys}");
+            assert!(matches!(error(&text), ConfigError::Upstream { .. }), "{keys}");
+        }
     }
 }

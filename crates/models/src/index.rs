@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::catalogue::{Catalogue, FoundationModel, Geography, InferenceType, Lifecycle, Modality};
-use crate::config::{ModelConfig, ModelsConfig};
+use crate::config::{ModelConfig, ModelsConfig, UpstreamKind};
 use crate::family::{Family, Task};
 use crate::files::InstalledModel;
 use crate::resolve::Target;
@@ -64,11 +64,13 @@ impl Index {
     pub(crate) fn build(config: &ModelsConfig, installed: &[InstalledModel]) -> Self {
         let catalogue = Catalogue::shipped();
         let mut index = Self { patterns: patterns(config), ..Self::default() };
+        let patterns = index.patterns.clone();
         let imported = registrations(installed);
+        let said = Said { config, patterns: &patterns, imported: &imported };
         for model in &catalogue.models {
-            let serving = serving(config, &index.patterns, &imported, &model.id, model, None);
+            let serving = said.serving(&model.id, model, None);
             let priced = with_configured_price(config, model);
-            index.add_profiles(config, &imported, &priced, &serving);
+            index.add_profiles(&said, &priced, &serving);
             index.insert_model(priced, serving);
         }
         for (alias, at) in &catalogue.aliases {
@@ -90,17 +92,11 @@ impl Index {
         index
     }
 
-    fn add_profiles(
-        &mut self,
-        config: &ModelsConfig,
-        imported: &BTreeMap<&str, &InstalledModel>,
-        model: &Arc<FoundationModel>,
-        inherited: &Serving,
-    ) {
+    fn add_profiles(&mut self, said: &Said<'_>, model: &Arc<FoundationModel>, inherited: &Serving) {
         for prefix in &model.profiles {
             let Some(geography) = Catalogue::shipped().geographies.get(prefix) else { continue };
             let id = format!("{prefix}.{}", model.id);
-            let serving = serving(config, &self.patterns, imported, &id, model, Some(inherited));
+            let serving = said.serving(&id, model, Some(inherited));
             let entry = Entry { model: Arc::clone(model), geography: Some(Arc::clone(geography)), serving };
             self.entries.insert(id, entry);
         }
@@ -197,33 +193,55 @@ fn registrations(installed: &[InstalledModel]) -> BTreeMap<&str, &InstalledModel
     installed.iter().flat_map(|model| model.manifest.ids.iter().map(move |id| (id.as_str(), model))).collect()
 }
 
-/// Who serves `id`: exact configuration, then a pattern, then an import under that id, then `inherited` (a profile's
-/// model), then a stand-in.
-fn serving(
-    config: &ModelsConfig,
-    patterns: &[ModelConfig],
-    imported: &BTreeMap<&str, &InstalledModel>,
-    id: &str,
-    model: &FoundationModel,
-    inherited: Option<&Serving>,
-) -> Serving {
-    if model.task() == Task::Image {
-        return Serving::NotServed;
+/// All that is said about who serves what.
+struct Said<'a> {
+    config: &'a ModelsConfig,
+    /// Longest first.
+    patterns: &'a [ModelConfig],
+    imported: &'a BTreeMap<&'a str, &'a InstalledModel>,
+}
+
+impl Said<'_> {
+    /// Who serves `id`: exact configuration, then a pattern, then an import under that id, then `inherited` (a
+    /// profile's model), then a stand-in.
+    fn serving(&self, id: &str, model: &FoundationModel, inherited: Option<&Serving>) -> Serving {
+        let Self { config, patterns, imported } = self;
+        if model.task() == Task::Image {
+            return Serving::NotServed;
+        }
+        if let Some(configured) = config.models.iter().find(|configured| configured.id == id) {
+            return Serving::By(Arc::new(served(configured, id)));
+        }
+        if let Some(installed) = imported.get(id) {
+            return Serving::By(Arc::new(local(&installed.name, false)));
+        }
+        let exact_base =
+            inherited.is_some() && config.models.iter().any(|configured| configured.id == model.id);
+        if !exact_base && let Some(pattern) = patterns.iter().find(|pattern| matches(&pattern.id, id)) {
+            return Serving::By(Arc::new(served(pattern, id)));
+        }
+        match inherited {
+            Some(Serving::By(base)) => Serving::By(self.through_profile(base, model, id)),
+            Some(other) => other.clone(),
+            None if config.stand_ins => Serving::By(Arc::new(local(stand_in(model.task()), true))),
+            None => Serving::NoAccess,
+        }
     }
-    if let Some(configured) = config.models.iter().find(|configured| configured.id == id) {
-        return Serving::By(Arc::new(served(configured, &model.id)));
-    }
-    if let Some(installed) = imported.get(id) {
-        return Serving::By(Arc::new(local(&installed.name, false)));
-    }
-    let exact_base = inherited.is_some() && config.models.iter().any(|configured| configured.id == model.id);
-    if !exact_base && let Some(pattern) = patterns.iter().find(|pattern| matches(&pattern.id, id)) {
-        return Serving::By(Arc::new(served(pattern, &model.id)));
-    }
-    match inherited {
-        Some(inherited) => inherited.clone(),
-        None if config.stand_ins => Serving::By(Arc::new(local(stand_in(model.task()), true))),
-        None => Serving::NoAccess,
+
+    /// What serves a model, asked through the profile `id`. Bedrock itself knows the profile, and many of its models by
+    /// profiles only; to every other upstream it means nothing.
+    fn through_profile(&self, base: &Arc<Served>, model: &FoundationModel, id: &str) -> Arc<Served> {
+        let Target::Upstream { upstream, model: name } = &base.target else { return Arc::clone(base) };
+        let is_bedrock = self
+            .config
+            .upstreams
+            .iter()
+            .any(|known| known.name == *upstream && known.kind == UpstreamKind::Bedrock);
+        if !is_bedrock || *name != model.id {
+            return Arc::clone(base);
+        }
+        let target = Target::Upstream { upstream: upstream.clone(), model: id.to_owned() };
+        Arc::new(Served { target, served_by: format!("{upstream}/{id}"), stand_in: false })
     }
 }
 

@@ -266,3 +266,36 @@ async fn a_local_model_that_the_store_lacks_is_refused_at_start() {
         format!(r#"[[model]] "acme.chat": the model store has no "unknown"; it has: {EMBEDDING}, {CHAT}"#)
     );
 }
+
+#[tokio::test]
+async fn a_profile_goes_on_to_bedrock_as_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = r#"
+        [[upstream]]
+        name = "aws"
+        kind = "bedrock"
+        base_url = "https://bedrock-runtime.us-east-1.amazonaws.com"
+        [[upstream]]
+        name = "vllm"
+        kind = "openai"
+        base_url = "http://gpu:8000/v1"
+        [[model]]
+        id = "anthropic.*"
+        upstream = "aws"
+        [[model]]
+        id = "meta.*"
+        upstream = "vllm"
+        [[model]]
+        id = "us.meta.llama4*"
+        upstream = "aws"
+    "#;
+    let models = models(directory.path(), config).await;
+    for (id, served_by) in [
+        (HAIKU, "aws/anthropic.claude-3-haiku-20240307-v1:0"),
+        ("us.anthropic.claude-3-haiku-20240307-v1:0", "aws/us.anthropic.claude-3-haiku-20240307-v1:0"),
+        ("us.meta.llama3-1-8b-instruct-v1:0", "vllm/meta.llama3-1-8b-instruct-v1:0"),
+        ("us.meta.llama4-scout-17b-instruct-v1:0", "aws/us.meta.llama4-scout-17b-instruct-v1:0"),
+    ] {
+        assert_eq!(resolve(&models, id).await.unwrap().served_by, served_by);
+    }
+}

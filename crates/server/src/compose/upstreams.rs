@@ -37,6 +37,8 @@ fn settings(config: &UpstreamConfig) -> Result<UpstreamSettings, SettingsError> 
     settings.timeouts.first_byte = Duration::from_millis(config.first_byte_timeout_ms);
     settings.timeouts.idle = Duration::from_millis(config.idle_timeout_ms);
     settings.max_idle_connections = config.max_idle_connections;
+    settings.max_in_flight = config.max_in_flight;
+    settings.headers = config.headers.clone().into_iter().collect();
     settings.aws_region.clone_from(&config.region);
     if let AwsCredentials::Environment { access_key_id, secret_access_key, session_token } =
         &mut settings.aws_credentials
@@ -49,6 +51,10 @@ fn settings(config: &UpstreamConfig) -> Result<UpstreamSettings, SettingsError> 
         rename(access_key_id, &config.access_key_id_env);
         rename(secret_access_key, &config.secret_access_key_env);
         rename(session_token, &config.session_token_env);
+    }
+    if let Some(profile) = &config.aws_profile {
+        let (profile, file) = (profile.clone(), config.aws_credentials_file.clone());
+        settings.aws_credentials = AwsCredentials::Profile { profile, file };
     }
     Ok(settings)
 }

@@ -192,8 +192,24 @@ pub const SETTINGS: &[Setting] = &[
         "AWS_SESSION_TOKEN",
         "`bedrock`: the environment variable of the session token, if there is one.",
     ),
+    text(
+        "[[upstream]].aws_profile",
+        "",
+        "`bedrock`: a profile of the AWS credentials file, in place of environment variables.",
+    ),
+    text(
+        "[[upstream]].aws_credentials_file",
+        "~/.aws/credentials",
+        "`bedrock`: the file that has the profile. `AWS_SHARED_CREDENTIALS_FILE` where that is set.",
+    ),
+    text(
+        "[[upstream]].headers",
+        "",
+        "Headers sent with every request: `headers = { \"x-team\" = \"search\" }`.",
+    ),
+    number("[[upstream]].max_in_flight", "1024", "Calls at once; one more is answered ThrottlingException."),
     number("[[upstream]].connect_timeout_ms", "5000", "Longest wait for a connection."),
-    number("[[upstream]].first_byte_timeout_ms", "120000", "Longest wait for the head of the answer."),
+    number("[[upstream]].first_byte_timeout_ms", "300000", "Longest wait for the head of the answer."),
     number("[[upstream]].idle_timeout_ms", "60000", "Longest silence within an answer."),
     number("[[upstream]].max_idle_connections", "256", "Connections kept open while unused."),
 ];
