@@ -9,6 +9,7 @@ use crate::policy::{
     Denial, Keys, Policies, Policy, Request, Requester, RequesterKind, ResourceSide, Values, Verdict,
     evaluate,
 };
+use crate::request_keys::rfc3339;
 use crate::source::{Attached, PolicySource, requester};
 
 /// What a principal wants to do.
@@ -22,12 +23,14 @@ pub struct AuthorizationRequest<'a> {
     pub context: &'a dyn Keys,
     /// The resources' own policy, such as a bucket's.
     pub resource_policy: Option<&'a Policy>,
+    /// The trust policy of the role that is to be assumed: without it, nothing is allowed.
+    pub trust_policy: Option<&'a Policy>,
 }
 
 impl<'a> AuthorizationRequest<'a> {
     /// Without context keys or a resource policy.
     pub fn new(action: &'a str, resources: &'a [Arn]) -> Self {
-        Self { action, resources, context: &(), resource_policy: None }
+        Self { action, resources, context: &(), resource_policy: None, trust_policy: None }
     }
 
     /// The error that AWS gives for a denial.
@@ -83,10 +86,15 @@ impl PolicyAuthorizer {
 impl Authorizer for PolicyAuthorizer {
     fn decide(&self, principal: &Principal, request: &AuthorizationRequest<'_>) -> Decision {
         let requester = requester(principal);
-        if requester.kind == RequesterKind::Root {
+        // Even the root can assume a role only where the role trusts it.
+        if requester.kind == RequesterKind::Root && request.trust_policy.is_none() {
             return Decision::Allow;
         }
-        let attached = self.source.attached(principal).unwrap_or_default();
+        let attached = if requester.kind == RequesterKind::Root {
+            Arc::default()
+        } else {
+            self.source.attached(principal).unwrap_or_default()
+        };
         decide(principal, &requester, &attached, request)
     }
 
@@ -123,7 +131,11 @@ pub(crate) fn decide(
     attached: &Attached,
     request: &AuthorizationRequest<'_>,
 ) -> Decision {
-    let side = request.resource_policy.map_or(ResourceSide::Silent, ResourceSide::Own);
+    let side = match (request.trust_policy, request.resource_policy) {
+        (Some(policy), _) => ResourceSide::Trust(policy),
+        (None, Some(policy)) => ResourceSide::Own(policy),
+        (None, None) => ResourceSide::Silent,
+    };
     let policies = attached.policies(side);
     let keys = PrincipalKeys { principal, requester, attached, request: request.context };
     let ask = |resource: &str| {
@@ -157,7 +169,8 @@ impl Keys for PrincipalKeys<'_> {
         let Some(name) = key.strip_prefix("aws:") else { return self.request.values(key) };
         if let Some(tag) = name.strip_prefix("principaltag/") {
             // Tag keys are compared without regard to case; keys are in lower case already.
-            let mut tags = self.attached.tags.iter();
+            let session = self.principal.session.iter().flat_map(|session| &session.tags);
+            let mut tags = session.chain(&self.attached.tags);
             return tags.find(|(own, _)| own.to_lowercase() == tag).and_then(|(_, value)| one(value));
         }
         match name {
@@ -176,7 +189,13 @@ impl Keys for PrincipalKeys<'_> {
                 self.principal.arn.rsplit('/').next().and_then(one)
             }
             "username" => None,
-            _ => self.request.values(key),
+            "userid" => one(&self.principal.user_id).filter(|_| !self.principal.user_id.is_empty()),
+            "sourceidentity" => self.principal.session.as_ref()?.source_identity.as_deref().and_then(one),
+            "tokenissuetime" => one(&rfc3339(self.principal.session.as_ref()?.issued_ms)?),
+            // There are no second factors here; only temporary credentials say so.
+            "multifactorauthpresent" => self.principal.session.as_ref().and_then(|_| one("false")),
+            // What is known of the principal is never the request's to say.
+            _ => self.attached.keys.values(key).or_else(|| self.request.values(key)),
         }
     }
 }

@@ -12,12 +12,14 @@
 mod authenticate;
 mod authorize;
 pub mod policy;
+mod request_keys;
 mod root;
 mod service_roles;
 mod source;
 
 pub use authenticate::{Authenticated, Identity, PendingRequest};
 pub use authorize::{AuthorizationRequest, Authorizer, Decision, PolicyAuthorizer};
+pub use request_keys::RequestKeys;
 pub use root::{CREDENTIALS_FILE, CredentialsError, Origin, RootCredentials, RootKeys};
 pub use service_roles::{ServiceRoles, ServiceUse};
 pub use source::{Attached, NoPolicies, PolicySource, RolePolicies, requester};

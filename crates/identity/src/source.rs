@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use craton_core::{Arn, Principal};
 
-use crate::policy::{Policy, Requester, RequesterKind};
+use crate::policy::{Context, Policy, Requester, RequesterKind};
 
 /// What applies to a principal at this moment.
 #[derive(Debug, Clone, Default)]
@@ -15,8 +15,10 @@ pub struct Attached {
     pub boundary: Option<Arc<Policy>>,
     /// Policies passed when the session began; `None` where none were passed.
     pub session: Option<Vec<Arc<Policy>>>,
-    /// Tags of the user, or of the role and the session, for `aws:PrincipalTag/…`.
+    /// Tags of the user or the role, for `aws:PrincipalTag/…`. Those of the session are added to them.
     pub tags: BTreeMap<String, String>,
+    /// Further context keys of the principal, which win over the request's.
+    pub keys: Context,
 }
 
 /// A role as what uses it needs to know it.
@@ -65,8 +67,11 @@ pub fn requester(principal: &Principal) -> Requester {
         ("iam", "root") => (RequesterKind::Root, None),
         ("iam", "user") => (RequesterKind::User, None),
         ("sts", "assumed-role") => {
+            // The session knows its role with the path, which its own ARN leaves out.
+            let issuer = principal.session.as_ref().map(|session| session.issuer_arn.clone());
             let role = rest.split('/').next().unwrap_or_default();
-            let role_arn = format!("arn:{}:iam::{}:role/{role}", arn.partition, arn.account);
+            let role_arn =
+                issuer.unwrap_or_else(|| format!("arn:{}:iam::{}:role/{role}", arn.partition, arn.account));
             (RequesterKind::AssumedRole, Some(role_arn))
         }
         ("sts", "federated-user") => (RequesterKind::FederatedUser, None),

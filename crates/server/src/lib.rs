@@ -3,11 +3,13 @@
 //!
 //! * `config`: `craton.toml`.
 //! * `transport`: one port, HTTP/1.1, HTTP/2 and TLS.
+//! * `access`: what IAM calls each operation, and what a principal needs for it.
 //! * `pipeline`: request id → authenticate → authorise → bind and validate → handler → render → metrics.
 //! * `routes`: tables, one line an operation.
 //! * `doors`: the OpenAI and Anthropic front doors.
 //! * `server`: puts them together.
 
+mod access;
 mod banner;
 mod body;
 mod compose;

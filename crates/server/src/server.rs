@@ -3,7 +3,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use craton_core::{Account, Clock, IdSource, RandomIds, SystemClock};
-use craton_identity::{CredentialsError, Identity, NoPolicies, PolicyAuthorizer, RootCredentials, RootKeys};
+use craton_identity::{
+    Authorizer, CredentialsError, Identity, NoPolicies, PolicyAuthorizer, RootCredentials, RootKeys,
+};
 use craton_inference::{Backends, Inference};
 use craton_metering::Metering;
 use craton_models::files::{FilesError, ModelFiles};
@@ -63,6 +65,8 @@ pub struct Surroundings {
     pub files: ModelFiles,
     /// Answers for every model in place of the engine and the upstreams.
     pub backends: Option<Arc<dyn Backends>>,
+    /// Decides in place of the policies.
+    pub authorizer: Option<Arc<dyn Authorizer>>,
 }
 
 impl Surroundings {
@@ -74,6 +78,7 @@ impl Surroundings {
             root_keys: RootKeys::from_env(),
             files: ModelFiles::from_environment()?,
             backends: None,
+            authorizer: None,
         })
     }
 }
@@ -165,7 +170,7 @@ fn compose(
     credentials: &RootCredentials,
     store: &Store,
 ) -> Result<Composed, StartError> {
-    let Surroundings { clock, ids, files, backends, .. } = surroundings;
+    let Surroundings { clock, ids, files, backends, authorizer, .. } = surroundings;
     let models = Models::open(config.models_config(), files, store.clone())?;
     let metering = Metering::new().map_err(|error| StartError::Metrics(error.to_string()))?;
     let drivers = Arc::new(Drivers {
@@ -182,7 +187,9 @@ fn compose(
     let prompts = Prompts::new(store.clone(), Arc::clone(&clock), Arc::clone(&ids));
     let services = Services {
         identity: Identity::new(credentials, &account),
-        authorizer: Arc::new(PolicyAuthorizer::new(Arc::new(NoPolicies))),
+        authorizer: authorizer.unwrap_or_else(|| Arc::new(PolicyAuthorizer::new(Arc::new(NoPolicies)))),
+        store: store.clone(),
+        secure: config.tls,
         inference: Inference::new(
             Arc::new(models.clone()),
             backends,

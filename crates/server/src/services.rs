@@ -8,6 +8,7 @@ use craton_inference::Inference;
 use craton_metering::Metering;
 use craton_models::ModelsService;
 use craton_prompts::Prompts;
+use craton_store::Store;
 
 use crate::health::HealthSource;
 
@@ -18,6 +19,9 @@ pub(crate) struct Services {
     pub(crate) ids: Arc<dyn IdSource>,
     pub(crate) identity: Identity,
     pub(crate) authorizer: Arc<dyn Authorizer>,
+    pub(crate) store: Store,
+    /// Requests come over TLS.
+    pub(crate) secure: bool,
     pub(crate) inference: Inference,
     pub(crate) models: ModelsService,
     pub(crate) prompts: Prompts,

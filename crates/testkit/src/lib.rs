@@ -12,6 +12,7 @@ mod surroundings;
 use std::sync::Arc;
 
 use craton_core::Clock as _;
+use craton_identity::Authorizer;
 use craton_identity::RootKeys;
 use craton_models::files::ModelFiles;
 use craton_server::{Server, ServerConfig, Surroundings};
@@ -42,6 +43,15 @@ impl TestServer {
 
     /// A server with this model and a configuration changed by `configure`.
     pub async fn with(model: Scripted, configure: impl FnOnce(&mut ServerConfig)) -> Self {
+        Self::decided(model, configure, None).await
+    }
+
+    /// As [`Self::with`], with this authorizer in place of the policies.
+    pub async fn decided(
+        model: Scripted,
+        configure: impl FnOnce(&mut ServerConfig),
+        authorizer: Option<Arc<dyn Authorizer>>,
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut config = ServerConfig {
             listen: "127.0.0.1:0".into(),
@@ -59,6 +69,7 @@ impl TestServer {
             },
             files: ModelFiles::at(folder.path().join("models")),
             backends: Some(model.clone()),
+            authorizer,
         };
         let server = Server::start(config, surroundings).await.expect("the server starts");
         Self { server, clock, model, folder }

@@ -54,11 +54,45 @@ impl Bound {
     }
 }
 
+/// A request whose members are read, and not looked at any further.
+#[derive(Debug)]
+pub struct Unchecked {
+    table: &'static ServiceTable,
+    operation: &'static Operation,
+    document: Map<String, Value>,
+    payload: Option<Bytes>,
+}
+
+impl Unchecked {
+    /// Every member that was sent, by name. Nothing is known of their values.
+    pub fn document(&self) -> &Map<String, Value> {
+        &self.document
+    }
+
+    /// ValidationException if a constraint is broken.
+    pub fn check(self) -> Result<Bound, ApiError> {
+        let Self { table, operation, mut document, payload } = self;
+        let members = table.input_members(operation);
+        validate(table, members, &mut document, payload.as_ref().map(Bytes::len))?;
+        Ok(Bound { table, operation, document, payload })
+    }
+}
+
 /// Binds and validates a routed request. `query` is raw, without its question mark.
 ///
 /// SerializationException if something cannot be read as its modelled type, ValidationException if a constraint is
 /// broken.
 pub fn bind(found: &Match, query: Option<&str>, headers: &HeaderMap, body: Bytes) -> Result<Bound, ApiError> {
+    read(found, query, headers, body)?.check()
+}
+
+/// The first half of [`bind`]: collects the members from where they travel.
+pub fn read(
+    found: &Match,
+    query: Option<&str>,
+    headers: &HeaderMap,
+    body: Bytes,
+) -> Result<Unchecked, ApiError> {
     let Match { table, operation, .. } = *found;
     let members = table.input_members(operation);
     let binder = Binder { table, query: query_pairs(query.unwrap_or_default())?, headers, found };
@@ -80,8 +114,7 @@ pub fn bind(found: &Match, query: Option<&str>, headers: &HeaderMap, body: Bytes
             document.insert(member.name.to_owned(), Value::String(RandomIds.uuid()));
         }
     }
-    validate(table, members, &mut document, payload.as_ref().map(Bytes::len))?;
-    Ok(Bound { table, operation, document, payload })
+    Ok(Unchecked { table, operation, document, payload })
 }
 
 /// The members that the body carries, and the body itself where it is a blob or a stream.

@@ -136,10 +136,11 @@ fn side<'p>(policies: impl IntoIterator<Item = &'p Policy>, prepared: &Prepared<
 }
 
 /// Decides: an explicit deny anywhere ends it; otherwise every kind of policy that limits must allow, and identity or
-/// resource policies must grant. The root of the account is never refused.
+/// resource policies must grant. The root of the account is never refused what is the account's own to give.
 pub fn evaluate(request: &Request<'_>, policies: &Policies<'_>) -> Verdict {
     let kind = request.requester.kind;
-    if kind == RequesterKind::Root && !matches!(policies.resource, ResourceSide::Other(_)) {
+    if kind == RequesterKind::Root && matches!(policies.resource, ResourceSide::Silent | ResourceSide::Own(_))
+    {
         return Verdict::Allow;
     }
     let prepared = Prepared::new(request);

@@ -19,7 +19,7 @@ pub(super) async fn create_message(services: &Services, call: Call) -> Result<Re
     let codec = &anthropic::DIRECT;
     let mut decoded = codec.decode(&call.body)?;
     decoded.request.stream = decoded.stream;
-    authorize_invocation(services, &call.context, &decoded.model_id, decoded.stream)?;
+    authorize_invocation(services, &call, &decoded.model_id, decoded.stream).await?;
     let chat = ChatCall {
         operation: "CreateMessage",
         model: ModelChoice::Id(decoded.model_id.clone()),
@@ -61,7 +61,7 @@ pub(super) async fn count_message_tokens(
     call: Call,
 ) -> Result<Response<Body>, ApiError> {
     let decoded = anthropic::DIRECT_COUNT.decode(&call.body)?;
-    authorize(services, &call.context, "bedrock:CountTokens", &decoded.model_id)?;
+    authorize(services, &call, "bedrock:CountTokens", &decoded.model_id).await?;
     let model = ModelChoice::Id(decoded.model_id);
     let tokens = services.inference.count_chat_tokens(&call.context, model, decoded.request).await?;
     Ok(json_response(count_answer(tokens).to_string()))

@@ -9,14 +9,15 @@ mod openai;
 mod sse;
 
 use bytes::Bytes;
-use craton_core::{Arn, RequestContext};
-use craton_identity::AuthorizationRequest;
+use craton_core::RequestContext;
 use craton_inference::codec::{anthropic as anthropic_codec, openai_chat};
 use craton_models::Resolved;
 use craton_wire::ApiError;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use serde_json::{Map, Value};
 
+use crate::access::{self, Asker, Question};
 use crate::body::Body;
 use crate::services::Services;
 use crate::transport::Shutdown;
@@ -124,13 +125,17 @@ impl Dialect {
             Operation::CreateMessage => anthropic::create_message(services, call).await,
             Operation::CountMessageTokens => anthropic::count_message_tokens(services, call).await,
             Operation::ListModels => {
-                let request = AuthorizationRequest::new("bedrock:ListFoundationModels", &[]);
-                services.authorizer.authorize(&call.context.principal, &request)?;
+                let question = Question {
+                    action: "bedrock:ListFoundationModels".into(),
+                    resource: None,
+                    keys: Vec::new(),
+                };
+                access::ask(services, call.asker(&Map::new()), &[question]).await?;
                 Ok(if anthropic { anthropic::list_models(services) } else { openai::list_models(services) })
             }
             Operation::RetrieveModel => {
                 let id = model_of(Self::tail(path)).unwrap_or_default();
-                authorize(services, &call.context, "bedrock:GetFoundationModel", id)?;
+                authorize(services, &call, "bedrock:GetFoundationModel", id).await?;
                 if anthropic {
                     anthropic::retrieve_model(services, id)
                 } else {
@@ -171,30 +176,27 @@ fn model_of(tail: &str) -> Option<&str> {
     tail.strip_prefix("models/").filter(|id| !id.is_empty() && !id.contains('/'))
 }
 
+impl Call {
+    fn asker<'a>(&'a self, document: &'a Map<String, Value>) -> Asker<'a> {
+        Asker { context: &self.context, headers: &self.parts.headers, document }
+    }
+}
+
 /// Whether the caller may do this with this model.
-fn authorize(
-    services: &Services,
-    context: &RequestContext,
-    action: &str,
-    model_id: &str,
-) -> Result<(), ApiError> {
-    let model = match model_id.parse::<Arn>() {
-        Ok(arn) => arn,
-        Err(_) => Arn::new("bedrock", &context.region, "", format!("foundation-model/{model_id}")),
-    };
-    let resources = [model];
-    services.authorizer.authorize(&context.principal, &AuthorizationRequest::new(action, &resources))
+async fn authorize(services: &Services, call: &Call, action: &str, model_id: &str) -> Result<(), ApiError> {
+    let models = services.models.models();
+    access::ask_model(services, call.asker(&Map::new()), models, (action, model_id)).await
 }
 
 /// As [`authorize`], for making a model speak.
-fn authorize_invocation(
+async fn authorize_invocation(
     services: &Services,
-    context: &RequestContext,
+    call: &Call,
     model_id: &str,
     stream: bool,
 ) -> Result<(), ApiError> {
     let action = if stream { "bedrock:InvokeModelWithResponseStream" } else { "bedrock:InvokeModel" };
-    authorize(services, context, action, model_id)
+    authorize(services, call, action, model_id).await
 }
 
 fn json_response(body: impl Into<Bytes>) -> Response<Body> {

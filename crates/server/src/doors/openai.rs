@@ -23,7 +23,7 @@ pub(super) async fn create_chat_completion(
     let codec = &openai_chat::DIRECT;
     let mut decoded = codec.decode(&call.body)?;
     decoded.request.stream = decoded.stream;
-    authorize_invocation(services, &call.context, &decoded.model_id, decoded.stream)?;
+    authorize_invocation(services, &call, &decoded.model_id, decoded.stream).await?;
     let chat = ChatCall {
         operation: "CreateChatCompletion",
         model: ModelChoice::Id(decoded.model_id.clone()),
@@ -64,7 +64,7 @@ impl Dialogue for Completion {
 pub(super) async fn create_response(services: &Services, call: Call) -> Result<Response<Body>, ApiError> {
     let mut decoded = ResponsesCall::decode(&call.body)?;
     decoded.request.stream = decoded.stream;
-    authorize_invocation(services, &call.context, &decoded.model_id, decoded.stream)?;
+    authorize_invocation(services, &call, &decoded.model_id, decoded.stream).await?;
     let chat = ChatCall {
         operation: "CreateResponse",
         model: ModelChoice::Id(decoded.model_id.clone()),

@@ -1,35 +1,28 @@
-//! What IAM calls an operation and the resources it is on.
+//! Whether the principal may: after the request is read and before anything of it is checked or acted on.
 
-use craton_core::{Arn, RequestContext};
+use craton_core::RequestContext;
+use craton_wire::ApiError;
+use craton_wire::bind::Unchecked;
 use craton_wire::route::Match;
-use craton_wire::table::ServiceTable;
+use http::request::Parts;
 
-/// The IAM action of an operation. Where AWS gives an operation no action of its own, the one it is authorised by.
-pub(super) fn action(table: &ServiceTable, operation: &str) -> String {
-    let name = match operation {
-        "Converse" => "InvokeModel",
-        "ConverseStream" => "InvokeModelWithResponseStream",
-        other => other,
-    };
-    format!("{}:{name}", table.signing_name)
-}
+use super::Pipeline;
+use crate::access::{self, Asker, Question, Subject};
 
-/// The resources named in a request's path: a model, a profile or whatever an ARN says.
-pub(super) fn resources(found: &Match, context: &RequestContext) -> Vec<Arn> {
-    found
-        .labels
-        .iter()
-        .filter_map(|(label, value)| {
-            if value.starts_with("arn:") {
-                return value.parse().ok();
-            }
-            let kind = match *label {
-                "modelId" | "modelIdentifier" => "foundation-model",
-                "inferenceProfileIdentifier" => "inference-profile",
-                _ => return None,
-            };
-            let account = if kind == "foundation-model" { "" } else { &context.account.id };
-            Some(Arn::new("bedrock", &context.region, account, format!("{kind}/{value}")))
-        })
-        .collect()
+impl Pipeline {
+    /// AccessDeniedException with the first permission that is missing; otherwise what was asked for.
+    pub(super) async fn authorize(
+        &self,
+        parts: &Parts,
+        found: &Match,
+        read: &Unchecked,
+        context: &RequestContext,
+    ) -> Result<Vec<Question>, ApiError> {
+        let document = read.document();
+        let subject = Subject { table: found.table, operation: found.operation, document, context };
+        let questions = access::questions(self.services.models.models(), subject).await;
+        let asker = Asker { context, headers: &parts.headers, document };
+        access::ask(&self.services, asker, &questions).await?;
+        Ok(questions)
+    }
 }

@@ -12,10 +12,10 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use craton_core::RequestContext;
-use craton_identity::{Authenticated, AuthorizationRequest};
+use craton_identity::Authenticated;
 use craton_metering::RequestTimer;
 use craton_wire::ApiError;
-use craton_wire::bind::bind;
+use craton_wire::bind;
 use craton_wire::dispatch::{Dispatcher, Found, Front};
 use craton_wire::query;
 use craton_wire::sigv4::{RequestHead, scope_service};
@@ -219,12 +219,10 @@ impl Pipeline {
         };
         timer.set_operation(found.operation.name);
         let context = self.context(request_id, who, received_ms, peer);
-        let resources = authorize::resources(&found, &context);
-        let action = authorize::action(found.table, found.operation.name);
-        let request = AuthorizationRequest::new(&action, &resources);
-        self.services.authorizer.authorize(&context.principal, &request)?;
+        let read = bind::read(&found, parts.uri.query(), &parts.headers, body)?;
+        self.authorize(&parts, &found, &read, &context).await?;
         let handler = self.routes.find(found.table, found.operation)?;
-        let bound = bind(&found, parts.uri.query(), &parts.headers, body)?;
+        let bound = read.check()?;
         let reply = handler(&self.services, &context, bound).await?;
         Ok(Answered { table: found.table, operation: found.operation, reply })
     }

@@ -24,7 +24,7 @@ fn example(uri: &str) -> String {
 }
 
 /// The operation with next to nothing in its request.
-async fn call(client: &Client, table: &ServiceTable, operation: &Operation) -> Answer {
+pub(crate) async fn call(client: &Client, table: &ServiceTable, operation: &Operation) -> Answer {
     let client = client.for_service(table.signing_name);
     match table.protocol {
         Protocol::RestJson => {

@@ -1,0 +1,260 @@
+//! What IAM calls every operation: its action, the resources it is on, and the further permissions that its input asks
+//! for. The tables follow the service authorization reference; where AWS has not published an action, the operation's
+//! own name is it. A test walks the operations of every service, so that none is without a rule, and every member that
+//! holds a role, so that none is handed over without `iam:PassRole`.
+
+mod agents;
+mod ask;
+mod bedrock;
+mod keys;
+mod neighbours;
+mod rule;
+#[cfg(test)]
+mod tests;
+
+use craton_core::{Arn, RequestContext};
+use craton_models::Models;
+use craton_wire::table::{Operation, ServiceTable};
+use serde_json::{Map, Value};
+
+pub(crate) use ask::{Asker, ask, ask_model};
+pub(crate) use rule::{Asked, Rule};
+
+/// The longest part of an ARN that is made of what a client sent.
+const MAX_PART_CHARS: usize = 2048;
+
+/// May the principal do this?
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Question {
+    pub(crate) action: String,
+    /// `None` for actions on no resource.
+    pub(crate) resource: Option<Arn>,
+    /// Context keys that hold for this question only; names in lower case.
+    pub(crate) keys: Vec<(&'static str, String)>,
+}
+
+/// A request as far as permissions depend on it.
+#[derive(Clone, Copy)]
+pub(crate) struct Subject<'a> {
+    pub(crate) table: &'static ServiceTable,
+    pub(crate) operation: &'static Operation,
+    /// Its input, not yet validated.
+    pub(crate) document: &'a Map<String, Value>,
+    pub(crate) context: &'a RequestContext,
+}
+
+/// The vendor of a service's actions.
+fn vendor(table: &ServiceTable) -> &'static str {
+    table.signing_name
+}
+
+/// The vendor of an action.
+fn vendor_of(action: &str) -> &str {
+    action.split(':').next().unwrap_or_default()
+}
+
+/// The rule of an operation.
+pub(crate) fn rule_of(table: &ServiceTable, operation: &Operation) -> Option<&'static Rule> {
+    let rules = match table.name {
+        "bedrock" => bedrock::BEDROCK,
+        "bedrock-runtime" => bedrock::RUNTIME,
+        "bedrock-agent" => agents::AGENT,
+        "bedrock-agent-runtime" => agents::AGENT_RUNTIME,
+        "sts" => neighbours::STS,
+        "iam" => neighbours::IAM,
+        "lambda" => neighbours::LAMBDA,
+        "opensearchserverless" => neighbours::AOSS,
+        _ => return None,
+    };
+    let index = rules.binary_search_by(|rule| rule.operation.cmp(operation.name)).ok()?;
+    rules.get(index)
+}
+
+/// Everything the principal must be allowed for a request. An operation without a rule is a question nobody but the
+/// root can answer with yes.
+pub(crate) async fn questions(models: &Models, subject: Subject<'_>) -> Vec<Question> {
+    let vendor = vendor(subject.table);
+    let Some(rule) = rule_of(subject.table, subject.operation) else {
+        let action = format!("{vendor}:{}", subject.operation.name);
+        return vec![Question { action, resource: None, keys: Vec::new() }];
+    };
+    if rule.asked != Asked::ByPipeline {
+        return Vec::new();
+    }
+    let mut questions = Vec::with_capacity(rule.on.len() + rule.also.len());
+    let action = format!("{vendor}:{}", rule.action.unwrap_or(rule.operation));
+    let guardrail = guardrail(&subject);
+    for template in rule.on {
+        for mut question in resolve(models, &subject, &action, template).await {
+            let of_model = template.starts_with("model/");
+            question.keys.extend(
+                guardrail.clone().filter(|_| of_model).map(|arn| ("bedrock:guardrailidentifier", arn)),
+            );
+            question
+                .keys
+                .extend(tier(&subject).filter(|_| of_model).map(|tier| ("bedrock:servicetier", tier)));
+            questions.push(question);
+        }
+    }
+    for (action, template) in rule.also {
+        if !placeholders(template).all(|path| text(subject.document, path).is_some()) {
+            continue;
+        }
+        for mut question in resolve(models, &subject, action, template).await {
+            if *action == "iam:PassRole" {
+                question.keys.push(("iam:passedtoservice", passed_to(&subject, template).to_owned()));
+            }
+            questions.push(question);
+        }
+    }
+    questions
+}
+
+/// The service that a role is handed to.
+fn passed_to(subject: &Subject<'_>, template: &str) -> &'static str {
+    match vendor(subject.table) {
+        _ if template.contains("sageMaker") => "sagemaker.amazonaws.com",
+        "lambda" => "lambda.amazonaws.com",
+        _ => "bedrock.amazonaws.com",
+    }
+}
+
+/// The questions that a template comes to.
+async fn resolve(models: &Models, subject: &Subject<'_>, action: &str, template: &str) -> Vec<Question> {
+    let one = |resource| vec![Question { action: action.to_owned(), resource, keys: Vec::new() }];
+    if template == "*" {
+        return one(None);
+    }
+    if let Some(path) = template.strip_prefix("model/{").and_then(|rest| rest.strip_suffix('}')) {
+        return match text(subject.document, path) {
+            Some(id) => of_model(models, subject.context, action, &id).await,
+            None => one(Some(arn(subject, "foundation-model/*"))),
+        };
+    }
+    if let Some(path) = template.strip_prefix("profile/{").and_then(|rest| rest.strip_suffix('}')) {
+        let id = text(subject.document, path).unwrap_or_else(|| "*".into());
+        // The profiles of AWS are named by their geography, those of users by twelve characters.
+        let kind = if id.contains('.') { "inference-profile" } else { "application-inference-profile" };
+        return one(Some(id.parse().unwrap_or_else(|_| arn(subject, &format!("{kind}/{id}")))));
+    }
+    one(fill(subject, template))
+}
+
+/// A resource from its template. An identifier that is an ARN is the resource, or names its part of it.
+fn fill(subject: &Subject<'_>, template: &str) -> Option<Arn> {
+    let mut resource = String::new();
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once('{') {
+        let (path, after) = after.split_once('}')?;
+        let value = text(subject.document, path);
+        resource.push_str(before);
+        rest = after;
+        // A version that is not named is no part of the ARN.
+        if value.is_none() && before == ":" {
+            resource.pop();
+            continue;
+        }
+        let value = match value {
+            Some(value) => value,
+            None if path == "Path" => "/".to_owned(),
+            None if path == "UserName" => own_name(subject.context)?,
+            None => "*".to_owned(),
+        };
+        match value.parse::<Arn>() {
+            Ok(whole) if rest.is_empty() || resource.is_empty() || rest.starts_with(":{") => {
+                return Some(whole);
+            }
+            Ok(part) => resource.push_str(part.resource_parts().1),
+            // Only an ARN can stand alone.
+            Err(_) if resource.is_empty() && rest.is_empty() && template.starts_with('{') => return None,
+            Err(_) => resource.push_str(&value),
+        }
+    }
+    resource.push_str(rest);
+    Some(arn(subject, &resource))
+}
+
+/// The caller's own name, for operations of IAM that are about the caller unless they say otherwise.
+fn own_name(context: &RequestContext) -> Option<String> {
+    let (_, name) = context.principal.arn.split_once(":user/")?;
+    Some(name.to_owned())
+}
+
+/// An ARN of the service that was asked.
+fn arn(subject: &Subject<'_>, resource: &str) -> Arn {
+    let service = vendor(subject.table);
+    let (region, account) = match (service, resource.split(['/', ':']).next()) {
+        ("iam" | "sts", _) => ("", subject.context.account.id.as_str()),
+        (_, Some("foundation-model")) => (subject.context.region.as_str(), ""),
+        _ => (subject.context.region.as_str(), subject.context.account.id.as_str()),
+    };
+    let service = if service == "sts" { "iam" } else { service };
+    Arn::new(service, region, account, resource)
+}
+
+/// What answers for a model id: the foundation model, and the profile it is asked through. A model that nobody knows
+/// is asked about by the name it was given.
+async fn of_model(models: &Models, context: &RequestContext, action: &str, id: &str) -> Vec<Question> {
+    let question =
+        |resource| Question { action: action.to_owned(), resource: Some(resource), keys: Vec::new() };
+    let foundation = |id: &str| Arn::new("bedrock", &context.region, "", format!("foundation-model/{id}"));
+    let named = id.parse::<Arn>();
+    if let Ok(arn) = &named
+        && arn.resource.starts_with("prompt/")
+    {
+        return vec![Question { action: "bedrock:RenderPrompt".into(), ..question(arn.clone()) }];
+    }
+    let Ok(resolved) = models.resolve(context, id).await else {
+        return vec![question(named.unwrap_or_else(|_| foundation(id)))];
+    };
+    let Some(profile) = resolved.profile_arn else {
+        return vec![question(named.unwrap_or_else(|_| foundation(&resolved.model.id)))];
+    };
+    let mut model = question(foundation(&resolved.model.id));
+    model.keys.push(("bedrock:inferenceprofilearn", profile.clone()));
+    match profile.parse() {
+        Ok(arn) => vec![question(arn), model],
+        Err(_) => vec![model],
+    }
+}
+
+/// The guardrail that an invocation names, as `bedrock:GuardrailIdentifier` has it: its ARN, with the version unless
+/// that is the draft.
+fn guardrail(subject: &Subject<'_>) -> Option<String> {
+    let from = |identifier, version| {
+        let resource = fill(subject, identifier)?;
+        match text(subject.document, version) {
+            Some(version) if version != "DRAFT" => Some(format!("{resource}:{version}")),
+            _ => Some(resource.to_string()),
+        }
+    };
+    let named = |path| text(subject.document, path).is_some();
+    if named("guardrailConfig.guardrailIdentifier") {
+        from("guardrail/{guardrailConfig.guardrailIdentifier}", "guardrailConfig.guardrailVersion")
+    } else if named("guardrailIdentifier") {
+        from("guardrail/{guardrailIdentifier}", "guardrailVersion")
+    } else {
+        None
+    }
+}
+
+/// The service tier that an invocation asks for.
+fn tier(subject: &Subject<'_>) -> Option<String> {
+    text(subject.document, "serviceTier.type").or_else(|| text(subject.document, "serviceTier"))
+}
+
+/// The paths in a template's braces.
+fn placeholders(template: &str) -> impl Iterator<Item = &str> {
+    template.split('{').skip(1).filter_map(|rest| rest.split_once('}').map(|(path, _)| path))
+}
+
+/// The text at a path of the input, if there is one.
+fn text(document: &Map<String, Value>, path: &str) -> Option<String> {
+    let mut names = path.split('.');
+    let mut value = document.get(names.next()?)?;
+    for name in names {
+        value = value.get(name)?;
+    }
+    let text = value.as_str().filter(|text| !text.is_empty())?;
+    Some(text.chars().take(MAX_PART_CHARS).collect())
+}

@@ -1,0 +1,51 @@
+/// What a principal needs to be allowed for an operation.
+#[derive(Debug)]
+pub(crate) struct Rule {
+    pub(crate) operation: &'static str,
+    /// The action's name without its vendor; `None` where it is the operation's.
+    pub(crate) action: Option<&'static str>,
+    /// Templates of resources: `agent/{agentId}`, `{resourceArn}` for an ARN as it was sent, `*` for none.
+    ///
+    /// `model/{…}` is whatever answers for a model id, `profile/{…}` an inference profile of either kind. What a
+    /// template names and the request lacks becomes a `*`, which only patterns that end in one match.
+    pub(crate) on: &'static [&'static str],
+    /// Further actions on what the body names, each asked about only where the request names it.
+    pub(crate) also: &'static [(&'static str, &'static str)],
+    pub(crate) asked: Asked,
+}
+
+/// Who asks whether the principal may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    ByPipeline,
+    /// The handler, which knows the policy of the resource that decides: a role's trust policy.
+    ByHandler,
+    /// Nobody: everyone with credentials may.
+    Never,
+}
+
+pub(crate) const fn rule(operation: &'static str, on: &'static [&'static str]) -> Rule {
+    Rule { operation, action: None, on, also: &[], asked: Asked::ByPipeline }
+}
+
+impl Rule {
+    pub(crate) const fn called(mut self, action: &'static str) -> Self {
+        self.action = Some(action);
+        self
+    }
+
+    pub(crate) const fn also(mut self, also: &'static [(&'static str, &'static str)]) -> Self {
+        self.also = also;
+        self
+    }
+
+    pub(crate) const fn by_handler(mut self) -> Self {
+        self.asked = Asked::ByHandler;
+        self
+    }
+
+    pub(crate) const fn open(mut self) -> Self {
+        self.asked = Asked::Never;
+        self
+    }
+}

@@ -1,0 +1,283 @@
+//! Nobody gets in without a policy that lets them: every operation of every service, the front doors, and what comes
+//! of policies through the whole pipeline.
+
+use std::sync::{Arc, Mutex};
+
+use craton_core::Principal;
+use craton_identity::policy::{Policy, PolicyKind};
+use craton_identity::{
+    Attached, AuthorizationRequest, Authorizer, Decision, NoPolicies, PolicyAuthorizer, PolicySource,
+    RolePolicies,
+};
+use craton_server::coverage;
+use craton_testkit::{Client, Scripted, TestServer};
+use craton_wire::table::Protocol;
+use http::Method;
+use serde_json::{Value, json};
+
+use super::coverage::call;
+
+/// Takes everybody for a user with the policies of a source.
+struct AsUser(PolicyAuthorizer);
+
+fn user() -> Principal {
+    Principal::new("arn:aws:iam::123456789012:user/eve", "AKIAEVE")
+}
+
+impl Authorizer for AsUser {
+    fn decide(&self, _principal: &Principal, request: &AuthorizationRequest<'_>) -> Decision {
+        self.0.decide(&user(), request)
+    }
+
+    fn asks_for(&self, _principal: &Principal, prefix: &str) -> bool {
+        self.0.asks_for(&user(), prefix)
+    }
+}
+
+/// One user's policies, which a test changes.
+#[derive(Default)]
+struct Policies(Mutex<Arc<Attached>>);
+
+impl PolicySource for Policies {
+    fn attached(&self, _principal: &Principal) -> Option<Arc<Attached>> {
+        Some(self.0.lock().unwrap().clone())
+    }
+
+    fn role(&self, _role_arn: &str) -> Option<RolePolicies> {
+        None
+    }
+}
+
+impl Policies {
+    fn set(&self, statements: Value) {
+        let document = json!({"Version": "2012-10-17", "Statement": statements}).to_string();
+        let policy = Policy::parse(&document, PolicyKind::Inline).unwrap();
+        *self.0.lock().unwrap() =
+            Arc::new(Attached { identity: vec![Arc::new(policy)], ..Attached::default() });
+    }
+}
+
+async fn server(source: Arc<dyn PolicySource>) -> TestServer {
+    let authorizer: Arc<dyn Authorizer> = Arc::new(AsUser(PolicyAuthorizer::new(source)));
+    TestServer::decided(Scripted::saying("Hello there."), |_| {}, Some(authorizer)).await
+}
+
+/// What anybody with credentials may do, what is decided by the policy of the role that is asked for, and what this
+/// release answers nobody.
+const EXCEPTIONS: &[&str] =
+    &["GetCallerIdentity", "GetSessionToken", "AssumeRole", "InvokeModelWithBidirectionalStream"];
+
+#[tokio::test]
+async fn every_operation_is_denied_without_permission() {
+    let server = server(Arc::new(NoPolicies)).await;
+    let client = server.client();
+    let (mut denied, mut wrong) = (0, Vec::new());
+    for (table, operation, _) in coverage::operations() {
+        if EXCEPTIONS.contains(&operation.name) {
+            continue;
+        }
+        let answer = call(&client, table, operation).await;
+        let text = answer.snapshot();
+        let code = match table.protocol {
+            Protocol::Query { .. } => "<Code>AccessDenied</Code>",
+            Protocol::RestJson | Protocol::Json { .. } => "AccessDeniedException",
+        };
+        let reason = "because no identity-based policy allows the";
+        if answer.status != 403 || !text.contains(code) || !text.contains(reason) {
+            wrong.push(format!("{} {}: {text}", table.name, operation.name));
+        }
+        denied += 1;
+    }
+    assert!(wrong.is_empty(), "{} of {denied}:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(denied > 450, "{denied}");
+    assert_eq!(server.model.requests().len(), 0, "a model was asked");
+}
+
+const HAIKU: &str = "anthropic.claude-3-haiku-20240307-v1:0";
+
+async fn converse(client: &Client, model: &str, mut rest: Value) -> (u16, String) {
+    rest["messages"] = json!([{"role": "user", "content": [{"text": "Hi"}]}]);
+    let path = format!("/model/{}/converse", model.replace(':', "%3A").replace('/', "%2F"));
+    let answer = client.post(&path, &rest).await;
+    (answer.status.as_u16(), answer.snapshot())
+}
+
+#[tokio::test]
+async fn a_policy_scopes_models_and_counts_from_the_next_request() {
+    let policies = Arc::new(Policies::default());
+    let server = server(policies.clone()).await;
+    let client = server.client();
+    assert_eq!(converse(&client, HAIKU, json!({})).await.0, 403);
+    policies.set(json!({"Effect": "Allow", "Action": "bedrock:InvokeModel",
+        "Resource": format!("arn:aws:bedrock:us-east-1::foundation-model/{HAIKU}")}));
+    assert_eq!(converse(&client, HAIKU, json!({})).await.0, 200);
+    let (status, text) = converse(&client, "amazon.titan-text-express-v1", json!({})).await;
+    assert_eq!(status, 403);
+    assert!(
+        text.contains(
+            "is not authorized to perform: bedrock:InvokeModel on resource: \
+             arn:aws:bedrock:us-east-1::foundation-model/amazon.titan-text-express-v1 because no identity-based \
+             policy allows the bedrock:InvokeModel action"
+        ),
+        "{text}"
+    );
+    let stream = format!("/model/{}/converse-stream", HAIKU.replace(':', "%3A"));
+    let messages = json!({"messages": [{"role": "user", "content": [{"text": "Hi"}]}]});
+    assert_eq!(client.post(&stream, &messages).await.error(), (403, "AccessDeniedException"));
+    // The same model through its profile is another resource.
+    let (status, text) = converse(&client, "us.anthropic.claude-3-haiku-20240307-v1:0", json!({})).await;
+    assert!(status == 403 && text.contains("inference-profile/us.anthropic"), "{text}");
+    policies.set(json!([
+        {"Effect": "Allow", "Action": "bedrock:InvokeModel",
+         "Resource": "arn:aws:bedrock:*:123456789012:inference-profile/us.*"},
+        {"Effect": "Allow", "Action": "bedrock:InvokeModel", "Resource": "arn:aws:bedrock:*::foundation-model/*",
+         "Condition": {"StringLike": {"bedrock:InferenceProfileArn": "arn:aws:bedrock:*:*:inference-profile/us.*"}}}]));
+    let profile = "us.anthropic.claude-3-haiku-20240307-v1:0";
+    assert_eq!(converse(&client, profile, json!({})).await.0, 200);
+    assert_eq!(converse(&client, HAIKU, json!({})).await.0, 403);
+    policies.set(json!([{"Effect": "Allow", "Action": "*", "Resource": "*"},
+        {"Effect": "Deny", "Action": "bedrock:InvokeModel", "Resource": "*"}]));
+    let (status, text) = converse(&client, HAIKU, json!({})).await;
+    assert!(status == 403 && text.contains("with an explicit deny in an identity-based policy"), "{text}");
+}
+
+#[tokio::test]
+async fn guardrails_roles_and_tags_in_a_body_need_their_own_permissions() {
+    let policies = Arc::new(Policies::default());
+    let server = server(policies.clone()).await;
+    let client = server.client();
+    policies.set(json!({"Effect": "Allow", "Action": "bedrock:InvokeModel", "Resource": "*"}));
+    let guarded =
+        json!({"guardrailConfig": {"guardrailIdentifier": "abcdefghij12", "guardrailVersion": "1"}});
+    let (status, text) = converse(&client, HAIKU, guarded.clone()).await;
+    assert!(
+        status == 403
+            && text.contains(
+                "bedrock:ApplyGuardrail on resource: arn:aws:bedrock:us-east-1:123456789012:guardrail/"
+            ),
+        "{text}"
+    );
+    policies.set(json!([{"Effect": "Allow", "Action": "bedrock:*", "Resource": "*"},
+        {"Effect": "Deny", "Action": "bedrock:InvokeModel", "Resource": "*", "Condition": {"StringNotEquals":
+            {"bedrock:GuardrailIdentifier": "arn:aws:bedrock:us-east-1:123456789012:guardrail/abcdefghij12:1"}}}]));
+    assert_eq!(converse(&client, HAIKU, json!({})).await.0, 403);
+    let (_, text) = converse(&client, HAIKU, guarded).await;
+    assert!(!text.contains("AccessDenied"), "{text}");
+
+    let agent = json!({"agentName": "a", "agentResourceRoleArn": "arn:aws:iam::123456789012:role/R",
+                       "tags": {"team": "blue"}});
+    policies.set(json!([{"Effect": "Allow", "Action": "bedrock:CreateAgent", "Resource": "*"}]));
+    let answer = client.json(Method::PUT, "/agents/", &agent).await;
+    let text = answer.snapshot();
+    assert!(text.contains("iam:PassRole on resource: arn:aws:iam::123456789012:role/R because"), "{text}");
+    let pass = |service: &str| {
+        json!([{"Effect": "Allow", "Action": "bedrock:CreateAgent", "Resource": "*",
+                "Condition": {"StringEquals": {"aws:RequestTag/team": "blue"}}},
+               {"Effect": "Allow", "Action": "iam:PassRole", "Resource": "arn:aws:iam::123456789012:role/*",
+                "Condition": {"StringEquals": {"iam:PassedToService": service}}}])
+    };
+    policies.set(pass("lambda.amazonaws.com"));
+    assert_eq!(client.json(Method::PUT, "/agents/", &agent).await.error(), (403, "AccessDeniedException"));
+    policies.set(pass("bedrock.amazonaws.com"));
+    let answer = client.json(Method::PUT, "/agents/", &agent).await;
+    assert_ne!(answer.error().1, "AccessDeniedException", "{}", answer.snapshot());
+    let mut red = agent;
+    red["tags"]["team"] = "red".into();
+    assert_eq!(client.json(Method::PUT, "/agents/", &red).await.error(), (403, "AccessDeniedException"));
+}
+
+#[tokio::test]
+async fn the_front_doors_ask_the_same_questions() {
+    let policies = Arc::new(Policies::default());
+    let server = server(policies.clone()).await;
+    let client = server.client();
+    let chat = json!({"model": HAIKU, "max_tokens": 5, "messages": [{"role": "user", "content": "Hi"}]});
+    let calls = [
+        (Method::POST, "/v1/chat/completions"),
+        (Method::POST, "/anthropic/v1/messages"),
+        (Method::POST, "/anthropic/v1/messages/count_tokens"),
+        (Method::GET, "/v1/models"),
+        (Method::GET, "/anthropic/v1/models"),
+    ];
+    for (method, path) in &calls {
+        let answer = client.json(method.clone(), path, &chat).await;
+        let text = answer.snapshot();
+        assert!(answer.status == 403 && text.contains("no identity-based policy allows"), "{path}: {text}");
+    }
+    policies.set(
+        json!({"Effect": "Allow", "Action": ["bedrock:InvokeModel", "bedrock:List*", "bedrock:CountTokens"],
+                        "Resource": "*"}),
+    );
+    for (method, path) in &calls {
+        let answer = client.json(method.clone(), path, &chat).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.snapshot());
+    }
+}
+
+#[tokio::test]
+async fn api_keys_need_a_permission_of_their_own() {
+    let policies = Arc::new(Policies::default());
+    let server = server(policies.clone()).await;
+    let key = server.api_key(600);
+    policies.set(json!({"Effect": "Allow", "Action": "bedrock:ListFoundationModels", "Resource": "*"}));
+    let list = async || {
+        let (mut parts, body) =
+            server.client().unsigned(Method::GET, "/foundation-models", bytes::Bytes::new());
+        parts.headers.insert("authorization", format!("Bearer {key}").parse().unwrap());
+        server.client().send(parts, body).await.answer().await
+    };
+    let text = list().await.snapshot();
+    assert!(text.contains("bedrock:CallWithBearerToken"), "{text}");
+    policies.set(json!([{"Effect": "Allow", "Action": "bedrock:ListFoundationModels", "Resource": "*"},
+        {"Effect": "Allow", "Action": "bedrock:CallWithBearerToken", "Resource": "*",
+         "Condition": {"StringEquals": {"bedrock:BearerTokenType": "SHORT_TERM"}}}]));
+    assert_eq!(list().await.status, 200);
+}
+
+#[tokio::test]
+async fn requests_are_seen_from_where_they_come() {
+    let policies = Arc::new(Policies::default());
+    let server = server(policies.clone()).await;
+    let client = server.client();
+    let when = |operator: &str, key: &str, value: &str| {
+        json!({"Effect": "Allow", "Action": "bedrock:ListFoundationModels", "Resource": "*",
+               "Condition": {operator: {key: value}}})
+    };
+    for (operator, key, value, status) in [
+        ("IpAddress", "aws:SourceIp", "127.0.0.0/8", 200),
+        ("IpAddress", "aws:SourceIp", "10.0.0.0/8", 403),
+        ("Bool", "aws:SecureTransport", "true", 403),
+        ("Bool", "aws:SecureTransport", "false", 200),
+        ("StringEquals", "aws:RequestedRegion", "us-east-1", 200),
+        ("StringEquals", "aws:RequestedRegion", "eu-west-1", 403),
+        ("DateGreaterThan", "aws:CurrentTime", "2020-01-01T00:00:00Z", 200),
+        ("DateLessThan", "aws:CurrentTime", "2020-01-01T00:00:00Z", 403),
+        ("StringEquals", "aws:username", "eve", 200),
+        ("ArnLike", "aws:PrincipalArn", "arn:aws:iam::123456789012:user/*", 200),
+        ("StringEquals", "aws:PrincipalAccount", "999999999999", 403),
+        ("StringEquals", "aws:PrincipalType", "User", 200),
+    ] {
+        policies.set(when(operator, key, value));
+        let answer = client.get("/foundation-models").await;
+        assert_eq!(answer.status, status, "{operator} {key} {value}");
+    }
+}
+
+#[tokio::test]
+async fn tags_of_a_resource_decide() {
+    let policies = Arc::new(Policies::default());
+    let server = server(policies.clone()).await;
+    let client = server.client();
+    policies.set(json!({"Effect": "Allow", "Action": "*", "Resource": "*"}));
+    let profile = json!({"inferenceProfileName": "team", "tags": [{"key": "Team", "value": "blue"}],
+        "modelSource": {"copyFrom": format!("arn:aws:bedrock:us-east-1::foundation-model/{HAIKU}")}});
+    let made = client.post("/inference-profiles", &profile).await;
+    let arn = made.json()["inferenceProfileArn"].as_str().unwrap().to_owned();
+    for (team, status) in [("blue", 200), ("red", 403)] {
+        policies.set(json!({"Effect": "Allow", "Action": "bedrock:GetInferenceProfile", "Resource": "*",
+            "Condition": {"StringEquals": {"aws:ResourceTag/team": team}}}));
+        let path = format!("/inference-profiles/{}", arn.replace(':', "%3A").replace('/', "%2F"));
+        let answer = client.get(&path).await;
+        assert_eq!(answer.status, status, "{team}: {}", answer.snapshot());
+    }
+}
