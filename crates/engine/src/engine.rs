@@ -13,7 +13,8 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 
 use crate::config::EngineConfig;
-use crate::guide::CallForm;
+use crate::guide::{CallForm, Guide};
+use crate::guided::Guided;
 use crate::model::{LoadedModel, backend};
 use crate::output::{OutputAssembler, OutputRules, ReasoningMarkers};
 use crate::sampler::Sampler;
@@ -285,8 +286,8 @@ fn prepare(
     let settings = model.sampler_settings(&request.sampling, seed)?;
     let mut tokens = prompt.tokens;
     let mut constraint = constraint(model, request)?;
-    if let Constraint::Active(guide) = &mut constraint {
-        tokens.append(&mut guide.take_forced());
+    if let Constraint::Active(guided) = &mut constraint {
+        tokens.append(&mut guided.take_forced());
     }
     Ok(Sequence {
         priority: request.priority,
@@ -303,6 +304,9 @@ fn prepare(
         emitted: prompt_tokens,
         id: -1,
         usage: None,
+        waiting: false,
+        choosing: None,
+        following: false,
     })
 }
 
@@ -322,6 +326,7 @@ fn check_request(request: &ChatRequest) -> Result<(), BackendError> {
 }
 
 fn constraint(model: &LoadedModel, request: &ChatRequest) -> Result<Constraint, BackendError> {
+    let active = |guide: Guide| Constraint::Active(Box::new(Guided::begin(guide)));
     let tools = &request.tools;
     let response = request.response_schema.as_ref();
     match &request.tool_choice {
@@ -331,24 +336,21 @@ fn constraint(model: &LoadedModel, request: &ChatRequest) -> Result<Constraint, 
                     "the tool {name:?} that must be called is not declared"
                 )));
             };
-            Ok(Constraint::Active(model.guides()?.calls(std::slice::from_ref(tool), CallForm::Single)?))
+            Ok(active(model.guides()?.calls(std::slice::from_ref(tool), CallForm::Single)?))
         }
         ToolChoice::Any if tools.is_empty() => {
             Err(BackendError::Invalid("a tool must be called, but none is declared".to_owned()))
         }
-        ToolChoice::Any => Ok(Constraint::Active(model.guides()?.calls(tools, CallForm::FromStart)?)),
+        ToolChoice::Any => Ok(active(model.guides()?.calls(tools, CallForm::FromStart)?)),
         ToolChoice::Auto if !tools.is_empty() => {
             let guides = model.guides()?;
             match response {
-                Some(response) => Ok(Constraint::Active(guides.calls_or_json(tools, &response.schema)?)),
+                Some(response) => Ok(active(guides.calls_or_json(tools, &response.schema)?)),
                 None => Ok(Constraint::AfterMarker(guides.calls(tools, CallForm::AfterMarker)?)),
             }
         }
         ToolChoice::Auto | ToolChoice::None => match response {
-            Some(response) => {
-                let guide = model.guides()?.json(&response.schema, "the response schema")?;
-                Ok(Constraint::Active(guide))
-            }
+            Some(response) => Ok(active(model.guides()?.json(&response.schema, "the response schema")?)),
             None => Ok(Constraint::Free),
         },
     }

@@ -15,7 +15,7 @@ use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::token::LlamaToken;
 use llama_cpp_2::vocab::VocabType;
 use llguidance::api::TopLevelGrammar;
-use llguidance::{Matcher, ParserFactory};
+use llguidance::{CancellationHandle, Matcher, ParserFactory};
 use serde_json::{Value, json};
 use toktrie::{InferenceCapabilities, SimpleVob, TokEnv, TokRxInfo, TokTrie, TokenizerEnv};
 
@@ -28,7 +28,16 @@ const MAX_SCHEMA_NUMBER: f64 = 9_007_199_254_740_992.0;
 /// Calls in one answer.
 const MAX_PARALLEL_CALLS: usize = 8;
 /// Symbols of a compiled grammar.
-const MAX_GRAMMAR_SIZE: usize = 200_000;
+const MAX_GRAMMAR_SIZE: usize = 100_000;
+/// Work to compile patterns, at about 50,000 a millisecond for plain ones and a hundred times less for the worst.
+const COMPILE_FUEL: u64 = 250_000;
+/// Work to follow patterns for one token's mask, at about 14,000 a millisecond.
+const MASK_FUEL: u64 = 100_000;
+/// Parser items of one token's mask, at about 20,000 a millisecond, and those alive at once.
+const MASK_ITEMS: usize = 25_000;
+const MAX_ITEMS_IN_ROW: usize = 1_000;
+/// States that an answer's patterns may unfold to, at one to two kilobytes each.
+const MAX_PATTERN_STATES: usize = 30_000;
 
 /// Which calls an answer may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,8 +66,14 @@ impl GuideFactory {
             BackendError::Internal(format!("the vocabulary can't be constrained: {error}"))
         })?;
         parsers.quiet();
-        parsers.limits_mut().max_grammar_size = MAX_GRAMMAR_SIZE;
-        parsers.limits_mut().verbose_errors = false;
+        let limits = parsers.limits_mut();
+        limits.max_grammar_size = MAX_GRAMMAR_SIZE;
+        limits.initial_lexer_fuel = COMPILE_FUEL;
+        limits.step_lexer_fuel = MASK_FUEL;
+        limits.step_max_items = MASK_ITEMS;
+        limits.max_items_in_row = MAX_ITEMS_IN_ROW;
+        limits.max_lexer_states = MAX_PATTERN_STATES;
+        limits.verbose_errors = false;
         Ok(Self { parsers, environment })
     }
 
@@ -118,13 +133,17 @@ impl GuideFactory {
     }
 
     fn compile(&self, grammar: TopLevelGrammar, what: &str) -> Result<Guide, BackendError> {
-        let matcher = Matcher::new(self.parsers.create_parser(grammar));
+        let matcher = Matcher::new(self.parsers.create_parser(grammar)).into_cancellable();
         match matcher.get_error() {
             Some(error) => {
                 let reason: String = error.lines().next().unwrap_or_default().chars().take(300).collect();
                 Err(BackendError::Invalid(format!("{what} can't be used: {reason}")))
             }
-            None => Ok(Guide { matcher }),
+            None => Ok(Guide {
+                matcher: Box::new(matcher),
+                #[cfg(test)]
+                gate: Some(what.to_owned()),
+            }),
         }
     }
 
@@ -137,7 +156,10 @@ impl GuideFactory {
 /// The state of one constrained answer.
 #[derive(Clone)]
 pub(crate) struct Guide {
-    matcher: Matcher,
+    matcher: Box<Matcher>,
+    /// Name of the gate that its work stops at.
+    #[cfg(test)]
+    pub(crate) gate: Option<String>,
 }
 
 impl std::fmt::Debug for Guide {
@@ -152,14 +174,16 @@ impl Guide {
         self.matcher.compute_mask_or_eos().map_err(|error| error.to_string())
     }
 
-    pub(crate) fn accept(&mut self, token: i32) -> Result<(), String> {
-        let token = u32::try_from(token).map_err(|_| "a negative token".to_owned())?;
-        self.matcher.consume_token(token).map_err(|error| error.to_string())
+    /// Goes on with these tokens. After an error the guide is of no more use.
+    pub(crate) fn accept_all(&mut self, tokens: &[u32]) -> Result<(), String> {
+        #[cfg(test)]
+        crate::guided::tests::pass(self.gate.as_deref());
+        self.matcher.consume_tokens(tokens).map_err(|error| error.to_string())
     }
 
-    /// Whether these tokens were all accepted.
-    pub(crate) fn accept_all(&mut self, tokens: &[u32]) -> bool {
-        self.matcher.consume_tokens(tokens).is_ok()
+    /// Stops what another thread has this guide do.
+    pub(crate) fn cancellation(&self) -> Option<CancellationHandle> {
+        self.matcher.cancellation_handle()
     }
 
     /// Takes the tokens that the grammar leaves no choice about.

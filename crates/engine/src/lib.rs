@@ -30,6 +30,7 @@ pub mod embed;
 mod engine;
 pub mod gguf;
 mod guide;
+mod guided;
 mod model;
 mod output;
 mod prompt;

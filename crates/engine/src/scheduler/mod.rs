@@ -8,6 +8,8 @@
 //! shared, not computed; a request whose prefix another is computing right now waits for it. When the pool runs
 //! full, kept sequences go first, then the youngest request of the lowest priority is set aside and later continued
 //! from its tokens: its client sees a pause, never an error.
+//!
+//! A sequence whose guide has not yet said what may come next sits out steps until it has (see [`crate::guided`]).
 
 mod kv;
 mod prefix;
@@ -17,7 +19,7 @@ mod threads;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use craton_backend::BackendError;
 use llama_cpp_2::DecodeError;
@@ -29,10 +31,11 @@ use prefix::{PrefixCache, common_prefix};
 pub use queue::ModelStats;
 pub(crate) use queue::Shared;
 use queue::{Choice, WaitingList};
-use sequence::Outcome;
 pub(crate) use sequence::{Constraint, EventSender, Sequence};
+use sequence::{Outcome, Turn};
 
 use crate::config::EngineConfig;
+use crate::guided::MaskPool;
 use crate::model::LoadedModel;
 use crate::raw::ThreadSetter;
 use threads::ThreadChoice;
@@ -41,6 +44,10 @@ use threads::ThreadChoice;
 const WORTH_WAITING_TOKENS: usize = 32;
 /// Room kept for each running sequence to grow when another is admitted.
 const GROWTH_TOKENS: usize = 16;
+/// Time that a step gives guides to get on before it leaves their sequences out of the next step.
+const GUIDE_GRACE: Duration = Duration::from_millis(1);
+/// Longest sleep while all sequences wait for their guides: clients that go away ring no bell.
+const NAP: Duration = Duration::from_millis(50);
 
 pub(crate) struct Scheduler<'m> {
     model: &'m LoadedModel,
@@ -58,6 +65,7 @@ pub(crate) struct Scheduler<'m> {
     can_share: bool,
     thread_setter: Option<ThreadSetter>,
     thread_choice: ThreadChoice,
+    masks: MaskPool,
 }
 
 /// What one sequence contributes to a step.
@@ -83,7 +91,9 @@ impl<'m> Scheduler<'m> {
         // llama.cpp lowers its own limit to the size of the context.
         let batch_tokens = config.step_tokens().min(usize::try_from(context.n_batch()).unwrap_or(1)).max(1);
         let threads = config.context_threads();
+        let ring = Arc::clone(&shared);
         Self {
+            masks: MaskPool::new(move || ring.ring()),
             thread_setter: ThreadSetter::of(&context, threads),
             thread_choice: ThreadChoice::new(threads),
             can_share: !(model.weights.is_recurrent() || model.weights.is_hybrid()),
@@ -110,10 +120,15 @@ impl<'m> Scheduler<'m> {
             if self.shared.is_closed() {
                 return;
             }
+            let seen = self.shared.news();
             self.reap();
             self.admit();
-            self.step();
+            self.resume_waiting(Duration::ZERO);
+            let computed = self.step();
             self.publish();
+            if !computed && !self.running.is_empty() {
+                self.shared.wait_for_news(seen, NAP);
+            }
         }
     }
 
@@ -273,7 +288,7 @@ impl<'m> Scheduler<'m> {
         let mut plan = Vec::new();
         for prompts in [false, true] {
             for (index, sequence) in self.running.iter().enumerate() {
-                if writing(sequence) == prompts {
+                if sequence.waiting || writing(sequence) == prompts {
                     continue;
                 }
                 let limit = if prompts { left.min(prompt_left) } else { left };
@@ -310,41 +325,62 @@ impl<'m> Scheduler<'m> {
         }
     }
 
-    fn step(&mut self) {
+    /// One call of the model. False when there was nothing to compute.
+    fn step(&mut self) -> bool {
         let plan = loop {
             let plan = self.plan();
             if plan.is_empty() {
-                return;
+                return false;
             }
             match self.decode(&plan) {
                 Ok(()) => break plan,
                 Err(DecodeError::NoKvCacheSlot) => {
                     if !self.evict_cached() && !self.set_one_aside() {
+                        if self.running.iter().any(|sequence| sequence.waiting) {
+                            return false;
+                        }
                         self.fail_all("one request does not fit the KV cache");
-                        return;
+                        return true;
                     }
                 }
                 Err(error) => {
                     self.fail_all(&format!("the model could not be run: {error}"));
-                    return;
+                    return true;
                 }
             }
         };
         self.shared.gauges.steps.fetch_add(1, Ordering::Relaxed);
         let mut ended = Vec::new();
         for share in &plan {
-            let outcome = self.settle(*share);
-            if outcome != Outcome::Continue {
-                ended.push((share.index, outcome));
+            ended.push((share.index, self.settle(*share)));
+        }
+        self.conclude(ended);
+        self.resume_waiting(GUIDE_GRACE);
+        true
+    }
+
+    /// Goes on with the sequences whose guides are done within `grace`.
+    fn resume_waiting(&mut self, grace: Duration) {
+        let until = Instant::now() + grace;
+        let mut ended = Vec::new();
+        for index in 0..self.running.len() {
+            if self.running[index].waiting {
+                ended.push((index, self.choose_next(index, until, None)));
             }
         }
-        ended.sort_by_key(|(index, _)| std::cmp::Reverse(*index));
-        for (index, outcome) in ended {
+        self.conclude(ended);
+    }
+
+    /// Ends the sequences that came to their end.
+    fn conclude(&mut self, mut outcomes: Vec<(usize, Outcome)>) {
+        outcomes.retain(|(_, outcome)| !matches!(outcome, Outcome::Continue | Outcome::Waiting));
+        outcomes.sort_by_key(|(index, _)| std::cmp::Reverse(*index));
+        for (index, outcome) in outcomes {
             let mut sequence = self.running.remove(index);
             match outcome {
                 Outcome::Done { reason, stop_sequence } => sequence.finish(reason, stop_sequence),
                 Outcome::Failed(error) => sequence.send(Err(error)),
-                Outcome::Continue => {}
+                Outcome::Continue | Outcome::Waiting => {}
             }
             self.retire(sequence);
         }
@@ -372,10 +408,21 @@ impl<'m> Scheduler<'m> {
         let Some(place) = share.scores_at.and_then(|place| i32::try_from(place).ok()) else {
             return Outcome::Continue;
         };
+        self.choose_next(share.index, Instant::now(), Some(place))
+    }
+
+    /// Lets a sequence choose from the scores at `scores_at`, or from those it chose from before.
+    fn choose_next(&mut self, index: usize, until: Instant, scores_at: Option<i32>) -> Outcome {
+        let Some(sequence) = self.running.get_mut(index) else { return Outcome::Continue };
         let before = sequence.generated();
         let model = self.model;
         let spell = |bytes: &[u8]| model.guides().map(|guides| guides.spell(bytes)).unwrap_or_default();
-        let outcome = sequence.advance(self.context.get_logits_ith(place), &model.weights.vocab(), &spell);
+        let vocabulary = model.weights.vocab();
+        let turn = Turn { vocabulary: &vocabulary, spell: &spell, masks: &self.masks, until };
+        let outcome = match scores_at {
+            Some(place) => sequence.advance(self.context.get_logits_ith(place), &turn),
+            None => sequence.resume(&turn),
+        };
         let generated = (sequence.generated() - before) as u64;
         self.shared.gauges.generated_tokens.fetch_add(generated, Ordering::Relaxed);
         outcome
@@ -386,10 +433,10 @@ impl<'m> Scheduler<'m> {
         if self.running.len() < 2 {
             return false;
         }
-        let lowest = self.running.iter().map(|sequence| sequence.priority).min();
-        let Some(at) = self.running.iter().rposition(|sequence| Some(sequence.priority) == lowest) else {
-            return false;
-        };
+        let movable = |sequence: &&Sequence| !sequence.waiting;
+        let lowest = self.running.iter().filter(movable).map(|sequence| sequence.priority).min();
+        let is_lowest = |sequence: &Sequence| movable(&sequence) && Some(sequence.priority) == lowest;
+        let Some(at) = self.running.iter().rposition(is_lowest) else { return false };
         let mut sequence = self.running.remove(at);
         self.release(sequence.id);
         sequence.computed = 0;

@@ -112,6 +112,8 @@ pub(crate) struct Shared {
     waiting: Mutex<WaitingList>,
     bell: Condvar,
     closed: AtomicBool,
+    /// Counts what the scheduler may sleep for: requests, and guides that got on.
+    news: AtomicU64,
     max_queued: usize,
     pub(crate) gauges: Gauges,
 }
@@ -122,6 +124,7 @@ impl Shared {
             waiting: Mutex::default(),
             bell: Condvar::new(),
             closed: AtomicBool::new(false),
+            news: AtomicU64::new(0),
             max_queued,
             gauges: Gauges::default(),
         }
@@ -143,8 +146,29 @@ impl Shared {
             });
         }
         waiting.push_back(sequence);
+        self.news.fetch_add(1, Ordering::Release);
         self.bell.notify_one();
         Ok(())
+    }
+
+    /// A guide got on.
+    pub(crate) fn ring(&self) {
+        let _waiting = self.waiting.lock();
+        self.news.fetch_add(1, Ordering::Release);
+        self.bell.notify_one();
+    }
+
+    /// What [`Self::wait_for_news`] compares with.
+    pub(crate) fn news(&self) -> u64 {
+        self.news.load(Ordering::Acquire)
+    }
+
+    /// Sleeps until there is something that was not there at `seen`, at most for `limit`.
+    pub(crate) fn wait_for_news(&self, seen: u64, limit: Duration) {
+        let mut waiting = self.waiting.lock();
+        if self.news() == seen && !self.is_closed() {
+            self.bell.wait_for(&mut waiting, limit);
+        }
     }
 
     pub(crate) fn waiting(&self) -> parking_lot::MutexGuard<'_, WaitingList> {

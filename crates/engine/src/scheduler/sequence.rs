@@ -1,5 +1,8 @@
 //! One request being answered: its tokens, its choices and where its events go.
 
+use std::borrow::Cow;
+use std::time::Instant;
+
 use craton_backend::{BackendError, ChatEvent, Finished, Priority, StopReason, Usage};
 use llama_cpp_2::token::LlamaToken;
 use llama_cpp_2::vocab::LlamaVocab;
@@ -7,6 +10,7 @@ use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::guide::Guide;
+use crate::guided::{Guided, MaskPool};
 use crate::output::{OutputAssembler, Progress};
 use crate::sampler::Sampler;
 
@@ -19,13 +23,33 @@ const MAX_REDRAWS: usize = 16;
 #[derive(Debug)]
 pub(crate) enum Constraint {
     Free,
-    Active(Guide),
+    Active(Box<Guided>),
     /// Text until the model writes the marker of a tool call; this guide from there on.
     AfterMarker(Guide),
+    /// `token` completes the marker; whether what it says beyond that can begin a call is being found out.
+    Opening {
+        guide: Guide,
+        begun: Box<Guided>,
+        token: LlamaToken,
+    },
 }
 
-/// Spells bytes in tokens; the guide's tokenizer.
-pub(crate) type Spell<'a> = &'a dyn Fn(&[u8]) -> Vec<u32>;
+/// What a sequence needs from outside to choose tokens.
+pub(crate) struct Turn<'a> {
+    pub(crate) vocabulary: &'a LlamaVocab<'a>,
+    /// Spells bytes in tokens; the guide's tokenizer.
+    pub(crate) spell: &'a dyn Fn(&[u8]) -> Vec<u32>,
+    pub(crate) masks: &'a MaskPool,
+    /// A guide that is not done by then is waited for beside the next steps.
+    pub(crate) until: Instant,
+}
+
+/// A choice that waits for its guide: the scores, and tokens that may not be chosen.
+#[derive(Debug)]
+pub(crate) struct PendingChoice {
+    scores: Vec<f32>,
+    banned: Vec<i32>,
+}
 
 /// A request, from the queue to its last event.
 #[derive(Debug)]
@@ -49,13 +73,23 @@ pub(crate) struct Sequence {
     /// Its sequence number in the KV cache while it has one.
     pub(crate) id: i32,
     pub(crate) usage: Option<Usage>,
+    /// Sits out the steps until its guide is done.
+    pub(crate) waiting: bool,
+    pub(crate) choosing: Option<PendingChoice>,
+    /// The guide is finding out what follows from the last token.
+    pub(crate) following: bool,
 }
 
 /// Whether to go on after a step.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Outcome {
     Continue,
-    Done { reason: StopReason, stop_sequence: Option<String> },
+    /// For its guide; [`Sequence::resume`] goes on.
+    Waiting,
+    Done {
+        reason: StopReason,
+        stop_sequence: Option<String>,
+    },
     Failed(BackendError),
 }
 
@@ -104,67 +138,115 @@ impl Sequence {
     }
 
     /// Chooses the next token from the scores and turns what is settled into events.
-    pub(crate) fn advance(
-        &mut self,
-        logits: &[f32],
-        vocabulary: &LlamaVocab<'_>,
-        spell: Spell<'_>,
-    ) -> Outcome {
-        match self.choose(logits, vocabulary, spell) {
-            Ok(token) => self.tokens.push(token),
-            Err(outcome) => return outcome,
-        }
-        if let Constraint::Active(guide) = &mut self.constraint {
-            self.tokens.append(&mut guide.take_forced());
-        }
-        self.emit(vocabulary)
+    pub(crate) fn advance(&mut self, scores: &[f32], turn: &Turn<'_>) -> Outcome {
+        let outcome = self.choose(Cow::Borrowed(scores), Vec::new(), turn);
+        self.waiting = outcome == Outcome::Waiting;
+        outcome
     }
 
-    fn choose(
-        &mut self,
-        logits: &[f32],
-        vocabulary: &LlamaVocab<'_>,
-        spell: Spell<'_>,
-    ) -> Result<LlamaToken, Outcome> {
-        let internal = |reason: String| Outcome::Failed(BackendError::Internal(reason));
-        // Schemas come from callers: one that nothing satisfies, or that costs too much to follow, is their mistake.
-        let unmet = |reason: String| {
-            let reason: String = reason.lines().next().unwrap_or_default().chars().take(200).collect();
-            Outcome::Failed(BackendError::Invalid(format!(
-                "the answer can't be held to its JSON schema: {reason}"
-            )))
+    /// Goes on after [`Outcome::Waiting`].
+    pub(crate) fn resume(&mut self, turn: &Turn<'_>) -> Outcome {
+        let outcome = match self.choosing.take() {
+            Some(PendingChoice { scores, banned }) => self.choose(Cow::Owned(scores), banned, turn),
+            None => self.follow(turn.vocabulary, turn.until),
         };
-        let mut banned = Vec::new();
-        for _ in 0..MAX_REDRAWS {
+        self.waiting = outcome == Outcome::Waiting;
+        outcome
+    }
+
+    fn choose(&mut self, scores: Cow<'_, [f32]>, mut banned: Vec<i32>, turn: &Turn<'_>) -> Outcome {
+        while banned.len() < MAX_REDRAWS {
+            if let Constraint::Opening { begun, token, .. } = &mut self.constraint {
+                let token = *token;
+                match begun.advanced(turn.until) {
+                    None => return self.wait_to_choose(scores, banned),
+                    Some(opens) => self.open_call(opens.is_ok()),
+                }
+                if matches!(self.constraint, Constraint::Active(_)) {
+                    self.tokens.push(token);
+                    self.following = true;
+                    return self.follow(turn.vocabulary, turn.until);
+                }
+                // What the token says after the marker can't begin a call: draw again without it.
+                banned.push(token.0);
+                continue;
+            }
             let allowed = match &mut self.constraint {
-                Constraint::Active(guide) => Some(guide.allowed().map_err(unmet)?),
+                Constraint::Active(guided) => match guided.mask(turn.until) {
+                    None => return self.wait_to_choose(scores, banned),
+                    Some(Err(reason)) => return unmet(&reason),
+                    Some(Ok(mask)) => Some(mask),
+                },
                 _ => None,
             };
-            let Some(token) = self.sampler.pick(logits, allowed.as_ref(), &banned) else {
-                return Err(internal("the model gave no usable scores".to_owned()));
+            let Some(token) = self.sampler.pick(&scores, allowed, &banned) else {
+                return Outcome::Failed(BackendError::Internal("the model gave no usable scores".to_owned()));
             };
-            match &mut self.constraint {
-                Constraint::Active(guide) => {
-                    if !vocabulary.is_eog(LlamaToken(token)) {
-                        guide.accept(token).map_err(unmet)?;
-                    }
-                    return Ok(LlamaToken(token));
-                }
-                Constraint::AfterMarker(guide) => {
-                    let piece = vocabulary.token_to_piece(LlamaToken(token), false, None);
-                    let Some(rest) = self.output.after_marker(&piece) else { return Ok(LlamaToken(token)) };
-                    let mut begun = guide.clone();
-                    if rest.is_empty() || begun.accept_all(&spell(&rest)) {
-                        self.constraint = Constraint::Active(begun);
-                        return Ok(LlamaToken(token));
-                    }
-                    // What the token says after the marker can't begin a call: draw again without it.
-                    banned.push(token);
-                }
-                Constraint::Free => return Ok(LlamaToken(token)),
+            match self.take(LlamaToken(token), turn) {
+                Some(outcome) => return outcome,
+                None => continue,
             }
         }
-        Err(Outcome::done(StopReason::MalformedToolUse))
+        Outcome::done(StopReason::MalformedToolUse)
+    }
+
+    /// Books a chosen token; `None` when it completes a marker and it has to be seen whether it opens a call.
+    fn take(&mut self, token: LlamaToken, turn: &Turn<'_>) -> Option<Outcome> {
+        match &mut self.constraint {
+            Constraint::Active(guided) if !turn.vocabulary.is_eog(token) => {
+                guided.accept(u32::try_from(token.0).unwrap_or(u32::MAX), turn.masks);
+                self.tokens.push(token);
+                self.following = true;
+                // What the guide makes of it is looked at when all sequences of this step have chosen.
+                return Some(match self.emit(turn.vocabulary) {
+                    Outcome::Continue => Outcome::Waiting,
+                    ended => ended,
+                });
+            }
+            Constraint::AfterMarker(guide) => {
+                let piece = turn.vocabulary.token_to_piece(token, false, None);
+                if let Some(rest) = self.output.after_marker(&piece) {
+                    let guide = guide.clone();
+                    let begun = Box::new(Guided::after(guide.clone(), (turn.spell)(&rest), turn.masks));
+                    self.constraint = Constraint::Opening { guide, begun, token };
+                    return None;
+                }
+            }
+            _ => {}
+        }
+        self.tokens.push(token);
+        Some(self.emit(turn.vocabulary))
+    }
+
+    fn wait_to_choose(&mut self, scores: Cow<'_, [f32]>, banned: Vec<i32>) -> Outcome {
+        self.choosing = Some(PendingChoice { scores: scores.into_owned(), banned });
+        Outcome::Waiting
+    }
+
+    /// The marker that the model wrote opens a call, or can't.
+    fn open_call(&mut self, opens: bool) {
+        let before = std::mem::replace(&mut self.constraint, Constraint::Free);
+        self.constraint = match before {
+            Constraint::Opening { begun, .. } if opens => Constraint::Active(begun),
+            Constraint::Opening { guide, .. } => Constraint::AfterMarker(guide),
+            other => other,
+        };
+    }
+
+    /// Adds the tokens that follow from the last one without choice.
+    fn follow(&mut self, vocabulary: &LlamaVocab<'_>, until: Instant) -> Outcome {
+        let Constraint::Active(guided) = &mut self.constraint else { return Outcome::Continue };
+        match guided.advanced(until) {
+            None => return Outcome::Waiting,
+            Some(Err(reason)) => return unmet(&reason),
+            Some(Ok(())) => {}
+        }
+        self.following = false;
+        self.tokens.append(&mut guided.take_forced());
+        if guided.is_complete() && self.emitted == self.tokens.len() {
+            return Outcome::done(self.natural_end());
+        }
+        self.emit(vocabulary)
     }
 
     /// Turns tokens not yet shown into events, up to the end of the answer.
@@ -180,8 +262,8 @@ impl Sequence {
                 return Outcome::Done { reason: StopReason::StopSequence, stop_sequence: Some(stop) };
             }
             self.flush();
-            let complete = matches!(&self.constraint, Constraint::Active(guide) if guide.is_complete());
-            if complete && self.emitted == self.tokens.len() {
+            let complete = matches!(&self.constraint, Constraint::Active(guided) if guided.is_complete());
+            if complete && !self.following && self.emitted == self.tokens.len() {
                 return Outcome::done(self.natural_end());
             }
             if self.generated() >= self.max_new_tokens {
@@ -212,4 +294,10 @@ impl Sequence {
         usage.output_tokens = u32::try_from(self.generated()).unwrap_or(u32::MAX);
         self.send(Ok(ChatEvent::Finished(Finished { reason, stop_sequence, usage, extra: Value::Null })));
     }
+}
+
+/// Schemas come from callers: one that nothing satisfies, or that costs too much to follow, is their mistake.
+fn unmet(reason: &str) -> Outcome {
+    let reason: String = reason.lines().next().unwrap_or_default().chars().take(200).collect();
+    Outcome::Failed(BackendError::Invalid(format!("the answer can't be held to its JSON schema: {reason}")))
 }
