@@ -14,7 +14,7 @@ pub struct EmbedRequest {
 /// One vector a text, in the order of the request.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Embeddings {
-    /// Unit length (L2), each [`EmbeddingModel::dimensions`] long.
+    /// Unit length (L2) unless asked for raw, each [`EmbeddingModel::dimensions`] long.
     pub vectors: Vec<Vec<f32>>,
     /// Tokens read of each text.
     pub input_tokens: Vec<u32>,
@@ -26,6 +26,11 @@ pub trait EmbeddingModel: Send + Sync {
     /// Longest text in tokens.
     fn max_tokens(&self) -> u32;
     fn embed(&self, request: EmbedRequest) -> BoxFuture<'_, Result<Embeddings, BackendError>>;
+    /// As [`Self::embed`], with each vector at the length that the model itself gave it. The directions are the same;
+    /// what the length says is the model's affair. A model that knows unit length only answers that.
+    fn embed_raw(&self, request: EmbedRequest) -> BoxFuture<'_, Result<Embeddings, BackendError>> {
+        self.embed(request)
+    }
     /// Tokens `text` would cost, without embedding it.
     fn count_tokens<'a>(&'a self, text: &'a str) -> BoxFuture<'a, Result<u32, BackendError>>;
 }

@@ -83,6 +83,16 @@ impl BertEmbedder {
         Ok(counts.into_iter().map(|count| windows.by_ref().take(count).collect()).collect())
     }
 
+    async fn run(
+        &self,
+        request: EmbedRequest,
+        join: fn(Vec<Window>) -> Vec<f32>,
+    ) -> Result<Embeddings, BackendError> {
+        let mut texts = self.read(request.texts, request.truncate).await?;
+        let vectors = self.encode(&mut texts).await?.into_iter().map(join).collect();
+        Ok(Embeddings { vectors, input_tokens: texts.iter().map(|text| text.tokens).collect() })
+    }
+
     #[cfg(test)]
     pub(super) fn waiting(&self) -> &std::sync::atomic::AtomicUsize {
         self.shared.worker.waiting()
@@ -133,12 +143,18 @@ impl Tokens {
 
 /// The mean over all tokens of a text's windows, at unit length.
 fn merge(windows: Vec<Window>) -> Vec<f32> {
+    unit(mean(windows))
+}
+
+/// The mean over all tokens of a text's windows: what the model's pooling gives.
+fn mean(windows: Vec<Window>) -> Vec<f32> {
     let mut sum = vec![0.0; windows.first().map_or(0, |window| window.vector.len())];
+    let tokens: usize = windows.iter().map(|window| window.tokens).sum();
     for window in windows {
-        let weight = window.tokens as f32;
+        let weight = window.tokens as f32 / tokens.max(1) as f32;
         sum.iter_mut().zip(&window.vector).for_each(|(sum, value)| *sum += weight * value);
     }
-    unit(sum)
+    sum
 }
 
 fn unit(mut vector: Vec<f32>) -> Vec<f32> {
@@ -163,11 +179,11 @@ impl EmbeddingModel for BertEmbedder {
     }
 
     fn embed(&self, request: EmbedRequest) -> BoxFuture<'_, Result<Embeddings, BackendError>> {
-        Box::pin(async move {
-            let mut texts = self.read(request.texts, request.truncate).await?;
-            let vectors = self.encode(&mut texts).await?.into_iter().map(merge).collect();
-            Ok(Embeddings { vectors, input_tokens: texts.iter().map(|text| text.tokens).collect() })
-        })
+        Box::pin(self.run(request, merge))
+    }
+
+    fn embed_raw(&self, request: EmbedRequest) -> BoxFuture<'_, Result<Embeddings, BackendError>> {
+        Box::pin(self.run(request, mean))
     }
 
     fn count_tokens<'a>(&'a self, text: &'a str) -> BoxFuture<'a, Result<u32, BackendError>> {

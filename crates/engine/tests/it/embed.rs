@@ -57,6 +57,20 @@ async fn vectors_are_those_of_another_implementation() {
     }
 }
 
+#[tokio::test]
+async fn raw_vectors_differ_in_length_only() {
+    let texts = vec!["A cat.".to_owned(), "A long sentence about the history of the sea. ".repeat(120)];
+    let request = EmbedRequest { model: String::new(), texts, truncate: false };
+    let unit = model().embed(request.clone()).await.unwrap();
+    let raw = model().embed_raw(request).await.unwrap();
+    assert_eq!(unit.input_tokens, raw.input_tokens);
+    for (unit, raw) in unit.vectors.iter().zip(&raw.vectors) {
+        let length = cosine(raw, raw).sqrt();
+        assert!((cosine(unit, raw) / length - 1.0).abs() < 1e-5);
+        assert!((length - 1.0).abs() > 0.05, "{length}");
+    }
+}
+
 /// The similarities that sentence-transformers' own documentation prints for this model.
 #[tokio::test]
 async fn similarities_are_the_published_ones() {

@@ -1,8 +1,8 @@
 //! Embedding bodies of InvokeModel: Titan, Cohere Embed and Nova, over one [`EmbedRequest`].
 //!
 //! Vectors are brought to the width that the caller asked for, or that the model has, by
-//! [`fit_dimensions`](craton_backend::fit_dimensions), and are of unit length whatever `normalize` says: backends
-//! give nothing else.
+//! [`fit_dimensions`](craton_backend::fit_dimensions). They are of unit length, unless Titan V2 is asked not to
+//! normalise: then each has the length that the serving model gave it before, whatever its width.
 
 mod cohere;
 mod quantize;
@@ -24,6 +24,9 @@ pub struct EmbedDecoded {
     pub request: EmbedRequest,
     /// The width asked for; when `None` the caller sets the model's own.
     pub dimensions: Option<u32>,
+    /// Vectors at the length that the model gives them, to be had from
+    /// [`embed_raw`](craton_backend::EmbeddingModel::embed_raw).
+    pub raw: bool,
     form: Form,
 }
 
@@ -68,6 +71,7 @@ impl EmbedDecoded {
             .vectors
             .iter()
             .map(|vector| match self.dimensions {
+                Some(width) if self.raw => scaled(fit_dimensions(vector, width as usize), length(vector)),
                 Some(width) => fit_dimensions(vector, width as usize),
                 None => vector.clone(),
             })
@@ -87,9 +91,18 @@ impl EmbedDecoded {
     }
 }
 
+fn length(vector: &[f32]) -> f32 {
+    vector.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt() as f32
+}
+
+fn scaled(mut vector: Vec<f32>, by: f32) -> Vec<f32> {
+    vector.iter_mut().for_each(|value| *value *= by);
+    vector
+}
+
 fn one_text(text: &str, truncate: bool, dimensions: Option<u32>, form: Form) -> EmbedDecoded {
     let request = EmbedRequest { model: String::new(), texts: vec![text.to_owned()], truncate };
-    EmbedDecoded { request, dimensions, form }
+    EmbedDecoded { request, dimensions, raw: false, form }
 }
 
 fn titan_text<'a>(node: &Node<'a>) -> Result<&'a str, ApiError> {
@@ -110,7 +123,7 @@ fn titan_v1(body: &Node<'_>) -> Result<EmbedDecoded, ApiError> {
 
 fn titan_v2(body: &Node<'_>) -> Result<EmbedDecoded, ApiError> {
     let body = body.object(&["inputText"], &["dimensions", "embeddingTypes", "normalize"])?;
-    body.boolean("normalize")?;
+    let raw = body.boolean("normalize")? == Some(false);
     let dimensions = match body.get("dimensions") {
         Some(node) => width(&node, &[256, 512, 1024])?,
         None => 1024,
@@ -119,7 +132,8 @@ fn titan_v2(body: &Node<'_>) -> Result<EmbedDecoded, ApiError> {
         Some(node) => words(&node, &["float", "binary"])?,
         None => vec!["float".to_owned()],
     };
-    Ok(one_text(titan_text(&body.require("inputText")?)?, false, Some(dimensions), Form::TitanV2 { types }))
+    let text = titan_text(&body.require("inputText")?)?;
+    Ok(EmbedDecoded { raw, ..one_text(text, false, Some(dimensions), Form::TitanV2 { types }) })
 }
 
 /// `embedding` is there whenever floats are wanted; `embeddingsByType` always is.

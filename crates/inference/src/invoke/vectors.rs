@@ -25,7 +25,7 @@ impl Inference {
         // A model of another width stands in: the answer has the width that clients of this model store.
         decoded.dimensions =
             decoded.dimensions.or_else(|| resolved.model.embedding_dimensions.first().copied());
-        let (embeddings, latency_ms) = self.embed(context, resolved, decoded.request.clone(), asked).await?;
+        let (embeddings, latency_ms) = self.embed(context, resolved, &decoded, asked).await?;
         let body = decoded.encode(&embeddings)?;
         let tokens = (embeddings.input_tokens.iter().map(|count| u64::from(*count)).sum(), None);
         Ok((body, headers::invocation(resolved, tokens, latency_ms)))
@@ -36,13 +36,13 @@ impl Inference {
         &self,
         context: &RequestContext,
         resolved: &Resolved,
-        mut request: EmbedRequest,
+        decoded: &embedding::EmbedDecoded,
         asked: Asked,
     ) -> Result<(Embeddings, u64), ApiError> {
         let mut meter = self.meter(context, resolved, asked);
-        target_model(resolved).clone_into(&mut request.model);
+        let request = EmbedRequest { model: target_model(resolved).to_owned(), ..decoded.request.clone() };
         let embedded = match self.backends.embedding(&resolved.target) {
-            Ok(backend) => embed_any_length(&*backend, resolved, request).await,
+            Ok(backend) => embed_any_length(&*backend, resolved, request, decoded.raw).await,
             Err(error) => Err(error),
         };
         let embeddings = finished(embedded, &mut meter, resolved)?;
@@ -91,12 +91,14 @@ async fn embed_any_length(
     backend: &dyn EmbeddingModel,
     resolved: &Resolved,
     request: EmbedRequest,
+    raw: bool,
 ) -> Result<Embeddings, BackendError> {
-    match backend.embed(request.clone()).await {
+    let whole = request.clone();
+    match if raw { backend.embed_raw(whole).await } else { backend.embed(whole).await } {
         Err(BackendError::ContextOverflow { tokens, limit })
             if resolved.model.context_tokens.is_some_and(|most| tokens <= most) =>
         {
-            windows::embed(backend, request, limit).await
+            windows::embed(backend, request, limit, raw).await
         }
         other => other,
     }

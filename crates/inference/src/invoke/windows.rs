@@ -2,7 +2,7 @@
 //!
 //! A model of 512 tokens may answer for one of 8,192, and clients cut their chunks for the model they asked for. A
 //! longer text is embedded in windows, cut at white space, and its vector is the windows' mean, weighted by their
-//! tokens and brought back to unit length. That keeps all of the text in the vector, where an error or a silent cut
+//! tokens and, unless raw lengths were asked for, brought back to unit length. That keeps all of the text in the vector, where an error or a silent cut
 //! would lose it; a text within the limit is embedded as ever.
 
 use craton_backend::{BackendError, EmbedRequest, EmbeddingModel, Embeddings};
@@ -12,6 +12,7 @@ pub(super) async fn embed(
     backend: &dyn EmbeddingModel,
     request: EmbedRequest,
     limit: u32,
+    raw: bool,
 ) -> Result<Embeddings, BackendError> {
     let mut windows = Vec::new();
     let mut windows_of = Vec::with_capacity(request.texts.len());
@@ -21,7 +22,8 @@ pub(super) async fn embed(
         windows_of.push(windows.len() - before);
     }
     let texts = windows.iter().map(|window| (*window).to_owned()).collect();
-    let embedded = backend.embed(EmbedRequest { texts, ..request }).await?;
+    let request = EmbedRequest { texts, ..request };
+    let embedded = if raw { backend.embed_raw(request).await? } else { backend.embed(request).await? };
     if embedded.vectors.len() != windows.len() || embedded.input_tokens.len() != windows.len() {
         return Err(BackendError::Internal(
             "the model returned another number of vectors than of texts".into(),
@@ -30,7 +32,7 @@ pub(super) async fn embed(
     let mut parts = embedded.vectors.into_iter().zip(embedded.input_tokens);
     let mut whole = Embeddings::default();
     for count in windows_of {
-        let (vector, tokens) = mean(parts.by_ref().take(count));
+        let (vector, tokens) = mean(parts.by_ref().take(count), raw);
         whole.vectors.push(vector);
         whole.input_tokens.push(tokens);
     }
@@ -72,8 +74,8 @@ fn middle(text: &str) -> usize {
     }
 }
 
-/// The mean of vectors weighted by their tokens, at unit length, and the tokens together.
-fn mean(parts: impl Iterator<Item = (Vec<f32>, u32)>) -> (Vec<f32>, u32) {
+/// The mean of vectors weighted by their tokens, at unit length unless `raw`, and the tokens together.
+fn mean(parts: impl Iterator<Item = (Vec<f32>, u32)>, raw: bool) -> (Vec<f32>, u32) {
     let (mut sum, mut tokens) = (Vec::new(), 0_u32);
     let mut alone = true;
     for (vector, weight) in parts {
@@ -92,7 +94,11 @@ fn mean(parts: impl Iterator<Item = (Vec<f32>, u32)>) -> (Vec<f32>, u32) {
         }
     }
     if !alone {
-        let length = sum.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
+        let length = if raw {
+            f64::from(tokens)
+        } else {
+            sum.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt()
+        };
         if length > 0.0 {
             sum.iter_mut().for_each(|value| *value = (f64::from(*value) / length) as f32);
         }
@@ -139,21 +145,28 @@ mod tests {
         }
     }
 
-    fn embedded(texts: &[&str]) -> Embeddings {
+    fn embedded(texts: &[&str], raw: bool) -> Embeddings {
         let texts = texts.iter().map(|text| (*text).to_owned()).collect();
         let request = EmbedRequest { texts, ..EmbedRequest::default() };
-        futures::executor::block_on(embed(&Words, request, 4)).unwrap()
+        futures::executor::block_on(embed(&Words, request, 4, raw)).unwrap()
     }
 
     #[test]
     fn a_long_text_is_the_mean_of_its_windows_and_short_ones_are_as_ever() {
         let long = ["a"; 8].into_iter().chain(["b"; 8]).collect::<Vec<_>>().join(" ");
-        let both = embedded(&["a b", &long, "a"]);
+        let both = embedded(&["a b", &long, "a"], false);
         assert_eq!(both.input_tokens, [2, 16, 1]);
         let half = std::f32::consts::FRAC_1_SQRT_2;
         for (value, expected) in both.vectors.iter().flatten().zip([half, half, half, half, 1.0, 0.0]) {
             assert!((value - expected).abs() < 1e-6, "{:?}", both.vectors);
         }
+    }
+
+    #[test]
+    fn a_raw_mean_is_as_short_as_its_windows_differ() {
+        let long = ["a"; 8].into_iter().chain(["b"; 8]).collect::<Vec<_>>().join(" ");
+        let raw = embedded(&[&long], true);
+        assert!(raw.vectors[0].iter().all(|value| (value - 0.5).abs() < 1e-6), "{:?}", raw.vectors);
     }
 
     #[test]

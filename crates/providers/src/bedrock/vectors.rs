@@ -37,6 +37,9 @@ pub(crate) struct BedrockEmbeddings {
 #[serde(rename_all = "camelCase")]
 struct TitanBody<'a> {
     input_text: &'a str,
+    /// Known to the second generation only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    normalize: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -80,9 +83,9 @@ impl BedrockEmbeddings {
         Some(Self { bedrock, model: model.to_owned(), format, dimensions: AtomicUsize::new(0) })
     }
 
-    async fn run(&self, request: EmbedRequest) -> Result<Embeddings, BackendError> {
+    async fn run(&self, request: EmbedRequest, raw: bool) -> Result<Embeddings, BackendError> {
         let mut answer = match self.format {
-            Format::Titan => self.titan(&request).await?,
+            Format::Titan => self.titan(&request, raw).await?,
             Format::Cohere => self.cohere(&request).await?,
         };
         let dimensions = answer.vectors.first().map_or(0, Vec::len);
@@ -97,13 +100,16 @@ impl BedrockEmbeddings {
         if dimensions > 0 {
             self.dimensions.store(dimensions, Ordering::Relaxed);
         }
-        answer.vectors.iter_mut().for_each(|vector| vectors::normalize(vector));
+        if !raw {
+            answer.vectors.iter_mut().for_each(|vector| vectors::normalize(vector));
+        }
         Ok(answer)
     }
 
-    async fn titan(&self, request: &EmbedRequest) -> Result<Embeddings, BackendError> {
+    async fn titan(&self, request: &EmbedRequest, raw: bool) -> Result<Embeddings, BackendError> {
+        let normalize = (raw && self.model.contains("titan-embed-text-v2")).then_some(false);
         let calls = request.texts.iter().map(|text| async move {
-            let body = TitanBody { input_text: text };
+            let body = TitanBody { input_text: text, normalize };
             let (answer, _): (TitanAnswer, _) =
                 self.bedrock.invoke(&self.model, &body, MAX_ANSWER_BYTES).await?;
             Ok::<_, BackendError>(answer)
@@ -146,7 +152,11 @@ impl EmbeddingModel for BedrockEmbeddings {
     }
 
     fn embed(&self, request: EmbedRequest) -> BoxFuture<'_, Result<Embeddings, BackendError>> {
-        Box::pin(self.run(request))
+        Box::pin(self.run(request, false))
+    }
+
+    fn embed_raw(&self, request: EmbedRequest) -> BoxFuture<'_, Result<Embeddings, BackendError>> {
+        Box::pin(self.run(request, true))
     }
 
     fn count_tokens<'a>(&'a self, text: &'a str) -> BoxFuture<'a, Result<u32, BackendError>> {

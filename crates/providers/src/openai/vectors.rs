@@ -101,7 +101,6 @@ impl OpenAiEmbeddings {
             )));
         }
         self.dimensions.store(dimensions, Ordering::Relaxed);
-        vectors.iter_mut().for_each(|vector| normalize(vector));
         Ok(vectors)
     }
 }
@@ -118,6 +117,14 @@ impl EmbeddingModel for OpenAiEmbeddings {
     }
 
     fn embed(&self, request: EmbedRequest) -> BoxFuture<'_, Result<Embeddings, BackendError>> {
+        Box::pin(async move {
+            let mut answer = self.run(request).await?;
+            answer.vectors.iter_mut().for_each(|vector| normalize(vector));
+            Ok(answer)
+        })
+    }
+
+    fn embed_raw(&self, request: EmbedRequest) -> BoxFuture<'_, Result<Embeddings, BackendError>> {
         Box::pin(self.run(request))
     }
 

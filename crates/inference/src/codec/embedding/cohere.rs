@@ -38,6 +38,7 @@ pub(super) fn read(body: &Node<'_>, model_id: &str) -> Result<EmbedDecoded, ApiE
         body.get("output_dimension").map(|node| width(&node, &[256, 512, 1024, 1536])).transpose()?;
     let types = body.get("embedding_types").map(|node| words(&node, TYPES)).transpose()?;
     Ok(EmbedDecoded {
+        raw: false,
         request: EmbedRequest { model: String::new(), texts, truncate },
         dimensions,
         form: Form::Cohere { id: RandomIds.uuid(), types },

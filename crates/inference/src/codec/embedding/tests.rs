@@ -27,6 +27,33 @@ fn titan_v2_gives_the_width_and_types_asked_for() {
 }
 
 #[test]
+fn titan_v2_keeps_the_models_length_when_told_not_to_normalise() {
+    let vectors = [vec![1.8, -2.4], vec![0.3, 0.4]];
+    for width in [256, 512, 1024] {
+        let fitted = |vector: &Vec<f32>, normalize: Value| -> Vec<f32> {
+            let mut body = json!({"inputText": "hi", "dimensions": width});
+            if !normalize.is_null() {
+                body["normalize"] = normalize;
+            }
+            let decoded = read(Family::TitanEmbedV2, "", &body).unwrap();
+            assert_eq!(decoded.raw, body["normalize"] == false);
+            serde_json::from_value(answer(&decoded, vec![vector.clone()])["embedding"].take()).unwrap()
+        };
+        for (vector, raw_length) in vectors.iter().zip([3.0, 0.5]) {
+            let raw = fitted(vector, json!(false));
+            assert!((length(&raw) - raw_length).abs() < 1e-4, "{width}: {}", length(&raw));
+            for normalized in [fitted(vector, json!(true)), fitted(vector, Value::Null)] {
+                assert!((length(&normalized) - 1.0).abs() < 1e-5);
+                // The same direction.
+                for (raw, unit) in raw.iter().zip(normalized) {
+                    assert!((raw - unit * raw_length).abs() < 1e-5);
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn wrong_titan_fields_are_named() {
     for (body, part) in [
         (json!({}), "#: required key [inputText] not found"),
