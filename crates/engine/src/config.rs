@@ -23,6 +23,10 @@ pub struct EngineConfig {
     pub prefill_chunk_tokens: usize,
     /// Answer length when the request gives none.
     pub default_max_tokens: u32,
+    /// Models loaded at once, whatever composes the engine seeing to it.
+    pub max_loaded_models: usize,
+    /// Memory of all loaded models together in MiB, likewise. Default: three quarters of the machine's.
+    pub loaded_models_mib: Option<u64>,
     /// How long a request waits for its model to load.
     pub load_timeout_ms: u64,
 }
@@ -39,6 +43,8 @@ impl Default for EngineConfig {
             batch_tokens: 512,
             prefill_chunk_tokens: 64,
             default_max_tokens: 2048,
+            max_loaded_models: 16,
+            loaded_models_mib: None,
             load_timeout_ms: 120_000,
         }
     }

@@ -41,4 +41,5 @@ mod tool_text;
 
 pub use config::EngineConfig;
 pub use engine::Engine;
+pub use model::memory_bytes;
 pub use scheduler::ModelStats;

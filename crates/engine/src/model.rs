@@ -138,11 +138,34 @@ fn sampling_defaults(header: &GgufHeader) -> SamplerSettings {
     }
 }
 
+/// About what the chat model in the file at `path` takes when it is loaded: its weights and its KV cache. Reads the
+/// file's header; the error is for the person who runs the server.
+pub fn memory_bytes(path: &Path, config: &EngineConfig) -> Result<u64, String> {
+    let wrong = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let header = GgufHeader::read(path).map_err(|error| wrong(&error))?;
+    let weights = std::fs::metadata(path).map_err(|error| wrong(&error))?.len();
+    let cache = kv_tokens(&header, config).saturating_mul(kv_bytes_a_token(&header));
+    Ok(weights.saturating_add(u64::try_from(cache).unwrap_or(u64::MAX)))
+}
+
 const DEFAULT_KV_MIB: usize = 256;
 const DEFAULT_CONTEXT_TOKENS: usize = 8_192;
 
 /// Tokens that the budget holds, keys and values of every layer in half precision, in steps of 256.
 fn kv_tokens(header: &GgufHeader, config: &EngineConfig) -> usize {
+    let bytes_a_token = kv_bytes_a_token(header);
+    let affordable = |mib: usize| (mib << 20) / bytes_a_token / 256 * 256;
+    let trained = header.parameter("context_length").and_then(|value| usize::try_from(value).ok());
+    let trained = trained.unwrap_or(DEFAULT_CONTEXT_TOKENS);
+    let tokens = config.kv_budget_mib.map_or_else(
+        || affordable(DEFAULT_KV_MIB).max(trained.min(DEFAULT_CONTEXT_TOKENS)),
+        |mib| affordable(mib as usize),
+    );
+    tokens.clamp(512, 1 << 20)
+}
+
+/// Bytes of a token's keys and values in every layer.
+fn kv_bytes_a_token(header: &GgufHeader) -> usize {
     let parameter = |name: &str| header.parameter(name).and_then(|value| usize::try_from(value).ok());
     let width = parameter("embedding_length").unwrap_or(4096);
     let heads = parameter("attention.head_count").unwrap_or(1).max(1);
@@ -151,12 +174,5 @@ fn kv_tokens(header: &GgufHeader, config: &EngineConfig) -> usize {
     let layers = parameter("block_count").unwrap_or(32);
     let values =
         kv_heads.saturating_mul(head_width("attention.key_length") + head_width("attention.value_length"));
-    let bytes_a_token = values.saturating_mul(layers).saturating_mul(2).max(1);
-    let affordable = |mib: usize| (mib << 20) / bytes_a_token / 256 * 256;
-    let trained = parameter("context_length").unwrap_or(DEFAULT_CONTEXT_TOKENS);
-    let tokens = config.kv_budget_mib.map_or_else(
-        || affordable(DEFAULT_KV_MIB).max(trained.min(DEFAULT_CONTEXT_TOKENS)),
-        |mib| affordable(mib as usize),
-    );
-    tokens.clamp(512, 1 << 20)
+    values.saturating_mul(layers).saturating_mul(2).max(1)
 }

@@ -174,7 +174,8 @@ fn compose(
     let models = Models::open(config.models_config(), files, store.clone())?;
     let metering = Metering::new().map_err(|error| StartError::Metrics(error.to_string()))?;
     let drivers = Arc::new(Drivers {
-        local: LocalModels::new(models.files().clone(), config.engine.clone()),
+        local: LocalModels::new(models.files().clone(), config.engine.clone(), metering.registry())
+            .map_err(|error| StartError::Metrics(error.to_string()))?,
         upstreams: Upstreams::connect(&config.upstreams)?,
     });
     metering.add_queues(Arc::clone(&drivers.local) as Arc<_>);

@@ -14,10 +14,13 @@ const RETRY_AFTER: Duration = Duration::from_secs(10);
 /// Opens a model; the error is for people.
 pub(super) type Open<M> = Box<dyn Fn() -> BoxFuture<'static, Result<Arc<M>, String>> + Send + Sync>;
 
-/// A model that is opened in the background, once, when it is first needed; whoever asks meanwhile waits.
+/// A model that is opened in the background when it is first needed, and again after it was closed; whoever asks
+/// meanwhile waits.
 pub(super) struct Lazy<M: ?Sized> {
     name: String,
     open: Open<M>,
+    /// Told whether the model is open, once everybody else can see it.
+    settled: Box<dyn Fn(bool) + Send + Sync>,
     state: watch::Sender<State<M>>,
     /// Longest wait of one request.
     patience: Duration,
@@ -32,9 +35,26 @@ enum State<M: ?Sized> {
 }
 
 impl<M: ?Sized + Send + Sync + 'static> Lazy<M> {
-    pub(super) fn new(name: &str, patience: Duration, open: Open<M>) -> Arc<Self> {
+    pub(super) fn new(
+        name: &str,
+        patience: Duration,
+        open: Open<M>,
+        settled: impl Fn(bool) + Send + Sync + 'static,
+    ) -> Arc<Self> {
         let state = watch::Sender::new(State::Idle);
-        Arc::new(Self { name: name.to_owned(), open, state, patience, failed_at: Mutex::new(None) })
+        let (name, settled, failed_at) = (name.to_owned(), Box::new(settled), Mutex::new(None));
+        Arc::new(Self { name, open, settled, state, patience, failed_at })
+    }
+
+    /// Lets go of the model if it is open.
+    pub(super) fn close(&self) {
+        self.state.send_if_modified(|state| {
+            let open = matches!(state, State::Ready(_));
+            if open {
+                *state = State::Idle;
+            }
+            open
+        });
     }
 
     /// The model if it is open.
@@ -73,6 +93,7 @@ impl<M: ?Sized + Send + Sync + 'static> Lazy<M> {
         tokio::spawn(async move {
             // A panic while opening must not leave everybody waiting.
             let opened = tokio::spawn(opening).await.unwrap_or_else(|error| Err(error.to_string()));
+            let open = opened.is_ok();
             lazy.state.send_replace(match opened {
                 Ok(model) => State::Ready(model),
                 Err(reason) => {
@@ -81,6 +102,7 @@ impl<M: ?Sized + Send + Sync + 'static> Lazy<M> {
                     State::Failed(reason)
                 }
             });
+            (lazy.settled)(open);
         });
     }
 
@@ -126,7 +148,7 @@ mod tests {
                 result.map(Arc::new).map_err(str::to_owned)
             })
         });
-        (Lazy::new("m", Duration::from_secs(5), open), opened)
+        (Lazy::new("m", Duration::from_secs(5), open, |_| {}), opened)
     }
 
     #[tokio::test]
@@ -152,7 +174,18 @@ mod tests {
     #[tokio::test]
     async fn a_panic_while_opening_is_a_failure() {
         let open: Open<u32> = Box::new(|| Box::pin(async { panic!("boom") }));
-        let lazy = Lazy::new("m", Duration::from_secs(5), open);
+        let lazy = Lazy::new("m", Duration::from_secs(5), open, |_| {});
         assert_eq!(lazy.get().await, Err(lazy.failure()));
+    }
+
+    #[tokio::test]
+    async fn a_closed_model_is_opened_again() {
+        let (lazy, opened) = counting(Ok(7));
+        for times in 1..3 {
+            assert_eq!(*lazy.get().await.unwrap(), 7);
+            assert_eq!(opened.load(Ordering::Relaxed), times);
+            lazy.close();
+            assert!(lazy.ready().is_none());
+        }
     }
 }

@@ -8,15 +8,18 @@ use craton_backend::{
     Embeddings, Message, RerankModel, RerankRequest, Reranked, Role,
 };
 use craton_engine::embed::BertEmbedder;
-use craton_engine::{Engine, EngineConfig};
+use craton_engine::{Engine, EngineConfig, memory_bytes};
 use craton_metering::{QueueDepth, QueueSource};
 use craton_models::Task;
 use craton_models::files::{InstalledModel, ModelFiles, Progress, is_builtin};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use futures::stream::StreamExt as _;
 use parking_lot::{Mutex, RwLock};
+use prometheus::Registry;
 
 use super::lazy::{Lazy, Open};
+use super::room::{Lease, Room};
 use crate::health::Readiness;
 
 /// How often the model store is looked at for models that were replaced or removed while in use.
@@ -32,18 +35,29 @@ pub(crate) struct LocalModels {
     embedders: RwLock<HashMap<String, Arc<LazyEmbedder>>>,
     /// What each open model was opened from.
     opened: Arc<Mutex<HashMap<String, InstalledModel>>>,
+    room: Arc<Room>,
+    config: EngineConfig,
 }
 
 impl LocalModels {
-    pub(crate) fn new(files: ModelFiles, config: EngineConfig) -> Arc<Self> {
-        Arc::new(Self {
+    /// Fails only if another metric has the name of one of its own.
+    pub(crate) fn new(
+        files: ModelFiles,
+        config: EngineConfig,
+        registry: &Registry,
+    ) -> Result<Arc<Self>, prometheus::Error> {
+        let room = Room::new(config.max_loaded_models, config.loaded_models_mib.map(|mib| mib << 20))?;
+        room.register(registry)?;
+        Ok(Arc::new(Self {
             files,
             patience: Duration::from_millis(config.load_timeout_ms),
-            engine: Arc::new(Engine::open(config)),
+            engine: Arc::new(Engine::open(config.clone())),
             chats: RwLock::default(),
             embedders: RwLock::default(),
             opened: Arc::default(),
-        })
+            room,
+            config,
+        }))
     }
 
     pub(crate) fn chat(&self, name: &str) -> Arc<dyn ChatModel> {
@@ -53,10 +67,15 @@ impl LocalModels {
         let mut chats = self.chats.write();
         let chat = chats.entry(name.to_owned()).or_insert_with(|| {
             let (engine, key, finding) = (Arc::clone(&self.engine), name.to_owned(), self.finding(name));
+            let (room, config) = (Arc::clone(&self.room), self.config.clone());
             let open: Open<dyn ChatModel> = Box::new(move || {
                 let (engine, key, finding) = (Arc::clone(&engine), key.clone(), finding());
+                let (room, config) = (Arc::clone(&room), config.clone());
                 async move {
-                    let path = finding.await?;
+                    let (path, _) = finding.await?;
+                    let measured = path.clone();
+                    let bytes = tokio::task::spawn_blocking(move || memory_bytes(&measured, &config)).await;
+                    room.make(&key, bytes.map_err(|error| error.to_string())??).await?;
                     let chat = engine.chat_model(&key, &path);
                     // The engine loads at the first request; counting tokens is the cheapest one, and says whether
                     // the load went well.
@@ -67,7 +86,15 @@ impl LocalModels {
                 }
                 .boxed()
             });
-            Arc::new(LazyChat(Lazy::new(name, self.patience, open)))
+            let lazy = Lazy::new(name, self.patience, open, self.settled(name));
+            let (held, engine, key) = (Arc::downgrade(&lazy), Arc::clone(&self.engine), name.to_owned());
+            self.room.add(name, move || {
+                if let Some(lazy) = held.upgrade() {
+                    lazy.close();
+                }
+                engine.unload(&key);
+            });
+            Arc::new(LazyChat { lazy, name: name.to_owned(), room: Arc::clone(&self.room) })
         });
         Arc::clone(chat) as Arc<dyn ChatModel>
     }
@@ -78,20 +105,34 @@ impl LocalModels {
         }
         let mut embedders = self.embedders.write();
         let embedder = embedders.entry(name.to_owned()).or_insert_with(|| {
-            let finding = self.finding(name);
+            let (finding, room, key) = (self.finding(name), Arc::clone(&self.room), name.to_owned());
             let open: Open<BertEmbedder> = Box::new(move || {
-                let finding = finding();
+                let (finding, room, key) = (finding(), Arc::clone(&room), key.clone());
                 async move {
-                    let folder = finding.await?;
+                    let (folder, bytes) = finding.await?;
+                    room.make(&key, bytes).await?;
                     let loading = tokio::task::spawn_blocking(move || BertEmbedder::load(&folder)).await;
                     let loaded = loading.map_err(|error| error.to_string())?;
                     loaded.map(Arc::new).map_err(|error| error.to_string())
                 }
                 .boxed()
             });
-            Arc::new(LazyEmbedder(Lazy::new(name, self.patience, open)))
+            let lazy = Lazy::new(name, self.patience, open, self.settled(name));
+            let held = Arc::downgrade(&lazy);
+            self.room.add(name, move || {
+                if let Some(lazy) = held.upgrade() {
+                    lazy.close();
+                }
+            });
+            Arc::new(LazyEmbedder { lazy, name: name.to_owned(), room: Arc::clone(&self.room) })
         });
         Arc::clone(embedder)
+    }
+
+    /// Tells the room how an opening ended.
+    fn settled(&self, name: &str) -> impl Fn(bool) + Send + Sync + use<> {
+        let (room, name) = (Arc::clone(&self.room), name.to_owned());
+        move |open| room.settle(&name, open)
     }
 
     pub(crate) fn embedding(&self, name: &str) -> Arc<dyn EmbeddingModel> {
@@ -110,11 +151,11 @@ impl LocalModels {
                 _ => *name == craton_models::DEFAULT_EMBEDDING_MODEL,
             };
             if embeds {
-                self.embedder(name).0.start();
+                self.embedder(name).lazy.start();
             } else {
                 self.chat(name);
                 if let Some(chat) = self.chats.read().get(name) {
-                    chat.0.start();
+                    chat.lazy.start();
                 }
             }
         }
@@ -124,25 +165,25 @@ impl LocalModels {
         let label = |name: &String| format!("local {name}");
         let chats = self.chats.read();
         let embedders = self.embedders.read();
-        let chats = chats.iter().map(|(name, chat)| (label(name), chat.0.readiness()));
-        let embedders = embedders.iter().map(|(name, embedder)| (label(name), embedder.0.readiness()));
+        let chats = chats.iter().map(|(name, chat)| (label(name), chat.lazy.readiness()));
+        let embedders = embedders.iter().map(|(name, embedder)| (label(name), embedder.lazy.readiness()));
         chats.chain(embedders).collect()
     }
 
-    /// Finds the files of a model, fetching them first if it is an embedded one.
+    /// Finds the files of a model and their size, fetching them first if it is an embedded one.
     fn finding(
         &self,
         name: &str,
-    ) -> impl Fn() -> BoxFuture<'static, Result<PathBuf, String>> + Send + Sync + use<> {
+    ) -> impl Fn() -> BoxFuture<'static, Result<(PathBuf, u64), String>> + Send + Sync + use<> {
         let (files, name, opened) = (self.files.clone(), name.to_owned(), Arc::clone(&self.opened));
         move || {
             let (files, name, opened) = (files.clone(), name.clone(), Arc::clone(&opened));
             async move {
                 let find = move || {
                     let model = find_or_fetch(&files, &name)?;
-                    let path = model.path();
+                    let found = (model.path(), model.bytes());
                     opened.lock().insert(name, model);
-                    Ok(path)
+                    Ok(found)
                 };
                 tokio::task::spawn_blocking(find).await.map_err(|error| error.to_string())?
             }
@@ -171,6 +212,7 @@ impl LocalModels {
                 self.opened.lock().remove(&name);
                 self.chats.write().remove(&name);
                 self.embedders.write().remove(&name);
+                self.room.remove(&name);
                 self.engine.unload(&name);
             }
         }
@@ -214,48 +256,104 @@ impl Progress for Logged {
     }
 }
 
-struct LazyChat(Arc<Lazy<dyn ChatModel>>);
+struct LazyChat {
+    lazy: Arc<Lazy<dyn ChatModel>>,
+    name: String,
+    room: Arc<Room>,
+}
+
+impl LazyChat {
+    /// The open model, which stays so while the lease lives.
+    async fn open(&self) -> Result<(Lease, Arc<dyn ChatModel>), BackendError> {
+        let lease = self.room.enter(&self.name);
+        Ok((lease, self.lazy.get().await?))
+    }
+}
 
 impl ChatModel for LazyChat {
     fn capabilities(&self, model: &str) -> ChatCapabilities {
-        match self.0.ready() {
+        match self.lazy.ready() {
             Some(chat) => chat.capabilities(model),
             None => ChatCapabilities { images: false, documents: false, tools: true, context_tokens: None },
         }
     }
 
     fn chat(&self, request: ChatRequest) -> BoxFuture<'_, Result<ChatStream, BackendError>> {
-        async move { self.0.get().await?.chat(request).await }.boxed()
+        async move {
+            let (lease, chat) = self.open().await?;
+            let stream = chat.chat(request).await?;
+            let leased = stream.map(move |event| {
+                let _in_use = &lease;
+                event
+            });
+            Ok(Box::pin(leased) as ChatStream)
+        }
+        .boxed()
     }
 
     fn count_tokens<'a>(&'a self, request: &'a ChatRequest) -> BoxFuture<'a, Result<u32, BackendError>> {
-        async move { self.0.get().await?.count_tokens(request).await }.boxed()
+        async move {
+            let (_lease, chat) = self.open().await?;
+            chat.count_tokens(request).await
+        }
+        .boxed()
     }
 }
 
-struct LazyEmbedder(Arc<Lazy<BertEmbedder>>);
+struct LazyEmbedder {
+    lazy: Arc<Lazy<BertEmbedder>>,
+    name: String,
+    room: Arc<Room>,
+}
+
+impl LazyEmbedder {
+    async fn open(&self) -> Result<(Lease, Arc<BertEmbedder>), BackendError> {
+        let lease = self.room.enter(&self.name);
+        Ok((lease, self.lazy.get().await?))
+    }
+}
 
 impl EmbeddingModel for LazyEmbedder {
     /// 0 until the model is open: what a vector's width is, its own length says best.
     fn dimensions(&self) -> usize {
-        self.0.ready().map_or(0, |embedder| embedder.dimensions())
+        self.lazy.ready().map_or(0, |embedder| embedder.dimensions())
     }
 
     fn max_tokens(&self) -> u32 {
-        self.0.ready().map_or(u32::MAX, |embedder| embedder.max_tokens())
+        self.lazy.ready().map_or(u32::MAX, |embedder| embedder.max_tokens())
     }
 
     fn embed(&self, request: EmbedRequest) -> BoxFuture<'_, Result<Embeddings, BackendError>> {
-        async move { self.0.get().await?.embed(request).await }.boxed()
+        async move {
+            let (_lease, embedder) = self.open().await?;
+            embedder.embed(request).await
+        }
+        .boxed()
+    }
+
+    fn embed_raw(&self, request: EmbedRequest) -> BoxFuture<'_, Result<Embeddings, BackendError>> {
+        async move {
+            let (_lease, embedder) = self.open().await?;
+            embedder.embed_raw(request).await
+        }
+        .boxed()
     }
 
     fn count_tokens<'a>(&'a self, text: &'a str) -> BoxFuture<'a, Result<u32, BackendError>> {
-        async move { EmbeddingModel::count_tokens(&*self.0.get().await?, text).await }.boxed()
+        async move {
+            let (_lease, embedder) = self.open().await?;
+            EmbeddingModel::count_tokens(&*embedder, text).await
+        }
+        .boxed()
     }
 }
 
 impl RerankModel for LazyEmbedder {
     fn rerank(&self, request: RerankRequest) -> BoxFuture<'_, Result<Reranked, BackendError>> {
-        async move { self.0.get().await?.rerank(request).await }.boxed()
+        async move {
+            let (_lease, embedder) = self.open().await?;
+            embedder.rerank(request).await
+        }
+        .boxed()
     }
 }

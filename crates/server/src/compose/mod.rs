@@ -2,6 +2,7 @@
 
 mod lazy;
 mod local;
+mod room;
 mod upstreams;
 
 use std::sync::Arc;

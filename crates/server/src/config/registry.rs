@@ -143,6 +143,17 @@ pub const SETTINGS: &[Setting] = &[
         "Most prompt tokens in a step that also continues answers, so that a long prompt does not stall them.",
     ),
     number("engine.default_max_tokens", "2048", "Answer length when a request gives none."),
+    number(
+        "engine.max_loaded_models",
+        "16",
+        "Local models loaded at once. For one more the least recently used idle one is unloaded; a busy one never is.",
+    ),
+    number(
+        "engine.loaded_models_mib",
+        "",
+        "Memory of all loaded local models, weights and KV caches, in MiB; idle ones are unloaded to stay under it. \
+         Default: three quarters of this machine's memory.",
+    ),
     number("engine.load_timeout_ms", "120000", "How long a request waits for its model to load."),
     text(
         "[[model]].id",
