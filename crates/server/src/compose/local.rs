@@ -357,3 +357,58 @@ impl RerankModel for LazyEmbedder {
         .boxed()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use craton_backend::{ChatEvent, Sampling};
+
+    use super::*;
+
+    const CHAT: &str = craton_models::DEFAULT_CHAT_MODEL;
+    const EMBED: &str = craton_models::DEFAULT_EMBEDDING_MODEL;
+
+    /// The real embedded models, of which one may be loaded at a time.
+    fn one_at_a_time() -> (Arc<LocalModels>, Registry) {
+        let registry = Registry::new();
+        let config =
+            EngineConfig { max_loaded_models: 1, kv_budget_mib: Some(32), ..EngineConfig::default() };
+        (LocalModels::new(ModelFiles::from_environment().unwrap(), config, &registry).unwrap(), registry)
+    }
+
+    fn metric(registry: &Registry, name: &str) -> f64 {
+        let families = registry.gather();
+        let metric = families.iter().find(|family| family.name() == name).unwrap().get_metric()[0].clone();
+        metric.get_gauge().get_value() + metric.get_counter().get_value()
+    }
+
+    async fn embed(models: &LocalModels) -> usize {
+        let request = EmbedRequest { texts: vec!["a".to_owned()], ..EmbedRequest::default() };
+        models.embedding(EMBED).embed(request).await.unwrap().vectors[0].len()
+    }
+
+    #[tokio::test]
+    async fn models_take_turns_and_one_that_answers_is_not_unloaded() {
+        let (models, registry) = one_at_a_time();
+        assert_eq!(embed(&models).await, 384);
+        let sampling = Sampling { max_tokens: Some(12), ..Sampling::default() };
+        let mut stream = models.chat(CHAT).chat(ChatRequest { sampling, ..ready_check() }).await.unwrap();
+        assert!(models.embedder(EMBED).lazy.ready().is_none());
+        assert_eq!(metric(&registry, "craton_local_models_loaded"), 1.0);
+
+        let other = tokio::spawn({
+            let models = Arc::clone(&models);
+            async move { embed(&models).await }
+        });
+        let mut ended = false;
+        while let Some(event) = stream.next().await {
+            assert!(!other.is_finished());
+            ended = matches!(event.unwrap(), ChatEvent::Finished(_));
+        }
+        assert!(ended);
+        drop(stream);
+        assert_eq!(other.await.unwrap(), 384);
+        // And back again.
+        assert!(models.chat(CHAT).count_tokens(&ready_check()).await.unwrap() > 0);
+        assert_eq!(metric(&registry, "craton_local_model_unloads_total"), 3.0);
+    }
+}
