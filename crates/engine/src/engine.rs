@@ -13,7 +13,8 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 
 use crate::config::EngineConfig;
-use crate::guide::{CallForm, Guide};
+use crate::dialect::Dialect;
+use crate::guide::{CallForm, Guide, MostCalls};
 use crate::guided::Guided;
 use crate::model::{LoadedModel, backend};
 use crate::output::{OutputAssembler, OutputRules, ReasoningMarkers};
@@ -275,17 +276,25 @@ fn prepare(
         ToolChoice::None => Vec::new(),
         _ => request.tools.iter().map(|tool| tool.name.clone()).collect(),
     };
-    let reasoning = model.template.mentions_reasoning().then_some(ReasoningMarkers {
+    let reasons = model.template.mentions_reasoning() || prompt.inside_reasoning;
+    let reasoning = reasons.then_some(ReasoningMarkers {
         open: "<think>",
         close: "</think>",
         begins_inside: prompt.inside_reasoning,
     });
-    let rules =
-        OutputRules { stop_sequences: request.sampling.stop_sequences.clone(), tool_names, reasoning };
+    let mut constraint = constraint(model, request)?;
+    let dialect = Some(model.template.dialect())
+        .filter(|dialect| *dialect != Dialect::Hermes && matches!(constraint, Constraint::Free));
+    let rules = OutputRules {
+        stop_sequences: request.sampling.stop_sequences.clone(),
+        tool_names,
+        reasoning,
+        dialect,
+        one_call: request.one_tool_call,
+    };
     let seed = rand_seed(number);
     let settings = model.sampler_settings(&request.sampling, seed)?;
     let mut tokens = prompt.tokens;
-    let mut constraint = constraint(model, request)?;
     if let Constraint::Active(guided) = &mut constraint {
         tokens.append(&mut guided.take_forced());
     }
@@ -328,6 +337,8 @@ fn check_request(request: &ChatRequest) -> Result<(), BackendError> {
 fn constraint(model: &LoadedModel, request: &ChatRequest) -> Result<Constraint, BackendError> {
     let active = |guide: Guide| Constraint::Active(Box::new(Guided::begin(guide)));
     let tools = &request.tools;
+    let dialect = model.template.dialect();
+    let most = if request.one_tool_call { MostCalls::One } else { MostCalls::Several };
     let response = request.response_schema.as_ref();
     match &request.tool_choice {
         ToolChoice::Tool(name) => {
@@ -336,17 +347,22 @@ fn constraint(model: &LoadedModel, request: &ChatRequest) -> Result<Constraint, 
                     "the tool {name:?} that must be called is not declared"
                 )));
             };
-            Ok(active(model.guides()?.calls(std::slice::from_ref(tool), CallForm::Single)?))
+            Ok(active(model.guides()?.calls(std::slice::from_ref(tool), CallForm::Single, most)?))
         }
         ToolChoice::Any if tools.is_empty() => {
             Err(BackendError::Invalid("a tool must be called, but none is declared".to_owned()))
         }
-        ToolChoice::Any => Ok(active(model.guides()?.calls(tools, CallForm::FromStart)?)),
+        ToolChoice::Any => Ok(active(model.guides()?.calls(tools, CallForm::FromStart, most)?)),
         ToolChoice::Auto if !tools.is_empty() => {
             let guides = model.guides()?;
             match response {
-                Some(response) => Ok(active(guides.calls_or_json(tools, &response.schema)?)),
-                None => Ok(Constraint::AfterMarker(guides.calls(tools, CallForm::AfterMarker)?)),
+                Some(response) => Ok(active(guides.calls_or_json(tools, &response.schema, most)?)),
+                None => {
+                    let guide = guides.calls(tools, CallForm::AfterMarker, most)?;
+                    // In a form of its own the model writes calls unguided; the schemas have been checked all the same.
+                    let own_form = model.template.native_tools() && dialect != Dialect::Hermes;
+                    Ok(if own_form { Constraint::Free } else { Constraint::AfterMarker(guide) })
+                }
             }
         }
         ToolChoice::Auto | ToolChoice::None => match response {

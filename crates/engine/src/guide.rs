@@ -50,6 +50,23 @@ pub(crate) enum CallForm {
     AfterMarker,
 }
 
+/// How many calls an answer may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MostCalls {
+    One,
+    Several,
+}
+
+impl MostCalls {
+    /// The grammar of what may follow the first.
+    fn further(self) -> String {
+        match self {
+            Self::One => String::new(),
+            Self::Several => format!("(\"\\n{CALL_OPEN}\\n\" body){{0,{}}}", MAX_PARALLEL_CALLS - 1),
+        }
+    }
+}
+
 /// Compiles guides for one vocabulary.
 pub(crate) struct GuideFactory {
     parsers: ParserFactory,
@@ -84,8 +101,13 @@ impl GuideFactory {
     }
 
     /// A guide that holds the answer to calls of `tools`.
-    pub(crate) fn calls(&self, tools: &[Tool], form: CallForm) -> Result<Guide, BackendError> {
-        let more = format!("(\"\\n{CALL_OPEN}\\n\" body){{0,{}}}", MAX_PARALLEL_CALLS - 1);
+    pub(crate) fn calls(
+        &self,
+        tools: &[Tool],
+        form: CallForm,
+        most: MostCalls,
+    ) -> Result<Guide, BackendError> {
+        let more = most.further();
         let start = match form {
             CallForm::Single => format!("start: \"{CALL_OPEN}\\n\" body\n"),
             CallForm::FromStart => format!("start: \"{CALL_OPEN}\\n\" body {more}\n"),
@@ -99,11 +121,16 @@ impl GuideFactory {
     }
 
     /// A guide that holds the answer to calls of `tools` or to JSON that satisfies `schema`.
-    pub(crate) fn calls_or_json(&self, tools: &[Tool], schema: &Value) -> Result<Guide, BackendError> {
+    pub(crate) fn calls_or_json(
+        &self,
+        tools: &[Tool],
+        schema: &Value,
+        most: MostCalls,
+    ) -> Result<Guide, BackendError> {
         let schema = prepared(schema, "the response schema")?;
         self.compile(TopLevelGrammar::from_json_schema(schema.clone()), "the response schema")?;
         let rules = self.call_rules(tools)?;
-        let more = format!("(\"\\n{CALL_OPEN}\\n\" body){{0,{}}}", MAX_PARALLEL_CALLS - 1);
+        let more = most.further();
         let start =
             format!("start: answer | calls\ncalls: \"{CALL_OPEN}\\n\" body {more}\nanswer: %json {schema}\n");
         self.compile(

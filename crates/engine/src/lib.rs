@@ -26,6 +26,7 @@
 //! machine is far worse. How many threads compute a step is learned while running.
 
 mod config;
+mod dialect;
 pub mod embed;
 mod engine;
 pub mod gguf;

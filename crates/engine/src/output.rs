@@ -6,6 +6,7 @@
 
 use craton_backend::{BlockStart, ChatEvent, Delta};
 
+use crate::dialect::{Dialect, Piece, Reader};
 use crate::tool_text::{self, CALL_CLOSE, CALL_OPEN};
 
 /// What the text so far means for the generation.
@@ -14,6 +15,10 @@ pub(crate) enum Progress {
     Continue,
     /// This stop sequence came up; generate no more.
     Stopped(String),
+    /// A call can't be read.
+    Malformed,
+    /// All calls that were asked for are there.
+    CallsDone,
 }
 
 /// What to look for in an answer.
@@ -24,6 +29,9 @@ pub(crate) struct OutputRules {
     pub(crate) tool_names: Vec<String>,
     /// Markers around visible reasoning, for models that write it.
     pub(crate) reasoning: Option<ReasoningMarkers>,
+    /// The form that the model writes calls and reasoning in, where it is not the engine's own.
+    pub(crate) dialect: Option<Dialect>,
+    pub(crate) one_call: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +59,8 @@ pub(crate) struct OutputAssembler {
     rules: OutputRules,
     /// The text that opens the input of each tool's call, with the tool's name.
     call_heads: Vec<(String, String)>,
+    /// For another dialect; then nothing else looks for markers.
+    reader: Option<Reader>,
     id_prefix: String,
     mode: Mode,
     /// Bytes of an unfinished character.
@@ -66,7 +76,11 @@ pub(crate) struct OutputAssembler {
 
 impl OutputAssembler {
     /// `id_prefix` begins the ids of the tool calls.
-    pub(crate) fn new(rules: OutputRules, id_prefix: String) -> Self {
+    pub(crate) fn new(mut rules: OutputRules, id_prefix: String) -> Self {
+        let reader = rules.dialect.map(|dialect| {
+            let reasoning = rules.reasoning.take().is_some_and(|markers| markers.begins_inside);
+            Reader::new(dialect, std::mem::take(&mut rules.tool_names), reasoning)
+        });
         let call_heads =
             rules.tool_names.iter().map(|name| (tool_text::call_head(name), name.clone())).collect();
         let mode = if rules.reasoning.is_some_and(|markers| markers.begins_inside) {
@@ -77,6 +91,7 @@ impl OutputAssembler {
         Self {
             rules,
             call_heads,
+            reader,
             id_prefix,
             mode,
             partial: Vec::new(),
@@ -93,8 +108,67 @@ impl OutputAssembler {
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Progress {
         self.partial.extend_from_slice(bytes);
         let text = take_characters(&mut self.partial);
-        self.held.push_str(&text);
-        self.advance()
+        let Some(reader) = &mut self.reader else {
+            self.held.push_str(&text);
+            return self.advance();
+        };
+        let pieces = reader.push(&text);
+        self.take_pieces(pieces)
+    }
+
+    /// Whether special tokens are to be shown to it as their texts.
+    pub(crate) fn reads_special_tokens(&self) -> bool {
+        self.reader.is_some()
+    }
+
+    fn take_pieces(&mut self, pieces: Vec<Piece>) -> Progress {
+        for piece in pieces {
+            match piece {
+                Piece::Text(text) => {
+                    if !matches!(self.mode, Mode::Text) {
+                        self.close();
+                        self.mode = Mode::Text;
+                    }
+                    self.held.push_str(&text);
+                    if let Progress::Stopped(stop) = self.advance() {
+                        return Progress::Stopped(stop);
+                    }
+                }
+                Piece::Reasoning(text) => {
+                    if !matches!(self.mode, Mode::Reasoning) {
+                        self.leave_text();
+                        self.mode = Mode::Reasoning;
+                    }
+                    self.release(&text);
+                }
+                Piece::CallStart(name) => {
+                    self.leave_text();
+                    self.begin_call(name);
+                }
+                Piece::Input(text) => {
+                    let delta = Delta::ToolInput(text);
+                    self.events.push(ChatEvent::BlockDelta { index: self.next_index, delta });
+                }
+                Piece::CallEnd => {
+                    self.close();
+                    self.mode = Mode::BetweenCalls;
+                    if self.rules.one_call {
+                        return Progress::CallsDone;
+                    }
+                }
+                Piece::Malformed => return Progress::Malformed,
+            }
+        }
+        Progress::Continue
+    }
+
+    /// Releases what text was held for a stop sequence, and closes its block.
+    fn leave_text(&mut self) {
+        if matches!(self.mode, Mode::Text) {
+            let rest = std::mem::take(&mut self.held);
+            self.release_text(&rest);
+        }
+        self.close();
     }
 
     /// Bytes that would follow the tool call marker if a token with these bytes came next; `None` if the marker
@@ -120,8 +194,16 @@ impl OutputAssembler {
         self.calls > 0 && !matches!(self.mode, Mode::CallHead | Mode::CallInput(_))
     }
 
+    /// Whether an answer that ends here breaks off in a call.
+    pub(crate) fn in_call(&self) -> bool {
+        self.reader.as_ref().is_some_and(Reader::in_call)
+    }
+
     /// Releases what was held (`stopped`: drops it, it was a stop sequence) and closes the open block.
     pub(crate) fn finish(&mut self, stopped: bool) {
+        if !stopped && let Some(pieces) = self.reader.as_mut().map(Reader::finish) {
+            self.take_pieces(pieces);
+        }
         if !stopped && matches!(self.mode, Mode::Text | Mode::Reasoning) && !self.held.is_empty() {
             let rest = std::mem::take(&mut self.held);
             self.release(&rest);
@@ -233,13 +315,17 @@ impl OutputAssembler {
             return false;
         };
         self.held.drain(..start + head.len());
+        self.begin_call(name);
+        true
+    }
+
+    fn begin_call(&mut self, name: String) {
         self.calls += 1;
         let id = format!("{}{}", self.id_prefix, self.calls);
         self.events
             .push(ChatEvent::BlockStart { index: self.next_index, block: BlockStart::ToolUse { id, name } });
         self.open = true;
         self.mode = Mode::CallInput(JsonScanner::default());
-        true
     }
 
     fn scan_call_input(&mut self) -> bool {
@@ -332,7 +418,7 @@ fn take_characters(bytes: &mut Vec<u8>) -> String {
 }
 
 /// Length in bytes of the longest end of `text` that begins one of `needles` without completing it.
-fn possible_prefix(text: &str, needles: &[&str]) -> usize {
+pub(crate) fn possible_prefix(text: &str, needles: &[&str]) -> usize {
     let mut longest = 0;
     for needle in needles {
         let most = needle.len().saturating_sub(1).min(text.len());
@@ -348,7 +434,7 @@ fn possible_prefix(text: &str, needles: &[&str]) -> usize {
 
 /// Finds the end of a JSON object in pieces of text.
 #[derive(Debug, Default)]
-struct JsonScanner {
+pub(crate) struct JsonScanner {
     depth: u32,
     in_string: bool,
     escaped: bool,
@@ -356,7 +442,7 @@ struct JsonScanner {
 
 impl JsonScanner {
     /// Bytes of `text` that belong to the object, and whether it is complete.
-    fn scan(&mut self, text: &str) -> (usize, bool) {
+    pub(crate) fn scan(&mut self, text: &str) -> (usize, bool) {
         for (at, byte) in text.bytes().enumerate() {
             if self.in_string {
                 match byte {

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 
 pub(crate) use template::{ChatTemplate, TemplateInput};
 
+use crate::dialect::Dialect;
 use crate::tool_text;
 
 /// A prompt ready for the model.
@@ -134,8 +135,12 @@ impl PromptBuilder<'_> {
     fn render(&self, request: &ChatRequest) -> Result<String, BackendError> {
         let declares_tools = !request.tools.is_empty() && request.tool_choice != ToolChoice::None;
         let native = self.template.native_tools();
-        let conversation =
-            Conversation { special: self.special, native_tools: native, cache_at: last_cache_point(request) };
+        let conversation = Conversation {
+            special: self.special,
+            native_tools: native,
+            dialect: self.template.dialect(),
+            cache_at: last_cache_point(request),
+        };
         let mut system = conversation.system(request, declares_tools && !native)?;
         let (mut messages, prefill) = conversation.messages(request)?;
         let tools: Vec<Value> = if declares_tools && native {
@@ -187,6 +192,7 @@ fn last_cache_point(request: &ChatRequest) -> CachePlace {
 struct Conversation<'a> {
     special: &'a SpecialTexts,
     native_tools: bool,
+    dialect: Dialect,
     cache_at: CachePlace,
 }
 
@@ -307,10 +313,10 @@ impl Conversation<'_> {
                 Block::CachePoint | Block::Reasoning(_) => {}
                 Block::ToolUse(tool_use) if self.native_tools => turn.calls.push(json!({
                     "type": "function",
-                    "id": self.guard(&tool_use.id),
+                    "id": self.guard(&self.dialect.call_id(&tool_use.id)),
                     "function": {
                         "name": self.guard(&tool_use.name),
-                        "arguments": self.guarded(tool_use.input.clone()),
+                        "arguments": self.past_input(&tool_use.input),
                     },
                 })),
                 Block::ToolUse(tool_use) => turn.add(&self.guard(&tool_text::call(tool_use))),
@@ -319,6 +325,14 @@ impl Conversation<'_> {
             }
         }
         Ok(())
+    }
+
+    fn past_input(&self, input: &Value) -> Value {
+        if self.dialect.input_as_text() {
+            Value::String(self.guard(&tool_text::spaced(input)))
+        } else {
+            self.guarded(input.clone())
+        }
     }
 
     fn mark_cache(&self, turn: &mut Turn) {
@@ -343,7 +357,8 @@ impl Conversation<'_> {
         }
         if self.native_tools {
             let status = if result.is_error { "error: " } else { "" };
-            turn.results.push((self.guard(&result.tool_use_id), self.guard(&format!("{status}{text}"))));
+            let id = self.dialect.call_id(&result.tool_use_id);
+            turn.results.push((self.guard(&id), self.guard(&format!("{status}{text}"))));
         } else {
             turn.add(&self.guard(&tool_text::result(result, &text)));
         }
@@ -382,8 +397,12 @@ mod tests {
 
     fn render(request: &ChatRequest) -> Result<String, BackendError> {
         let special = special();
-        let conversation =
-            Conversation { special: &special, native_tools: false, cache_at: last_cache_point(request) };
+        let conversation = Conversation {
+            special: &special,
+            native_tools: false,
+            dialect: Dialect::Hermes,
+            cache_at: last_cache_point(request),
+        };
         let system = conversation.system(request, !request.tools.is_empty())?;
         let (mut messages, prefill) = conversation.messages(request)?;
         if let Some(system) = system {

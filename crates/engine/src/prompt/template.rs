@@ -12,6 +12,7 @@ use minijinja::value::{Kwargs, Serde};
 use minijinja::{Environment, Error, ErrorKind, Output, State, Value, context};
 use serde_json::Value as Json;
 
+use crate::dialect::Dialect;
 use crate::tool_text;
 
 /// Interpreter steps of one rendering; a conversation of 10,000 turns takes about a tenth of this.
@@ -27,6 +28,7 @@ pub(crate) struct ChatTemplate {
     bos: String,
     eos: String,
     native_tools: bool,
+    dialect: Dialect,
     mentions_reasoning: bool,
 }
 
@@ -70,16 +72,24 @@ impl ChatTemplate {
         environment
             .add_template_owned(NAME, text)
             .map_err(|error| format!("the chat template can't be compiled: {error}"))?;
+        let dialect = Dialect::of(source);
         Ok(Self {
             environment,
+            dialect,
             bos,
             eos,
-            native_tools: source.contains("tools") && source.contains(tool_text::CALL_OPEN),
+            native_tools: source.contains("tools")
+                && (dialect != Dialect::Hermes || source.contains(tool_text::CALL_OPEN)),
             mentions_reasoning: source.contains("</think>"),
         })
     }
 
-    /// Whether the template declares tools itself and in the form that the engine reads calls in.
+    /// How the model writes calls and reasoning.
+    pub(crate) fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// Whether the template declares tools itself and in a form that the engine reads calls in.
     pub(crate) fn native_tools(&self) -> bool {
         self.native_tools
     }

@@ -257,9 +257,14 @@ impl Sequence {
             }
             self.emitted += 1;
             self.sampler.accept(token.0);
-            let piece = vocabulary.token_to_piece(token, false, None);
-            if let Progress::Stopped(stop) = self.output.push(&piece) {
-                return Outcome::Done { reason: StopReason::StopSequence, stop_sequence: Some(stop) };
+            let piece = vocabulary.token_to_piece(token, self.output.reads_special_tokens(), None);
+            match self.output.push(&piece) {
+                Progress::Continue => {}
+                Progress::Stopped(stop) => {
+                    return Outcome::Done { reason: StopReason::StopSequence, stop_sequence: Some(stop) };
+                }
+                Progress::Malformed => return Outcome::done(StopReason::MalformedToolUse),
+                Progress::CallsDone => return Outcome::done(StopReason::ToolUse),
             }
             self.flush();
             let complete = matches!(&self.constraint, Constraint::Active(guided) if guided.is_complete());
@@ -277,7 +282,13 @@ impl Sequence {
     }
 
     fn natural_end(&self) -> StopReason {
-        if self.output.has_calls() { StopReason::ToolUse } else { StopReason::EndTurn }
+        if self.output.in_call() {
+            StopReason::MalformedToolUse
+        } else if self.output.has_calls() {
+            StopReason::ToolUse
+        } else {
+            StopReason::EndTurn
+        }
     }
 
     fn flush(&mut self) {

@@ -84,6 +84,30 @@ async fn some_tool_is_called_when_any_must_be() {
     assert!(matches!(got.finished.reason, StopReason::ToolUse | StopReason::MaxTokens));
 }
 
+/// The model likes to call again and again; it may not.
+#[tokio::test]
+async fn one_call_is_one_call() {
+    let model = shared_model();
+    let schema = json!({"type": "object", "properties": {"n": {"type": "integer", "maximum": 9, "minimum": 0}},
+        "required": ["n"], "additionalProperties": false});
+    let mut request = with_tools("Press 1, 2, 3 and 4.", vec![tool("press", schema)], ToolChoice::Any);
+    let press = |n: u8| {
+        Block::ToolUse(ToolUse { id: format!("p{n}"), name: "press".to_owned(), input: json!({"n": n}) })
+    };
+    let done = |n: u8| {
+        let content = vec![Block::Text("done".to_owned())];
+        Block::ToolResult(ToolResult { tool_use_id: format!("p{n}"), content, is_error: false })
+    };
+    request.messages.insert(0, user("Press 5, 6 and 7."));
+    request.messages.insert(1, Message { role: Role::Assistant, content: (5..8).map(press).collect() });
+    request.messages.insert(2, Message { role: Role::User, content: (5..8).map(done).collect() });
+    let several = answer(&model, request.clone()).await.unwrap();
+    assert!(several.calls().len() > 1, "{several:?}");
+    request.one_tool_call = true;
+    let one = answer(&model, request).await.unwrap();
+    assert_eq!((one.calls().len(), one.finished.reason), (1, StopReason::ToolUse));
+}
+
 #[tokio::test]
 async fn with_a_choice_the_model_may_answer_in_text() {
     let model = shared_model();
