@@ -90,7 +90,8 @@ impl Inference {
         match backend.chat(request).await {
             Ok(events) => Ok(ActiveChat::new(resolved, events, meter, checks)),
             Err(error) => {
-                let error = error::from_backend(error, &resolved.model.id);
+                // Nothing has been streamed yet, whatever the caller wants.
+                let error = error::unstreamed(error::from_backend(error, &resolved.model.id));
                 meter.fail(error.code.clone());
                 Err(error)
             }

@@ -52,6 +52,22 @@ impl TestServer {
         configure: impl FnOnce(&mut ServerConfig),
         authorizer: Option<Arc<dyn Authorizer>>,
     ) -> Self {
+        Self::open(model, configure, |surroundings| surroundings.authorizer = authorizer).await
+    }
+
+    /// A server that calls the upstreams of its configuration.
+    pub async fn with_upstreams(configure: impl FnOnce(&mut ServerConfig)) -> Self {
+        Self::open(Scripted::saying("Nobody asks me."), configure, |surroundings| {
+            surroundings.backends = None;
+        })
+        .await
+    }
+
+    async fn open(
+        model: Scripted,
+        configure: impl FnOnce(&mut ServerConfig),
+        surround: impl FnOnce(&mut Surroundings),
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut config = ServerConfig {
             listen: "127.0.0.1:0".into(),
@@ -60,7 +76,7 @@ impl TestServer {
         };
         configure(&mut config);
         let (model, clock) = (Arc::new(model), Arc::new(FixedClock::default()));
-        let surroundings = Surroundings {
+        let mut surroundings = Surroundings {
             clock: clock.clone(),
             ids: Arc::new(CountingIds::default()),
             root_keys: RootKeys {
@@ -69,8 +85,9 @@ impl TestServer {
             },
             files: ModelFiles::at(folder.path().join("models")),
             backends: Some(model.clone()),
-            authorizer,
+            authorizer: None,
         };
+        surround(&mut surroundings);
         let server = Server::start(config, surroundings).await.expect("the server starts");
         Self { server, clock, model, folder }
     }

@@ -212,7 +212,7 @@ async fn everything_else() {
         ),
         (
             with("modelId", json!(prompt)),
-            "This server does not serve prompts as the modelId yet. Send a model id.",
+            "This server keeps no prompts. Send a model id as the modelId.",
         ),
         (
             with("promptVariables", json!({"a": {"text": "b"}})),

@@ -10,3 +10,4 @@ mod inference;
 mod lifecycle;
 mod prompts;
 mod transport;
+mod upstreams;
