@@ -25,6 +25,10 @@ pub(crate) struct ServerOptions {
     /// TLS, with a self-signed certificate unless the configuration names one
     #[arg(long)]
     pub(crate) tls: bool,
+
+    /// Listen beyond this machine without TLS, where something else protects the connection
+    #[arg(long)]
+    pub(crate) insecure_listen: bool,
 }
 
 impl ServerOptions {
@@ -33,11 +37,12 @@ impl ServerOptions {
         let variables: BTreeMap<String, String> = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
-        let mut config = ServerConfig::load(self.config.as_deref(), self.data_dir.as_deref(), &variables)?;
+        let mut config = ServerConfig::read(self.config.as_deref(), self.data_dir.as_deref(), &variables)?;
         if let Some(listen) = &self.listen {
             config.listen.clone_from(listen);
         }
         config.tls |= self.tls;
+        config.insecure_listen |= self.insecure_listen;
         config.check()?;
         Ok(config)
     }

@@ -53,6 +53,19 @@ impl Prompts {
     }
 }
 
+impl Prompts {
+    /// The model of a prompt's default variant; `None` where it names none.
+    pub async fn model_id(
+        &self,
+        context: &RequestContext,
+        identifier: &str,
+    ) -> Result<Option<String>, ApiError> {
+        let reference = PromptRef::parse(context, identifier)?;
+        let prompt = self.find(context, &reference).await?.body;
+        Ok(chosen(&prompt, identifier)?.model_id.clone())
+    }
+}
+
 /// The default variant; the only one where none is named.
 fn chosen<'a>(prompt: &'a StoredPrompt, identifier: &str) -> Result<&'a api::PromptVariant, ApiError> {
     let variant = match &prompt.default_variant {

@@ -28,6 +28,12 @@ pub(crate) fn text(
     let _ = writeln!(text, "  data         {}", config.data_dir.display());
     let _ = writeln!(text, "  credentials  {keys}");
     let _ = writeln!(text, "  model store  {}", models.files().directory().display());
+    let roles = if config.enforce_service_roles {
+        "checked (enforce_service_roles)"
+    } else {
+        "not checked: what agents, knowledge bases, jobs and functions do needs no permission (enforce_service_roles)"
+    };
+    let _ = writeln!(text, "  roles        {roles}");
     text.push_str(&serving(&models.serving_table()));
     let _ = write!(text, "  `craton env` prints what AWS clients need; Ctrl-C stops");
     text

@@ -1,6 +1,7 @@
 //! The server: sockets, the pipeline every request goes through, and the tables that say which function answers which
 //! operation. It composes the concrete drivers (engine, providers, identity); nobody below it names one.
 //!
+//! * `audit`: the log of who did what.
 //! * `config`: `craton.toml`.
 //! * `transport`: one port, HTTP/1.1, HTTP/2 and TLS.
 //! * `access`: what IAM calls each operation, and what a principal needs for it.
@@ -10,6 +11,7 @@
 //! * `server`: puts them together.
 
 mod access;
+mod audit;
 mod banner;
 mod body;
 mod compose;

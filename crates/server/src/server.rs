@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use craton_core::{Account, Clock, IdSource, RandomIds, SystemClock};
 use craton_identity::{
-    Authorizer, CredentialsError, Identity, NoPolicies, PolicyAuthorizer, RootCredentials, RootKeys,
+    Authorizer, CredentialsError, Identity, NoPolicies, PolicyAuthorizer, PolicySource, RootCredentials,
+    RootKeys, ServiceRoles,
 };
 use craton_inference::{Backends, Inference};
 use craton_metering::Metering;
@@ -16,12 +17,13 @@ use craton_store::{Store, StoreError};
 use tokio::task::JoinHandle;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::audit::Audit;
 use crate::banner;
 use crate::compose::{Drivers, LocalModels, Upstreams};
 use crate::config::{ConfigError, ServerConfig};
 use crate::pipeline::Pipeline;
 use crate::services::Services;
-use crate::transport::{Listener, Shutdown, TlsError, TlsFiles, Transport, acceptor};
+use crate::transport::{Listener, Networks, Shutdown, TlsError, TlsFiles, Transport, acceptor};
 
 /// Why a server could not start.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +46,8 @@ pub enum StartError {
     Upstream(#[from] SettingsError),
     #[error("metrics: {0}")]
     Metrics(String),
+    #[error("audit log: {0}")]
+    Audit(std::io::Error),
 }
 
 fn listen_hint(source: &std::io::Error) -> &'static str {
@@ -90,6 +94,7 @@ pub struct Server {
     certificate: Option<PathBuf>,
     banner: String,
     store: Store,
+    audit: Audit,
     shutdown: Shutdown,
     serving: JoinHandle<()>,
     _watching: AbortOnDropHandle<()>,
@@ -107,7 +112,9 @@ impl Server {
         let address = listener.address();
         let credentials = RootCredentials::resolve(&config.data_dir, surroundings.root_keys.clone())?;
         let files = tls_files(&config)?;
-        let tls = files.as_ref().map(acceptor).transpose()?;
+        let client_ca = config.tls_client_ca.as_deref();
+        let tls = files.as_ref().map(|files| acceptor(files, client_ca)).transpose()?;
+        let networks = Networks::parse(&config.allow_networks).unwrap_or_default();
         let store = match &config.database_url {
             Some(url) => Store::connect(url).await?,
             None => Store::open(&config.data_dir).await?,
@@ -117,12 +124,18 @@ impl Server {
         let url = url(address, certificate.is_some());
         let banner = banner::text(&config, &url, &credentials, composed.services.models.models());
         let shutdown = Shutdown::default();
+        let audit = composed.services.audit.clone();
         let pipeline = Pipeline::new(Arc::new(composed.services), config.limits.clone());
-        let transport =
-            Transport { handle: Arc::new(pipeline), limits: config.limits, tls, shutdown: shutdown.clone() };
+        let transport = Transport {
+            handle: Arc::new(pipeline),
+            limits: config.limits,
+            tls,
+            networks,
+            shutdown: shutdown.clone(),
+        };
         let serving = tokio::spawn(transport.serve(listener));
         let _watching = composed.watching;
-        Ok(Self { address, credentials, certificate, banner, store, shutdown, serving, _watching })
+        Ok(Self { address, credentials, certificate, banner, store, audit, shutdown, serving, _watching })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -155,6 +168,10 @@ impl Server {
             tracing::error!(%error, "the server ended badly");
         }
         self.store.close().await;
+        let audit = self.audit;
+        if tokio::task::spawn_blocking(move || audit.close()).await.is_err() {
+            tracing::error!("the audit log ended badly");
+        }
     }
 }
 
@@ -186,10 +203,13 @@ fn compose(
     let backends = backends.unwrap_or_else(|| Arc::clone(&drivers) as Arc<_>);
     let account = Arc::new(Account { id: config.account_id.clone(), home_region: config.region.clone() });
     let prompts = Prompts::new(store.clone(), Arc::clone(&clock), Arc::clone(&ids));
+    let policies: Arc<dyn PolicySource> = Arc::new(NoPolicies);
     let services = Services {
         identity: Identity::new(credentials, &account),
-        authorizer: authorizer.unwrap_or_else(|| Arc::new(PolicyAuthorizer::new(Arc::new(NoPolicies)))),
+        authorizer: authorizer.unwrap_or_else(|| Arc::new(PolicyAuthorizer::new(Arc::clone(&policies)))),
+        roles: ServiceRoles::new(policies, &account.id, config.enforce_service_roles),
         store: store.clone(),
+        audit: Audit::open(&config.audit, &config.data_dir).map_err(StartError::Audit)?,
         secure: config.tls,
         inference: Inference::new(
             Arc::new(models.clone()),

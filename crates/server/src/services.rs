@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use craton_core::{Account, Clock, IdSource};
-use craton_identity::{Authorizer, Identity};
+use craton_identity::{Authorizer, Identity, ServiceRoles};
 use craton_inference::Inference;
 use craton_metering::Metering;
 use craton_models::ModelsService;
 use craton_prompts::Prompts;
 use craton_store::Store;
 
+use crate::audit::Audit;
 use crate::health::HealthSource;
 
 /// The services behind the routes, shared by all requests.
@@ -19,7 +20,11 @@ pub(crate) struct Services {
     pub(crate) ids: Arc<dyn IdSource>,
     pub(crate) identity: Identity,
     pub(crate) authorizer: Arc<dyn Authorizer>,
+    /// What components may do with the roles given to them. Agents, knowledge bases, flows and functions take a clone.
+    #[allow(dead_code, reason = "the components that act with roles take it when they are composed")]
+    pub(crate) roles: ServiceRoles,
     pub(crate) store: Store,
+    pub(crate) audit: Audit,
     /// Requests come over TLS.
     pub(crate) secure: bool,
     pub(crate) inference: Inference,

@@ -2,13 +2,13 @@ use std::collections::BTreeMap;
 
 use craton_core::{Arn, RequestContext};
 use craton_identity::{AuthorizationRequest, RequestKeys};
-use craton_models::Models;
 use craton_wire::{ApiError, api_key};
 use http::{HeaderMap, header};
 use serde_json::{Map, Value};
 
 use super::keys::QuestionKeys;
-use super::{Question, of_model, vendor_of};
+use super::{Lookups, Question, of_model, vendor_of};
+use crate::audit::Trail;
 use crate::services::Services;
 
 /// A request that is about to be authorised.
@@ -18,6 +18,7 @@ pub(crate) struct Asker<'a> {
     pub(crate) headers: &'a HeaderMap,
     /// Its input, for the tags in it; empty where there is none.
     pub(crate) document: &'a Map<String, Value>,
+    pub(crate) trail: &'a Trail,
 }
 
 /// Whether the principal may do all of this. The first denial is the error.
@@ -45,7 +46,11 @@ pub(crate) async fn ask(
         let resources = question.resource.as_slice();
         let asked =
             AuthorizationRequest { context: &keys, ..AuthorizationRequest::new(&question.action, resources) };
-        services.authorizer.authorize(principal, &asked)?;
+        asker.trail.note(|event| event.asked.push((question.action.clone(), question.resource.clone())));
+        if let Err(error) = services.authorizer.authorize(principal, &asked) {
+            asker.trail.note(|event| event.denied = true);
+            return Err(error);
+        }
     }
     Ok(())
 }
@@ -54,10 +59,9 @@ pub(crate) async fn ask(
 pub(crate) async fn ask_model(
     services: &Services,
     asker: Asker<'_>,
-    models: &Models,
     (action, id): (&str, &str),
 ) -> Result<(), ApiError> {
-    let mut questions = of_model(models, asker.context, action, id).await;
+    let mut questions = of_model(Lookups::of(services), asker.context, action, id).await;
     if let Some(guardrail) = guardrail_header(asker) {
         for question in &mut questions {
             question.keys.push(("bedrock:guardrailidentifier", guardrail.0.clone()));

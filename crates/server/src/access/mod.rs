@@ -14,8 +14,11 @@ mod tests;
 
 use craton_core::{Arn, RequestContext};
 use craton_models::Models;
+use craton_prompts::{Prompts, is_prompt_arn};
 use craton_wire::table::{Operation, ServiceTable};
 use serde_json::{Map, Value};
+
+use crate::services::Services;
 
 pub(crate) use ask::{Asker, ask, ask_model};
 pub(crate) use rule::{Asked, Rule};
@@ -31,6 +34,19 @@ pub(crate) struct Question {
     pub(crate) resource: Option<Arn>,
     /// Context keys that hold for this question only; names in lower case.
     pub(crate) keys: Vec<(&'static str, String)>,
+}
+
+/// Where the names in a request are looked up.
+#[derive(Clone, Copy)]
+pub(crate) struct Lookups<'a> {
+    models: &'a Models,
+    prompts: &'a Prompts,
+}
+
+impl<'a> Lookups<'a> {
+    pub(crate) fn of(services: &'a Services) -> Self {
+        Self { models: services.models.models(), prompts: &services.prompts }
+    }
 }
 
 /// A request as far as permissions depend on it.
@@ -72,7 +88,7 @@ pub(crate) fn rule_of(table: &ServiceTable, operation: &Operation) -> Option<&'s
 
 /// Everything the principal must be allowed for a request. An operation without a rule is a question nobody but the
 /// root can answer with yes.
-pub(crate) async fn questions(models: &Models, subject: Subject<'_>) -> Vec<Question> {
+pub(crate) async fn questions(lookups: Lookups<'_>, subject: Subject<'_>) -> Vec<Question> {
     let vendor = vendor(subject.table);
     let Some(rule) = rule_of(subject.table, subject.operation) else {
         let action = format!("{vendor}:{}", subject.operation.name);
@@ -85,7 +101,7 @@ pub(crate) async fn questions(models: &Models, subject: Subject<'_>) -> Vec<Ques
     let action = format!("{vendor}:{}", rule.action.unwrap_or(rule.operation));
     let guardrail = guardrail(&subject);
     for template in rule.on {
-        for mut question in resolve(models, &subject, &action, template).await {
+        for mut question in resolve(lookups, &subject, &action, template).await {
             let of_model = template.starts_with("model/");
             question.keys.extend(
                 guardrail.clone().filter(|_| of_model).map(|arn| ("bedrock:guardrailidentifier", arn)),
@@ -100,7 +116,7 @@ pub(crate) async fn questions(models: &Models, subject: Subject<'_>) -> Vec<Ques
         if !placeholders(template).all(|path| text(subject.document, path).is_some()) {
             continue;
         }
-        for mut question in resolve(models, &subject, action, template).await {
+        for mut question in resolve(lookups, &subject, action, template).await {
             if *action == "iam:PassRole" {
                 question.keys.push(("iam:passedtoservice", passed_to(&subject, template).to_owned()));
             }
@@ -120,14 +136,14 @@ fn passed_to(subject: &Subject<'_>, template: &str) -> &'static str {
 }
 
 /// The questions that a template comes to.
-async fn resolve(models: &Models, subject: &Subject<'_>, action: &str, template: &str) -> Vec<Question> {
+async fn resolve(lookups: Lookups<'_>, subject: &Subject<'_>, action: &str, template: &str) -> Vec<Question> {
     let one = |resource| vec![Question { action: action.to_owned(), resource, keys: Vec::new() }];
     if template == "*" {
         return one(None);
     }
     if let Some(path) = template.strip_prefix("model/{").and_then(|rest| rest.strip_suffix('}')) {
         return match text(subject.document, path) {
-            Some(id) => of_model(models, subject.context, action, &id).await,
+            Some(id) => of_model(lookups, subject.context, action, &id).await,
             None => one(Some(arn(subject, "foundation-model/*"))),
         };
     }
@@ -192,18 +208,28 @@ fn arn(subject: &Subject<'_>, resource: &str) -> Arn {
     Arn::new(service, region, account, resource)
 }
 
-/// What answers for a model id: the foundation model, and the profile it is asked through. A model that nobody knows
-/// is asked about by the name it was given.
-async fn of_model(models: &Models, context: &RequestContext, action: &str, id: &str) -> Vec<Question> {
+/// What answers for a model id: the foundation model, and the profile it is asked through; for a prompt, the prompt
+/// and its model.
+async fn of_model(lookups: Lookups<'_>, context: &RequestContext, action: &str, id: &str) -> Vec<Question> {
+    if !is_prompt_arn(id) {
+        return of_plain_model(lookups.models, context, action, id).await;
+    }
+    let rendering =
+        Question { action: "bedrock:RenderPrompt".into(), resource: id.parse().ok(), keys: Vec::new() };
+    let mut questions = vec![rendering];
+    // A prompt that isn't there has no model to ask about; the handler says so.
+    if let Ok(Some(model)) = lookups.prompts.model_id(context, id).await {
+        questions.extend(of_plain_model(lookups.models, context, action, &model).await);
+    }
+    questions
+}
+
+/// A model that nobody knows is asked about by the name it was given.
+async fn of_plain_model(models: &Models, context: &RequestContext, action: &str, id: &str) -> Vec<Question> {
     let question =
         |resource| Question { action: action.to_owned(), resource: Some(resource), keys: Vec::new() };
     let foundation = |id: &str| Arn::new("bedrock", &context.region, "", format!("foundation-model/{id}"));
     let named = id.parse::<Arn>();
-    if let Ok(arn) = &named
-        && arn.resource.starts_with("prompt/")
-    {
-        return vec![Question { action: "bedrock:RenderPrompt".into(), ..question(arn.clone()) }];
-    }
     let Ok(resolved) = models.resolve(context, id).await else {
         return vec![question(named.unwrap_or_else(|_| foundation(id)))];
     };

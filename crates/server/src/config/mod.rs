@@ -12,6 +12,8 @@ use craton_engine::EngineConfig;
 use craton_models::{ModelConfig, ModelsConfig, UpstreamConfig};
 use serde::Deserialize;
 
+pub use crate::audit::AuditConfig;
+use crate::transport::Networks;
 pub use registry::{SETTINGS, Setting, VARIABLES, Variable, reference};
 
 /// `craton.toml`.
@@ -36,6 +38,15 @@ pub struct ServerConfig {
     pub tls_certificate: Option<PathBuf>,
     /// PEM key of `tls_certificate`.
     pub tls_key: Option<PathBuf>,
+    /// PEM certificates of the authorities that clients' certificates must come from.
+    pub tls_client_ca: Option<PathBuf>,
+    /// Listen beyond this machine without TLS.
+    pub insecure_listen: bool,
+    /// Networks that clients may come from, separated by commas; empty for all.
+    pub allow_networks: String,
+    /// Check what components do against the roles given to them.
+    pub enforce_service_roles: bool,
+    pub audit: AuditConfig,
     pub limits: Limits,
     /// How local models run.
     pub engine: EngineConfig,
@@ -78,6 +89,11 @@ impl Default for ServerConfig {
             tls: false,
             tls_certificate: None,
             tls_key: None,
+            tls_client_ca: None,
+            insecure_listen: false,
+            allow_networks: String::new(),
+            enforce_service_roles: false,
+            audit: AuditConfig::default(),
             limits: Limits::default(),
             engine: EngineConfig::default(),
             models: Vec::new(),
@@ -128,6 +144,17 @@ impl ServerConfig {
         data_dir: Option<&Path>,
         variables: &BTreeMap<String, String>,
     ) -> Result<Self, ConfigError> {
+        let config = Self::read(file, data_dir, variables)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// [`Self::load`] without the check, for a command line that still changes something.
+    pub fn read(
+        file: Option<&Path>,
+        data_dir: Option<&Path>,
+        variables: &BTreeMap<String, String>,
+    ) -> Result<Self, ConfigError> {
         let data_dir_now = data_dir
             .map(Path::to_owned)
             .or_else(|| variables.get("CRATON_DATA_DIR").map(PathBuf::from))
@@ -145,7 +172,6 @@ impl ServerConfig {
         if let Some(data_dir) = data_dir {
             config.data_dir = data_dir.to_owned();
         }
-        config.check()?;
         Ok(config)
     }
 
@@ -197,11 +223,51 @@ impl ServerConfig {
         if self.tls_certificate.is_some() != self.tls_key.is_some() {
             return wrong("tls_certificate", "needs tls_key, and tls_key needs it");
         }
+        self.check_posture()?;
         if self.limits.max_connections == 0 || self.limits.max_body_bytes == 0 {
             return wrong("limits", "max_connections and max_body_bytes must be more than 0");
         }
         self.models_config().check().map_err(ConfigError::Models)
     }
+}
+
+impl ServerConfig {
+    /// Who can reach the server, and what they can overhear.
+    fn check_posture(&self) -> Result<(), ConfigError> {
+        let wrong = |key, message: String| Err(ConfigError::Value { key, message });
+        if !self.tls && !self.insecure_listen && !is_loopback(&self.listen) {
+            return wrong(
+                "listen",
+                format!(
+                    "{} can be reached from other machines, and without TLS they can read and change what clients \
+                     send. Set tls = true (--tls), or insecure_listen = true (--insecure-listen) where something else \
+                     protects the connection",
+                    self.listen
+                ),
+            );
+        }
+        if self.tls_client_ca.is_some() && !self.tls {
+            return wrong("tls_client_ca", "needs tls = true".into());
+        }
+        if let Err(part) = Networks::parse(&self.allow_networks) {
+            return wrong(
+                "allow_networks",
+                format!("{part:?} is no address and no range such as 10.0.0.0/8 or 2001:db8::/32"),
+            );
+        }
+        if self.audit.enabled && (self.audit.queued_events == 0 || self.audit.max_file_bytes == 0) {
+            return wrong("audit", "queued_events and max_file_bytes must be more than 0".into());
+        }
+        Ok(())
+    }
+}
+
+/// Whether only this machine can reach the address.
+fn is_loopback(listen: &str) -> bool {
+    let host = listen.rsplit_once(':').map_or(listen, |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 fn put(table: &mut toml::Table, key: &str, value: toml::Value) {
@@ -255,6 +321,18 @@ mod tests {
     }
 
     #[test]
+    fn beyond_this_machine_only_with_tls_or_a_word_for_it() {
+        for listen in ["127.0.0.1:1", "[::1]:1", "localhost:1", "127.8.8.8:1"] {
+            load(&format!("listen = \"{listen}\""), &[]).unwrap();
+        }
+        for word in ["tls = true", "insecure_listen = true"] {
+            load(&format!("listen = \"0.0.0.0:1\"\n{word}"), &[]).unwrap();
+        }
+        let error = load("listen = \"0.0.0.0:1\"", &[]).unwrap_err();
+        assert!(error.contains("--tls") && error.contains("--insecure-listen"), "{error}");
+    }
+
+    #[test]
     fn a_bad_variable_is_named() {
         let error = load("", &[("CRATON_LIMITS_MAX_CONNECTIONS", "many")]).unwrap_err();
         assert!(error.starts_with("CRATON_LIMITS_MAX_CONNECTIONS=many: "), "{error}");
@@ -269,6 +347,12 @@ mod tests {
             ("listen = \"localhost\"", "listen"),
             ("region = \"\"", "region"),
             ("tls_key = \"k.pem\"", "tls_certificate"),
+            ("listen = \"0.0.0.0:1\"", "listen"),
+            ("listen = \"[::]:1\"", "listen"),
+            ("listen = \"models.example.com:1\"", "listen"),
+            ("tls_client_ca = \"ca.pem\"", "tls_client_ca"),
+            ("allow_networks = \"10.0.0.0/8, office\"", "allow_networks"),
+            ("[audit]\nqueued_events = 0", "audit"),
         ] {
             assert!(load(text, &[]).unwrap_err().starts_with(key), "{text}");
         }

@@ -92,6 +92,41 @@ pub const SETTINGS: &[Setting] = &[
     ),
     text("tls_certificate", "", "PEM file with the certificate chain to serve. Needs `tls_key`."),
     text("tls_key", "", "PEM file with the key of `tls_certificate`."),
+    text(
+        "tls_client_ca",
+        "",
+        "PEM file of authorities: only clients with a certificate from one of them can connect. Needs `tls`.",
+    ),
+    switch(
+        "insecure_listen",
+        "false",
+        "Listen beyond this machine without TLS, where something else protects the connection.",
+    ),
+    text(
+        "allow_networks",
+        "",
+        "Networks that clients may come from, separated by commas: `10.0.0.0/8, 2001:db8::/32`. Others' connections are \
+         closed at once. Empty: all.",
+    ),
+    switch(
+        "enforce_service_roles",
+        "false",
+        "Check what agents, knowledge bases, flows, jobs and functions do against the policies of the roles given to \
+         them. `false` lets them do everything, with roles that need not exist.",
+    ),
+    switch(
+        "audit.enabled",
+        "true",
+        "Keep the audit log: one line of JSON an API call, in CloudTrail's shape.",
+    ),
+    text("audit.file", "", "Where it is kept. Default: `audit.jsonl` in the data directory."),
+    number("audit.max_file_bytes", "67108864", "A file this long is put aside and a new one begun."),
+    number("audit.kept_files", "9", "Files put aside that are kept."),
+    number(
+        "audit.queued_events",
+        "8192",
+        "Events that wait to be written. Where the disk can't keep up, further ones are dropped and counted in the log.",
+    ),
     number("limits.max_connections", "4096", "Open connections; further ones wait to be accepted."),
     number("limits.max_streams", "256", "HTTP/2 streams open at once on one connection."),
     number("limits.max_headers", "100", "Header lines of an HTTP/1.1 request."),
@@ -289,8 +324,8 @@ mod tests {
 
     #[test]
     fn the_registry_has_exactly_the_keys_of_the_parser() {
-        let sections = ["limits", "engine", "model", "upstream"];
-        for place in ["", "limits", "engine", "[[model]]", "[[upstream]]"] {
+        let sections = ["limits", "engine", "audit", "model", "upstream"];
+        for place in ["", "limits", "engine", "audit", "[[model]]", "[[upstream]]"] {
             let mut known = known(place);
             known.retain(|key| !place.is_empty() || !sections.contains(&key.as_str()));
             let mut documented = documented(place);

@@ -8,6 +8,8 @@ mod anthropic;
 mod openai;
 mod sse;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use craton_core::RequestContext;
 use craton_inference::codec::{anthropic as anthropic_codec, openai_chat};
@@ -18,6 +20,7 @@ use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use serde_json::{Map, Value};
 
 use crate::access::{self, Asker, Question};
+use crate::audit::Trail;
 use crate::body::Body;
 use crate::services::Services;
 use crate::transport::Shutdown;
@@ -40,6 +43,7 @@ pub(crate) struct Call {
     pub(crate) body: Bytes,
     /// A stream that outlives the server's grace period ends with an error event when [`Shutdown::into_ending`] resolves.
     pub(crate) shutdown: Shutdown,
+    pub(crate) trail: Arc<Trail>,
 }
 
 /// What a request of a door asks for.
@@ -107,13 +111,8 @@ impl Dialect {
         }
     }
 
-    pub(crate) async fn answer(self, services: &Services, call: Call) -> Response<Body> {
-        let request_id = call.context.request_id.clone();
-        let answered = self.run(services, call).await;
-        answered.unwrap_or_else(|error| self.refuse(&error, &request_id))
-    }
-
-    async fn run(self, services: &Services, call: Call) -> Result<Response<Body>, ApiError> {
+    /// The answer, or what the pipeline refuses the call with.
+    pub(crate) async fn answer(self, services: &Services, call: Call) -> Result<Response<Body>, ApiError> {
         let (method, path) = (&call.parts.method, call.parts.uri.path());
         let Some(operation) = self.find(method, path) else {
             return Err(ApiError::unknown_operation(format!("There is no {method} {path} here.")));
@@ -178,14 +177,13 @@ fn model_of(tail: &str) -> Option<&str> {
 
 impl Call {
     fn asker<'a>(&'a self, document: &'a Map<String, Value>) -> Asker<'a> {
-        Asker { context: &self.context, headers: &self.parts.headers, document }
+        Asker { context: &self.context, headers: &self.parts.headers, document, trail: &self.trail }
     }
 }
 
 /// Whether the caller may do this with this model.
 async fn authorize(services: &Services, call: &Call, action: &str, model_id: &str) -> Result<(), ApiError> {
-    let models = services.models.models();
-    access::ask_model(services, call.asker(&Map::new()), models, (action, model_id)).await
+    access::ask_model(services, call.asker(&Map::new()), (action, model_id)).await
 }
 
 /// As [`authorize`], for making a model speak.

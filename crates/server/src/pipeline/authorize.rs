@@ -7,22 +7,22 @@ use craton_wire::route::Match;
 use http::request::Parts;
 
 use super::Pipeline;
-use crate::access::{self, Asker, Question, Subject};
+use crate::access::{self, Asker, Lookups, Subject};
+use crate::audit::Trail;
 
 impl Pipeline {
-    /// AccessDeniedException with the first permission that is missing; otherwise what was asked for.
+    /// AccessDeniedException with the first permission that is missing.
     pub(super) async fn authorize(
         &self,
         parts: &Parts,
         found: &Match,
         read: &Unchecked,
-        context: &RequestContext,
-    ) -> Result<Vec<Question>, ApiError> {
+        (context, trail): (&RequestContext, &Trail),
+    ) -> Result<(), ApiError> {
         let document = read.document();
         let subject = Subject { table: found.table, operation: found.operation, document, context };
-        let questions = access::questions(self.services.models.models(), subject).await;
-        let asker = Asker { context, headers: &parts.headers, document };
-        access::ask(&self.services, asker, &questions).await?;
-        Ok(questions)
+        let questions = access::questions(Lookups::of(&self.services), subject).await;
+        let asker = Asker { context, headers: &parts.headers, document, trail };
+        access::ask(&self.services, asker, &questions).await
     }
 }

@@ -25,6 +25,7 @@ use futures::future::BoxFuture;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 
+use crate::audit::{Event, Trail};
 use crate::body::Body;
 use crate::config::Limits;
 use crate::doors::{Call, Dialect};
@@ -106,15 +107,16 @@ impl Pipeline {
         }
         let dialect = Dialect::of(parts.uri.path());
         let arrival = self.arrive(parts, body, (peer, shutdown), dialect.is_some());
+        let trail = self.trail(&arrival, dialect);
         let id_header = HeaderValue::from_str(&arrival.request_id).ok();
         let mut response = match dialect {
             Some(dialect) => {
                 let timer = self.services.metering.request(dialect.operation(&arrival.parts));
-                self.answer_door(dialect, arrival, timer).await
+                self.answer_door(dialect, arrival, timer, trail).await
             }
             None => {
                 let timer = self.services.metering.request(arrival.operation());
-                self.answer_modelled(arrival, timer).await
+                self.answer_modelled(arrival, timer, trail).await
             }
         };
         if let Some(id) = id_header {
@@ -152,6 +154,27 @@ impl Pipeline {
         }
     }
 
+    /// What the audit log is told of a request, as far as its head says.
+    fn trail(&self, arrival: &Arrival, dialect: Option<Dialect>) -> Arc<Trail> {
+        let mut event = Event::default();
+        if self.services.audit.enabled() {
+            let agent = arrival.parts.headers.get(header::USER_AGENT);
+            event = Event {
+                request_id: arrival.request_id.clone(),
+                received_ms: arrival.received_ms,
+                source_ip: Some(arrival.peer),
+                user_agent: agent.and_then(|agent| agent.to_str().ok()).map(str::to_owned),
+                account: self.services.account.id.clone(),
+                region: self.services.account.home_region.clone(),
+                service: arrival.service.unwrap_or("unknown"),
+                operation: dialect.map_or_else(|| arrival.operation(), |door| door.operation(&arrival.parts)),
+                tls: self.services.secure,
+                ..Event::default()
+            };
+        }
+        Trail::new(self.services.audit.clone(), event)
+    }
+
     /// The only paths that need no credentials.
     fn open_to_all(&self, parts: &Parts, shutdown: &Shutdown) -> Option<Response<Body>> {
         let path = parts.uri.path();
@@ -175,27 +198,43 @@ impl Pipeline {
     }
 
     /// OpenAI's and Anthropic's routes: the same authentication, another dialect.
-    async fn answer_door(&self, dialect: Dialect, arrival: Arrival, timer: RequestTimer) -> Response<Body> {
+    async fn answer_door(
+        &self,
+        dialect: Dialect,
+        arrival: Arrival,
+        timer: RequestTimer,
+        trail: Arc<Trail>,
+    ) -> Response<Body> {
         let (request_id, ending) = (arrival.request_id.clone(), arrival.shutdown.clone());
         let answering = async {
             let mut arrival = arrival;
             let (who, body) = self.authenticate(&mut arrival).await?;
             let Arrival { parts, shutdown, request_id, received_ms, peer, .. } = arrival;
-            let context = self.context(request_id, who, received_ms, peer);
-            Ok(dialect.answer(&self.services, Call { context, parts, body, shutdown }).await)
+            let context = self.context(request_id, who, received_ms, peer, &trail);
+            let trail = Arc::clone(&trail);
+            dialect.answer(&self.services, Call { context, parts, body, shutdown, trail }).await
         };
         let answered = finished(answering, &ending).await;
-        let response = answered.unwrap_or_else(|error| dialect.refuse(&error, &request_id));
+        let response = answered.unwrap_or_else(|error| {
+            trail.note(|event| event.fail(&error));
+            dialect.refuse(&error, &request_id)
+        });
         timed(response, timer)
     }
 
-    async fn answer_modelled(&self, arrival: Arrival, mut timer: RequestTimer) -> Response<Body> {
+    async fn answer_modelled(
+        &self,
+        arrival: Arrival,
+        mut timer: RequestTimer,
+        trail: Arc<Trail>,
+    ) -> Response<Body> {
         let request_id = arrival.request_id.clone();
         let table = arrival.table();
         let shutdown = arrival.shutdown.clone();
-        match finished(self.run(arrival, &mut timer), &shutdown).await {
+        match finished(self.run(arrival, &mut timer, &trail), &shutdown).await {
             Ok(answered) => render(answered, &request_id, shutdown, timer),
             Err(error) => {
+                trail.note(|event| event.fail(&error));
                 let response = refuse(&error, table, &request_id);
                 timer.finish(response.status().as_u16());
                 response
@@ -204,7 +243,12 @@ impl Pipeline {
     }
 
     /// From a stranger's request to an operation's answer.
-    async fn run(&self, mut arrival: Arrival, timer: &mut RequestTimer) -> Result<Answered, ApiError> {
+    async fn run(
+        &self,
+        mut arrival: Arrival,
+        timer: &mut RequestTimer,
+        trail: &Trail,
+    ) -> Result<Answered, ApiError> {
         if let Ok(Found::Operation(found)) = &arrival.found
             && found.operation.streams_input
         {
@@ -218,9 +262,10 @@ impl Pipeline {
             Found::InBody(table) => query::find(table, parts.uri.query(), &body)?,
         };
         timer.set_operation(found.operation.name);
-        let context = self.context(request_id, who, received_ms, peer);
+        trail.note(|event| event.operation = found.operation.name);
+        let context = self.context(request_id, who, received_ms, peer, trail);
         let read = bind::read(&found, parts.uri.query(), &parts.headers, body)?;
-        self.authorize(&parts, &found, &read, &context).await?;
+        self.authorize(&parts, &found, &read, (&context, trail)).await?;
         let handler = self.routes.find(found.table, found.operation)?;
         let bound = read.check()?;
         let reply = handler(&self.services, &context, bound).await?;
@@ -239,7 +284,12 @@ impl Pipeline {
         who: Authenticated,
         received_ms: i64,
         peer: IpAddr,
+        trail: &Trail,
     ) -> RequestContext {
+        trail.note(|event| {
+            event.principal = Some(Arc::clone(&who.principal));
+            event.region.clone_from(&who.region);
+        });
         RequestContext {
             request_id,
             account: Arc::clone(&self.services.account),

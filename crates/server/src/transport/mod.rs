@@ -4,6 +4,7 @@
 //! It knows nothing of AWS: every request goes to one [`Handle`].
 
 mod connection;
+mod networks;
 mod shutdown;
 mod tls;
 
@@ -21,6 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::body::Body;
 use crate::config::Limits;
+pub(crate) use networks::Networks;
 pub(crate) use shutdown::Shutdown;
 pub use tls::TlsError;
 pub(crate) use tls::{TlsFiles, acceptor};
@@ -73,6 +75,8 @@ pub(crate) struct Transport {
     pub(crate) handle: Arc<dyn Handle>,
     pub(crate) limits: Limits,
     pub(crate) tls: Option<tokio_rustls::TlsAcceptor>,
+    /// Where clients may come from.
+    pub(crate) networks: Networks,
     pub(crate) shutdown: Shutdown,
 }
 
@@ -105,6 +109,10 @@ impl Transport {
                 accepted = accept_one(&listener, &slots) => accepted,
             };
             let Some((stream, peer, slot)) = accepted else { continue };
+            if !self.networks.admit(peer.ip()) {
+                tracing::debug!(%peer, "a connection from a network that is not allowed");
+                continue;
+            }
             let shared = Arc::clone(self);
             connections.spawn(async move {
                 let _slot = slot;

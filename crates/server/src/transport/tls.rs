@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
@@ -26,6 +27,8 @@ pub enum TlsError {
     Make(#[from] rcgen::Error),
     #[error("{path}: not a PEM certificate or key: {source}")]
     Pem { path: PathBuf, source: rustls::pki_types::pem::Error },
+    #[error("{path}: no authorities for clients' certificates: {source}")]
+    ClientCa { path: PathBuf, source: rustls::server::VerifierBuilderError },
     #[error("the certificate and key can't be used: {0}")]
     Unusable(#[from] rustls::Error),
 }
@@ -103,8 +106,12 @@ fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     options.open(path)?.write_all(bytes)
 }
 
-/// An acceptor for those files that offers HTTP/2 and HTTP/1.1.
-pub(crate) fn acceptor(files: &TlsFiles) -> Result<tokio_rustls::TlsAcceptor, TlsError> {
+/// An acceptor for those files that offers HTTP/2 and HTTP/1.1. `client_ca`: the authorities that clients' certificates
+/// must come from.
+pub(crate) fn acceptor(
+    files: &TlsFiles,
+    client_ca: Option<&Path>,
+) -> Result<tokio_rustls::TlsAcceptor, TlsError> {
     let pem = |path: &Path| {
         let path = path.to_owned();
         move |source| TlsError::Pem { path, source }
@@ -114,10 +121,22 @@ pub(crate) fn acceptor(files: &TlsFiles) -> Result<tokio_rustls::TlsAcceptor, Tl
         .map_err(pem(&files.certificate))?;
     let key = PrivateKeyDer::from_pem_file(&files.key).map_err(pem(&files.key))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
+    let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()?;
+    let builder = match client_ca {
+        None => builder.with_no_client_auth(),
+        Some(path) => {
+            let mut roots = rustls::RootCertStore::empty();
+            for certificate in CertificateDer::pem_file_iter(path).map_err(pem(path))? {
+                roots.add(certificate.map_err(pem(path))?)?;
+            }
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            let verifier =
+                verifier.build().map_err(|source| TlsError::ClientCa { path: path.to_owned(), source })?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let mut config = builder.with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config).into())
 }
@@ -128,7 +147,7 @@ mod tests {
 
     fn made(folder: &Path, host: &str, now: OffsetDateTime) -> (TlsFiles, Vec<u8>) {
         let files = TlsFiles::self_signed(folder, host, now).unwrap();
-        acceptor(&files).unwrap();
+        acceptor(&files, None).unwrap();
         let bytes = fs::read(&files.certificate).unwrap();
         (files, bytes)
     }

@@ -8,6 +8,7 @@ mod doors;
 mod front;
 mod inference;
 mod lifecycle;
+mod posture;
 mod prompts;
 mod transport;
 mod upstreams;
