@@ -1,25 +1,64 @@
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use craton_core::{Account, Principal};
+use craton_core::{Account, Clock, Principal, SessionKind, SystemClock};
 use craton_wire::ApiError;
 use craton_wire::api_key::{self, KeyClaim};
 use craton_wire::sigv4::{Claim, PathEncoding, RequestHead, Rules, Secret, SignError, Signer, SigningSecret};
+use parking_lot::RwLock;
 
 use crate::RootCredentials;
+use crate::attempts::{Attempt, Attempts};
+use crate::directory::{API_KEY_PREFIX, Directory, Known};
 
 const UNKNOWN_KEY: &str = "The security token included in the request is invalid.";
+const EXPIRED: &str = "The security token included in the request is expired";
+const BAD_API_KEY: &str = "Authentication failed: Please make sure your API Key is valid.";
+
+/// Sessions whose tokens are not opened anew at every request.
+const MAX_SESSIONS: usize = 4_096;
 
 /// Knows the keys of this account and tells who signed.
 #[derive(Debug)]
 pub struct Identity {
     root: Arc<Credential>,
+    directory: Option<Directory>,
+    clock: ClockHandle,
+    home_region: String,
+    attempts: Attempts,
+    /// By access key id: the token that was right, and what it comes to.
+    sessions: RwLock<HashMap<String, (String, Arc<Credential>)>>,
+}
+
+struct ClockHandle(Arc<dyn Clock>);
+
+impl std::fmt::Debug for ClockHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Clock")
+    }
 }
 
 /// A key and who uses it.
 #[derive(Debug)]
 struct Credential {
     principal: Arc<Principal>,
-    secret: SigningSecret,
+    secret: Arc<SigningSecret>,
+    /// Of a user's own key, to note its use.
+    known: Option<Arc<Known>>,
+}
+
+impl Credential {
+    fn expires_ms(&self) -> Option<i64> {
+        self.principal.session.as_ref().map(|session| session.expires_ms)
+    }
+
+    fn check_expiry(&self, now_ms: i64) -> Result<(), ApiError> {
+        match self.expires_ms() {
+            Some(expires_ms) if now_ms >= expires_ms => Err(ApiError::expired_token(EXPIRED)),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Who made a request, and the region they signed it for.
@@ -31,38 +70,111 @@ pub struct Authenticated {
 
 /// A request whose head is read and whose key is known; its body is still to come.
 #[derive(Debug)]
-pub struct PendingRequest {
+pub struct PendingRequest<'i> {
+    identity: &'i Identity,
     claim: Claim,
     credential: Arc<Credential>,
+    source: Option<IpAddr>,
 }
 
 impl Identity {
+    /// Knows the root alone, until it is given a directory.
     pub fn new(root: &RootCredentials, account: &Account) -> Self {
         let principal = Principal {
-            arn: format!("arn:aws:iam::{}:root", account.id),
-            access_key_id: root.access_key_id().to_owned(),
             user_id: account.id.clone(),
-            session: None,
+            ..Principal::new(format!("arn:aws:iam::{}:root", account.id), root.access_key_id())
         };
-        let secret = SigningSecret::new(root.secret().clone());
-        Self { root: Arc::new(Credential { principal: Arc::new(principal), secret }) }
+        let secret = Arc::new(SigningSecret::new(root.secret().clone()));
+        Self {
+            root: Arc::new(Credential { principal: Arc::new(principal), secret, known: None }),
+            directory: None,
+            clock: ClockHandle(Arc::new(SystemClock)),
+            home_region: account.home_region.clone(),
+            attempts: Attempts::default(),
+            sessions: RwLock::default(),
+        }
+    }
+
+    /// Knows the users' keys and the sessions of the directory too.
+    #[must_use]
+    pub fn with_directory(mut self, directory: Directory, clock: Arc<dyn Clock>) -> Self {
+        self.directory = Some(directory);
+        self.clock = ClockHandle(clock);
+        self
     }
 
     /// First half of authenticating a signed request, before its body is read: parses the head and finds the key.
-    pub fn begin(&self, head: &RequestHead<'_>, rules: &Rules<'_>) -> Result<PendingRequest, ApiError> {
+    /// `source` is where it came from: too many failures from there are refused.
+    pub fn begin(
+        &self,
+        head: &RequestHead<'_>,
+        rules: &Rules<'_>,
+        source: Option<IpAddr>,
+    ) -> Result<PendingRequest<'_>, ApiError> {
         let claim = Claim::parse(head, rules)?;
-        let credential = self.credential(&claim.access_key_id, claim.session_token.as_deref())?;
-        Ok(PendingRequest { claim, credential })
+        let credential =
+            self.credential_from(&claim.access_key_id, claim.session_token.as_deref(), source)?;
+        if claim.service == "iam"
+            && credential.principal.session.as_ref().is_some_and(|own| own.kind == SessionKind::SessionToken)
+        {
+            // AWS lets nobody manage users with GetSessionToken's credentials, unless they come with a second factor.
+            return Err(ApiError::unrecognized_client(UNKNOWN_KEY));
+        }
+        Ok(PendingRequest { identity: self, claim, credential, source })
     }
 
-    /// Authenticates an API key.
-    pub fn api_key(&self, token: &str, now_ms: i64) -> Result<Authenticated, ApiError> {
+    /// Authenticates an API key, short-term or long-term.
+    pub fn api_key(
+        &self,
+        token: &str,
+        now_ms: i64,
+        source: Option<IpAddr>,
+    ) -> Result<Authenticated, ApiError> {
+        if token.starts_with(API_KEY_PREFIX) {
+            return self.long_term_key(token, now_ms, source);
+        }
         let claim = KeyClaim::parse(token)?;
-        let credential = self.credential(claim.access_key_id(), claim.session_token()).map_err(|_| {
-            ApiError::access_denied("Authentication failed: Please make sure your API Key is valid.")
-        })?;
-        claim.verify(&credential.secret, now_ms)?;
+        let invalid = |error: ApiError| match &*error.code {
+            "ThrottlingException" => error,
+            _ => ApiError::access_denied(BAD_API_KEY),
+        };
+        let credential =
+            self.credential_from(claim.access_key_id(), claim.session_token(), source).map_err(invalid)?;
+        credential.check_expiry(now_ms).map_err(|_| ApiError::access_denied("Bearer Token has expired"))?;
+        let verified = claim.verify(&credential.secret, now_ms);
+        self.note(&credential, source, verified.is_ok());
+        verified?;
+        self.used(&credential, claim.session_token(), ("bedrock", claim.region()), now_ms);
         Ok(Authenticated { principal: Arc::clone(&credential.principal), region: claim.region().to_owned() })
+    }
+
+    fn long_term_key(
+        &self,
+        token: &str,
+        now_ms: i64,
+        source: Option<IpAddr>,
+    ) -> Result<Authenticated, ApiError> {
+        let stranger = source.map(|source| Attempt { source, key: None });
+        stranger.map_or(Ok(()), |attempt| self.attempts.check(attempt))?;
+        let view = self.directory.as_ref().map(Directory::view);
+        let found = view.as_ref().and_then(|view| {
+            let credential = view.api_key(token).filter(|credential| credential.active)?;
+            Some((credential, view.user_by_id(&credential.user_id)?, view.account()))
+        });
+        let Some((credential, user, account)) = found else {
+            if let Some(attempt) = stranger {
+                self.attempts.failed(attempt);
+            }
+            return Err(ApiError::access_denied(BAD_API_KEY));
+        };
+        if credential.expires_ms.is_some_and(|expires_ms| now_ms >= expires_ms) {
+            return Err(ApiError::access_denied("Bearer Token has expired"));
+        }
+        let principal = Principal {
+            user_id: user.id.clone(),
+            ..Principal::new(user.arn(account), credential.id.clone())
+        };
+        Ok(Authenticated { principal: Arc::new(principal), region: self.home_region.clone() })
     }
 
     /// A new API key of the root, good for `expires_s` seconds (at most 12 hours) in `region`.
@@ -86,6 +198,7 @@ impl Identity {
         session_token: Option<&str>,
     ) -> Result<(Arc<Principal>, Secret), ApiError> {
         let credential = self.credential(access_key_id, session_token)?;
+        credential.check_expiry(self.clock.0.now_ms())?;
         Ok((Arc::clone(&credential.principal), credential.secret.secret().clone()))
     }
 
@@ -99,22 +212,107 @@ impl Identity {
         self.root.secret.secret()
     }
 
-    /// The key with this id. A session token belongs to temporary credentials, of which there are none: one that is
-    /// sent is as wrong as an unknown key.
+    /// Whether there are more failures from here than are looked at; and the key.
+    fn credential_from(
+        &self,
+        access_key_id: &str,
+        session_token: Option<&str>,
+        source: Option<IpAddr>,
+    ) -> Result<Arc<Credential>, ApiError> {
+        let found = self.credential(access_key_id, session_token);
+        let Some(source) = source else { return found };
+        match &found {
+            // Nobody can lock the root out, from wherever it signs.
+            Ok(credential) if Arc::ptr_eq(credential, &self.root) => {}
+            Ok(_) => self.attempts.check(Attempt { source, key: Some(access_key_id) })?,
+            Err(_) => {
+                self.attempts.check(Attempt { source, key: None })?;
+                self.attempts.failed(Attempt { source, key: None });
+            }
+        }
+        found
+    }
+
+    /// Counts a signature that was wrong, or forgets those before one that was right.
+    fn note(&self, credential: &Arc<Credential>, source: Option<IpAddr>, right: bool) {
+        let Some(source) = source.filter(|_| !Arc::ptr_eq(credential, &self.root)) else { return };
+        let attempt = Attempt { source, key: Some(&credential.principal.access_key_id) };
+        if right {
+            self.attempts.succeeded(attempt);
+        } else {
+            self.attempts.failed(attempt);
+        }
+    }
+
+    /// The key with this id, with the token that belongs to it.
     fn credential(
         &self,
         access_key_id: &str,
         session_token: Option<&str>,
     ) -> Result<Arc<Credential>, ApiError> {
-        if self.root.principal.access_key_id == access_key_id && session_token.is_none() {
-            Ok(Arc::clone(&self.root))
-        } else {
-            Err(ApiError::unrecognized_client(UNKNOWN_KEY))
+        let unknown = || ApiError::unrecognized_client(UNKNOWN_KEY);
+        let Some(token) = session_token else {
+            if self.root.principal.access_key_id == access_key_id {
+                return Ok(Arc::clone(&self.root));
+            }
+            let known = self.directory.as_ref().and_then(|directory| directory.known(access_key_id));
+            let known = known.filter(|known| known.key.active).ok_or_else(unknown)?;
+            return Ok(Arc::new(Credential {
+                principal: Arc::clone(&known.principal),
+                secret: Arc::clone(&known.secret),
+                known: Some(known),
+            }));
+        };
+        let directory = self.directory.as_ref().ok_or_else(unknown)?;
+        let kept = self.sessions.read().get(access_key_id).cloned();
+        let session = match &kept {
+            Some((kept_token, credential)) if kept_token == token => credential.principal.session.clone(),
+            _ => directory.session(access_key_id, token).map(Arc::new),
+        };
+        let session = session.ok_or_else(unknown)?;
+        // Who began it may have gone, or have another name by now.
+        let principal = directory.view().principal_of(access_key_id, &session).ok_or_else(unknown)?;
+        match kept {
+            Some((kept_token, credential)) if kept_token == token && *credential.principal == principal => {
+                Ok(credential)
+            }
+            _ => {
+                let secret = directory.vault().temporary_secret(access_key_id);
+                let secret = Arc::new(SigningSecret::new(secret));
+                Ok(Arc::new(Credential { principal: Arc::new(principal), secret, known: None }))
+            }
         }
+    }
+
+    /// After a right signature: keeps a session at hand, notes the use of a user's key.
+    fn used(
+        &self,
+        credential: &Arc<Credential>,
+        token: Option<&str>,
+        (service, region): (&str, &str),
+        now_ms: i64,
+    ) {
+        if let (Some(known), Some(directory)) = (&credential.known, &self.directory) {
+            directory.note_use(known, (service, region), now_ms);
+        }
+        let Some(token) = token else { return };
+        let id = &credential.principal.access_key_id;
+        let is_kept = |kept: &(String, Arc<Credential>)| kept.0 == token && Arc::ptr_eq(&kept.1, credential);
+        if self.sessions.read().get(id).is_some_and(is_kept) {
+            return;
+        }
+        let mut sessions = self.sessions.write();
+        if sessions.len() >= MAX_SESSIONS {
+            sessions.retain(|_, (_, kept)| kept.expires_ms().is_some_and(|expires_ms| expires_ms > now_ms));
+            if sessions.len() >= MAX_SESSIONS {
+                sessions.clear();
+            }
+        }
+        sessions.insert(id.clone(), (token.to_owned(), Arc::clone(credential)));
     }
 }
 
-impl PendingRequest {
+impl PendingRequest<'_> {
     /// The region the request was signed for; not verified yet.
     pub fn region(&self) -> &str {
         &self.claim.region
@@ -127,7 +325,12 @@ impl PendingRequest {
 
     /// Second half: checks time and signature with the body's SHA-256.
     pub fn finish(self, body_sha256: &[u8; 32], now_ms: i64) -> Result<Authenticated, ApiError> {
-        self.claim.verify(&self.credential.secret, body_sha256, now_ms)?;
-        Ok(Authenticated { principal: Arc::clone(&self.credential.principal), region: self.claim.region })
+        let Self { identity, claim, credential, source } = self;
+        let verified = claim.verify(&credential.secret, body_sha256, now_ms);
+        identity.note(&credential, source, verified.is_ok());
+        verified?;
+        credential.check_expiry(now_ms)?;
+        identity.used(&credential, claim.session_token.as_deref(), (&claim.service, &claim.region), now_ms);
+        Ok(Authenticated { principal: Arc::clone(&credential.principal), region: claim.region })
     }
 }

@@ -4,13 +4,16 @@
 //! [`Principal`](craton_core::Principal), and the [`Authorizer`] that the pipeline asks before every operation. The
 //! signature sums themselves are in `craton_wire::sigv4`.
 //!
+//! * [`directory`]: users, groups, roles, policies and keys.
 //! * [`policy`]: the policy language, pure.
 //! * [`PolicySource`]: which policies apply to whom; the directory of users and roles implements it.
 //! * [`PolicyAuthorizer`]: both together, with AWS's messages.
 //! * [`ServiceRoles`]: what agents, knowledge bases, flows, jobs and functions may do with the roles given to them.
 
+mod attempts;
 mod authenticate;
 mod authorize;
+pub mod directory;
 pub mod policy;
 mod request_keys;
 mod root;

@@ -13,8 +13,8 @@ pub enum Effect {
     Deny,
 }
 
-/// A compiled policy. Immutable: a new version is a new policy.
-#[derive(Debug, Clone)]
+/// A compiled policy. Immutable: a new version is a new policy. The default one says nothing.
+#[derive(Debug, Clone, Default)]
 pub struct Policy {
     pub(super) statements: Box<[Statement]>,
     /// Every context key that conditions and variables ask for, in lower case, sorted.

@@ -40,7 +40,7 @@ fn signed(id: &str, secret: &str, token: Option<&str>) -> Parts {
 
 fn authenticate(parts: &Parts, now_ms: i64) -> Result<craton_identity::Authenticated, ApiError> {
     let identity = identity();
-    let pending = identity.begin(&RequestHead::from(parts), &Rules::of_service("bedrock"))?;
+    let pending = identity.begin(&RequestHead::from(parts), &Rules::of_service("bedrock"), None)?;
     pending.finish(&sha256(BODY), now_ms)
 }
 
@@ -71,13 +71,13 @@ fn strangers_and_session_tokens_nobody_gave_are_refused() {
 fn api_keys_are_good_until_they_expire() {
     let identity = identity();
     let key = identity.new_api_key("us-west-2", 3600, NOW_MS).unwrap();
-    assert_eq!(identity.api_key(&key, NOW_MS + 3_599_000).unwrap().region, "us-west-2");
-    let error = identity.api_key(&key, NOW_MS + 3_601_000).unwrap_err();
+    assert_eq!(identity.api_key(&key, NOW_MS + 3_599_000, None).unwrap().region, "us-west-2");
+    let error = identity.api_key(&key, NOW_MS + 3_601_000, None).unwrap_err();
     assert_eq!(
         (error.code.as_ref(), error.message.as_str()),
         ("AccessDeniedException", "Bearer Token has expired")
     );
-    let error = identity.api_key("sk-something", NOW_MS).unwrap_err();
+    let error = identity.api_key("sk-something", NOW_MS, None).unwrap_err();
     assert_eq!(error.code, "AccessDeniedException");
 }
 

@@ -49,14 +49,14 @@ impl Pipeline {
         if !arrival.signed
             && let Some(token) = api_key::bearer_token(&parts.headers)
         {
-            let who = self.services.identity.api_key(token, arrival.received_ms)?;
+            let who = self.services.identity.api_key(token, arrival.received_ms, Some(arrival.peer))?;
             return Ok((who, self.read(body, limit).await?));
         }
         if !arrival.signed && !parts.headers.contains_key(header::AUTHORIZATION) {
             return Err(ApiError::missing_authentication("Missing Authentication Token"));
         }
         // Where there is something like a signature, parsing it says what is wrong with it.
-        let pending = self.services.identity.begin(&head, &Rules::of_service(service))?;
+        let pending = self.services.identity.begin(&head, &Rules::of_service(service), Some(arrival.peer))?;
         let body = self.read(body, limit).await?;
         let digest = match body.len() {
             _ if pending.ignores_body() => EMPTY_SHA256,

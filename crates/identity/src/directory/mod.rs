@@ -1,0 +1,302 @@
+//! Users, groups, roles, managed policies and keys of the account, in memory and in the records.
+//!
+//! Readers look at an immutable [`View`] and never wait. A change is made on a copy, in a transaction that first counts
+//! up the account's generation: on PostgreSQL that row's lock puts the changes of all servers in a row, and a server
+//! whose copy is older reads everything again before it changes anything. What is committed is what everybody here
+//! sees next; other servers on the same database look at the generation every [`WATCH_MS`].
+//!
+//! * [`entities`](self): the data; `state` holds all of it, `changes`, `policies` and `keys` change it with IAM's
+//!   conditions. All pure.
+//! * `vault`: secrets at rest. `session`: temporary credentials.
+
+mod aws_policies;
+mod changes;
+mod entities;
+mod error;
+mod keys;
+mod policies;
+mod session;
+mod snapshot;
+mod state;
+mod vault;
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use craton_core::Principal;
+use craton_store::{Store, StoreError, Transaction, values};
+
+pub use aws_policies::all as aws_managed_policies;
+pub use changes::{Holder, MAX_TAGS, NewRole, Tagged};
+pub use entities::{
+    AccessKey, Document, Grants, Group, KeyUse, ManagedPolicy, PolicyVersion, Role, ServiceCredential, Tags,
+    User,
+};
+pub use error::DirectoryError;
+pub use keys::{API_KEY_PREFIX, BEDROCK};
+pub use session::TemporaryCredentials;
+pub use state::{Draft, State};
+pub use vault::{SECRETS_FILE, SECRETS_KEY, Vault, VaultError};
+
+pub(crate) use snapshot::Known;
+use snapshot::Snapshot;
+
+use crate::source::{Attached, PolicySource, RolePolicies};
+
+/// How often a server that shares its database looks whether another has changed something.
+pub const WATCH_MS: u64 = 250;
+
+/// How long a key's last use may be out of date.
+const USE_MS: i64 = 60_000;
+
+/// A handle to the directory; clones share it.
+#[derive(Debug, Clone)]
+pub struct Directory {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    store: Store,
+    vault: Vault,
+    snapshot: ArcSwap<Snapshot>,
+    /// Held by whoever changes or reads again.
+    changing: tokio::sync::Mutex<()>,
+}
+
+/// The directory at one moment.
+#[derive(Debug, Clone)]
+pub struct View(Arc<Snapshot>);
+
+impl Deref for View {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.0.state
+    }
+}
+
+impl Directory {
+    /// Reads the account's directory. Fails where a stored secret was encrypted with another key.
+    pub async fn open(store: Store, account: &str, vault: Vault) -> Result<Self, DirectoryError> {
+        let mut transaction = store.begin().await?;
+        transaction
+            .execute(
+                "INSERT INTO identity_generations (account, generation) VALUES ($1, 0) \
+                 ON CONFLICT (account) DO NOTHING",
+                &values![account],
+            )
+            .await?;
+        let (state, generation) = read(&mut transaction, account).await?;
+        transaction.commit().await?;
+        let snapshot = Snapshot::new(state, generation, None, &vault)?;
+        let inner = Inner {
+            store,
+            vault,
+            snapshot: ArcSwap::from_pointee(snapshot),
+            changing: tokio::sync::Mutex::new(()),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// An empty one that ends with the process, for tests.
+    pub async fn in_memory(account: &str) -> Result<Self, DirectoryError> {
+        Self::open(Store::in_memory().await?, account, Vault::forgetful()?).await
+    }
+
+    /// Everything as it is now.
+    pub fn view(&self) -> View {
+        View(self.inner.snapshot.load_full())
+    }
+
+    pub fn vault(&self) -> &Vault {
+        &self.inner.vault
+    }
+
+    /// Makes a change. It is durable and seen by every reader here when this returns.
+    pub async fn change<T>(
+        &self,
+        now_ms: i64,
+        change: impl FnOnce(&mut Draft) -> Result<T, DirectoryError> + Send,
+    ) -> Result<T, DirectoryError> {
+        let _alone = self.inner.changing.lock().await;
+        let now = self.inner.snapshot.load_full();
+        let account = now.state.account.clone();
+        let mut transaction = self.inner.store.begin().await?;
+        let rows = transaction
+            .fetch_all(
+                "UPDATE identity_generations SET generation = generation + 1 WHERE account = $1 \
+                 RETURNING generation",
+                &values![&account],
+            )
+            .await?;
+        let generation: i64 = rows.first().map(|row| row.get("generation")).transpose()?.unwrap_or(1);
+        let state = if generation == now.generation + 1 {
+            now.state.clone()
+        } else {
+            read(&mut transaction, &account).await?.0
+        };
+        let mut draft = Draft::new(state, now_ms);
+        let done = change(&mut draft)?;
+        let Draft { state, writes, .. } = draft;
+        if writes.is_empty() {
+            transaction.rollback().await?;
+            return Ok(done);
+        }
+        for write in &writes {
+            write_row(&mut transaction, &account, write).await?;
+        }
+        let next = Snapshot::new(state, generation, Some(&now), &self.inner.vault)?;
+        transaction.commit().await?;
+        self.inner.snapshot.store(Arc::new(next));
+        Ok(done)
+    }
+
+    /// Reads everything again if another server has changed something.
+    pub async fn refresh(&self) -> Result<(), DirectoryError> {
+        let account = self.inner.snapshot.load().state.account.clone();
+        let row = self
+            .inner
+            .store
+            .fetch_optional(
+                "SELECT generation FROM identity_generations WHERE account = $1",
+                &values![&account],
+            )
+            .await?;
+        let generation: i64 = row.map(|row| row.get("generation")).transpose()?.unwrap_or_default();
+        if generation == self.inner.snapshot.load().generation {
+            return Ok(());
+        }
+        let _alone = self.inner.changing.lock().await;
+        let now = self.inner.snapshot.load_full();
+        let mut transaction = self.inner.store.begin().await?;
+        let (state, generation) = read(&mut transaction, &account).await?;
+        transaction.rollback().await?;
+        let next = Snapshot::new(state, generation, Some(&now), &self.inner.vault)?;
+        self.inner.snapshot.store(Arc::new(next));
+        Ok(())
+    }
+
+    /// Keeps up with other servers on the same database; never returns. Without others there is nothing to do.
+    pub async fn watch(self) {
+        if !self.inner.store.is_shared() {
+            return std::future::pending().await;
+        }
+        loop {
+            tokio::time::sleep(Duration::from_millis(WATCH_MS)).await;
+            if let Err(error) = self.refresh().await {
+                tracing::warn!(%error, "the directory of users and roles could not be brought up to date");
+            }
+        }
+    }
+
+    /// The user's key with this id.
+    pub(crate) fn known(&self, access_key_id: &str) -> Option<Arc<Known>> {
+        self.inner.snapshot.load().keys.get(access_key_id).cloned()
+    }
+
+    /// Who acts with a key of its own.
+    pub fn principal_of_key(&self, access_key_id: &str) -> Option<Arc<Principal>> {
+        self.known(access_key_id).map(|known| Arc::clone(&known.principal))
+    }
+
+    /// Remembers that a key was used, now and then on the disk too.
+    pub(crate) fn note_use(&self, known: &Known, (service, region): (&str, &str), now_ms: i64) {
+        if !known.is_use_due(now_ms, USE_MS) {
+            return;
+        }
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let store = self.inner.store.clone();
+        let account = self.inner.snapshot.load().state.account.clone();
+        let parameters = values![account, known.key.id.as_str(), now_ms, service, region];
+        runtime.spawn(async move {
+            let written = store
+                .execute(
+                    "INSERT INTO identity_key_uses (account, key_id, used_ms, service, region) \
+                     VALUES ($1, $2, $3, $4, $5) ON CONFLICT (account, key_id) DO UPDATE SET \
+                     used_ms = excluded.used_ms, service = excluded.service, region = excluded.region",
+                    &parameters,
+                )
+                .await;
+            if let Err(error) = written {
+                tracing::debug!(%error, "a key's last use could not be written");
+            }
+        });
+    }
+
+    /// When a key was last used, to the minute.
+    pub async fn last_use(&self, access_key_id: &str) -> Result<Option<KeyUse>, DirectoryError> {
+        let account = self.view().account.clone();
+        let row = self
+            .inner
+            .store
+            .fetch_optional(
+                "SELECT used_ms, service, region FROM identity_key_uses WHERE account = $1 AND key_id = $2",
+                &values![&account, access_key_id],
+            )
+            .await?;
+        let read = |row: craton_store::Row| -> Result<KeyUse, StoreError> {
+            Ok(KeyUse {
+                used_ms: row.get("used_ms")?,
+                service: row.get("service")?,
+                region: row.get("region")?,
+            })
+        };
+        Ok(row.map(read).transpose()?)
+    }
+}
+
+impl PolicySource for Directory {
+    fn attached(&self, principal: &Principal) -> Option<Arc<Attached>> {
+        self.inner.snapshot.load().attached(principal)
+    }
+
+    fn role(&self, role_arn: &str) -> Option<RolePolicies> {
+        self.inner.snapshot.load().role_policies(role_arn)
+    }
+}
+
+async fn read(transaction: &mut Transaction, account: &str) -> Result<(State, i64), DirectoryError> {
+    let generation = transaction
+        .fetch_optional("SELECT generation FROM identity_generations WHERE account = $1", &values![account])
+        .await?;
+    let generation = generation.map(|row| row.get("generation")).transpose()?.unwrap_or_default();
+    let mut state = State { account: account.to_owned(), ..State::default() };
+    let rows = transaction
+        .fetch_all("SELECT kind, body FROM identity_entities WHERE account = $1", &values![account])
+        .await?;
+    for row in rows {
+        state.restore(row.get("kind")?, row.get("body")?)?;
+    }
+    Ok((state, generation))
+}
+
+async fn write_row(
+    transaction: &mut Transaction,
+    account: &str,
+    write: &state::Write,
+) -> Result<(), StoreError> {
+    let (kind, id) = (write.kind, write.id.as_str());
+    match &write.body {
+        Some(body) => {
+            transaction
+                .execute(
+                    "INSERT INTO identity_entities (account, kind, id, body) VALUES ($1, $2, $3, $4) \
+                     ON CONFLICT (account, kind, id) DO UPDATE SET body = excluded.body",
+                    &values![account, kind, id, body],
+                )
+                .await?
+        }
+        None => {
+            transaction
+                .execute(
+                    "DELETE FROM identity_entities WHERE account = $1 AND kind = $2 AND id = $3",
+                    &values![account, kind, id],
+                )
+                .await?
+        }
+    };
+    Ok(())
+}

@@ -1,0 +1,76 @@
+//! Temporary credentials: a key, a secret and a token that carries everything there is to know about them.
+//!
+//! The token is encrypted and authenticated for its key, so that no record of a session is kept and every server with
+//! the same secrets key can check it. The secret is derived from the key's id and is in no token.
+
+use std::sync::Arc;
+
+use craton_core::{Principal, Session, SessionKind};
+use craton_wire::sigv4::Secret;
+
+use super::Directory;
+use super::keys::new_key_id;
+use super::state::State;
+use super::vault::VaultError;
+
+/// Longer tokens are refused unread.
+const MAX_TOKEN_LEN: usize = 24 * 1024;
+
+/// What a client is given at the start of a session.
+#[derive(Debug, Clone)]
+pub struct TemporaryCredentials {
+    /// `ASIA…`.
+    pub access_key_id: String,
+    pub secret: Secret,
+    pub token: String,
+    pub expires_ms: i64,
+}
+
+impl Directory {
+    /// Begins a session. Whether it may begin has been decided.
+    pub fn issue(&self, session: &Session) -> Result<TemporaryCredentials, VaultError> {
+        let access_key_id = new_key_id("ASIA");
+        let claims = serde_json::to_vec(session).map_err(|_| VaultError::Unusable)?;
+        Ok(TemporaryCredentials {
+            token: self.vault().seal_token(&access_key_id, &claims)?,
+            secret: self.vault().temporary_secret(&access_key_id),
+            expires_ms: session.expires_ms,
+            access_key_id,
+        })
+    }
+
+    /// The session that a token speaks of; `None` for one that was not made here for this key, or whose role or user
+    /// is there no longer. Whether it has expired is the caller's to check.
+    pub(crate) fn session(&self, access_key_id: &str, token: &str) -> Option<Session> {
+        if token.len() > MAX_TOKEN_LEN {
+            return None;
+        }
+        let claims = self.vault().open_token(access_key_id, token)?;
+        serde_json::from_slice(&claims).ok()
+    }
+}
+
+impl State {
+    /// Who acts in a session; `None` when who began it is there no longer.
+    pub(crate) fn principal_of(&self, access_key_id: &str, session: &Arc<Session>) -> Option<Principal> {
+        let account = &self.account;
+        let name = session.issuer_arn.rsplit('/').next().unwrap_or_default();
+        let (arn, user_id) = match session.kind {
+            SessionKind::AssumedRole => {
+                let role =
+                    self.roles.get(&name.to_lowercase()).filter(|role| role.id == session.issuer_id)?;
+                let arn = format!("arn:aws:sts::{account}:assumed-role/{}/{}", role.name, session.name);
+                (arn, format!("{}:{}", role.id, session.name))
+            }
+            SessionKind::SessionToken if session.issuer_id == *account => {
+                (format!("arn:aws:iam::{account}:root"), account.clone())
+            }
+            SessionKind::SessionToken => {
+                let user = self.user_by_id(&session.issuer_id)?;
+                (user.arn(account), user.id.clone())
+            }
+        };
+        let access_key_id = access_key_id.to_owned();
+        Some(Principal { arn, access_key_id, user_id, session: Some(Arc::clone(session)) })
+    }
+}
