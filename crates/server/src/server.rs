@@ -3,9 +3,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use craton_core::{Account, Clock, IdSource, RandomIds, SystemClock};
+use craton_identity::directory::{Directory, DirectoryError, SECRETS_KEY, Vault, VaultError};
 use craton_identity::{
-    Authorizer, CredentialsError, Identity, NoPolicies, PolicyAuthorizer, PolicySource, RootCredentials,
-    RootKeys, ServiceRoles,
+    Authorizer, CredentialsError, Identity, PolicyAuthorizer, PolicySource, RootCredentials, RootKeys,
+    ServiceRoles,
 };
 use craton_inference::{Backends, Inference};
 use craton_metering::Metering;
@@ -14,6 +15,7 @@ use craton_models::{Models, ModelsError, ModelsService};
 use craton_prompts::Prompts;
 use craton_providers::SettingsError;
 use craton_store::{Store, StoreError};
+use craton_wire::sigv4::Secret;
 use tokio::task::JoinHandle;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -40,6 +42,10 @@ pub enum StartError {
     Config(#[from] ConfigError),
     #[error("records: {0}")]
     Store(#[from] StoreError),
+    #[error("secrets: {0}")]
+    Secrets(#[from] VaultError),
+    #[error("users and roles: {0}")]
+    Directory(#[from] DirectoryError),
     #[error("models: {0}")]
     Models(#[from] ModelsError),
     #[error(transparent)]
@@ -66,6 +72,8 @@ pub struct Surroundings {
     pub ids: Arc<dyn IdSource>,
     /// Root credentials that replace the file in the data directory.
     pub root_keys: RootKeys,
+    /// Encrypts secrets, in place of the data directory's own key.
+    pub secrets_key: Option<Secret>,
     pub files: ModelFiles,
     /// Answers for every model in place of the engine and the upstreams.
     pub backends: Option<Arc<dyn Backends>>,
@@ -80,6 +88,7 @@ impl Surroundings {
             clock: Arc::new(SystemClock),
             ids: Arc::new(RandomIds),
             root_keys: RootKeys::from_env(),
+            secrets_key: std::env::var(SECRETS_KEY).ok().filter(|key| !key.is_empty()).map(Secret::new),
             files: ModelFiles::from_environment()?,
             backends: None,
             authorizer: None,
@@ -97,7 +106,7 @@ pub struct Server {
     audit: Audit,
     shutdown: Shutdown,
     serving: JoinHandle<()>,
-    _watching: AbortOnDropHandle<()>,
+    _watching: [AbortOnDropHandle<()>; 2],
 }
 
 impl Server {
@@ -119,7 +128,9 @@ impl Server {
             Some(url) => Store::connect(url).await?,
             None => Store::open(&config.data_dir).await?,
         };
-        let composed = compose(&config, surroundings, &credentials, &store)?;
+        let vault = Vault::open(&config.data_dir, surroundings.secrets_key.as_ref())?;
+        let directory = Directory::open(store.clone(), &config.account_id, vault).await?;
+        let composed = compose(&config, surroundings, &credentials, (&store, &directory))?;
         let certificate = files.map(|files| files.certificate);
         let url = url(address, certificate.is_some());
         let banner = banner::text(&config, &url, &credentials, composed.services.models.models());
@@ -134,7 +145,8 @@ impl Server {
             shutdown: shutdown.clone(),
         };
         let serving = tokio::spawn(transport.serve(listener));
-        let _watching = composed.watching;
+        let watching_users = AbortOnDropHandle::new(tokio::spawn(directory.watch()));
+        let _watching = [composed.watching, watching_users];
         Ok(Self { address, credentials, certificate, banner, store, audit, shutdown, serving, _watching })
     }
 
@@ -185,7 +197,7 @@ fn compose(
     config: &ServerConfig,
     surroundings: Surroundings,
     credentials: &RootCredentials,
-    store: &Store,
+    (store, directory): (&Store, &Directory),
 ) -> Result<Composed, StartError> {
     let Surroundings { clock, ids, files, backends, authorizer, .. } = surroundings;
     let models = Models::open(config.models_config(), files, store.clone())?;
@@ -203,9 +215,9 @@ fn compose(
     let backends = backends.unwrap_or_else(|| Arc::clone(&drivers) as Arc<_>);
     let account = Arc::new(Account { id: config.account_id.clone(), home_region: config.region.clone() });
     let prompts = Prompts::new(store.clone(), Arc::clone(&clock), Arc::clone(&ids));
-    let policies: Arc<dyn PolicySource> = Arc::new(NoPolicies);
+    let policies: Arc<dyn PolicySource> = Arc::new(directory.clone());
     let services = Services {
-        identity: Identity::new(credentials, &account),
+        identity: Identity::new(credentials, &account).with_directory(directory.clone(), Arc::clone(&clock)),
         authorizer: authorizer.unwrap_or_else(|| Arc::new(PolicyAuthorizer::new(Arc::clone(&policies)))),
         roles: ServiceRoles::new(policies, &account.id, config.enforce_service_roles),
         store: store.clone(),

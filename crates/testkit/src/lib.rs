@@ -83,6 +83,7 @@ impl TestServer {
                 access_key_id: Some(ACCESS_KEY_ID.into()),
                 secret_access_key: Some(Secret::new(SECRET_ACCESS_KEY)),
             },
+            secrets_key: None,
             files: ModelFiles::at(folder.path().join("models")),
             backends: Some(model.clone()),
             authorizer: None,

@@ -7,9 +7,9 @@ use super::entities::{Document, Grants, Group, Role, Tags, User, entity_arn, is_
 use super::error::DirectoryError;
 use super::state::{Draft, Entity as _};
 
-pub const MAX_GROUPS_PER_USER: usize = 10;
+const MAX_GROUPS_PER_USER: usize = 10;
 pub const MAX_TAGS: usize = 50;
-pub const MAX_ATTACHED: usize = 20;
+const MAX_ATTACHED: usize = 20;
 
 /// Who has policies.
 #[derive(Debug, Clone, Copy)]

@@ -13,7 +13,7 @@ use super::error::DirectoryError;
 use super::state::{Draft, State};
 use super::vault::Vault;
 
-pub const MAX_KEYS_PER_USER: usize = 2;
+const MAX_KEYS_PER_USER: usize = 2;
 /// The one service with credentials of its own here.
 pub const BEDROCK: &str = "bedrock.amazonaws.com";
 /// How a long-term API key begins.

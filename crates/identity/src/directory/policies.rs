@@ -7,9 +7,9 @@ use super::entities::{Document, ManagedPolicy, PolicyVersion, Tags, entity_arn, 
 use super::error::DirectoryError;
 use super::state::Draft;
 
-pub const MAX_VERSIONS: usize = 5;
+const MAX_VERSIONS: usize = 5;
 /// Characters, white space not counted.
-pub const MAX_MANAGED_LEN: usize = 6_144;
+const MAX_MANAGED_LEN: usize = 6_144;
 
 impl Draft {
     pub fn create_policy(

@@ -8,7 +8,7 @@ use craton_core::{Principal, Session, SessionKind};
 use craton_wire::sigv4::SigningSecret;
 use parking_lot::RwLock;
 
-use super::entities::{AccessKey, Document, Grants, Role, Tags, User};
+use super::entities::{AccessKey, Document, Grants, Role, User};
 use super::state::State;
 use super::vault::{Vault, VaultError};
 use crate::policy::{Policy, PolicyKind};
@@ -96,10 +96,6 @@ impl Snapshot {
                 let role = self.role_at(&session.issuer_arn).filter(|role| role.id == session.issuer_id)?;
                 let mut attached = self.of_role(role);
                 attached.session = self.passed(session);
-                for (key, value) in &session.tags {
-                    attached.tags.retain(|own, _| own.to_lowercase() != key.to_lowercase());
-                    attached.tags.insert(key.clone(), value.clone());
-                }
                 Some(attached)
             }
             Some(session) => self.state.user_by_id(&session.issuer_id).map(|user| self.of_user(user)),
@@ -121,18 +117,17 @@ impl Snapshot {
         Attached {
             identity,
             boundary: self.boundary(user.boundary.as_deref()),
-            session: None,
             tags: user.tags.clone(),
+            ..Attached::default()
         }
     }
 
     fn of_role(&self, role: &Role) -> Attached {
-        let tags: Tags = role.tags.clone();
         Attached {
             identity: self.granted(&role.grants),
             boundary: self.boundary(role.boundary.as_deref()),
-            session: None,
-            tags,
+            tags: role.tags.clone(),
+            ..Attached::default()
         }
     }
 

@@ -30,7 +30,6 @@ pub struct State {
 pub(crate) trait Entity: Serialize + DeserializeOwned + Send + Sync {
     const KIND: &'static str;
     fn key(&self) -> String;
-    fn all(state: &State) -> &Entities<Self>;
     fn all_mut(state: &mut State) -> &mut Entities<Self>;
 }
 
@@ -42,10 +41,6 @@ macro_rules! entities {
             fn key(&self) -> String {
                 let $entity = self;
                 $key
-            }
-
-            fn all(state: &State) -> &Entities<Self> {
-                &state.$field
             }
 
             fn all_mut(state: &mut State) -> &mut Entities<Self> {

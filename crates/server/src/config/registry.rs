@@ -271,6 +271,11 @@ pub const VARIABLES: &[Variable] = &[
         about: "Root access key id. With the next one, used instead of the credentials file in the data directory.",
     },
     Variable { name: "CRATON_ROOT_SECRET_ACCESS_KEY", about: "Root secret access key." },
+    Variable {
+        name: "CRATON_SECRETS_KEY",
+        about: "64 hexadecimal digits that users' secrets and session tokens are encrypted with, instead of `secrets.key` \
+                in the data directory. Servers that share a database need the same.",
+    },
     Variable { name: "CRATON_LOG", about: "What is logged, as a `tracing` filter. Default `info`." },
 ];
 
