@@ -4,11 +4,11 @@ use bytes::Bytes;
 use craton_backend::{BackendError, EmbedRequest, EmbeddingModel, Embeddings, RerankRequest, Reranked};
 use craton_core::RequestContext;
 use craton_metering::{CallMeter, CallStart, Tokens};
-use craton_models::{Resolved, Target};
+use craton_models::{Resolved, Target, Task};
 use craton_wire::ApiError;
 
 use super::{Asked, windows};
-use crate::chat::Inference;
+use crate::chat::{Inference, ModelChoice};
 use crate::codec::{embedding, rerank};
 use crate::error;
 use crate::headers::{self, Headers};
@@ -70,6 +70,30 @@ impl Inference {
         meter.complete("end_turn", Tokens { input: input_tokens, ..Tokens::default() });
         let headers = headers::invocation(resolved, (input_tokens.into(), None), meter.elapsed_ms());
         Ok((decoded.encode(&scores)?, headers))
+    }
+
+    /// One score in 0..=1 a document, in their order, from a rerank model by its id or ARN; metered.
+    pub async fn rerank(
+        &self,
+        context: &RequestContext,
+        model_id: &str,
+        query: String,
+        documents: Vec<String>,
+    ) -> Result<Vec<f32>, ApiError> {
+        let resolved = self.resolve(context, ModelChoice::Id(model_id.to_owned())).await?;
+        if resolved.model.task() != Task::Rerank {
+            return Err(ApiError::validation(format!("The model {model_id} is not a rerank model.")));
+        }
+        let request = RerankRequest { model: target_model(&resolved).to_owned(), query, documents };
+        let asked = Asked { operation: "Rerank", tier: None, metadata: Vec::new(), stream: false };
+        let mut meter = self.meter(context, &resolved, asked);
+        let scored = match self.backends.rerank(&resolved.target) {
+            Ok(backend) => backend.rerank(request).await,
+            Err(error) => Err(error),
+        };
+        let Reranked { scores, input_tokens } = finished(scored, &mut meter, &resolved)?;
+        meter.complete("end_turn", Tokens { input: input_tokens, ..Tokens::default() });
+        Ok(scores)
     }
 
     fn meter(&self, context: &RequestContext, resolved: &Resolved, asked: Asked) -> CallMeter {

@@ -1,0 +1,339 @@
+//! RetrieveAndGenerate: retrieve → prompt → one `Inference::chat` → attribution.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use craton_api_bedrock_agent_runtime as api;
+use craton_backend::{ChatRequest, Delta, Sampling};
+use craton_core::RequestContext;
+use craton_inference::{ActiveChat, ChatCall, ModelChoice};
+use craton_wire::ApiError;
+use craton_wire::types::Map;
+
+use super::attribution::{Cleaner, Part, attribute};
+use super::passages::Passage;
+use super::prompt::{self, Inputs};
+use super::retrieve::Search;
+use super::sessions::{Session, Turn};
+use super::{Retrieval, Searchable, TextEmbedder, refuse_unserved};
+
+/// Tokens of an answer when the client names no number.
+const MAX_TOKENS: u32 = 1024;
+/// What AWS answers when a search finds nothing, without asking a model.
+const NOTHING_FOUND: &str = "Sorry, I am unable to assist you with this request.";
+
+/// An answer about to be made.
+pub(super) struct Ready {
+    pub session: Session,
+    pub question: String,
+    pub basis: Basis,
+    /// None when there is nothing to ask a model about.
+    pub chat: Option<ActiveChat>,
+}
+
+/// What an answer can rest on.
+pub(super) struct Basis {
+    passages: Vec<Passage>,
+    embedder: Option<Arc<dyn TextEmbedder>>,
+    /// Whether the model is asked to mark its sources.
+    marks: bool,
+}
+
+/// What both kinds of source say about generation.
+struct Generation {
+    model: String,
+    template: Option<String>,
+    sampling: Sampling,
+    extra: Option<Map<serde_json::Value>>,
+}
+
+impl Retrieval {
+    pub async fn retrieve_and_generate(
+        &self,
+        context: &RequestContext,
+        input: api::RetrieveAndGenerateRequest,
+    ) -> Result<api::RetrieveAndGenerateResponse, ApiError> {
+        let mut ready = self.ready(context, input, "RetrieveAndGenerate", false).await?;
+        let mut cleaner = ready.basis.cleaner();
+        match &mut ready.chat {
+            Some(chat) => {
+                let answer = chat.collect().await?.text();
+                cleaner.push(answer.trim());
+            }
+            None => {
+                cleaner.push(NOTHING_FOUND);
+            }
+        }
+        cleaner.finish();
+        let citations = ready.basis.citations(&cleaner).await?;
+        let session_id = ready.session.id.clone();
+        let turn = Turn { question: ready.question, answer: cleaner.text().to_owned() };
+        self.remember(context, ready.session, turn).await?;
+        Ok(api::RetrieveAndGenerateResponse {
+            citations: Some(citations),
+            guardrail_action: None,
+            output: api::RetrieveAndGenerateOutput { text: cleaner.text().to_owned() },
+            session_id,
+        })
+    }
+
+    /// Everything up to the model's first word.
+    pub(super) async fn ready(
+        &self,
+        context: &RequestContext,
+        input: api::RetrieveAndGenerateRequest,
+        operation: &'static str,
+        stream: bool,
+    ) -> Result<Ready, ApiError> {
+        refuse_unserved(None, input.user_context.as_ref())?;
+        let missing = || ApiError::validation("retrieveAndGenerateConfiguration is required.");
+        let configuration = input.retrieve_and_generate_configuration.ok_or_else(missing)?;
+        let question = input.input.text;
+        let kms = input.session_configuration.map(|session| session.kms_key_arn);
+        let (mut ready, generation) = match (
+            configuration.r#type,
+            configuration.knowledge_base_configuration,
+            configuration.external_sources_configuration,
+        ) {
+            (api::RetrieveAndGenerateType::KnowledgeBase, Some(base), _) => {
+                let about = &base.knowledge_base_id;
+                let session = self.session(context, input.session_id, about, kms).await?;
+                self.ready_from_base(context, base, session, question).await?
+            }
+            (api::RetrieveAndGenerateType::ExternalSources, _, Some(sources)) => {
+                let session = self.session(context, input.session_id, "external sources", kms).await?;
+                self.ready_from_sources(sources, session, question).await?
+            }
+            _ => return Err(ApiError::validation("The configuration that the type names is required.")),
+        };
+        if !ready.basis.passages.is_empty() {
+            let asked = Asked { operation, stream, generation };
+            ready.chat = Some(self.begin(context, &mut ready, asked).await?);
+        }
+        Ok(ready)
+    }
+
+    async fn ready_from_base(
+        &self,
+        context: &RequestContext,
+        base: api::KnowledgeBaseRetrieveAndGenerateConfiguration,
+        session: Session,
+        question: String,
+    ) -> Result<(Ready, Generation), ApiError> {
+        let generation = match base.generation_configuration {
+            Some(g) => Generation::new(
+                base.model_arn.clone(),
+                g.guardrail_configuration.as_ref(),
+                g.prompt_template,
+                g.inference_config,
+                g.additional_model_request_fields,
+            )?,
+            None => Generation::new(base.model_arn.clone(), None, None, None, None)?,
+        };
+        let searchable = self.parts.searchables.searchable(context, &base.knowledge_base_id).await?;
+        let search = self.search_for(context, base.retrieval_configuration, &question).await?;
+        let orchestration = base.orchestration_configuration;
+        let mut questions =
+            self.questions(context, orchestration.as_ref(), &base.model_arn, &question).await?;
+        // What "it" means was said before.
+        if let Some(last) = session.turns.last() {
+            questions.push(format!("{} {question}", last.question));
+        }
+        let passages = self.find_for_all(context, &searchable, &questions, &search).await?;
+        let marks = prompt::asks_for_markers(generation.template.as_deref());
+        let basis = Basis { passages, embedder: Some(searchable.embedder), marks };
+        Ok((Ready { session, question, basis, chat: None }, generation))
+    }
+
+    async fn ready_from_sources(
+        &self,
+        sources: api::ExternalSourcesRetrieveAndGenerateConfiguration,
+        session: Session,
+        question: String,
+    ) -> Result<(Ready, Generation), ApiError> {
+        let generation = match sources.generation_configuration {
+            Some(g) => Generation::new(
+                sources.model_arn,
+                g.guardrail_configuration.as_ref(),
+                g.prompt_template,
+                g.inference_config,
+                g.additional_model_request_fields,
+            )?,
+            None => Generation::new(sources.model_arn, None, None, None, None)?,
+        };
+        let passages = self.external_passages(sources.sources, &question).await?;
+        let marks = prompt::asks_for_markers(generation.template.as_deref());
+        let basis = Basis { passages, embedder: None, marks };
+        Ok((Ready { session, question, basis, chat: None }, generation))
+    }
+
+    /// The question, taken apart where the client wants that.
+    async fn questions(
+        &self,
+        context: &RequestContext,
+        orchestration: Option<&api::OrchestrationConfiguration>,
+        model: &str,
+        question: &str,
+    ) -> Result<Vec<String>, ApiError> {
+        let Some(orchestration) =
+            orchestration.filter(|asked| asked.query_transformation_configuration.is_some())
+        else {
+            return Ok(vec![question.to_owned()]);
+        };
+        let template = orchestration.prompt_template.as_ref().and_then(|t| t.text_prompt_template.as_deref());
+        let instruction = template.map(|template| template.replace("$query$", question));
+        self.decompose(context, model, instruction.as_deref(), question).await
+    }
+
+    /// The best passages over several questions, each with its best score.
+    async fn find_for_all(
+        &self,
+        context: &RequestContext,
+        searchable: &Searchable,
+        questions: &[String],
+        search: &Search,
+    ) -> Result<Vec<Passage>, ApiError> {
+        let mut best: HashMap<String, Passage> = HashMap::new();
+        for question in questions {
+            let (found, _) = self.find(context, searchable, question, search).await?;
+            for passage in found {
+                let known = best.entry(passage.identity().to_owned()).or_insert_with(|| passage.clone());
+                if passage.score > known.score {
+                    *known = passage;
+                }
+            }
+        }
+        let mut passages: Vec<Passage> = best.into_values().collect();
+        passages.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.identity().cmp(b.identity())));
+        passages.truncate(search.results);
+        Ok(passages)
+    }
+
+    /// Begins the answer, with fewer passages where the model can't take them all.
+    async fn begin(
+        &self,
+        context: &RequestContext,
+        ready: &mut Ready,
+        asked: Asked,
+    ) -> Result<ActiveChat, ApiError> {
+        loop {
+            let inputs = Inputs {
+                template: asked.generation.template.as_deref(),
+                passages: ready.basis.texts(),
+                query: &ready.question,
+                history: &ready.session.turns,
+                now_ms: self.parts.clock.now_ms(),
+            };
+            let call = asked.call(inputs.render());
+            match self.parts.inference.chat(context, call).await {
+                Err(error) if is_too_long(&error) && ready.basis.passages.len() > 1 => {
+                    let passages = &mut ready.basis.passages;
+                    passages.truncate(passages.len() / 2);
+                }
+                begun => return begun,
+            }
+        }
+    }
+}
+
+fn is_too_long(error: &ApiError) -> bool {
+    error.message.starts_with("Input is too long")
+}
+
+struct Asked {
+    operation: &'static str,
+    stream: bool,
+    generation: Generation,
+}
+
+impl Asked {
+    fn call(&self, prompt: prompt::Prompt) -> ChatCall {
+        let Generation { model, sampling, extra, .. } = &self.generation;
+        let extra = extra.iter().flatten().map(|(key, value)| (key.clone(), value.clone()));
+        let request = ChatRequest {
+            system: prompt.system,
+            messages: prompt.messages,
+            sampling: sampling.clone(),
+            extra: extra.collect(),
+            stream: self.stream,
+            ..ChatRequest::default()
+        };
+        ChatCall {
+            operation: self.operation,
+            model: ModelChoice::Id(model.clone()),
+            request,
+            metadata: Vec::new(),
+        }
+    }
+}
+
+impl Generation {
+    fn new(
+        model: String,
+        guardrail: Option<&api::GuardrailConfiguration>,
+        template: Option<api::PromptTemplate>,
+        inference: Option<api::InferenceConfig>,
+        extra: Option<Map<serde_json::Value>>,
+    ) -> Result<Self, ApiError> {
+        refuse_unserved(guardrail, None)?;
+        let template = template.and_then(|template| template.text_prompt_template);
+        prompt::check(template.as_deref())?;
+        let text = inference.and_then(|inference| inference.text_inference_config);
+        let mut sampling =
+            Sampling { max_tokens: Some(MAX_TOKENS), temperature: Some(0.0), ..Sampling::default() };
+        if let Some(text) = text {
+            let most = text.max_tokens.and_then(|tokens| u32::try_from(tokens).ok());
+            sampling.max_tokens = most.filter(|tokens| *tokens > 0).or(sampling.max_tokens);
+            sampling.temperature = text.temperature.or(sampling.temperature);
+            sampling.top_p = text.top_p;
+            sampling.stop_sequences = text.stop_sequences.unwrap_or_default();
+        }
+        Ok(Self { model, template, sampling, extra })
+    }
+}
+
+impl Basis {
+    fn texts(&self) -> Vec<&str> {
+        self.passages.iter().map(|passage| passage.text.as_str()).collect()
+    }
+
+    pub(super) fn cleaner(&self) -> Cleaner {
+        Cleaner::new(if self.marks { self.passages.len() } else { 0 })
+    }
+
+    /// What the whole answer rests on. An answer that rests on nothing is one part without references.
+    pub(super) async fn citations(&self, cleaner: &Cleaner) -> Result<Vec<api::Citation>, ApiError> {
+        let mut parts = attribute(cleaner, &self.texts(), self.embedder.as_deref()).await?;
+        if parts.is_empty() {
+            parts.push(Part { range: 0..cleaner.text().len(), passages: Vec::new() });
+        }
+        let citations = parts.iter().map(|part| api::Citation {
+            generated_response_part: Some(part.to_api(cleaner.text())),
+            retrieved_references: Some(
+                part.passages.iter().filter_map(|n| self.passages.get(*n)).map(Passage::reference).collect(),
+            ),
+        });
+        Ok(citations.collect())
+    }
+}
+
+/// What an increment adds to the text of an answer.
+pub(super) fn text_of(delta: Delta) -> Option<String> {
+    match delta {
+        Delta::Text(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// The text of a block, for tests of prompts.
+#[cfg(test)]
+pub(super) fn text_of_block(block: &craton_backend::Block) -> &str {
+    match block {
+        craton_backend::Block::Text(text) => text,
+        _ => "",
+    }
+}
+
+pub(super) fn nothing_found() -> &'static str {
+    NOTHING_FOUND
+}

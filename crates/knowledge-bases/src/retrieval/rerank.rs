@@ -1,0 +1,113 @@
+//! Rerank, and reranking of what was found.
+
+use craton_api_bedrock_agent_runtime as api;
+use craton_core::RequestContext;
+use craton_wire::ApiError;
+use serde_json::Value;
+
+use super::Retrieval;
+use super::passages::Passage;
+
+impl Retrieval {
+    pub async fn rerank(
+        &self,
+        context: &RequestContext,
+        input: api::RerankRequest,
+    ) -> Result<api::RerankResponse, ApiError> {
+        if input.next_token.is_some() {
+            return Err(ApiError::validation("The pagination token is not valid for this request."));
+        }
+        let query = input.queries.into_iter().next().and_then(|query| query.text_query.text);
+        let query = query.ok_or_else(|| ApiError::validation("A query with text is required."))?;
+        let documents = input.sources.into_iter().map(document).collect::<Result<Vec<_>, _>>()?;
+        let configuration = input.reranking_configuration.bedrock_reranking_configuration;
+        let model = &configuration.model_configuration.model_arn;
+        let order = self.order(context, model, query, documents).await?;
+        let most = configuration.number_of_results.and_then(|count| usize::try_from(count).ok());
+        let results = order.into_iter().take(most.unwrap_or(usize::MAX)).map(|(index, score)| {
+            let index = i32::try_from(index).unwrap_or(i32::MAX);
+            api::RerankResult { document: None, index, relevance_score: score }
+        });
+        Ok(api::RerankResponse { next_token: None, results: results.collect() })
+    }
+
+    /// What was found, in the order of a rerank model, with its scores.
+    pub(super) async fn rerank_passages(
+        &self,
+        context: &RequestContext,
+        question: &str,
+        passages: Vec<Passage>,
+        configuration: &api::VectorSearchBedrockRerankingConfiguration,
+    ) -> Result<Vec<Passage>, ApiError> {
+        if passages.is_empty() {
+            return Ok(passages);
+        }
+        let fields = configuration.metadata_configuration.as_ref();
+        let documents = passages.iter().map(|passage| with_metadata(passage, fields)).collect();
+        let model = &configuration.model_configuration.model_arn;
+        let order = self.order(context, model, question.to_owned(), documents).await?;
+        let most = configuration.number_of_reranked_results.and_then(|count| usize::try_from(count).ok());
+        let mut places: Vec<Option<Passage>> = passages.into_iter().map(Some).collect();
+        let reranked = order.into_iter().filter_map(|(index, score)| {
+            let passage = places.get_mut(index)?.take()?;
+            Some(Passage { score: f64::from(score), ..passage })
+        });
+        Ok(reranked.take(most.unwrap_or(usize::MAX)).collect())
+    }
+
+    /// Documents by their index, most relevant first.
+    async fn order(
+        &self,
+        context: &RequestContext,
+        model: &str,
+        query: String,
+        documents: Vec<String>,
+    ) -> Result<Vec<(usize, f32)>, ApiError> {
+        let scores = self.parts.inference.rerank(context, model, query, documents).await?;
+        let mut order: Vec<(usize, f32)> = scores.into_iter().enumerate().collect();
+        order.sort_by(|a, b| b.1.total_cmp(&a.1));
+        Ok(order)
+    }
+}
+
+fn document(source: api::RerankSource) -> Result<String, ApiError> {
+    let document = source.inline_document_source;
+    let text = match (document.text_document, document.json_document) {
+        (Some(text), _) => text.text,
+        (None, Some(json)) => Some(flat(&json)),
+        (None, None) => None,
+    };
+    text.ok_or_else(|| ApiError::validation("Every source needs a textDocument or a jsonDocument."))
+}
+
+/// A JSON document as lines of `key: value`, the form rerankers are trained on.
+fn flat(json: &Value) -> String {
+    match json {
+        Value::Object(fields) => {
+            let lines = fields.iter().map(|(key, value)| match value {
+                Value::String(text) => format!("{key}: {text}"),
+                other => format!("{key}: {other}"),
+            });
+            lines.collect::<Vec<_>>().join("\n")
+        }
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// A passage's text after those of its attributes that the client wants the model to see.
+fn with_metadata(passage: &Passage, fields: Option<&api::MetadataConfigurationForReranking>) -> String {
+    let (Some(fields), Some(hit)) = (fields, &passage.hit) else { return passage.text.clone() };
+    let named =
+        |fields: &[api::FieldForReranking], key: &str| fields.iter().any(|field| field.field_name == key);
+    use api::RerankingMetadataSelectiveModeConfiguration as Mode;
+    let shown = |key: &str| match &fields.selective_mode_configuration {
+        Some(Mode::FieldsToInclude(fields)) => named(fields, key),
+        Some(Mode::FieldsToExclude(fields)) => !named(fields, key),
+        None => true,
+    };
+    let attributes = hit.chunk.metadata.iter().filter(|(key, _)| shown(key));
+    let mut text: String = attributes.map(|(key, value)| format!("{key}: {}\n", value.to_json())).collect();
+    text.push_str(&passage.text);
+    text
+}

@@ -1,0 +1,293 @@
+//! Security policies (encryption, network) and data access policies: kept and given back.
+
+use craton_api_opensearchserverless as api;
+use craton_core::{PageRequest, RequestContext};
+use craton_store::{NewRecord, Range, Record};
+use craton_wire::ApiError;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::error::{from_store, internal};
+use crate::{Collections, scope};
+
+const SECURITY: &str = "aoss-security-policy";
+const ACCESS: &str = "aoss-access-policy";
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Stored {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    policy: Value,
+    /// Opaque; must be named to change the policy.
+    policy_version: String,
+}
+
+/// A policy as all operations give it back.
+struct Kept {
+    name: String,
+    stored: Stored,
+    record: Record,
+}
+
+/// Which policy: its record's kind, its type and name.
+struct Key<'a> {
+    kind: &'static str,
+    r#type: &'a str,
+    name: &'a str,
+}
+
+impl Key<'_> {
+    fn id(&self) -> String {
+        format!("{}/{}", self.r#type, self.name)
+    }
+
+    fn missing(&self) -> ApiError {
+        ApiError::not_found(format!("Policy with name {} and type {} is not found", self.name, self.r#type))
+    }
+}
+
+/// What an update changes.
+struct Change {
+    version: String,
+    description: Option<String>,
+    policy: Option<String>,
+}
+
+impl Collections {
+    async fn create_policy(
+        &self,
+        context: &RequestContext,
+        key: Key<'_>,
+        description: Option<String>,
+        policy: &str,
+    ) -> Result<Kept, ApiError> {
+        let stored =
+            Stored { description, policy: document(policy)?, policy_version: self.parts.ids.short(20) };
+        let new = NewRecord {
+            id: key.id(),
+            name: None,
+            body: serde_json::to_value(&stored).map_err(|error| internal(&error))?,
+            now_ms: self.now_ms(),
+            idempotency: None,
+            tags: None,
+        };
+        let exists = format!("Policy with name {} and type {} already exists", key.name, key.r#type);
+        let created = self.parts.store.create(&scope(context, key.kind), new).await;
+        created.map_err(|error| match error {
+            craton_store::StoreError::NameTaken { .. } => ApiError::conflict(exists),
+            other => from_store(other),
+        })?;
+        self.policy(context, &key).await
+    }
+
+    async fn policy(&self, context: &RequestContext, key: &Key<'_>) -> Result<Kept, ApiError> {
+        let found = self.parts.store.get(&scope(context, key.kind), &key.id()).await.map_err(from_store)?;
+        read(found.ok_or_else(|| key.missing())?)
+    }
+
+    async fn update_policy(
+        &self,
+        context: &RequestContext,
+        key: Key<'_>,
+        change: Change,
+    ) -> Result<Kept, ApiError> {
+        let Kept { mut stored, record, .. } = self.policy(context, &key).await?;
+        if stored.policy_version != change.version {
+            return Err(ApiError::conflict(
+                "The policy version is not the current one. Read it and try again.",
+            ));
+        }
+        stored.description = change.description.or(stored.description);
+        if let Some(policy) = &change.policy {
+            stored.policy = document(policy)?;
+        }
+        stored.policy_version = self.parts.ids.short(20);
+        let body = serde_json::to_value(&stored).map_err(|error| internal(&error))?;
+        let changed = Record { body, ..record };
+        let scope = scope(context, key.kind);
+        let updated = self.parts.store.update(&scope, &changed, Some(changed.version), self.now_ms()).await;
+        read(updated.map_err(from_store)?)
+    }
+
+    async fn delete_policy(&self, context: &RequestContext, key: Key<'_>) -> Result<(), ApiError> {
+        let deleted = self.parts.store.delete(&scope(context, key.kind), &key.id(), None).await;
+        if deleted.map_err(from_store)? { Ok(()) } else { Err(key.missing()) }
+    }
+
+    async fn policies(
+        &self,
+        context: &RequestContext,
+        kind: &'static str,
+        r#type: &str,
+    ) -> Result<Vec<Kept>, ApiError> {
+        let range = Range { prefix: format!("{}/", r#type), ..Range::default() };
+        let records = self.parts.store.list(&scope(context, kind), &range).await.map_err(from_store)?;
+        records.into_iter().map(read).collect()
+    }
+
+    /// Whether an encryption policy covers a collection of this name.
+    pub(crate) async fn is_encrypted(&self, context: &RequestContext, name: &str) -> Result<bool, ApiError> {
+        let policies = self.policies(context, SECURITY, "encryption").await?;
+        let wanted = format!("collection/{name}");
+        Ok(policies.iter().any(|kept| covers(&kept.stored.policy, &wanted)))
+    }
+}
+
+fn read(record: Record) -> Result<Kept, ApiError> {
+    let stored = Stored::deserialize(&record.body).map_err(|error| internal(&error))?;
+    let name = record.id.split_once('/').map_or("", |(_, name)| name).to_owned();
+    Ok(Kept { name, stored, record })
+}
+
+fn document(policy: &str) -> Result<Value, ApiError> {
+    let document: Value = serde_json::from_str(policy)
+        .map_err(|error| ApiError::validation(format!("Policy json is invalid, error: [{error}]")))?;
+    if document.is_object() || document.is_array() {
+        return Ok(document);
+    }
+    Err(ApiError::validation("Policy json is invalid, error: [it must be an object or an array]"))
+}
+
+/// Whether one of a policy's rules names `resource`, perhaps with `*` at its end.
+fn covers(policy: &Value, resource: &str) -> bool {
+    let statements = match policy {
+        Value::Array(statements) => statements.as_slice(),
+        one => std::slice::from_ref(one),
+    };
+    let rules = statements.iter().filter_map(|statement| statement.get("Rules")?.as_array()).flatten();
+    let resources = rules.filter_map(|rule| rule.get("Resource")?.as_array()).flatten();
+    resources.filter_map(Value::as_str).any(|pattern| match pattern.strip_suffix('*') {
+        Some(prefix) => resource.starts_with(prefix),
+        None => pattern == resource,
+    })
+}
+
+fn page_request(next_token: Option<String>, max_results: Option<i32>) -> PageRequest {
+    PageRequest { next_token, max_results: max_results.and_then(|count| u32::try_from(count).ok()) }
+}
+
+/// The operations of one kind of policy, which differ in their types alone.
+macro_rules! policies {
+    ($kind:expr, $type:ident, $detail:ident, $field:ident, $summary:ident, $summaries:ident,
+     create $create:ident $create_in:ident $create_out:ident, get $get:ident $get_in:ident $get_out:ident,
+     list $list:ident $list_in:ident $list_out:ident, update $update:ident $update_in:ident $update_out:ident,
+     delete $delete:ident $delete_in:ident $delete_out:ident) => {
+        impl Collections {
+            pub async fn $create(
+                &self,
+                context: &RequestContext,
+                input: api::$create_in,
+            ) -> Result<api::$create_out, ApiError> {
+                let key = Key { kind: $kind, r#type: input.r#type.as_str(), name: &input.name };
+                let kept = self.create_policy(context, key, input.description, &input.policy).await?;
+                Ok(api::$create_out { $field: Some(kept.into()) })
+            }
+
+            pub async fn $get(
+                &self,
+                context: &RequestContext,
+                input: api::$get_in,
+            ) -> Result<api::$get_out, ApiError> {
+                let key = Key { kind: $kind, r#type: input.r#type.as_str(), name: &input.name };
+                Ok(api::$get_out { $field: Some(self.policy(context, &key).await?.into()) })
+            }
+
+            pub async fn $list(
+                &self,
+                context: &RequestContext,
+                input: api::$list_in,
+            ) -> Result<api::$list_out, ApiError> {
+                let mut kept = self.policies(context, $kind, input.r#type.as_str()).await?;
+                if let Some(resources) = input.resource {
+                    kept.retain(|kept| resources.iter().any(|wanted| covers(&kept.stored.policy, wanted)));
+                }
+                let page =
+                    page_request(input.next_token, input.max_results).cut(kept, |kept| kept.name.clone());
+                let page = page.map_err(|error| ApiError::validation(error.to_string()))?;
+                Ok(api::$list_out {
+                    $summaries: Some(page.items.into_iter().map(Into::into).collect()),
+                    next_token: page.next_token,
+                })
+            }
+
+            pub async fn $update(
+                &self,
+                context: &RequestContext,
+                input: api::$update_in,
+            ) -> Result<api::$update_out, ApiError> {
+                let key = Key { kind: $kind, r#type: input.r#type.as_str(), name: &input.name };
+                let change = Change {
+                    version: input.policy_version,
+                    description: input.description,
+                    policy: input.policy,
+                };
+                Ok(api::$update_out { $field: Some(self.update_policy(context, key, change).await?.into()) })
+            }
+
+            pub async fn $delete(
+                &self,
+                context: &RequestContext,
+                input: api::$delete_in,
+            ) -> Result<api::$delete_out, ApiError> {
+                let key = Key { kind: $kind, r#type: input.r#type.as_str(), name: &input.name };
+                self.delete_policy(context, key).await?;
+                Ok(api::$delete_out {})
+            }
+        }
+
+        impl From<Kept> for api::$detail {
+            fn from(kept: Kept) -> Self {
+                Self {
+                    r#type: kept
+                        .record
+                        .id
+                        .split_once('/')
+                        .and_then(|(kind, _)| kind.parse::<api::$type>().ok()),
+                    name: Some(kept.name),
+                    policy_version: Some(kept.stored.policy_version),
+                    description: kept.stored.description,
+                    policy: Some(kept.stored.policy),
+                    created_date: Some(kept.record.created_ms),
+                    last_modified_date: Some(kept.record.updated_ms),
+                }
+            }
+        }
+
+        impl From<Kept> for api::$summary {
+            fn from(kept: Kept) -> Self {
+                Self {
+                    r#type: kept
+                        .record
+                        .id
+                        .split_once('/')
+                        .and_then(|(kind, _)| kind.parse::<api::$type>().ok()),
+                    name: Some(kept.name),
+                    policy_version: Some(kept.stored.policy_version),
+                    description: kept.stored.description,
+                    created_date: Some(kept.record.created_ms),
+                    last_modified_date: Some(kept.record.updated_ms),
+                }
+            }
+        }
+    };
+}
+
+policies!(
+    SECURITY, SecurityPolicyType, SecurityPolicyDetail, security_policy_detail, SecurityPolicySummary,
+    security_policy_summaries,
+    create create_security_policy CreateSecurityPolicyRequest CreateSecurityPolicyResponse,
+    get get_security_policy GetSecurityPolicyRequest GetSecurityPolicyResponse,
+    list list_security_policies ListSecurityPoliciesRequest ListSecurityPoliciesResponse,
+    update update_security_policy UpdateSecurityPolicyRequest UpdateSecurityPolicyResponse,
+    delete delete_security_policy DeleteSecurityPolicyRequest DeleteSecurityPolicyResponse
+);
+
+policies!(
+    ACCESS, AccessPolicyType, AccessPolicyDetail, access_policy_detail, AccessPolicySummary,
+    access_policy_summaries,
+    create create_access_policy CreateAccessPolicyRequest CreateAccessPolicyResponse,
+    get get_access_policy GetAccessPolicyRequest GetAccessPolicyResponse,
+    list list_access_policies ListAccessPoliciesRequest ListAccessPoliciesResponse,
+    update update_access_policy UpdateAccessPolicyRequest UpdateAccessPolicyResponse,
+    delete delete_access_policy DeleteAccessPolicyRequest DeleteAccessPolicyResponse
+);

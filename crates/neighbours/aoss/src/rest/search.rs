@@ -1,0 +1,322 @@
+//! OpenSearch's query language, as far as it comes down to meaning, words and attributes.
+
+use craton_vectors::{CHUNK_ID, Chunk, Filter, Hit, MAX_LIMIT, MetadataValue, Query, Want};
+use serde_json::{Map, Value, json};
+
+use super::documents::vector;
+use super::indexes::Index;
+use super::{Endpoint, RestError, RestReply, RestRequest, json_body, parameter, shards};
+
+/// Nesting of a query.
+const MOST_DEPTH: usize = 8;
+
+/// What a query comes down to.
+#[derive(Debug, Default)]
+struct Asked {
+    vector: Option<Vec<f32>>,
+    /// Neighbours that a `knn` query asks for.
+    k: Option<usize>,
+    words: Option<String>,
+    conditions: Vec<Filter>,
+}
+
+impl Endpoint<'_> {
+    pub(super) async fn search(&self, index: &str, request: &RestRequest) -> Result<RestReply, RestError> {
+        let index = self.index(index).await?;
+        let body = json_body(&request.body)?;
+        let number = |name: &str, default: u64| {
+            let given = parameter(request, name).and_then(|text| text.parse().ok());
+            body.get(name).and_then(Value::as_u64).or(given).unwrap_or(default)
+        };
+        let (from, size) = (to_usize(number("from", 0)), to_usize(number("size", 10)));
+        let asked = Asked::of(&body, &index)?;
+        let most = asked.k.map_or(MAX_LIMIT, |k| k.max(1)).min(MAX_LIMIT);
+        let query = asked.query((from + size).clamp(1, most));
+        let started = std::time::Instant::now();
+        let hits = if size == 0 { Vec::new() } else { index.vectors.search(&query).await? };
+        let found: Vec<Value> =
+            hits.iter().skip(from).take(size).map(|hit| shown(&index, hit, body.get("_source"))).collect();
+        let total = match size {
+            0 => self.total(&index, &query).await?,
+            _ => hits.len(),
+        };
+        let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or_default();
+        Ok(RestReply::ok(json!({
+            "took": took_ms, "timed_out": false, "_shards": shards(),
+            "hits": {
+                "total": {"value": total, "relation": if hits.len() == query.limit { "gte" } else { "eq" }},
+                "max_score": hits.first().map(|hit| hit.score),
+                "hits": found,
+            },
+        })))
+    }
+
+    pub(super) async fn count(&self, index: &str, body: &Value) -> Result<RestReply, RestError> {
+        let index = self.index(index).await?;
+        let asked = Asked::of(body, &index)?;
+        let total = match asked.vector.is_none() && asked.words.is_none() && asked.conditions.is_empty() {
+            true => to_usize(index.vectors.counts().await?.chunks),
+            false => self.total(&index, &asked.query(MAX_LIMIT)).await?,
+        };
+        Ok(RestReply::ok(json!({"count": total, "_shards": shards()})))
+    }
+
+    async fn total(&self, index: &Index, query: &Query) -> Result<usize, RestError> {
+        Ok(index.vectors.search(&Query { limit: MAX_LIMIT, ..query.clone() }).await?.len())
+    }
+}
+
+fn to_usize(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX).min(MAX_LIMIT)
+}
+
+fn shown(index: &Index, hit: &Hit, fields: Option<&Value>) -> Value {
+    let mut shown = json!({"_index": index.name, "_id": hit.chunk.id, "_score": hit.score});
+    if fields != Some(&Value::Bool(false)) {
+        shown["_source"] = chosen(index, &hit.chunk, fields);
+    }
+    shown
+}
+
+/// The source's fields that `_source` asks for.
+fn chosen(index: &Index, chunk: &Chunk, fields: Option<&Value>) -> Value {
+    let source = index.source(chunk);
+    let patterns = |value: Option<&Value>| -> Vec<String> {
+        match value {
+            Some(Value::String(one)) => vec![one.clone()],
+            Some(Value::Array(many)) => many.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+            _ => Vec::new(),
+        }
+    };
+    let (included, excluded) = match fields {
+        Some(Value::Object(chosen)) => (
+            patterns(chosen.get("includes").or(chosen.get("include"))),
+            patterns(chosen.get("excludes").or(chosen.get("exclude"))),
+        ),
+        other => (patterns(other), Vec::new()),
+    };
+    let matches = |patterns: &[String], name: &str| {
+        patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
+            Some(prefix) => name.starts_with(prefix),
+            None => name == pattern,
+        })
+    };
+    match source {
+        Value::Object(fields) => {
+            let kept = fields.into_iter().filter(|(name, _)| {
+                (included.is_empty() || matches(&included, name)) && !matches(&excluded, name)
+            });
+            Value::Object(kept.collect())
+        }
+        other => other,
+    }
+}
+
+impl Asked {
+    fn of(body: &Value, index: &Index) -> Result<Self, RestError> {
+        let mut asked = Self::default();
+        for unserved in ["aggs", "aggregations", "sort", "collapse", "suggest", "script_fields"] {
+            if body.get(unserved).is_some() {
+                return Err(RestError::unsupported(unserved));
+            }
+        }
+        if let Some(query) = body.get("query") {
+            asked.read(query, index, 0)?;
+        }
+        Ok(asked)
+    }
+
+    fn query(self, limit: usize) -> Query {
+        let want = match (self.vector, self.words) {
+            (Some(vector), Some(text)) => Want::Hybrid { vector, text },
+            (Some(vector), None) => Want::Semantic { vector },
+            (None, Some(text)) => Want::Keywords { text },
+            (None, None) => Want::Everything,
+        };
+        let query = Query::new(want, limit);
+        if self.conditions.is_empty() { query } else { query.with_filter(Filter::AndAll(self.conditions)) }
+    }
+
+    /// Takes in a query that documents should score by.
+    fn read(&mut self, query: &Value, index: &Index, depth: usize) -> Result<(), RestError> {
+        let (kind, value) = one(query)?;
+        if depth > MOST_DEPTH {
+            return Err(RestError::malformed(format!("a query can be nested {MOST_DEPTH} levels deep")));
+        }
+        match kind {
+            "match_all" => Ok(()),
+            "knn" => self.read_knn(value, index),
+            "match" | "match_phrase" => {
+                let (_, asked) = one(value)?;
+                let text = asked.as_str().or_else(|| asked.get("query").and_then(Value::as_str));
+                self.read_words(text)
+            }
+            "multi_match" | "simple_query_string" | "query_string" => {
+                self.read_words(value.get("query").and_then(Value::as_str))
+            }
+            "hybrid" => {
+                let queries = value.get("queries").and_then(Value::as_array);
+                queries.into_iter().flatten().try_for_each(|query| self.read(query, index, depth + 1))
+            }
+            "bool" => self.read_bool(value, index, depth),
+            _ => {
+                self.conditions.push(condition(query, depth)?);
+                Ok(())
+            }
+        }
+    }
+
+    fn read_knn(&mut self, value: &Value, index: &Index) -> Result<(), RestError> {
+        let (field, asked) = one(value)?;
+        if index.vector_field.as_deref() != Some(field) {
+            return Err(RestError {
+                status: 400,
+                kind: "query_shard_exception",
+                reason: format!("failed to create query: Field '{field}' is not knn_vector type."),
+            });
+        }
+        let wanted = asked.get("vector").ok_or_else(|| RestError::malformed("[knn] requires a vector"))?;
+        self.vector = Some(vector(wanted, index.vectors.dimensions())?);
+        self.k = asked.get("k").and_then(Value::as_u64).map(to_usize);
+        if let Some(filter) = asked.get("filter") {
+            self.conditions.push(condition(filter, 1)?);
+        }
+        Ok(())
+    }
+
+    fn read_words(&mut self, text: Option<&str>) -> Result<(), RestError> {
+        let text = text.ok_or_else(|| RestError::malformed("a query for words needs text"))?;
+        match &mut self.words {
+            Some(words) => {
+                words.push(' ');
+                words.push_str(text);
+            }
+            None => self.words = Some(text.to_owned()),
+        }
+        Ok(())
+    }
+
+    fn read_bool(&mut self, value: &Value, index: &Index, depth: usize) -> Result<(), RestError> {
+        for (clause, queries) in value.as_object().into_iter().flatten() {
+            let queries = match queries {
+                Value::Array(queries) => queries.as_slice(),
+                one => std::slice::from_ref(one),
+            };
+            for query in queries {
+                match clause.as_str() {
+                    "must" | "should" => self.read(query, index, depth + 1)?,
+                    "filter" => self.conditions.push(condition(query, depth + 1)?),
+                    "minimum_should_match" | "boost" => {}
+                    other => return Err(RestError::unsupported(&format!("[bool] {other}"))),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A query that documents pass or not.
+fn condition(query: &Value, depth: usize) -> Result<Filter, RestError> {
+    if depth > MOST_DEPTH {
+        return Err(RestError::malformed(format!("a query can be nested {MOST_DEPTH} levels deep")));
+    }
+    let (kind, value) = one(query)?;
+    let scalar = |value: &Value| {
+        let value = value.get("value").unwrap_or(value);
+        MetadataValue::from_json(value).ok_or_else(|| RestError::malformed(format!("[{kind}] needs a value")))
+    };
+    Ok(match kind {
+        "match_all" => Filter::AndAll(Vec::new()),
+        "term" | "match" | "match_phrase" => {
+            let (key, value) = one(value)?;
+            any_of(key, vec![scalar(value.get("query").unwrap_or(value))?])
+        }
+        "terms" => {
+            let (key, values) = one(value)?;
+            let values = values.as_array().into_iter().flatten().map(scalar).collect::<Result<_, _>>()?;
+            any_of(key, values)
+        }
+        "prefix" => {
+            let (key, value) = one(value)?;
+            let prefix = value.get("value").unwrap_or(value).as_str();
+            let prefix = prefix.ok_or_else(|| RestError::malformed("[prefix] needs text"))?;
+            Filter::StartsWith(attribute(key), prefix.to_owned())
+        }
+        "ids" => {
+            let ids = value.get("values").and_then(Value::as_array).into_iter().flatten();
+            Filter::In(CHUNK_ID.to_owned(), ids.filter_map(MetadataValue::from_json).collect())
+        }
+        "range" => range(value)?,
+        "bool" => group(value, depth)?,
+        other => return Err(RestError::unsupported(&format!("the query [{other}]"))),
+    })
+}
+
+/// A list counts as having each of its members, as in OpenSearch.
+fn any_of(key: &str, values: Vec<MetadataValue>) -> Filter {
+    let key = attribute(key);
+    let members = values.iter().filter_map(|value| match value {
+        MetadataValue::Text(text) => Some(Filter::ListContains(key.clone(), text.clone())),
+        _ => None,
+    });
+    let mut either: Vec<Filter> = members.collect();
+    either.push(Filter::In(key, values));
+    Filter::OrAll(either)
+}
+
+fn range(value: &Value) -> Result<Filter, RestError> {
+    let (key, bounds) = one(value)?;
+    let key = attribute(key);
+    let mut parts = Vec::new();
+    for (operator, bound) in bounds.as_object().into_iter().flatten() {
+        let bound =
+            bound.as_f64().ok_or_else(|| RestError::unsupported("[range] over anything but numbers"))?;
+        parts.push(match operator.as_str() {
+            "gt" => Filter::GreaterThan(key.clone(), bound),
+            "gte" => Filter::GreaterThanOrEquals(key.clone(), bound),
+            "lt" => Filter::LessThan(key.clone(), bound),
+            "lte" => Filter::LessThanOrEquals(key.clone(), bound),
+            other => return Err(RestError::unsupported(&format!("[range] {other}"))),
+        });
+    }
+    Ok(Filter::AndAll(parts))
+}
+
+fn group(value: &Value, depth: usize) -> Result<Filter, RestError> {
+    let (mut all, mut any) = (Vec::new(), Vec::new());
+    for (clause, queries) in value.as_object().into_iter().flatten() {
+        let queries = match queries {
+            Value::Array(queries) => queries.as_slice(),
+            one => std::slice::from_ref(one),
+        };
+        let read = queries.iter().map(|query| condition(query, depth + 1));
+        match clause.as_str() {
+            "must" | "filter" => all.extend(read.collect::<Result<Vec<_>, _>>()?),
+            "should" => any.extend(read.collect::<Result<Vec<_>, _>>()?),
+            "minimum_should_match" | "boost" => {}
+            other => return Err(RestError::unsupported(&format!("[bool] {other}"))),
+        }
+    }
+    if !any.is_empty() {
+        all.push(Filter::OrAll(any));
+    }
+    Ok(Filter::AndAll(all))
+}
+
+/// The attribute that a field's exact values are kept under.
+fn attribute(field: &str) -> String {
+    match field {
+        "_id" => CHUNK_ID.to_owned(),
+        field => field.strip_suffix(".keyword").unwrap_or(field).to_owned(),
+    }
+}
+
+/// The one field of an object.
+fn one(value: &Value) -> Result<(&str, &Value), RestError> {
+    let fields = value.as_object().map(Map::iter);
+    let mut named = fields.into_iter().flatten().filter(|(name, _)| *name != "boost");
+    match (named.next(), named.next()) {
+        (Some((name, value)), None) => Ok((name.as_str(), value)),
+        _ => Err(RestError::malformed("a query must be an object with one field")),
+    }
+}

@@ -1,0 +1,211 @@
+//! The service over an embedded index: policies, collections, and what opensearch-py sends.
+
+use std::sync::Arc;
+
+use craton_api_opensearchserverless as api;
+use craton_core::{Account, Principal, RandomIds, RequestContext, SystemClock};
+use craton_store::Store;
+use craton_vectors::Drivers;
+use serde_json::{Value, json};
+
+use crate::rest::{RestReply, RestRequest};
+use crate::{Collections, Parts};
+
+struct World {
+    service: Collections,
+    context: RequestContext,
+    _folder: tempfile::TempDir,
+}
+
+async fn world() -> World {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::in_memory().await.unwrap();
+    let drivers = Drivers::new(store.clone(), folder.path());
+    let parts = Parts {
+        store,
+        drivers,
+        clock: Arc::new(SystemClock),
+        ids: Arc::new(RandomIds),
+        url: "http://127.0.0.1:8473".into(),
+    };
+    let context = RequestContext {
+        request_id: "1".into(),
+        account: Arc::new(Account::default()),
+        region: "us-east-1".into(),
+        principal: Arc::new(Principal::new("arn:aws:iam::123456789012:root", "AK")),
+        source_ip: None,
+        received_ms: 1_000,
+    };
+    World { service: Collections::new(parts), context, _folder: folder }
+}
+
+fn read<T: serde::de::DeserializeOwned>(fields: Value) -> T {
+    serde_json::from_value(fields).unwrap()
+}
+
+impl World {
+    async fn collection(&self) -> String {
+        let policy =
+            r#"{"Rules":[{"Resource":["collection/vec*"],"ResourceType":"collection"}],"AWSOwnedKey":true}"#;
+        let policy = json!({"name": "enc", "type": "encryption", "policy": policy});
+        self.service.create_security_policy(&self.context, read(policy)).await.unwrap();
+        let created = self
+            .service
+            .create_collection(&self.context, read(json!({"name": "vectors", "type": "VECTORSEARCH"})))
+            .await
+            .unwrap();
+        created.create_collection_detail.unwrap().id.unwrap()
+    }
+
+    async fn call(&self, collection: &str, call: &str, body: Value) -> RestReply {
+        let (method, path) = call.split_once(' ').unwrap();
+        let (path, query) =
+            path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query.to_owned())));
+        let body = match body {
+            Value::Null => Vec::new(),
+            Value::String(lines) => lines.into_bytes(),
+            other => other.to_string().into_bytes(),
+        };
+        let request =
+            RestRequest { method: method.to_owned(), path: path.to_owned(), query, body: body.into() };
+        self.service.rest(&self.context, collection, request).await
+    }
+}
+
+fn mapping() -> Value {
+    json!({
+        "settings": {"index.knn": true},
+        "mappings": {"properties": {
+            "v": {"type": "knn_vector", "dimension": 3, "method": {"name": "hnsw", "engine": "faiss"}},
+            "text": {"type": "text"}, "year": {"type": "integer"}}},
+    })
+}
+
+fn ids(reply: &RestReply) -> Vec<&str> {
+    reply.body["hits"]["hits"].as_array().unwrap().iter().map(|hit| hit["_id"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_collection_wants_an_encryption_policy_and_is_active() {
+    let world = world().await;
+    let asked: api::CreateCollectionRequest = read(json!({"name": "other"}));
+    let error = world.service.create_collection(&world.context, asked).await.unwrap_err();
+    assert!(error.message.contains("No matching security policy of encryption type"), "{error}");
+    let id = world.collection().await;
+    let got = world
+        .service
+        .batch_get_collection(&world.context, read(json!({"names": ["vectors", "none"]})))
+        .await
+        .unwrap();
+    let detail = &got.collection_details.unwrap()[0];
+    assert_eq!(detail.status, Some(api::CollectionStatus::Active));
+    assert_eq!(
+        detail.collection_endpoint.as_deref(),
+        Some(format!("http://127.0.0.1:8473/aoss/{id}").as_str())
+    );
+    assert_eq!(got.collection_error_details.unwrap()[0].name.as_deref(), Some("none"));
+    let again: api::CreateCollectionRequest = read(json!({"name": "vectors"}));
+    assert_eq!(
+        world.service.create_collection(&world.context, again).await.unwrap_err().code,
+        "ConflictException"
+    );
+}
+
+#[tokio::test]
+async fn policies_change_only_from_their_version() {
+    let world = world().await;
+    let asked = json!({"name": "net", "type": "network", "policy": "[{\"AllowFromPublic\": true}]"});
+    let made = world.service.create_security_policy(&world.context, read(asked.clone())).await.unwrap();
+    let version = made.security_policy_detail.unwrap().policy_version.unwrap();
+    let error = world.service.create_security_policy(&world.context, read(asked)).await.unwrap_err();
+    assert_eq!(error.code, "ConflictException");
+    let change = |version: &str| {
+        read(json!({"name": "net", "type": "network", "policyVersion": version, "description": "d"}))
+    };
+    let changed = world.service.update_security_policy(&world.context, change(&version)).await.unwrap();
+    assert_eq!(changed.security_policy_detail.unwrap().description.as_deref(), Some("d"));
+    let error = world.service.update_security_policy(&world.context, change(&version)).await.unwrap_err();
+    assert_eq!(error.code, "ConflictException");
+    let listed =
+        world.service.list_security_policies(&world.context, read(json!({"type": "network"}))).await.unwrap();
+    assert_eq!(listed.security_policy_summaries.unwrap().len(), 1);
+    let which = || read(json!({"name": "net", "type": "network"}));
+    world.service.delete_security_policy(&world.context, which()).await.unwrap();
+    let error =
+        world.service.get_security_policy(&world.context, read(json!({"name": "net", "type": "network"})));
+    assert_eq!(error.await.unwrap_err().code, "ResourceNotFoundException");
+    let broken = json!({"name": "bad", "type": "data", "policy": "{"});
+    let error = world.service.create_access_policy(&world.context, read(broken)).await.unwrap_err();
+    assert_eq!(error.code, "ValidationException");
+}
+
+#[tokio::test]
+async fn an_index_is_made_filled_searched_and_deleted() {
+    let world = world().await;
+    let c = world.collection().await;
+    assert_eq!(world.call(&c, "HEAD books", Value::Null).await.status, 404);
+    assert_eq!(world.call(&c, "PUT books", mapping()).await.body["acknowledged"], true);
+    let again = world.call(&c, "PUT books", mapping()).await;
+    assert_eq!(
+        (again.status, &again.body["error"]["type"]),
+        (400, &json!("resource_already_exists_exception"))
+    );
+    let one = json!({"v": [1, 0, 0], "text": "a red fox", "year": 2020, "tags": ["x", "y"]});
+    assert_eq!(world.call(&c, "POST books/_doc", one).await.status, 201);
+    let bulk = concat!(
+        "{\"index\":{\"_id\":\"b\"}}\n{\"v\":[0,1,0],\"text\":\"a blue whale\",\"year\":2021}\n",
+        "{\"index\":{\"_id\":\"c\"}}\n{\"v\":[0,0,1],\"text\":\"a red apple\",\"year\":2022,\"deep\":{\"er\":1}}\n",
+        "{\"index\":{\"_id\":\"d\"}}\n{\"v\":[0,0],\"text\":\"short\"}\n"
+    );
+    let reply = world.call(&c, "POST books/_bulk", json!(bulk)).await;
+    assert_eq!(reply.body["errors"], true);
+    assert_eq!(reply.body["items"][2]["index"]["status"], 400);
+    assert_eq!(world.call(&c, "GET books/_count", Value::Null).await.body["count"], 3);
+    let knn = json!({"size": 2, "query": {"knn": {"v": {"vector": [0, 1, 0.1], "k": 2}}}});
+    let found = world.call(&c, "POST books/_search", knn).await;
+    assert_eq!(ids(&found), ["b", "c"]);
+    assert_eq!(found.body["hits"]["hits"][0]["_source"]["text"], "a blue whale");
+    let words = json!({"query": {"bool": {"must": {"match": {"text": "red"}},
+                       "filter": [{"range": {"year": {"gte": 2021}}}]}}, "_source": ["year"]});
+    let found = world.call(&c, "POST books/_search", words).await;
+    assert_eq!(ids(&found), ["c"]);
+    assert_eq!(found.body["hits"]["hits"][0]["_source"], json!({"year": 2022}));
+    let tagged = json!({"query": {"terms": {"tags.keyword": ["y"]}}});
+    assert_eq!(world.call(&c, "POST books/_search", tagged).await.body["hits"]["total"]["value"], 1);
+    let hybrid = json!({"query": {"hybrid": {"queries": [
+        {"match": {"text": {"query": "apple"}}}, {"knn": {"v": {"vector": [0, 0, 1], "k": 5}}}]}}});
+    assert_eq!(ids(&world.call(&c, "POST books/_search", hybrid).await)[0], "c");
+    assert_eq!(world.call(&c, "GET books/_doc/b", Value::Null).await.body["_source"]["year"], 2021);
+    assert_eq!(world.call(&c, "DELETE books/_doc/b", Value::Null).await.body["result"], "deleted");
+    assert_eq!(world.call(&c, "GET books/_doc/b", Value::Null).await.status, 404);
+    let cat = world.call(&c, "GET _cat/indices", Value::Null).await;
+    assert_eq!((&cat.body[0]["index"], &cat.body[0]["docs.count"]), (&json!("books"), &json!("2")));
+    assert_eq!(world.call(&c, "DELETE books", Value::Null).await.body["acknowledged"], true);
+    let gone = world.call(&c, "POST books/_search", json!({})).await;
+    assert_eq!((gone.status, &gone.body["error"]["type"]), (404, &json!("index_not_found_exception")));
+}
+
+#[tokio::test]
+async fn what_is_not_understood_is_refused_by_name() {
+    let world = world().await;
+    let c = world.collection().await;
+    world.call(&c, "PUT books", mapping()).await;
+    for (body, word) in [
+        (json!({"query": {"fuzzy": {"text": "x"}}}), "fuzzy"),
+        (json!({"query": {"bool": {"must_not": [{"term": {"a": 1}}]}}}), "must_not"),
+        (json!({"aggs": {}}), "aggs"),
+        (json!({"query": {"knn": {"text": {"vector": [1], "k": 1}}}}), "text"),
+        (json!({"query": {"knn": {"v": {"vector": [1], "k": 1}}}}), "dimension"),
+        (json!([]), ""),
+    ] {
+        let reply = world.call(&c, "POST books/_search", body.clone()).await;
+        if body.is_array() {
+            continue;
+        }
+        assert_eq!(reply.status, 400, "{body}");
+        let reason = reply.body["error"]["reason"].as_str().unwrap();
+        assert!(reason.contains(word), "{reason}");
+    }
+    assert_eq!(world.call("nowhere", "GET books", Value::Null).await.status, 404);
+    assert_eq!(world.call(&c, "POST _reindex", Value::Null).await.status, 404);
+}
