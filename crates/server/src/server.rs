@@ -2,6 +2,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use craton_aoss::Collections;
 use craton_core::{Account, Clock, IdSource, RandomIds, SystemClock};
 use craton_identity::directory::{Directory, DirectoryError, SECRETS_KEY, Vault, VaultError};
 use craton_identity::{
@@ -130,9 +131,9 @@ impl Server {
         };
         let vault = Vault::open(&config.data_dir, surroundings.secrets_key.as_ref())?;
         let directory = Directory::open(store.clone(), &config.account_id, vault).await?;
-        let composed = compose(&config, surroundings, &credentials, (&store, &directory))?;
         let certificate = files.map(|files| files.certificate);
         let url = url(address, certificate.is_some());
+        let composed = compose(&config, surroundings, (&credentials, &url), (&store, &directory))?;
         let banner = banner::text(&config, &url, &credentials, composed.services.models.models());
         let shutdown = Shutdown::default();
         let audit = composed.services.audit.clone();
@@ -196,7 +197,7 @@ struct Composed {
 fn compose(
     config: &ServerConfig,
     surroundings: Surroundings,
-    credentials: &RootCredentials,
+    (credentials, url): (&RootCredentials, &str),
     (store, directory): (&Store, &Directory),
 ) -> Result<Composed, StartError> {
     let Surroundings { clock, ids, files, backends, authorizer, .. } = surroundings;
@@ -215,6 +216,14 @@ fn compose(
     let backends = backends.unwrap_or_else(|| Arc::clone(&drivers) as Arc<_>);
     let account = Arc::new(Account { id: config.account_id.clone(), home_region: config.region.clone() });
     let prompts = Prompts::new(store.clone(), Arc::clone(&clock), Arc::clone(&ids));
+    let vectors = craton_vectors::Drivers::new(store.clone(), config.data_dir.join("vectors"));
+    let collections = Collections::new(craton_aoss::Parts {
+        store: store.clone(),
+        drivers: vectors,
+        clock: Arc::clone(&clock),
+        ids: Arc::clone(&ids),
+        url: url.to_owned(),
+    });
     let policies: Arc<dyn PolicySource> = Arc::new(directory.clone());
     let services = Services {
         identity: Identity::new(credentials, &account).with_directory(directory.clone(), Arc::clone(&clock)),
@@ -232,6 +241,7 @@ fn compose(
         )
         .with_prompts(prompts.clone()),
         prompts,
+        collections,
         models: ModelsService::new(models, Arc::clone(&clock), Arc::clone(&ids)),
         metering,
         health: drivers,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use craton_aoss::Collections;
 use craton_core::{Account, Clock, IdSource};
 use craton_identity::{Authorizer, Identity, ServiceRoles};
 use craton_inference::Inference;
@@ -30,6 +31,7 @@ pub(crate) struct Services {
     pub(crate) inference: Inference,
     pub(crate) models: ModelsService,
     pub(crate) prompts: Prompts,
+    pub(crate) collections: Collections,
     pub(crate) metering: Arc<Metering>,
     pub(crate) health: Arc<dyn HealthSource>,
 }

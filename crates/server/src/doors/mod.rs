@@ -1,10 +1,12 @@
-//! Front doors for clients that speak OpenAI's or Anthropic's own API instead of AWS's.
+//! Front doors for clients that speak another API than AWS's: OpenAI's, Anthropic's, or on a collection's endpoint
+//! OpenSearch's.
 //!
 //! The pipeline authenticates, reads the body and hands over; a door decodes it, calls the same `Inference::chat` as
 //! every other route, and answers in its own dialect, errors included. What IAM calls the calls is what it calls
 //! InvokeModel: a policy that allows a model allows it through every door.
 
 mod anthropic;
+mod collections;
 mod openai;
 mod sse;
 
@@ -34,6 +36,8 @@ pub(crate) enum Dialect {
     OpenAi,
     /// `/anthropic/v1/…`
     Anthropic,
+    /// `/aoss/{collection}/…`: OpenSearch's own API on a collection's endpoint.
+    OpenSearch,
 }
 
 /// An authenticated request with its body read.
@@ -49,6 +53,7 @@ pub(crate) struct Call {
 /// What a request of a door asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Operation {
+    CallCollection,
     CreateChatCompletion,
     CreateResponse,
     CreateMessage,
@@ -60,6 +65,7 @@ enum Operation {
 impl Operation {
     fn name(self) -> &'static str {
         match self {
+            Self::CallCollection => "CallCollection",
             Self::CreateChatCompletion => "CreateChatCompletion",
             Self::CreateResponse => "CreateResponse",
             Self::CreateMessage => "CreateMessage",
@@ -77,9 +83,16 @@ impl Dialect {
             Some(Self::OpenAi)
         } else if path.starts_with("/anthropic/v1/") {
             Some(Self::Anthropic)
+        } else if path.starts_with("/aoss/") {
+            Some(Self::OpenSearch)
         } else {
             None
         }
+    }
+
+    /// The signing name that a credential's scope must have.
+    pub(crate) fn service(self) -> &'static str {
+        if self == Self::OpenSearch { "aoss" } else { "bedrock" }
     }
 
     /// What is below the API's root: `chat/completions`.
@@ -90,6 +103,7 @@ impl Dialect {
     fn find(self, method: &Method, path: &str) -> Option<Operation> {
         let get = method == Method::GET;
         Some(match (self, Self::tail(path)) {
+            (Self::OpenSearch, _) => Operation::CallCollection,
             (Self::OpenAi, "chat/completions") if method == Method::POST => Operation::CreateChatCompletion,
             (Self::OpenAi, "responses") if method == Method::POST => Operation::CreateResponse,
             (Self::Anthropic, "messages") if method == Method::POST => Operation::CreateMessage,
@@ -108,6 +122,7 @@ impl Dialect {
             (Some(operation), _) => operation.name(),
             (None, Self::OpenAi) => "OpenAi",
             (None, Self::Anthropic) => "Anthropic",
+            (None, Self::OpenSearch) => "OpenSearch",
         }
     }
 
@@ -119,6 +134,7 @@ impl Dialect {
         };
         let anthropic = self == Self::Anthropic;
         match operation {
+            Operation::CallCollection => collections::call(services, call).await,
             Operation::CreateChatCompletion => openai::create_chat_completion(services, call).await,
             Operation::CreateResponse => openai::create_response(services, call).await,
             Operation::CreateMessage => anthropic::create_message(services, call).await,
@@ -149,6 +165,7 @@ impl Dialect {
         let (status, mut body) = match self {
             Self::OpenAi => openai_chat::error_body(error),
             Self::Anthropic => anthropic_codec::error_body(error),
+            Self::OpenSearch => return collections::refuse(error),
         };
         if self == Self::Anthropic {
             body["request_id"] = request_id.into();

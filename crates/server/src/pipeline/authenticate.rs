@@ -47,6 +47,7 @@ impl Pipeline {
         let head = RequestHead::from(parts);
         let limit = self.max_body_bytes(arrival);
         if !arrival.signed
+            && service == BEDROCK
             && let Some(token) = api_key::bearer_token(&parts.headers)
         {
             let who = self.services.identity.api_key(token, arrival.received_ms, Some(arrival.peer))?;

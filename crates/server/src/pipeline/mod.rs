@@ -106,7 +106,7 @@ impl Pipeline {
             return reply;
         }
         let dialect = Dialect::of(parts.uri.path());
-        let arrival = self.arrive(parts, body, (peer, shutdown), dialect.is_some());
+        let arrival = self.arrive(parts, body, (peer, shutdown), dialect);
         let trail = self.trail(&arrival, dialect);
         let id_header = HeaderValue::from_str(&arrival.request_id).ok();
         let mut response = match dialect {
@@ -125,11 +125,22 @@ impl Pipeline {
         response
     }
 
-    /// Reads off the head which service and operation a request is for. `door`: its path is one of another API's.
-    fn arrive(&self, parts: Parts, body: Body, from: (IpAddr, Shutdown), door: bool) -> Arrival {
+    /// Reads off the head which service and operation a request is for. `dialect`: its path is one of another API's.
+    fn arrive(
+        &self,
+        parts: Parts,
+        body: Body,
+        from: (IpAddr, Shutdown),
+        dialect: Option<Dialect>,
+    ) -> Arrival {
+        let door = dialect.is_some();
         let scope = scope_service(&RequestHead::from(&parts));
         let signed = scope.is_some();
-        let scope = if door { BEDROCK } else { scope.as_deref().unwrap_or(BEDROCK) };
+        let named = scope.as_deref().unwrap_or(BEDROCK);
+        let scope = match dialect {
+            Some(dialect) => dialect.service(),
+            None => named,
+        };
         let mut front = self.dispatcher.front(scope);
         let mut found = match front {
             _ if door => Err(ApiError::unknown_operation("")),
@@ -142,7 +153,7 @@ impl Pipeline {
         }
         Arrival {
             service: front.map(|front| front.service),
-            table: front.and_then(Front::table),
+            table: front.filter(|_| !door).and_then(Front::table),
             found,
             signed,
             request_id: self.services.ids.uuid(),
