@@ -9,6 +9,7 @@ mod env;
 mod exec;
 mod models;
 mod options;
+mod policy;
 mod progress;
 mod serve;
 
@@ -39,6 +40,7 @@ enum Command {
     Exec(exec::Exec),
     Models(models::Models),
     Chat(chat::Chat),
+    Policy(policy::PolicyCommand),
 }
 
 fn main() -> ExitCode {
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         Command::Exec(command) => command.run(),
         Command::Models(command) => command.run(),
         Command::Chat(command) => command.run(),
+        Command::Policy(command) => command.run(),
     };
     match done {
         Ok(code) => code,

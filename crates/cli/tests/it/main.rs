@@ -4,4 +4,5 @@
 
 mod chat;
 mod commands;
+mod policy;
 mod support;
