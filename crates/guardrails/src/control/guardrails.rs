@@ -1,0 +1,211 @@
+//! CreateGuardrail, GetGuardrail, ListGuardrails, UpdateGuardrail, DeleteGuardrail.
+
+use std::collections::BTreeMap;
+
+use craton_api_bedrock as api;
+use craton_core::{PageRequest, RequestContext};
+use craton_store::{Created, Idempotency, NewRecord, Range, Record};
+use craton_wire::ApiError;
+use craton_wire::types::Timestamp;
+use ring::digest::{SHA256, digest};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::read::wanted;
+use super::records::{DRAFT, Draft, Identifier, Numbered, guardrail_arn};
+use super::show::{Place, details, summary};
+use crate::Guardrails;
+use crate::error::{store_error, unreadable};
+
+const ID_LENGTH: usize = 12;
+/// Guardrails an account can have in a region.
+const MAX_GUARDRAILS: usize = 100;
+
+impl Guardrails {
+    pub async fn create_guardrail(
+        &self,
+        context: &RequestContext,
+        input: api::CreateGuardrailRequest,
+    ) -> Result<api::CreateGuardrailResponse, ApiError> {
+        let tags = tags_from(input.tags.unwrap_or_default())?;
+        let token = input.client_request_token;
+        let definition = wanted!(input).check()?;
+        let id = self.parts.ids.short(ID_LENGTH).to_ascii_lowercase();
+        let arn = guardrail_arn(&context.region, &context.account.id, &id);
+        let name = definition.name.clone();
+        let now_ms = self.parts.clock.now_ms();
+        let request = json!([definition, tags]).to_string();
+        let idempotency = token.map(|token| Idempotency {
+            token,
+            request_hash: hex::encode(digest(&SHA256, request.as_bytes())),
+            answer: json!({ "id": id, "arn": arn, "created_ms": now_ms }),
+        });
+        let at = Identifier::parse(context, &id)?;
+        let existing = self.parts.store.list(&at.drafts(), &Range::default()).await.map_err(store_error)?;
+        if existing.len() >= MAX_GUARDRAILS {
+            return Err(ApiError::new(
+                "ServiceQuotaExceededException",
+                format!("Your account can have at most {MAX_GUARDRAILS} guardrails in a region."),
+            ));
+        }
+        let draft = Draft { arn: arn.clone(), next_version: 1, definition };
+        let record = NewRecord {
+            id: id.clone(),
+            name: Some(name),
+            body: serde_json::to_value(&draft).map_err(unreadable)?,
+            now_ms,
+            idempotency,
+            tags: Some((arn.clone(), tags)),
+        };
+        let created = self.parts.store.create(&at.drafts(), record).await.map_err(store_error)?;
+        let answer = |id: String, arn: String, created_ms| api::CreateGuardrailResponse {
+            guardrail_id: id,
+            guardrail_arn: arn,
+            version: DRAFT.to_owned(),
+            created_at: Timestamp::from_ms(created_ms),
+        };
+        Ok(match created {
+            Created::New(_) => answer(id, arn, now_ms),
+            Created::Repeated(first) => {
+                let text = |key: &str| first[key].as_str().unwrap_or_default().to_owned();
+                answer(text("id"), text("arn"), first["created_ms"].as_i64().unwrap_or(now_ms))
+            }
+        })
+    }
+
+    pub async fn get_guardrail(
+        &self,
+        context: &RequestContext,
+        input: api::GetGuardrailRequest,
+    ) -> Result<api::GetGuardrailResponse, ApiError> {
+        let at = Identifier::parse(context, &input.guardrail_identifier)?;
+        match input.guardrail_version.as_deref() {
+            Some(version) if version != DRAFT => {
+                let (record, numbered) = at.numbered(&self.parts.store, version).await?;
+                let place = version_place(&at, &record, &numbered);
+                Ok(details(place, numbered.definition))
+            }
+            _ => {
+                let (record, draft) = at.draft(&self.parts.store).await?;
+                Ok(details(draft_place(&at, &record, &draft), draft.definition))
+            }
+        }
+    }
+
+    pub async fn list_guardrails(
+        &self,
+        context: &RequestContext,
+        input: api::ListGuardrailsRequest,
+    ) -> Result<api::ListGuardrailsResponse, ApiError> {
+        let mut summaries = Vec::new();
+        if let Some(identifier) = &input.guardrail_identifier {
+            let at = Identifier::parse(context, identifier)?;
+            let (record, draft) = at.draft(&self.parts.store).await?;
+            let range = Range { prefix: at.prefix(), ..Range::default() };
+            summaries.push(summary(draft_place(&at, &record, &draft), &draft.definition));
+            for record in self.parts.store.list(&at.versions(), &range).await.map_err(store_error)? {
+                let numbered = Numbered::deserialize(&record.body).map_err(unreadable)?;
+                summaries.push(summary(version_place(&at, &record, &numbered), &numbered.definition));
+            }
+        } else {
+            let at = Identifier::parse(context, "")?;
+            for record in self.parts.store.list(&at.drafts(), &Range::default()).await.map_err(store_error)? {
+                let draft = Draft::deserialize(&record.body).map_err(unreadable)?;
+                let at = Identifier { id: record.id.clone(), ..at.clone() };
+                summaries.push(summary(draft_place(&at, &record, &draft), &draft.definition));
+            }
+        }
+        let request = PageRequest {
+            next_token: input.next_token,
+            max_results: input.max_results.and_then(|count| u32::try_from(count).ok()),
+        };
+        // DRAFT before the numbers, numbers in their order.
+        let key = |it: &api::GuardrailSummary| {
+            let number: u64 = it.version.parse().unwrap_or(0);
+            format!("{}:{number:08}", it.id)
+        };
+        let page = request.cut(summaries, key).map_err(|error| ApiError::validation(error.to_string()))?;
+        Ok(api::ListGuardrailsResponse { guardrails: page.items, next_token: page.next_token })
+    }
+
+    pub async fn update_guardrail(
+        &self,
+        context: &RequestContext,
+        input: api::UpdateGuardrailRequest,
+    ) -> Result<api::UpdateGuardrailResponse, ApiError> {
+        let at = Identifier::parse(context, &input.guardrail_identifier)?;
+        let definition = wanted!(input).check()?;
+        let (mut record, mut draft) = at.draft(&self.parts.store).await?;
+        record.name = Some(definition.name.clone());
+        draft.definition = definition;
+        record.body = serde_json::to_value(&draft).map_err(unreadable)?;
+        let now_ms = self.parts.clock.now_ms();
+        let expected = Some(record.version);
+        let updated = self.parts.store.update(&at.drafts(), &record, expected, now_ms).await;
+        let updated = updated.map_err(store_error)?;
+        Ok(api::UpdateGuardrailResponse {
+            guardrail_id: at.id,
+            guardrail_arn: draft.arn,
+            version: DRAFT.to_owned(),
+            updated_at: Timestamp::from_ms(updated.updated_ms),
+        })
+    }
+
+    pub async fn delete_guardrail(
+        &self,
+        context: &RequestContext,
+        input: api::DeleteGuardrailRequest,
+    ) -> Result<api::DeleteGuardrailResponse, ApiError> {
+        let at = Identifier::parse(context, &input.guardrail_identifier)?;
+        let store = &self.parts.store;
+        self.check_unenforced(context, &at, input.guardrail_version.as_deref()).await?;
+        if let Some(version) = &input.guardrail_version {
+            let (record, _) = at.numbered(store, version).await?;
+            store.delete(&at.versions(), &record.id, None).await.map_err(store_error)?;
+            return Ok(api::DeleteGuardrailResponse {});
+        }
+        let (_, draft) = at.draft(store).await?;
+        let range = Range { prefix: at.prefix(), ..Range::default() };
+        // The draft goes last, so that a deletion cut short can be repeated.
+        for record in store.list(&at.versions(), &range).await.map_err(store_error)? {
+            store.delete(&at.versions(), &record.id, None).await.map_err(store_error)?;
+        }
+        store.delete(&at.drafts(), &at.id, Some(&draft.arn)).await.map_err(store_error)?;
+        Ok(api::DeleteGuardrailResponse {})
+    }
+}
+
+fn draft_place(at: &Identifier, record: &Record, draft: &Draft) -> Place {
+    Place {
+        id: at.id.clone(),
+        arn: draft.arn.clone(),
+        version: DRAFT.to_owned(),
+        description: draft.definition.description.clone(),
+        created_ms: record.created_ms,
+        updated_ms: record.updated_ms,
+    }
+}
+
+fn version_place(at: &Identifier, record: &Record, numbered: &Numbered) -> Place {
+    Place {
+        id: at.id.clone(),
+        arn: guardrail_arn(&at.region, &at.account, &at.id),
+        version: numbered.number.to_string(),
+        description: numbered.description.clone(),
+        created_ms: record.created_ms,
+        updated_ms: record.updated_ms,
+    }
+}
+
+fn tags_from(tags: Vec<api::Tag>) -> Result<BTreeMap<String, String>, ApiError> {
+    let mut by_key = BTreeMap::new();
+    for api::Tag { key, value } in tags {
+        if key.to_ascii_lowercase().starts_with("aws:") {
+            return Err(ApiError::validation("Tag keys starting with aws: are reserved for system use."));
+        }
+        if by_key.insert(key.clone(), value).is_some() {
+            return Err(ApiError::validation(format!("The tag key {key} is given more than once.")));
+        }
+    }
+    Ok(by_key)
+}

@@ -1,0 +1,213 @@
+//! The assessment: every policy's findings over every piece, what they mean together, and the text as it may pass.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Instant;
+
+use craton_api_bedrock as control;
+use craton_wire::ApiError;
+
+use super::report::{Facts, Report};
+use super::{Assessed, Guard, Piece, Qualifier, Source};
+use crate::ner::NameModel;
+use crate::policies::pii::PiiDetector;
+use crate::policies::words::profanity;
+use crate::policies::{grounding, topics};
+use crate::text::{View, decoded_runs};
+
+/// Text longer than this is judged on a thread of its own, in bytes.
+const INLINE: usize = 8 * 1024;
+/// How often base64 inside base64 is opened.
+const DEPTH: usize = 2;
+
+/// Something found in one piece that has a place.
+#[derive(Debug, Clone)]
+pub(super) struct Spot {
+    pub what: What,
+    pub range: Range<usize>,
+    /// As it is in the text.
+    pub text: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum What {
+    /// Index into the policy's words.
+    Word(usize),
+    /// Index into the policy's managed lists.
+    Managed(usize),
+    /// Index into the policy's entities.
+    Entity(usize),
+    /// Index into the policy's regexes.
+    Regex(usize),
+}
+
+/// What was found in one piece.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Found {
+    pub spots: Vec<Spot>,
+    /// Probability of each content category, in the order of [`crate::policies::content::CATEGORIES`].
+    pub content: [f32; 6],
+    /// Similarity to each topic, calibrated: above 0 is on topic.
+    pub topics: Vec<topics::TopicScore>,
+}
+
+impl Guard {
+    /// Looks at pieces of text that belong together (the turns of one request, the parts of one answer).
+    pub async fn assess(self: &Arc<Self>, source: Source, pieces: Vec<Piece>) -> Result<Assessed, ApiError> {
+        let started = Instant::now();
+        let names = self.names(source).await?;
+        let bytes: usize = pieces.iter().map(|piece| piece.text.len()).sum();
+        let guard = Arc::clone(self);
+        let look = move || {
+            let found: Vec<Found> = pieces
+                .iter()
+                .map(|piece| if piece.is_judged() { guard.look(source, &piece.text, names.as_ref()) } else { Found::default() })
+                .collect();
+            let grounding = (source == Source::Output).then(|| guard.ground(&pieces)).flatten();
+            (pieces, found, grounding)
+        };
+        let (pieces, mut found, grounding) = if bytes > INLINE {
+            let looking = tokio::task::spawn_blocking(look).await;
+            looking.map_err(|error| ApiError::internal(error.to_string()))?
+        } else {
+            look()
+        };
+        self.second_opinion(&pieces, &mut found).await;
+        let facts = Facts { guard: self, source, pieces: &pieces, found: &found, grounding };
+        let report = Report::of(facts, started.elapsed());
+        Ok(report.finish())
+    }
+
+    /// The model of names, when a policy on this side needs it.
+    async fn names(&self, source: Source) -> Result<Option<Arc<NameModel>>, ApiError> {
+        use control::GuardrailPiiEntityType as Kind;
+        let entities = self.definition.sensitive.iter().flat_map(|policy| &policy.entities);
+        let mut wanted = entities.filter(|entity| entity.sides.on(source).is_some());
+        if !wanted.any(|entity| matches!(entity.kind, Kind::Name | Kind::Address)) {
+            return Ok(None);
+        }
+        let Some(source) = &self.tools.vectors.names else { return Ok(None) };
+        match source.get().await {
+            Ok(model) => Ok(Some(model)),
+            Err(reason) => {
+                tracing::error!(reason, "the model that finds names can't be used; a guardrail needs it");
+                Err(ApiError::unavailable(
+                    "The guardrail needs the model that finds names and addresses, which can't be loaded; the server's \
+                     log says why. Try again later.",
+                ))
+            }
+        }
+    }
+
+    /// Everything that one piece has, short of what takes a large model.
+    fn look(&self, source: Source, text: &str, names: Option<&Arc<NameModel>>) -> Found {
+        let mut found = Found::default();
+        let folded = View::folded(text);
+        self.look_at_words(source, text, &folded, &mut found);
+        self.look_for_secrets(source, text, names, &mut found);
+        if let Some(content) = &self.content {
+            found.content = content.scores(&folded);
+        }
+        if let Some(topics) = &self.topics {
+            found.topics = topics.scores(&folded);
+        }
+        self.open_encoded(source, text, names, DEPTH, &mut found);
+        found
+    }
+
+    /// What is inside runs of base64 is found where the run is.
+    fn open_encoded(&self, source: Source, text: &str, names: Option<&Arc<NameModel>>, depth: usize, found: &mut Found) {
+        if depth == 0 {
+            return;
+        }
+        for (range, inner) in decoded_runs(text) {
+            let mut inside = Found::default();
+            let folded = View::folded(&inner);
+            self.look_at_words(source, &inner, &folded, &mut inside);
+            self.look_for_secrets(source, &inner, names, &mut inside);
+            if let Some(content) = &self.content {
+                inside.content = content.scores(&folded);
+            }
+            if let Some(topics) = &self.topics {
+                inside.topics = topics.scores(&folded);
+            }
+            self.open_encoded(source, &inner, names, depth - 1, &mut inside);
+            for spot in inside.spots {
+                found.spots.push(Spot { range: range.clone(), ..spot });
+            }
+            for (score, more) in found.content.iter_mut().zip(inside.content) {
+                *score = score.max(more);
+            }
+            for (topic, more) in found.topics.iter_mut().zip(inside.topics) {
+                topic.raise(more);
+            }
+        }
+    }
+
+    fn look_at_words(&self, source: Source, text: &str, folded: &View, found: &mut Found) {
+        let Some(policy) = &self.definition.words else { return };
+        if let Some(words) = &self.words {
+            for hit in words.find(folded) {
+                if policy.words.get(hit.word).is_some_and(|word| word.sides.on(source).is_some()) {
+                    found.spots.push(spot(What::Word(hit.word), hit.range, text));
+                }
+            }
+        }
+        for (index, list) in policy.managed.iter().enumerate() {
+            if list.sides.on(source).is_some() {
+                let hits = profanity(text, folded);
+                found.spots.extend(hits.into_iter().map(|range| spot(What::Managed(index), range, text)));
+            }
+        }
+    }
+
+    fn look_for_secrets(&self, source: Source, text: &str, names: Option<&Arc<NameModel>>, found: &mut Found) {
+        let Some(policy) = &self.definition.sensitive else { return };
+        let wanted = policy.entities.iter().filter(|entity| entity.sides.on(source).is_some());
+        let kinds: Vec<_> = wanted.map(|entity| entity.kind).collect();
+        if !kinds.is_empty() {
+            for finding in PiiDetector::new(&kinds, names.cloned()).find(text) {
+                if let Some(index) = policy.entities.iter().position(|entity| entity.kind == finding.kind) {
+                    found.spots.push(spot(What::Entity(index), finding.range, text));
+                }
+            }
+        }
+        for (index, (regex, custom)) in self.regexes.iter().zip(&policy.regexes).enumerate() {
+            if custom.sides.on(source).is_some() {
+                let hits = regex.find_iter(text).filter(|hit| !hit.is_empty());
+                found.spots.extend(hits.map(|hit| spot(What::Regex(index), hit.range(), text)));
+            }
+        }
+    }
+
+    /// How well the judged pieces are grounded in the sources, and how relevant they are to the query.
+    fn ground(&self, pieces: &[Piece]) -> Option<grounding::Scores> {
+        let policy = self.definition.grounding.as_ref()?;
+        if !policy.filters.iter().any(|filter| filter.enabled) {
+            return None;
+        }
+        let join = |wanted: &dyn Fn(&Piece) -> bool| {
+            let texts: Vec<&str> = pieces.iter().filter(|piece| wanted(piece)).map(|piece| piece.text.as_str()).collect();
+            texts.join("\n")
+        };
+        let sources = join(&|piece| piece.is(Qualifier::GroundingSource));
+        let query = join(&|piece| piece.is(Qualifier::Query));
+        let answer = join(&|piece| piece.is_judged() && !piece.is(Qualifier::Query) && !piece.is(Qualifier::GroundingSource));
+        grounding::scores(&sources, &query, &answer)
+    }
+
+    /// Asks the sentence encoder about topics that the light match is unsure of. Without an encoder, or when it can't
+    /// answer, the light match stands.
+    async fn second_opinion(&self, pieces: &[Piece], found: &mut [Found]) {
+        let (Some(topics), Some(embedder)) = (&self.topics, &self.tools.vectors.embedder) else { return };
+        for (piece, found) in pieces.iter().zip(found) {
+            if found.topics.iter().any(topics::TopicScore::is_unsure) {
+                topics.confirm(&piece.text, embedder, &mut found.topics).await;
+            }
+        }
+    }
+}
+
+fn spot(what: What, range: Range<usize>, text: &str) -> Spot {
+    Spot { what, text: text[range.clone()].to_owned(), range }
+}

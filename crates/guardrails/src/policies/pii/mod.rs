@@ -1,0 +1,100 @@
+//! Personally identifiable information: the API's 31 types, and regexes of the guardrail's own.
+//!
+//! Most types are a pattern, a check that the characters can be what they look like (a card number's Luhn digit, a
+//! bank's country), and, where digits alone say little, words near by that say what they are. Names and places come
+//! from the model in [`crate::ner`], together with what patterns know of them (titles, streets).
+//!
+//! Everything runs in time linear in the text: the patterns are of an engine without backtracking, and each candidate
+//! is checked in a bounded number of steps.
+
+pub mod custom;
+mod names;
+mod numbers;
+mod rules;
+mod validators;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use craton_api_bedrock::GuardrailPiiEntityType as Kind;
+
+use crate::ner::{Entity, NameModel};
+use crate::text::View;
+
+/// Something found: what it is, and where in the original.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    pub kind: Kind,
+    pub range: Range<usize>,
+    /// How sure the detector is, from 0 to 100.
+    pub confidence: u8,
+}
+
+/// Finds the types that it was asked for.
+#[derive(Debug, Clone)]
+pub struct PiiDetector {
+    kinds: Vec<Kind>,
+    names: Option<Arc<NameModel>>,
+}
+
+impl PiiDetector {
+    /// A detector of `kinds`. Without a model NAME and ADDRESS are found by patterns only.
+    pub fn new(kinds: &[Kind], names: Option<Arc<NameModel>>) -> Self {
+        Self { kinds: kinds.to_vec(), names }
+    }
+
+    /// Every type: for measuring, and for InvokeGuardrailChecks.
+    pub fn all(names: Option<Arc<NameModel>>) -> Self {
+        Self::new(Kind::ALL, names)
+    }
+
+    /// What the text has of the wanted types, in the order of the text; findings don't overlap.
+    pub fn find(&self, text: &str) -> Vec<Finding> {
+        let view = View::plain(text);
+        let plain = view.text();
+        let mut found = Vec::new();
+        for rule in rules::rules() {
+            if self.wants(rule.kind) && rule.may_match(plain) {
+                rule.find(plain, &mut found);
+            }
+        }
+        numbers::find(plain, &self.kinds, &mut found);
+        if self.wants(Kind::Name) || self.wants(Kind::Address) {
+            let entities: Vec<Entity> = match &self.names {
+                Some(model) => model.entities(plain),
+                None => Vec::new(),
+            };
+            names::find(plain, &entities, &self.kinds, &mut found);
+        }
+        let mut found = settle(found);
+        for finding in &mut found {
+            finding.range = view.original(finding.range.clone());
+        }
+        found
+    }
+
+    fn wants(&self, kind: Kind) -> bool {
+        self.kinds.contains(&kind)
+    }
+}
+
+/// Where findings overlap, the surer one stays; of two that are equally sure the longer.
+fn settle(mut found: Vec<Finding>) -> Vec<Finding> {
+    found.sort_by_key(|it| (it.range.start, std::cmp::Reverse(it.range.end)));
+    let mut kept: Vec<Finding> = Vec::with_capacity(found.len());
+    for finding in found {
+        let better = |a: &Finding, b: &Finding| (a.confidence, a.range.len()) > (b.confidence, b.range.len());
+        match kept.last_mut() {
+            Some(last) if finding.range.start < last.range.end => {
+                if better(&finding, last) {
+                    *last = finding;
+                }
+            }
+            _ => kept.push(finding),
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests;

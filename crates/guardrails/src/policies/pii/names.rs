@@ -1,0 +1,132 @@
+//! NAME and ADDRESS: what the model says, and what patterns know of titles, streets and post codes.
+
+use std::ops::Range;
+use std::sync::LazyLock;
+
+use craton_api_bedrock::GuardrailPiiEntityType as Kind;
+use regex::Regex;
+
+use super::Finding;
+use super::rules::near;
+use crate::ner::{Entity, Label};
+
+/// Titles and phrases after which a capitalised word is a name.
+static NAMED: LazyLock<Vec<Regex>> = LazyLock::new(|| {
+    let patterns = [
+        r"\b(?:Mr|Mrs|Ms|Miss|Mx|Dr|Prof|Professor|Sir|Madam|Lady|Lord|Rev|Capt|Sgt)\b\.?\s+(\p{Lu}[\p{L}'’-]+(?:\s+\p{Lu}\.?)?(?:\s+\p{Lu}[\p{L}'’-]+){0,2})",
+        r"(?i:\bmy (?:full )?name is|\bname's|\bi am called|\bcall me|\bthis is|\bi'm|\bi am)\s+(\p{Lu}[\p{L}'’-]+(?:\s+\p{Lu}\.?)?(?:\s+\p{Lu}[\p{L}'’-]+){1,2})",
+        r"(?i:\bmy (?:full |first |last )?name is|\bname's|\bi am called)\s+(\p{Lu}[\p{L}'’-]+(?:\s+\p{Lu}[\p{L}'’-]+){0,2})",
+        r"(?i:\b(?:full |first |last |customer |patient |employee |account holder|client )?name\s?[:=])\s?(\p{Lu}[\p{L}'’-]+(?:\s+\p{Lu}\.?)?(?:\s+\p{Lu}[\p{L}'’-]+){0,2})",
+        r"(?m)^(?:Dear|Hi|Hello|Hey)\s+(\p{Lu}[\p{L}'’-]+(?:\s+\p{Lu}[\p{L}'’-]+)?),",
+        r"(?m)^(?:Best|Regards|Sincerely|Kind regards|Best regards|Thanks|Cheers|Warm regards|Yours truly),?\n+(\p{Lu}[\p{L}'’-]+(?:\s+\p{Lu}[\p{L}'’-]+){0,2})\s*$",
+    ];
+    patterns.iter().filter_map(|pattern| Regex::new(pattern).ok()).collect()
+});
+
+/// Words that stand where a name would but are none.
+const NO_NAME: &[&str] = &[
+    "Team", "All", "Customer", "Customers", "Sir", "Madam", "Everyone", "Support", "There", "Colleagues", "Friends", "Hiring", "Manager", "Valued", "Folks",
+    "The", "This", "Not", "It", "In", "If", "Whom", "Regards", "Thanks", "Please",
+];
+
+static STREET: LazyLock<Vec<Regex>> = LazyLock::new(|| {
+    let kind = r"(?:Street|St|Avenue|Ave|Av|Road|Rd|Boulevard|Blvd|Lane|Ln|Drive|Dr|Court|Ct|Way|Place|Pl|Square|Sq|Terrace|Ter|Circle|Cir|Highway|Hwy|Parkway|Pkwy|Close|Crescent|Cres|Row|Mews|Alley|Trail|Trl|Loop|Plaza|Walk|Gardens|Gate|Grove|Hill|Path|Pike|Quay|Rise|Run|View|Vista|Viaduct|Ridge|Crossing|Point|Park|Villages?|Islands?|Isle|Mount|Mountains?|Meadows?|Manor|Landing|Lakes?|Junctions?|Green|Glens?|Forges?|Forest|Flats?|Fields?|Falls|Extensions?|Estates?|Dale|Creek|Coves?|Corners?|Common|Cliffs?|Cape|Camp|Bypass|Burgs?|Brooks?|Bridge|Branch|Bluffs?|Bend|Bayou|Freeway|Fork|Ford|Harbors?|Haven|Heights|Hollow|Inlet|Keys?|Knolls?|Locks|Lodge|Mall|Mills?|Mission|Motorway|Neck|Orchard|Oval|Overpass|Parks|Parkways|Passage|Pass|Pine|Pines|Plains?|Port|Ports|Prairie|Radial|Ramp|Ranch|Rapids?|Rest|River|Roads|Route|Shoals?|Shores?|Skyway|Springs?|Spurs?|Squares|Station|Stravenue|Stream|Streets|Summit|Throughway|Trace|Track|Trafficway|Tunnel|Turnpike|Underpass|Unions?|Valleys?|Via|Ville|Wall|Walks|Ways|Wells?)";
+    let unit = r"(?:,?\s+(?:Apt|Apartment|Suite|Ste|Unit|Floor|Fl|Room|Rm|Flat|#)\.?\s?#?[A-Za-z0-9-]{1,6})?";
+    let city = r"(?:,?\s+(?:[A-Z][\p{L}.'-]+ ?){1,4}(?:,\s*[A-Z][\p{L} ]{1,20})?)?";
+    let post = r"(?:,?\s+(?:[A-Z]{2}\s+\d{5}(?:-\d{4})?|\d{5}(?:-\d{4})?|[A-Z]{1,2}\d[A-Z\d]?\s?\d[A-Z]{2}|[A-Z]\d[A-Z] ?\d[A-Z]\d|[A-Z]{2}))?\b";
+    let patterns = [
+        format!(r"\b(?:(?:Flat|Apt|Unit|Suite)\.? ?\d+[A-Za-z]?,? )?\d{{1,6}}[A-Za-z]?\s+(?:[NSEW]\.?\s+|(?:North|South|East|West)\s+)?(?:[A-Z0-9][\p{{L}}0-9'.-]*\s+){{1,4}}?{kind}\b\.?{unit}(?:,[^\n]{{0,3}}{city}|{city})?{post}"),
+        format!(r"(?i:\bP\.?\s?O\.?\s?Box)\s+\d{{1,6}}(?:,{city})?{post}"),
+        r"\b(?:[A-Z][\p{L}.'-]+ ){0,2}[A-Z][\p{L}.'-]+,\s+(?:A[KLRZ]|C[AOT]|D[CE]|FL|GA|HI|I[ADLN]|K[SY]|LA|M[ADEINOST]|N[CDEHJMVY]|O[HKR]|PA|RI|S[CD]|T[NX]|UT|V[AT]|W[AIVY])\s+\d{5}(?:-\d{4})?\b".to_owned(),
+        r"\b\d{1,4}\s+(?:rue|avenue|boulevard|place|via|calle|piazza)\s+(?:d[eu']\s?|des |della |la )?[A-Z][\p{L}'-]+(?:,?\s+\d{5})?(?:\s+[A-Z][\p{L}-]+)?".to_owned(),
+        r"\b[A-Z][\p{L}-]+(?:straße|strasse|weg|platz|allee|gasse)\s+\d{1,4}[a-z]?(?:,?\s+\d{5})?(?:\s+[A-Z][\p{L}-]+)?".to_owned(),
+    ];
+    patterns.iter().filter_map(|pattern| Regex::new(pattern).ok()).collect()
+});
+
+/// Words that say that a place is somebody's.
+const HOME_WORDS: &[&str] = &[
+    "live in", "lives in", "living in", "live at", "lives at", "address", "reside", "resides", "residing", "home is", "ship to", "shipped to",
+    "deliver to", "delivered to", "mail to", "moved to", "located at", "born in", "hometown", "i'm from", "i am from", "grew up in",
+];
+
+pub(super) fn find(text: &str, entities: &[Entity], kinds: &[Kind], found: &mut Vec<Finding>) {
+    let mut streets = Vec::new();
+    if text.bytes().any(|byte| byte.is_ascii_digit()) {
+        for pattern in STREET.iter() {
+            for street in pattern.find_iter(text) {
+                let trimmed = street.as_str().trim_end_matches([' ', ',', '.']);
+                streets.push(street.start()..street.start() + trimmed.len());
+            }
+        }
+    }
+    if kinds.contains(&Kind::Address) {
+        addresses(text, entities, &streets, found);
+    }
+    if kinds.contains(&Kind::Name) {
+        people(text, entities, &streets, found);
+    }
+}
+
+fn addresses(text: &str, entities: &[Entity], streets: &[Range<usize>], found: &mut Vec<Finding>) {
+    for street in streets {
+        // Places that follow a street belong to its address.
+        let mut range = street.clone();
+        for place in entities.iter().filter(|it| matches!(it.label, Label::Place | Label::Location | Label::Facility)) {
+            let between = text.get(range.end..place.range.start);
+            if between.is_some_and(|gap| gap.len() <= 3 && gap.chars().all(|it| matches!(it, ',' | ' ' | '\n'))) {
+                range.end = place.range.end;
+            }
+        }
+        found.push(Finding { kind: Kind::Address, range, confidence: 91 });
+    }
+    for place in entities.iter().filter(|it| matches!(it.label, Label::Place | Label::Location | Label::Facility)) {
+        if near(text, &place.range, HOME_WORDS) {
+            found.push(Finding { kind: Kind::Address, range: place.range.clone(), confidence: 80 });
+        }
+    }
+}
+
+fn people(text: &str, entities: &[Entity], streets: &[Range<usize>], found: &mut Vec<Finding>) {
+    let in_street = |range: &Range<usize>| streets.iter().any(|street| street.start < range.end && range.start < street.end);
+    for person in entities.iter().filter(|it| it.label == Label::Person) {
+        let range = trimmed(text, person.range.clone());
+        if !in_street(&range) && is_name(&text[range.clone()]) {
+            found.push(Finding { kind: Kind::Name, range, confidence: 85 });
+        }
+    }
+    for pattern in NAMED.iter() {
+        for captures in pattern.captures_iter(text) {
+            let Some(name) = captures.get(1) else { continue };
+            let first = name.as_str().split_whitespace().next().unwrap_or_default();
+            if !NO_NAME.contains(&first) && !in_street(&name.range()) {
+                found.push(Finding { kind: Kind::Name, range: trimmed(text, name.range()), confidence: 86 });
+            }
+        }
+    }
+}
+
+/// A name without what the model takes in at its ends: a title, a possessive, punctuation.
+fn trimmed(text: &str, range: Range<usize>) -> Range<usize> {
+    let mut name = &text[range.clone()];
+    let mut start = range.start;
+    for title in ["Mr. ", "Mrs. ", "Ms. ", "Dr. ", "Mr ", "Mrs ", "Ms ", "Dr ", "Prof. "] {
+        if let Some(rest) = name.strip_prefix(title) {
+            start += title.len();
+            name = rest;
+        }
+    }
+    for ending in ["'s", "’s"] {
+        name = name.strip_suffix(ending).unwrap_or(name);
+    }
+    let name = name.trim_end_matches([' ', ',', '.', ';', ':', '\n']);
+    start..start + name.len()
+}
+
+/// Names have letters, and few signs between them.
+fn is_name(name: &str) -> bool {
+    name.chars().any(char::is_alphabetic)
+        && !name.contains(['@', '/', '{', '}', '<', '>', '=', '_', '\n', '#', '$', '%'])
+        && !name.bytes().any(|byte| byte.is_ascii_digit())
+        && name.chars().any(char::is_uppercase)
+}

@@ -1,0 +1,162 @@
+//! Custom words and phrases, and the managed list of profanity.
+
+use std::ops::Range;
+
+use aho_corasick::{AhoCorasick, MatchKind};
+use rustrict::{Censor, Type};
+
+use crate::text::{View, spaced_words};
+
+/// Finds the words and phrases of one guardrail.
+#[derive(Debug)]
+pub struct WordMatcher {
+    automaton: AhoCorasick,
+    count: usize,
+}
+
+/// A word that was found: which one, and where in the original.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WordHit {
+    /// Place of the word in the list that the matcher was made of.
+    pub word: usize,
+    pub range: Range<usize>,
+}
+
+impl WordMatcher {
+    /// A matcher of `words`, compared without regard to case, width, accents and how the parts of a phrase are joined.
+    pub fn new<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
+        let words: Vec<String> = words.into_iter().map(canonical).collect();
+        let automaton = AhoCorasick::builder().match_kind(MatchKind::Standard).build(&words);
+        Ok(Self { automaton: automaton.map_err(|error| error.to_string())?, count: words.len() })
+    }
+
+    /// Every word that stands in the text as a word of its own, once for each place.
+    pub fn find(&self, folded: &View) -> Vec<WordHit> {
+        let mut hits = Vec::new();
+        if self.count == 0 {
+            return hits;
+        }
+        self.find_in(&folded.squeezed(), &mut hits);
+        for word in spaced_words(folded) {
+            self.find_in(&word, &mut hits);
+        }
+        hits.sort_by_key(|hit| (hit.range.start, hit.word, hit.range.end));
+        hits.dedup_by(|a, b| a.word == b.word && a.range.start < b.range.end);
+        hits
+    }
+
+    fn find_in(&self, view: &View, hits: &mut Vec<WordHit>) {
+        let text = view.text();
+        for found in self.automaton.find_overlapping_iter(text) {
+            let range = found.start()..found.end();
+            if !range.is_empty() && stands_alone(text, &range) {
+                hits.push(WordHit { word: found.pattern().as_usize(), range: view.original(range) });
+            }
+        }
+    }
+}
+
+/// A word as it is compared.
+fn canonical(word: &str) -> String {
+    View::folded(word.trim()).squeezed().text().to_owned()
+}
+
+/// Whether no letter or digit continues the match on either side. Scripts without spaces between words have no sides.
+fn stands_alone(text: &str, range: &Range<usize>) -> bool {
+    let continues = |inner: Option<char>, outer: Option<char>| match (inner, outer) {
+        (Some(inner), Some(outer)) => {
+            inner.is_alphanumeric() && outer.is_alphanumeric() && !(unspaced(inner) && unspaced(outer))
+        }
+        _ => false,
+    };
+    let inside = &text[range.clone()];
+    !continues(inside.chars().next_back(), text[range.end..].chars().next())
+        && !continues(inside.chars().next(), text[..range.start].chars().next_back())
+}
+
+/// Letters of scripts that are written without spaces between words.
+fn unspaced(character: char) -> bool {
+    matches!(character as u32, 0x0E00..=0x0EFF | 0x1000..=0x109F | 0x1780..=0x17FF | 0x2E80..=0x9FFF | 0x20000..=0x3FFFF)
+}
+
+/// Finds profanity, also when it is written with other characters or gaps: the ranges of the words in the original.
+pub fn profanity(text: &str, folded: &View) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    if is_profane(text) || is_profane(folded.text()) {
+        for word in words_of(folded.text()) {
+            if is_profane(&folded.text()[word.clone()]) {
+                found.push(folded.original(word));
+            }
+        }
+    }
+    for word in spaced_words(folded) {
+        if is_profane(word.text()) {
+            found.push(word.original(0..word.text().len()));
+        }
+    }
+    found.sort_by_key(|range| range.start);
+    found.dedup_by(|a, b| a.start < b.end);
+    found
+}
+
+fn is_profane(text: &str) -> bool {
+    Censor::from_str(text).analyze().is(Type::PROFANE & Type::MODERATE_OR_HIGHER)
+}
+
+/// Runs without white space.
+fn words_of(text: &str) -> impl Iterator<Item = Range<usize>> {
+    let start_of = text.as_ptr() as usize;
+    text.split_whitespace().map(move |word| {
+        let start = word.as_ptr() as usize - start_of;
+        let kept = word.trim_matches(|it: char| matches!(it, ',' | '.' | ';' | ':' | '?' | '"' | '\'' | '(' | ')'));
+        let start = start + (kept.as_ptr() as usize - word.as_ptr() as usize);
+        start..start + kept.len()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn found(words: &[&str], text: &str) -> Vec<String> {
+        let hits = WordMatcher::new(words.iter().copied()).unwrap().find(&View::folded(text));
+        hits.into_iter().map(|hit| text[hit.range].to_owned()).collect()
+    }
+
+    #[test]
+    fn words_stand_alone_however_they_are_written() {
+        let words = ["competitors-product-name", "acme", "C++"];
+        assert_eq!(found(&words, "I use Competitors Product  Name."), ["Competitors Product  Name"]);
+        assert_eq!(found(&words, "ＡＣＭＥ, àcmé and a\u{200B}cme"), ["ＡＣＭＥ", "àcmé", "a\u{200B}cme"]);
+        assert_eq!(found(&words, "a c m e is what I mean"), ["a c m e"]);
+        assert_eq!(found(&words, "We write C++ daily"), ["C++"]);
+        assert!(found(&words, "acmes pacme and competitors").is_empty());
+        assert_eq!(found(&["東京"], "私は東京にいる"), ["東京"]);
+    }
+
+    #[test]
+    fn profanity_is_found_behind_disguises() {
+        for text in ["what the fuck", "you sh1thead", "f u c k this", "a ｆｕｃｋing mess", "fu\u{200B}ck"] {
+            assert!(!profanity(text, &View::folded(text)).is_empty(), "{text}");
+        }
+        for text in ["The class will assess the Scunthorpe assets.", "Please analyze the cocktail menu", "Hello, Dick Cheney wrote this title"] {
+            assert!(profanity(text, &View::folded(text)).is_empty(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn hits_are_ranges_of_the_text(text in "\\PC{0,60}", word in "\\PC{1,6}") {
+            let folded = View::folded(&text);
+            let matcher = WordMatcher::new([word.as_str()]).unwrap();
+            for hit in matcher.find(&folded) {
+                prop_assert!(text.get(hit.range).is_some());
+            }
+            for range in profanity(&text, &folded) {
+                prop_assert!(text.get(range).is_some());
+            }
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Text that arrives in increments, let through a sentence behind.
+//!
+//! A [`StreamText`] collects one text and says what of it may leave. When a sentence is complete it is judged together
+//! with what came before it, and then everything up to the end of the sentence before it may leave: so whatever takes up
+//! to two sentences to be recognised is recognised before its first character is gone. Where sentences end depends on
+//! the text alone, so it makes no difference how the text was cut into increments. What is held back is bounded: a
+//! sentence without an end is cut after some hundred bytes.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use craton_api_bedrock_runtime as api;
+use craton_wire::ApiError;
+
+use crate::guard::{Guard, Piece, Source};
+use crate::text::sentences;
+
+/// Text before a sentence that is judged together with it, in bytes.
+const CONTEXT: usize = 800;
+/// Text that stays back behind the last complete sentence, in bytes: the longest phrase of a word policy is 100
+/// characters.
+const HELD: usize = 160;
+
+/// What may be done with a part of the text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// This may leave now (placeholders in place of what is anonymised).
+    Pass(String),
+    /// Nothing more may leave.
+    Blocked,
+}
+
+/// One text on its way through a guardrail.
+pub struct StreamText {
+    guard: Arc<Guard>,
+    /// Everything so far, as the model wrote it.
+    text: String,
+    /// How much of it has left.
+    released: usize,
+    /// How much of it has been judged.
+    judged: usize,
+    masks: Vec<(Range<usize>, String)>,
+    assessments: Vec<api::GuardrailAssessment>,
+    masked: bool,
+    blocked: bool,
+}
+
+impl StreamText {
+    pub fn new(guard: Arc<Guard>) -> Self {
+        Self {
+            guard,
+            text: String::new(),
+            released: 0,
+            judged: 0,
+            masks: Vec::new(),
+            assessments: Vec::new(),
+            masked: false,
+            blocked: false,
+        }
+    }
+
+    /// Takes more text and returns what may leave; nothing for text that ends within a sentence.
+    pub async fn push(&mut self, more: &str) -> Result<Verdict, ApiError> {
+        if self.blocked {
+            return Ok(Verdict::Blocked);
+        }
+        self.text.push_str(more);
+        let mut out = String::new();
+        while let Some((end, before)) = self.next_sentence() {
+            if self.judge(end).await? {
+                return Ok(Verdict::Blocked);
+            }
+            let limit = before.min(end.saturating_sub(HELD));
+            self.release(limit, &mut out);
+        }
+        Ok(Verdict::Pass(out))
+    }
+
+    /// Judges what is left and returns it.
+    pub async fn finish(&mut self) -> Result<Verdict, ApiError> {
+        if self.blocked {
+            return Ok(Verdict::Blocked);
+        }
+        let mut out = String::new();
+        if self.released < self.text.len() {
+            if self.judge(self.text.len()).await? {
+                return Ok(Verdict::Blocked);
+            }
+            self.release(self.text.len(), &mut out);
+        }
+        Ok(Verdict::Pass(out))
+    }
+
+    /// What was found on the way.
+    pub fn assessments(&mut self) -> Vec<api::GuardrailAssessment> {
+        std::mem::take(&mut self.assessments)
+    }
+
+    pub fn masked(&self) -> bool {
+        self.masked
+    }
+
+    /// The text as the model wrote it.
+    pub fn original(&self) -> &str {
+        &self.text
+    }
+
+    /// The end of the first sentence that has not been judged and that is known to be complete, and the end of the one
+    /// before it.
+    fn next_sentence(&self) -> Option<(usize, usize)> {
+        let from = self.judged;
+        let mut rest = sentences(&self.text[from..]).into_iter();
+        let first = rest.next()?;
+        // Complete is what is followed by another sentence, or by more space than ends it.
+        let follows = rest.next()?;
+        let end = from + first.end;
+        (follows.start > first.start).then_some((end, from))
+    }
+
+    /// Judges the text up to `end` with its context. True when it is blocked.
+    async fn judge(&mut self, end: usize) -> Result<bool, ApiError> {
+        let mut start = self.judged.min(self.released).min(end.saturating_sub(CONTEXT));
+        while !self.text.is_char_boundary(start) {
+            start -= 1;
+        }
+        // Context begins with a word.
+        if start > 0 {
+            start = self.text[..start].rfind(char::is_whitespace).map_or(0, |at| at + 1);
+        }
+        let piece = Piece::new(&self.text[start..end]);
+        let assessed = self.guard.assess(Source::Output, vec![piece]).await?;
+        self.judged = end;
+        if assessed.intervened() {
+            self.assessments.push(assessed.assessment);
+        } else if self.assessments.is_empty() {
+            self.assessments.push(assessed.assessment);
+        }
+        if assessed.blocked {
+            self.blocked = true;
+            return Ok(true);
+        }
+        for (range, placeholder) in assessed.masks.into_iter().flatten() {
+            self.mask(range.start + start..range.end + start, placeholder);
+        }
+        Ok(false)
+    }
+
+    fn mask(&mut self, range: Range<usize>, placeholder: String) {
+        if range.end <= self.released {
+            return;
+        }
+        self.masked = true;
+        let range = range.start.max(self.released)..range.end;
+        match self.masks.iter_mut().find(|(known, _)| known.start < range.end && range.start < known.end) {
+            Some((known, _)) => *known = known.start.min(range.start)..known.end.max(range.end),
+            None => self.masks.push((range, placeholder)),
+        }
+    }
+
+    /// Moves what is before `limit` to `out`, but never a part of what is masked, or of a word.
+    fn release(&mut self, limit: usize, out: &mut String) {
+        self.masks.sort_by_key(|(range, _)| range.start);
+        let mut limit = limit.min(self.text.len());
+        if limit < self.text.len() {
+            while !self.text.is_char_boundary(limit) {
+                limit -= 1;
+            }
+            limit = self.text[..limit].rfind(char::is_whitespace).map_or(0, |at| at);
+            if let Some((range, _)) = self.masks.iter().find(|(range, _)| range.start < limit && limit < range.end) {
+                limit = range.start;
+            }
+        }
+        if limit <= self.released {
+            return;
+        }
+        let mut at = self.released;
+        for (range, placeholder) in self.masks.iter().filter(|(range, _)| range.end <= limit) {
+            if range.start >= at {
+                out.push_str(&self.text[at..range.start]);
+                out.push_str(placeholder);
+                at = range.end;
+            }
+        }
+        out.push_str(&self.text[at..limit]);
+        self.masks.retain(|(range, _)| range.end > limit);
+        self.released = limit;
+    }
+}

@@ -1,0 +1,16 @@
+//! Text as detectors see it, with the way back to the text as it was given.
+//!
+//! Whoever wants to get something past a guardrail writes it so that people can read it and programs can't: full-width
+//! letters, accents, letters of another alphabet that look the same, invisible characters, spaces between letters,
+//! base64. [`View`] undoes that and keeps, for every byte, where in the original it came from.
+
+mod encoded;
+mod lookalike;
+mod sentences;
+mod spaced;
+mod view;
+
+pub use encoded::decoded_runs;
+pub use sentences::sentences;
+pub use spaced::spaced_words;
+pub use view::View;

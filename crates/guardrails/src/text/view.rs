@@ -1,0 +1,240 @@
+use std::ops::Range;
+
+use unicode_normalization::char::{decompose_compatible, is_combining_mark};
+
+use super::lookalike;
+
+/// A text changed for detection, and where each of its bytes came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct View {
+    text: String,
+    /// For each byte of `text`, the original character it came from; none when every byte is its own.
+    origins: Option<Vec<Origin>>,
+}
+
+/// A character of the original: where it starts and how long it is, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Origin {
+    start: u32,
+    len: u8,
+}
+
+impl View {
+    /// Characters that look alike made the same, with their case and accents kept: for patterns and names.
+    ///
+    /// Invisible characters are gone; full-width forms, digits of other scripts, odd spaces and dashes are ASCII.
+    pub fn plain(text: &str) -> Self {
+        if text.is_ascii() {
+            return Self { text: text.to_owned(), origins: None };
+        }
+        Self::build(text, |character, out| {
+            if is_invisible(character) {
+                return;
+            }
+            match plain_ascii(character) {
+                Some(ascii) => out.push(ascii),
+                None => out.push(character),
+            }
+        })
+    }
+
+    /// For words and meaning: lower case, without accents, with letters of other alphabets that are made to look Latin
+    /// turned into the Latin ones.
+    pub fn folded(text: &str) -> Self {
+        if text.is_ascii() {
+            return Self { text: text.to_ascii_lowercase(), origins: None };
+        }
+        let imitated = lookalike::imitated(text);
+        let mut position = 0;
+        Self::build(text, |character, out| {
+            let at = position;
+            position += character.len_utf8();
+            if is_invisible(character) {
+                return;
+            }
+            if let Some(ascii) = plain_ascii(character) {
+                out.push(ascii.to_ascii_lowercase());
+                return;
+            }
+            if let Some(latin) = lookalike::latin(character)
+                && imitated.contains(at)
+            {
+                out.push(latin);
+                return;
+            }
+            decompose_compatible(character, |part| {
+                if !is_combining_mark(part) {
+                    out.extend(part.to_lowercase());
+                }
+            });
+        })
+    }
+
+    /// Builds a view by what each character becomes.
+    fn build(text: &str, mut change: impl FnMut(char, &mut String)) -> Self {
+        let mut out = String::with_capacity(text.len());
+        let mut origins = Vec::with_capacity(text.len());
+        for (start, character) in text.char_indices() {
+            change(character, &mut out);
+            let origin = Origin {
+                start: u32::try_from(start).unwrap_or(u32::MAX),
+                len: u8::try_from(character.len_utf8()).unwrap_or(4),
+            };
+            origins.resize(out.len(), origin);
+        }
+        Self { text: out, origins: Some(origins) }
+    }
+
+    /// A view made of pieces of another: each range of `of` in turn.
+    pub(super) fn of_pieces(of: &View, pieces: &[Range<usize>]) -> Self {
+        let mut text = String::new();
+        let mut origins = Vec::new();
+        for piece in pieces {
+            text.push_str(&of.text[piece.clone()]);
+            origins.extend(piece.clone().map(|at| of.origin(at)));
+        }
+        Self { text, origins: Some(origins) }
+    }
+
+    /// Runs of white space, hyphens and underscores made one space, so that `a-b`, `a  b` and `a_b` are the same phrase.
+    pub fn squeezed(&self) -> Self {
+        let mut text = String::with_capacity(self.text.len());
+        let mut origins = Vec::with_capacity(self.text.len());
+        for (at, character) in self.text.char_indices() {
+            if character.is_whitespace() || matches!(character, '-' | '_') {
+                if !text.ends_with(' ') {
+                    text.push(' ');
+                }
+            } else {
+                text.push(character);
+            }
+            let origin = self.origin(at);
+            origins.resize(text.len(), origin);
+        }
+        Self { text, origins: Some(origins) }
+    }
+
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    fn origin(&self, at: usize) -> Origin {
+        match &self.origins {
+            Some(origins) => origins.get(at).copied().unwrap_or(Origin { start: u32::MAX, len: 0 }),
+            None => Origin { start: u32::try_from(at).unwrap_or(u32::MAX), len: 1 },
+        }
+    }
+
+    /// The bytes of the original that a range of this text came from.
+    pub fn original(&self, range: Range<usize>) -> Range<usize> {
+        if range.is_empty() {
+            let start = self.origin(range.start).start as usize;
+            return start..start;
+        }
+        if self.origins.is_none() {
+            return range;
+        }
+        let (first, last) = (self.origin(range.start), self.origin(range.end - 1));
+        first.start as usize..last.start as usize + usize::from(last.len)
+    }
+}
+
+/// Characters that show nothing: zero-width ones, directional marks, soft hyphens, variation selectors, tags.
+fn is_invisible(character: char) -> bool {
+    matches!(character,
+        '\u{00AD}' | '\u{034F}' | '\u{061C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}'
+        | '\u{180B}'..='\u{180F}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}'
+        | '\u{2060}'..='\u{206F}' | '\u{3164}' | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}' | '\u{FFA0}'
+        | '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{E0FFF}')
+}
+
+/// The ASCII character that this one stands for, when it is a form of it and not a letter in its own right.
+fn plain_ascii(character: char) -> Option<char> {
+    if character.is_ascii() {
+        return Some(character);
+    }
+    let code = character as u32;
+    match character {
+        '\u{FF01}'..='\u{FF5E}' => return char::from_u32(code - 0xFEE0),
+        '\u{00A0}' | '\u{1680}' | '\u{2000}'..='\u{200A}' | '\u{202F}' | '\u{205F}' | '\u{3000}' => {
+            return Some(' ');
+        }
+        '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{FE58}' | '\u{FE63}' => return Some('-'),
+        '\u{2018}' | '\u{2019}' | '\u{02BC}' => return Some('\''),
+        '\u{201C}' | '\u{201D}' => return Some('"'),
+        '\u{2024}' | '\u{3002}' | '\u{FE52}' => return Some('.'),
+        _ => {}
+    }
+    digit(code).or_else(|| styled(character))
+}
+
+/// Decimal digits of other scripts. Each script's ten are in a row.
+fn digit(code: u32) -> Option<char> {
+    const ZEROS: [u32; 24] = [
+        0x0660, 0x06F0, 0x07C0, 0x0966, 0x09E6, 0x0A66, 0x0AE6, 0x0B66, 0x0BE6, 0x0C66, 0x0CE6, 0x0D66,
+        0x0E50, 0x0ED0, 0x0F20, 0x1040, 0x17E0, 0x1810, 0x1D7CE, 0x1D7D8, 0x1D7E2, 0x1D7EC, 0x1D7F6, 0x1FBF0,
+    ];
+    let zero = ZEROS.iter().find(|zero| (**zero..**zero + 10).contains(&code))?;
+    char::from_digit(code - zero, 10)
+}
+
+/// Letters and digits in circles, in mathematical alphabets, raised and lowered.
+fn styled(character: char) -> Option<char> {
+    let blocks = matches!(character as u32,
+        0x00B2 | 0x00B3 | 0x00B9 | 0x2070..=0x209C | 0x2102..=0x2139 | 0x2460..=0x24E9 | 0x1D400..=0x1D7CB);
+    if !blocks {
+        return None;
+    }
+    let mut only = None;
+    let mut count = 0;
+    decompose_compatible(character, |part| {
+        if part.is_ascii_alphanumeric() {
+            only = Some(part);
+        }
+        count += 1;
+    });
+    only.filter(|_| count <= 3)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn obfuscated_letters_are_read() {
+        for text in ["pass\u{200B}word", "ｐａｓｓｗｏｒｄ", "PÄSSWÖRD", "раsswоrd", "𝓹𝓪𝓼𝓼𝔀𝓸𝓻𝓭", "p\u{0301}assword"] {
+            assert_eq!(View::folded(text).text(), "password", "{text}");
+        }
+        assert_eq!(View::plain("４１１１\u{00A0}١٢٣").text(), "4111 123");
+        assert_eq!(View::plain("José").text(), "José");
+    }
+
+    #[test]
+    fn other_alphabets_stay_what_they_are() {
+        assert_eq!(View::folded("Москва и мир").text(), "москва и мир");
+    }
+
+    #[test]
+    fn offsets_are_those_of_the_original() {
+        let text = "a\u{200B}ｂc";
+        let view = View::folded(text);
+        assert_eq!(view.text(), "abc");
+        assert_eq!(&text[view.original(1..2)], "ｂ");
+        assert_eq!(view.original(0..3), 0..text.len());
+    }
+
+    proptest! {
+        #[test]
+        fn every_range_maps_into_the_original(text in "\\PC{0,40}") {
+            for view in [View::folded(&text), View::plain(&text)] {
+                let starts: Vec<usize> = view.text().char_indices().map(|(at, _)| at).chain([view.text().len()]).collect();
+                for pair in starts.windows(2) {
+                    let range = view.original(pair[0]..pair[1]);
+                    prop_assert!(text.get(range).is_some());
+                }
+            }
+        }
+    }
+}
