@@ -209,6 +209,8 @@ pub enum StopReason {
     ContextWindowExceeded,
     MalformedToolUse,
     MalformedOutput,
+    /// A guardrail put its own words in place of the answer, or of parts of it.
+    GuardrailIntervened,
 }
 
 /// Tokens of one call. `input_tokens` leaves out those counted as cache reads and writes, as Converse does; both are 0

@@ -22,10 +22,8 @@ impl Guardrails {
         context: &RequestContext,
         input: api::ApplyGuardrailRequest,
     ) -> Result<api::ApplyGuardrailResponse, ApiError> {
-        let reference = GuardReference {
-            identifier: input.guardrail_identifier,
-            version: Some(input.guardrail_version),
-        };
+        let reference =
+            GuardReference { identifier: input.guardrail_identifier, version: Some(input.guardrail_version) };
         let guard = self.guard(context, &reference).await?;
         let source = match input.source {
             api::GuardrailContentSource::Input => Source::Input,
@@ -33,7 +31,9 @@ impl Guardrails {
         };
         let pieces = input.content.into_iter().map(piece).collect::<Result<Vec<_>, _>>()?;
         if pieces.is_empty() {
-            return Err(ApiError::validation("The content to apply the guardrail to is empty. Add content and try again."));
+            return Err(ApiError::validation(
+                "The content to apply the guardrail to is empty. Add content and try again.",
+            ));
         }
         check_size(pieces.iter().map(|piece| piece.text.len()).sum())?;
         check_grounding(&guard, source, &pieces)?;
@@ -52,14 +52,20 @@ impl Guardrails {
         input: api::InvokeGuardrailChecksRequest,
     ) -> Result<api::InvokeGuardrailChecksResponse, ApiError> {
         let checks = input.checks;
-        if checks.content_filter.is_none() && checks.prompt_attack.is_none() && checks.sensitive_information.is_none() {
-            return Err(ApiError::validation("At least one check must be asked for. Add a check and try again."));
+        if checks.content_filter.is_none()
+            && checks.prompt_attack.is_none()
+            && checks.sensitive_information.is_none()
+        {
+            return Err(ApiError::validation(
+                "At least one check must be asked for. Add a check and try again.",
+            ));
         }
         let texts: Vec<(i32, i32, String)> = (0..)
             .zip(input.messages)
             .flat_map(|(message, it)| {
                 let blocks = (0..).zip(it.content);
-                blocks.map(move |(block, api::GuardrailChecksContentBlock::Text(text))| (message, block, text))
+                blocks
+                    .map(move |(block, api::GuardrailChecksContentBlock::Text(text))| (message, block, text))
             })
             .collect();
         check_size(texts.iter().map(|(_, _, text)| text.len()).sum())?;
@@ -67,7 +73,9 @@ impl Guardrails {
             (Some(wanted), Some(names)) if wanted.entities.iter().any(|it| needs_names(it.r#type)) => {
                 names.get().await.map(Some).map_err(|reason| {
                     tracing::error!(reason, "the model that finds names can't be used");
-                    ApiError::unavailable("The model that finds names and addresses can't be loaded. Try again later.")
+                    ApiError::unavailable(
+                        "The model that finds names and addresses can't be loaded. Try again later.",
+                    )
                 })?
             }
             _ => None,
@@ -95,7 +103,9 @@ fn piece(block: api::GuardrailContentBlock) -> Result<Piece, ApiError> {
 
 fn check_size(bytes: usize) -> Result<(), ApiError> {
     match bytes > MOST_BYTES {
-        true => Err(ApiError::validation(format!("The content has more than {MOST_BYTES} bytes. Send less and try again."))),
+        true => Err(ApiError::validation(format!(
+            "The content has more than {MOST_BYTES} bytes. Send less and try again."
+        ))),
         false => Ok(()),
     }
 }
@@ -107,7 +117,9 @@ fn check_grounding(guard: &Guard, source: Source, pieces: &[Piece]) -> Result<()
         return Ok(());
     }
     let has = |qualifier| pieces.iter().any(|it| it.is(qualifier));
-    let answer = pieces.iter().any(|it| it.is_judged() && !it.is(Qualifier::Query) && !it.is(Qualifier::GroundingSource));
+    let answer = pieces
+        .iter()
+        .any(|it| it.is_judged() && !it.is(Qualifier::Query) && !it.is(Qualifier::GroundingSource));
     match has(Qualifier::GroundingSource) && has(Qualifier::Query) && answer {
         true => Ok(()),
         false => Err(ApiError::validation(
@@ -117,7 +129,13 @@ fn check_grounding(guard: &Guard, source: Source, pieces: &[Piece]) -> Result<()
     }
 }
 
-fn response(guard: &Guard, source: Source, assessed: Assessed, judged: &[bool], scope: Scope) -> api::ApplyGuardrailResponse {
+fn response(
+    guard: &Guard,
+    source: Source,
+    assessed: Assessed,
+    judged: &[bool],
+    scope: Scope,
+) -> api::ApplyGuardrailResponse {
     let reason = assessed.reason().to_owned();
     let text = |text: String| api::GuardrailOutputContent { text: Some(text) };
     let outputs = match (assessed.blocked, assessed.masked) {
@@ -150,7 +168,11 @@ fn needs_names(kind: api::GuardrailChecksSensitiveInformationEntityType) -> bool
 
 type Names = Option<std::sync::Arc<crate::ner::NameModel>>;
 
-fn run_checks(checks: &api::GuardrailChecksConfig, texts: &[(i32, i32, String)], names: Names) -> api::InvokeGuardrailChecksResponse {
+fn run_checks(
+    checks: &api::GuardrailChecksConfig,
+    texts: &[(i32, i32, String)],
+    names: Names,
+) -> api::InvokeGuardrailChecksResponse {
     let mut response = api::InvokeGuardrailChecksResponse::default();
     let chars: usize = texts.iter().map(|(_, _, text)| text.chars().count()).sum();
     let text_units = i32::try_from(chars.div_ceil(1000).max(1)).unwrap_or(i32::MAX);
@@ -167,18 +189,22 @@ fn run_checks(checks: &api::GuardrailChecksConfig, texts: &[(i32, i32, String)],
             index.map_or(0.0, |index| (f64::from(worst[index]) * 10_000.0).round() / 10_000.0)
         };
         if let Some(config) = &checks.content_filter {
-            let entry = |it: &api::GuardrailChecksContentFilterCategoryConfig| api::GuardrailChecksContentFilterResultEntry {
-                category: it.category,
-                severity_score: it.category.as_str().parse().map_or(0.0, score),
+            let entry = |it: &api::GuardrailChecksContentFilterCategoryConfig| {
+                api::GuardrailChecksContentFilterResultEntry {
+                    category: it.category,
+                    severity_score: it.category.as_str().parse().map_or(0.0, score),
+                }
             };
             let results = config.categories.iter().map(entry).collect();
             response.results.content_filter = Some(api::GuardrailChecksContentFilterResult { results });
             response.usage.content_filter = Some(api::GuardrailChecksContentFilterUsage { text_units });
         }
         if let Some(config) = &checks.prompt_attack {
-            let entry = |it: &api::GuardrailChecksPromptAttackCategoryConfig| api::GuardrailChecksPromptAttackResultEntry {
-                category: it.category,
-                severity_score: score(Category::PromptAttack),
+            let entry = |it: &api::GuardrailChecksPromptAttackCategoryConfig| {
+                api::GuardrailChecksPromptAttackResultEntry {
+                    category: it.category,
+                    severity_score: score(Category::PromptAttack),
+                }
             };
             let results = config.categories.iter().map(entry).collect();
             response.results.prompt_attack = Some(api::GuardrailChecksPromptAttackResult { results });
@@ -186,14 +212,19 @@ fn run_checks(checks: &api::GuardrailChecksConfig, texts: &[(i32, i32, String)],
         }
     }
     if let Some(config) = &checks.sensitive_information {
-        let kinds: Vec<Kind> = config.entities.iter().filter_map(|it| it.r#type.as_str().parse().ok()).collect();
+        let kinds: Vec<Kind> =
+            config.entities.iter().filter_map(|it| it.r#type.as_str().parse().ok()).collect();
         response.results.sensitive_information = Some(sensitive(&PiiDetector::new(&kinds, names), texts));
-        response.usage.sensitive_information = Some(api::GuardrailChecksSensitiveInformationUsage { text_units });
+        response.usage.sensitive_information =
+            Some(api::GuardrailChecksSensitiveInformationUsage { text_units });
     }
     response
 }
 
-fn sensitive(detector: &PiiDetector, texts: &[(i32, i32, String)]) -> api::GuardrailChecksSensitiveInformationResult {
+fn sensitive(
+    detector: &PiiDetector,
+    texts: &[(i32, i32, String)],
+) -> api::GuardrailChecksSensitiveInformationResult {
     let mut results = Vec::new();
     let mut truncated = false;
     for (message_index, content_index, text) in texts {

@@ -3,17 +3,20 @@
 use serde::Deserialize;
 
 /// `[guardrails]` of `craton.toml`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GuardrailsConfig {
-    /// The local model that finds names and places; empty to go without one.
+    /// The local model that finds names and places; empty to find them by patterns only.
     pub name_model: String,
-    /// Most bytes of text that one assessment looks at.
-    pub max_text_bytes: usize,
+    /// The local model that is asked about denied topics where the light match is unsure; empty to go without.
+    pub sentence_model: String,
 }
 
 impl Default for GuardrailsConfig {
     fn default() -> Self {
-        Self { name_model: craton_models::DEFAULT_NAME_MODEL.to_owned(), max_text_bytes: 2 << 20 }
+        Self {
+            name_model: craton_models::DEFAULT_NAME_MODEL.to_owned(),
+            sentence_model: craton_models::DEFAULT_EMBEDDING_MODEL.to_owned(),
+        }
     }
 }

@@ -60,8 +60,11 @@ pub struct Guardrails {
     pub(crate) parts: GuardrailsParts,
     metrics: Option<GuardrailMetrics>,
     ready: Mutex<HashMap<(String, String), Ready>>,
-    enforced: Mutex<HashMap<(String, String), (Instant, Arc<Vec<Enforced>>)>>,
+    enforced: Mutex<HashMap<(String, String), Known>>,
 }
+
+/// The enforced guardrails of an account and region, and since when they are known.
+type Known = (Instant, Arc<Vec<Enforced>>);
 
 struct Ready {
     revision: i64,
@@ -76,7 +79,11 @@ impl Guardrails {
     }
 
     /// A guardrail ready to judge text.
-    pub async fn guard(&self, context: &RequestContext, reference: &GuardReference) -> Result<Arc<Guard>, ApiError> {
+    pub async fn guard(
+        &self,
+        context: &RequestContext,
+        reference: &GuardReference,
+    ) -> Result<Arc<Guard>, ApiError> {
         let at = Identifier::parse(context, &reference.identifier)?;
         let stored = load(&self.parts.store, &at, reference.version.as_deref()).await?;
         let key = (stored.arn.clone(), stored.version.clone());
@@ -102,7 +109,11 @@ impl Guardrails {
     }
 
     /// The guardrails that the account enforces for a model, ready.
-    pub async fn enforced(&self, context: &RequestContext, model_id: &str) -> Result<Vec<Arc<Guard>>, ApiError> {
+    pub async fn enforced(
+        &self,
+        context: &RequestContext,
+        model_id: &str,
+    ) -> Result<Vec<Arc<Guard>>, ApiError> {
         let all = self.enforced_list(context).await?;
         let mut guards = Vec::new();
         for it in all.iter().filter(|it| it.covers(model_id)) {

@@ -130,9 +130,8 @@ impl StreamText {
         let piece = Piece::new(&self.text[start..end]);
         let assessed = self.guard.assess(Source::Output, vec![piece]).await?;
         self.judged = end;
-        if assessed.intervened() {
-            self.assessments.push(assessed.assessment);
-        } else if self.assessments.is_empty() {
+        // Of sentences that nothing was found in, one stands for all.
+        if assessed.intervened() || self.assessments.is_empty() {
             self.assessments.push(assessed.assessment);
         }
         if assessed.blocked {
@@ -166,7 +165,9 @@ impl StreamText {
                 limit -= 1;
             }
             limit = self.text[..limit].rfind(char::is_whitespace).map_or(0, |at| at);
-            if let Some((range, _)) = self.masks.iter().find(|(range, _)| range.start < limit && limit < range.end) {
+            if let Some((range, _)) =
+                self.masks.iter().find(|(range, _)| range.start < limit && limit < range.end)
+            {
                 limit = range.start;
             }
         }

@@ -9,6 +9,7 @@ use futures::{Stream, StreamExt};
 
 use crate::answer::{self, Answer, AnswerBuilder};
 use crate::error;
+use crate::guarded::GuardRecord;
 use crate::schema_check::SchemaChecks;
 
 /// An answer under way: the backend's events, metered. Dropping it cancels the work behind it.
@@ -27,6 +28,7 @@ pub struct ActiveChat {
     /// The answer's text, where it has a schema.
     text: String,
     latency_ms: Option<u64>,
+    guards: Option<GuardRecord>,
 }
 
 impl ActiveChat {
@@ -45,7 +47,18 @@ impl ActiveChat {
             tool_inputs_ok: true,
             text: String::new(),
             latency_ms: None,
+            guards: None,
         }
+    }
+
+    pub(crate) fn with_guards(mut self, guards: Option<GuardRecord>) -> Self {
+        self.guards = guards;
+        self
+    }
+
+    /// What guardrails did with this call, complete once the answer is over; none when none looked at it.
+    pub fn guards(&self) -> Option<&GuardRecord> {
+        self.guards.as_ref()
     }
 
     /// Which model this is and what serves it.
@@ -161,5 +174,6 @@ pub(crate) fn stop_reason_name(reason: StopReason) -> &'static str {
         StopReason::ContextWindowExceeded => "model_context_window_exceeded",
         StopReason::MalformedToolUse => "malformed_tool_use",
         StopReason::MalformedOutput => "malformed_model_output",
+        StopReason::GuardrailIntervened => "guardrail_intervened",
     }
 }

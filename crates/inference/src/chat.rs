@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use craton_backend::{Block, ChatCapabilities, ChatModel, ChatRequest, Message, Role};
 use craton_core::{Clock, IdSource, RequestContext};
+use craton_guardrails::Guardrails;
 use craton_metering::{CallStart, Metering};
 use craton_models::{Family, Models, Resolved, Target, Task};
 use craton_prompts::{Prompts, is_prompt_arn};
@@ -9,6 +10,7 @@ use craton_wire::ApiError;
 
 use crate::active::ActiveChat;
 use crate::backends::Backends;
+use crate::guarded::{self, Guarding};
 use crate::schema_check::SchemaChecks;
 use crate::{documents, error};
 
@@ -21,6 +23,7 @@ pub struct Inference {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdSource>,
     prompts: Option<Prompts>,
+    pub(crate) guardrails: Option<Arc<Guardrails>>,
 }
 
 /// A chat that somebody asked for, in whichever format.
@@ -50,13 +53,20 @@ impl Inference {
         clock: Arc<dyn Clock>,
         ids: Arc<dyn IdSource>,
     ) -> Self {
-        Self { models, backends, metering, clock, ids, prompts: None }
+        Self { models, backends, metering, clock, ids, prompts: None, guardrails: None }
     }
 
     /// With stored prompts, whose ARNs are then model ids for Converse.
     #[must_use]
     pub fn with_prompts(mut self, prompts: Prompts) -> Self {
         self.prompts = Some(prompts);
+        self
+    }
+
+    /// With guardrails, which calls may name and the account may enforce.
+    #[must_use]
+    pub fn with_guardrails(mut self, guardrails: Arc<Guardrails>) -> Self {
+        self.guardrails = Some(guardrails);
         self
     }
 
@@ -70,11 +80,24 @@ impl Inference {
     ///
     /// Errors that are known before the first token are returned here, later ones by the stream.
     pub async fn chat(&self, context: &RequestContext, call: ChatCall) -> Result<ActiveChat, ApiError> {
+        self.chat_guarded(context, call, Guarding::default()).await
+    }
+
+    /// The same through a guardrail: it judges what goes in, before the model sees it, and what comes out, before
+    /// anybody does. Guardrails that the account enforces judge every call, this way or the other.
+    pub async fn chat_guarded(
+        &self,
+        context: &RequestContext,
+        call: ChatCall,
+        guarding: Guarding,
+    ) -> Result<ActiveChat, ApiError> {
         let ChatCall { operation, model, request, metadata } = call;
         let resolved = self.resolve(context, model).await?;
         let streamed = request.stream;
         check_prefill(&resolved, &request).map_err(|error| as_of_model(operation, error))?;
-        // A guardrail judges what goes in here, and what comes out where `ActiveChat` observes its events.
+        let mut guards = self.guards(context, &resolved, guarding).await?;
+        let mut request = request;
+        let refused = guards.judge_input(&mut request).await?;
         let (backend, request) = self.prepare(&resolved, request).await?;
         let start = CallStart {
             context,
@@ -86,9 +109,19 @@ impl Inference {
             streamed,
         };
         let mut meter = self.metering.call(start, metadata);
+        if let Some(message) = refused {
+            // The model never sees it, and nothing is counted against it. The words are the guardrail's: no schema binds them.
+            let checks = SchemaChecks::of(&ChatRequest::default(), false);
+            let refusal = ActiveChat::new(resolved, guarded::refusal(message), meter, checks);
+            return Ok(refusal.with_guards(guards.record()));
+        }
         let checks = SchemaChecks::of(&request, matches!(resolved.target, Target::Local { .. }));
         match backend.chat(request).await {
-            Ok(events) => Ok(ActiveChat::new(resolved, events, meter, checks)),
+            Ok(events) => {
+                let record = guards.record();
+                let events = guards.watch(events, streamed);
+                Ok(ActiveChat::new(resolved, events, meter, checks).with_guards(record))
+            }
             Err(error) => {
                 // Nothing has been streamed yet, whatever the caller wants.
                 let error = error::unstreamed(error::from_backend(error, &resolved.model.id));

@@ -321,6 +321,7 @@ mod tests {
                 Task::Chat | Task::Rerank => &[Modality::Text],
                 Task::Embedding => &[Modality::Embedding],
                 Task::Image => &[Modality::Image],
+                Task::Names => &[],
             };
             // Reel makes videos through the asynchronous API only.
             if !model.id.starts_with("amazon.nova-reel") {

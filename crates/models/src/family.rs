@@ -35,6 +35,8 @@ pub enum Task {
     Embedding,
     Rerank,
     Image,
+    /// Finds names and places; guardrails use it, nobody invokes it.
+    Names,
 }
 
 impl Family {
@@ -83,6 +85,7 @@ impl Family {
             (Task::Rerank, "amazon") => Self::AmazonRerank,
             (Task::Rerank, _) => Self::CohereRerank,
             (Task::Image, _) => Self::StabilityImage,
+            (Task::Names, _) => Self::OpenAiChat,
         }
     }
 }

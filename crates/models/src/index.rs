@@ -14,6 +14,8 @@ use crate::resolve::Target;
 pub const DEFAULT_CHAT_MODEL: &str = "smollm2-135m-instruct";
 /// The embedded embedding model, which stands in for every embedding and rerank model.
 pub const DEFAULT_EMBEDDING_MODEL: &str = "all-minilm-l6-v2";
+/// The embedded model of names and places, which guardrails use. No model id stands for it.
+pub const DEFAULT_NAME_MODEL: &str = "en-core-web-sm";
 
 /// What one id comes to.
 #[derive(Debug, Clone)]
@@ -247,7 +249,7 @@ impl Said<'_> {
 
 fn stand_in(task: Task) -> &'static str {
     match task {
-        Task::Chat | Task::Image => DEFAULT_CHAT_MODEL,
+        Task::Chat | Task::Image | Task::Names => DEFAULT_CHAT_MODEL,
         Task::Embedding | Task::Rerank => DEFAULT_EMBEDDING_MODEL,
     }
 }

@@ -19,6 +19,6 @@ pub use catalogue::{Catalogue, FoundationModel, Modality, Price};
 pub use config::{ModelConfig, ModelsConfig, UpstreamConfig, UpstreamKind};
 pub use error::ModelsError;
 pub use family::{Family, Task};
-pub use index::{DEFAULT_CHAT_MODEL, DEFAULT_EMBEDDING_MODEL, ServingRow};
+pub use index::{DEFAULT_CHAT_MODEL, DEFAULT_EMBEDDING_MODEL, DEFAULT_NAME_MODEL, ServingRow};
 pub use resolve::{Models, Resolved, Target};
 pub use service::ModelsService;

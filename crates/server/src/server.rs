@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use craton_aoss::Collections;
 use craton_core::{Account, Clock, IdSource, RandomIds, SystemClock};
+use craton_guardrails::{Guardrails, GuardrailsParts};
 use craton_identity::directory::{Directory, DirectoryError, SECRETS_KEY, Vault, VaultError};
 use craton_identity::{
     Authorizer, CredentialsError, Identity, PolicyAuthorizer, PolicySource, RootCredentials, RootKeys,
@@ -22,7 +23,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::audit::Audit;
 use crate::banner;
-use crate::compose::{Drivers, LocalModels, Upstreams};
+use crate::compose::{Drivers, LocalModels, Upstreams, guardrail_models};
 use crate::config::{ConfigError, ServerConfig};
 use crate::pipeline::Pipeline;
 use crate::services::Services;
@@ -216,6 +217,14 @@ fn compose(
     let backends = backends.unwrap_or_else(|| Arc::clone(&drivers) as Arc<_>);
     let account = Arc::new(Account { id: config.account_id.clone(), home_region: config.region.clone() });
     let prompts = Prompts::new(store.clone(), Arc::clone(&clock), Arc::clone(&ids));
+    let guardrail_vectors = guardrail_models(&config.guardrails, models.files(), &*backends);
+    let guardrails = Arc::new(Guardrails::new(GuardrailsParts {
+        store: store.clone(),
+        clock: Arc::clone(&clock),
+        ids: Arc::clone(&ids),
+        metering: Arc::clone(&metering),
+        vectors: guardrail_vectors,
+    }));
     let vectors = craton_vectors::Drivers::new(store.clone(), config.data_dir.join("vectors"));
     let collections = Collections::new(craton_aoss::Parts {
         store: store.clone(),
@@ -239,7 +248,9 @@ fn compose(
             Arc::clone(&clock),
             Arc::clone(&ids),
         )
-        .with_prompts(prompts.clone()),
+        .with_prompts(prompts.clone())
+        .with_guardrails(Arc::clone(&guardrails)),
+        guardrails,
         prompts,
         collections,
         models: ModelsService::new(models, Arc::clone(&clock), Arc::clone(&ids)),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use craton_aoss::Collections;
 use craton_core::{Account, Clock, IdSource};
+use craton_guardrails::Guardrails;
 use craton_identity::{Authorizer, Identity, ServiceRoles};
 use craton_inference::Inference;
 use craton_metering::Metering;
@@ -29,6 +30,7 @@ pub(crate) struct Services {
     /// Requests come over TLS.
     pub(crate) secure: bool,
     pub(crate) inference: Inference,
+    pub(crate) guardrails: Arc<Guardrails>,
     pub(crate) models: ModelsService,
     pub(crate) prompts: Prompts,
     pub(crate) collections: Collections,

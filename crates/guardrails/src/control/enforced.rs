@@ -33,7 +33,10 @@ impl Enforced {
     pub(crate) fn covers(&self, model_id: &str) -> bool {
         let names = |list: &[String]| {
             list.iter().any(|name| {
-                name.eq_ignore_ascii_case("ALL") || name == "*" || name == model_id || name.ends_with(&format!("/{model_id}"))
+                name.eq_ignore_ascii_case("ALL")
+                    || name == "*"
+                    || name == model_id
+                    || name.ends_with(&format!("/{model_id}"))
             })
         };
         let included = self.included_models.is_empty() || names(&self.included_models);
@@ -144,7 +147,8 @@ impl Guardrails {
         version: Option<&str>,
     ) -> Result<(), ApiError> {
         let all = enforced_for(&self.parts.store, context).await?;
-        let uses = |it: &Enforced| it.guardrail_id == at.id && version.is_none_or(|version| version == it.version);
+        let uses =
+            |it: &Enforced| it.guardrail_id == at.id && version.is_none_or(|version| version == it.version);
         match all.iter().any(uses) {
             true => Err(ApiError::conflict(
                 "The guardrail is enforced for this account. Delete the enforced configuration and try again.",

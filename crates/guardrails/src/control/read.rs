@@ -99,7 +99,9 @@ fn content(config: api::GuardrailContentPolicyConfig) -> Result<ContentPolicy, A
     for filter in config.filters_config {
         let modalities = [&filter.input_modalities, &filter.output_modalities];
         if modalities.into_iter().flatten().any(|list| list.contains(&api::GuardrailModality::Image)) {
-            return Err(invalid("This server's content filters look at text only. Remove the IMAGE modality"));
+            return Err(invalid(
+                "This server's content filters look at text only. Remove the IMAGE modality",
+            ));
         }
         let attack = filter.r#type == api::GuardrailContentFilterType::PromptAttack;
         if attack && filter.output_strength != api::GuardrailFilterStrength::None {
@@ -210,7 +212,9 @@ fn unique<T: Hash + Eq>(what: &str, keys: impl Iterator<Item = T>) -> Result<(),
     let mut seen = HashSet::new();
     match keys.into_iter().all(|key| seen.insert(key)) {
         true => Ok(()),
-        false => Err(invalid(format!("The guardrail has the same {what} more than once. Remove the repetition"))),
+        false => {
+            Err(invalid(format!("The guardrail has the same {what} more than once. Remove the repetition")))
+        }
     }
 }
 

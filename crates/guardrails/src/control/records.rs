@@ -77,7 +77,11 @@ impl Identifier {
         Ok((record, draft))
     }
 
-    pub(super) async fn numbered(&self, store: &Store, version: &str) -> Result<(Record, Numbered), ApiError> {
+    pub(super) async fn numbered(
+        &self,
+        store: &Store,
+        version: &str,
+    ) -> Result<(Record, Numbered), ApiError> {
         let missing = || not_found(&format!("{} version {version}", self.id));
         let number: u64 = version.parse().map_err(|_| missing())?;
         let record = store.get(&self.versions(), &self.version_id(number)).await.map_err(store_error)?;

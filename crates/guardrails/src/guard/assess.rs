@@ -61,7 +61,13 @@ impl Guard {
         let look = move || {
             let found: Vec<Found> = pieces
                 .iter()
-                .map(|piece| if piece.is_judged() { guard.look(source, &piece.text, names.as_ref()) } else { Found::default() })
+                .map(|piece| {
+                    if piece.is_judged() {
+                        guard.look(source, &piece.text, names.as_ref())
+                    } else {
+                        Found::default()
+                    }
+                })
                 .collect();
             let grounding = (source == Source::Output).then(|| guard.ground(&pieces)).flatten();
             (pieces, found, grounding)
@@ -116,7 +122,14 @@ impl Guard {
     }
 
     /// What is inside runs of base64 is found where the run is.
-    fn open_encoded(&self, source: Source, text: &str, names: Option<&Arc<NameModel>>, depth: usize, found: &mut Found) {
+    fn open_encoded(
+        &self,
+        source: Source,
+        text: &str,
+        names: Option<&Arc<NameModel>>,
+        depth: usize,
+        found: &mut Found,
+    ) {
         if depth == 0 {
             return;
         }
@@ -161,7 +174,13 @@ impl Guard {
         }
     }
 
-    fn look_for_secrets(&self, source: Source, text: &str, names: Option<&Arc<NameModel>>, found: &mut Found) {
+    fn look_for_secrets(
+        &self,
+        source: Source,
+        text: &str,
+        names: Option<&Arc<NameModel>>,
+        found: &mut Found,
+    ) {
         let Some(policy) = &self.definition.sensitive else { return };
         let wanted = policy.entities.iter().filter(|entity| entity.sides.on(source).is_some());
         let kinds: Vec<_> = wanted.map(|entity| entity.kind).collect();
@@ -187,12 +206,15 @@ impl Guard {
             return None;
         }
         let join = |wanted: &dyn Fn(&Piece) -> bool| {
-            let texts: Vec<&str> = pieces.iter().filter(|piece| wanted(piece)).map(|piece| piece.text.as_str()).collect();
+            let texts: Vec<&str> =
+                pieces.iter().filter(|piece| wanted(piece)).map(|piece| piece.text.as_str()).collect();
             texts.join("\n")
         };
         let sources = join(&|piece| piece.is(Qualifier::GroundingSource));
         let query = join(&|piece| piece.is(Qualifier::Query));
-        let answer = join(&|piece| piece.is_judged() && !piece.is(Qualifier::Query) && !piece.is(Qualifier::GroundingSource));
+        let answer = join(&|piece| {
+            piece.is_judged() && !piece.is(Qualifier::Query) && !piece.is(Qualifier::GroundingSource)
+        });
         grounding::scores(&sources, &query, &answer)
     }
 

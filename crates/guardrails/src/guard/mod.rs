@@ -16,7 +16,7 @@ use crate::policies::words::WordMatcher;
 use crate::service::Vectors;
 
 pub use report::Scope;
-pub(crate) use report::narrow;
+pub use report::narrow;
 
 /// Which side of the model a text is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -67,6 +67,9 @@ impl Piece {
     }
 }
 
+/// Ranges of a text, in order and apart, and what stands in place of each.
+pub type Masks = Vec<(std::ops::Range<usize>, String)>;
+
 /// What came of an assessment.
 #[derive(Debug, Clone)]
 pub struct Assessed {
@@ -77,7 +80,7 @@ pub struct Assessed {
     /// Each piece as it may pass, in the order they were given.
     pub texts: Vec<String>,
     /// Where placeholders stand: for each piece the ranges of the original that were replaced, and by what.
-    pub masks: Vec<Vec<(std::ops::Range<usize>, String)>>,
+    pub masks: Vec<Masks>,
     pub assessment: api::GuardrailAssessment,
     pub usage: api::GuardrailUsage,
     pub coverage: api::GuardrailCoverage,
@@ -159,6 +162,9 @@ impl Guard {
 
     /// Whether answers are compared with sources and a query, which takes the whole answer.
     pub fn needs_whole_answers(&self) -> bool {
-        self.definition.grounding.as_ref().is_some_and(|policy| policy.filters.iter().any(|filter| filter.enabled))
+        self.definition
+            .grounding
+            .as_ref()
+            .is_some_and(|policy| policy.filters.iter().any(|filter| filter.enabled))
     }
 }

@@ -7,7 +7,7 @@ use craton_api_bedrock as control;
 use craton_api_bedrock_runtime as api;
 
 use super::assess::{Found, Spot, What};
-use super::{Assessed, Guard, Piece, Source};
+use super::{Assessed, Guard, Masks, Piece, Source};
 use crate::policies::content::{self, CATEGORIES, Confidence};
 use crate::policies::grounding;
 
@@ -92,7 +92,8 @@ impl<'a> Report<'a> {
         let mut listed = Vec::new();
         for (index, topic) in policy.topics.iter().enumerate() {
             let Some(action) = topic.sides.on(self.facts.source) else { continue };
-            let detected = self.facts.found.iter().any(|found| found.topics.get(index).is_some_and(|it| it.is_on()));
+            let detected =
+                self.facts.found.iter().any(|found| found.topics.get(index).is_some_and(|it| it.is_on()));
             let blocks = detected && action == control::GuardrailTopicAction::Block;
             if blocks {
                 self.blocked.push("topicPolicy");
@@ -100,7 +101,11 @@ impl<'a> Report<'a> {
             listed.push(api::GuardrailTopic {
                 name: topic.name.clone(),
                 r#type: api::GuardrailTopicType::Deny,
-                action: if blocks { api::GuardrailTopicPolicyAction::Blocked } else { api::GuardrailTopicPolicyAction::None },
+                action: if blocks {
+                    api::GuardrailTopicPolicyAction::Blocked
+                } else {
+                    api::GuardrailTopicPolicyAction::None
+                },
                 detected: Some(detected),
             });
         }
@@ -119,7 +124,9 @@ impl<'a> Report<'a> {
             if strength == control::GuardrailFilterStrength::None {
                 continue;
             }
-            let Some(index) = CATEGORIES.iter().position(|category| *category == filter.kind) else { continue };
+            let Some(index) = CATEGORIES.iter().position(|category| *category == filter.kind) else {
+                continue;
+            };
             let score = self.facts.found.iter().map(|found| found.content[index]).fold(0.0, f32::max);
             let confidence = content::confidence(index, score);
             let detected = reaches(confidence, strength);
@@ -136,7 +143,11 @@ impl<'a> Report<'a> {
                     Confidence::High => api::GuardrailContentFilterConfidence::High,
                 },
                 filter_strength: Some(same(strength.as_str(), api::GuardrailContentFilterStrength::None)),
-                action: if blocks { api::GuardrailContentPolicyAction::Blocked } else { api::GuardrailContentPolicyAction::None },
+                action: if blocks {
+                    api::GuardrailContentPolicyAction::Blocked
+                } else {
+                    api::GuardrailContentPolicyAction::None
+                },
                 detected: Some(detected),
             });
         }
@@ -156,15 +167,27 @@ impl<'a> Report<'a> {
         for spot in self.facts.found.iter().flat_map(|found| &found.spots) {
             match spot.what {
                 What::Word(index) => {
-                    let Some(action) = policy.words.get(index).and_then(|word| word.sides.on(self.facts.source)) else { continue };
+                    let Some(action) =
+                        policy.words.get(index).and_then(|word| word.sides.on(self.facts.source))
+                    else {
+                        continue;
+                    };
                     let action = act(action, &mut self.blocked);
                     if report.custom_words.iter().all(|it| it.r#match != spot.text) {
                         let r#match = spot.text.clone();
-                        report.custom_words.push(api::GuardrailCustomWord { r#match, action, detected: Some(true) });
+                        report.custom_words.push(api::GuardrailCustomWord {
+                            r#match,
+                            action,
+                            detected: Some(true),
+                        });
                     }
                 }
                 What::Managed(index) => {
-                    let Some(action) = policy.managed.get(index).and_then(|list| list.sides.on(self.facts.source)) else { continue };
+                    let Some(action) =
+                        policy.managed.get(index).and_then(|list| list.sides.on(self.facts.source))
+                    else {
+                        continue;
+                    };
                     let action = act(action, &mut self.blocked);
                     if report.managed_word_lists.iter().all(|it| it.r#match != spot.text) {
                         report.managed_word_lists.push(api::GuardrailManagedWord {
@@ -201,16 +224,26 @@ impl<'a> Report<'a> {
                 What::Entity(index) => {
                     let Some(entity) = policy.entities.get(index) else { continue };
                     let r#type = same(entity.kind.as_str(), api::GuardrailPiiEntityType::Address);
-                    let seen = report.pii_entities.iter().any(|it| it.r#match == r#match && it.r#type == r#type);
+                    let seen =
+                        report.pii_entities.iter().any(|it| it.r#match == r#match && it.r#type == r#type);
                     if !seen {
                         let detected = Some(true);
-                        report.pii_entities.push(api::GuardrailPiiEntityFilter { r#match, r#type, action, detected });
+                        report.pii_entities.push(api::GuardrailPiiEntityFilter {
+                            r#match,
+                            r#type,
+                            action,
+                            detected,
+                        });
                     }
                 }
                 What::Regex(index) => {
                     let Some(regex) = policy.regexes.get(index) else { continue };
                     let name = Some(regex.name.clone());
-                    if !report.regexes.iter().any(|it| it.r#match.as_ref() == Some(&r#match) && it.name == name) {
+                    if !report
+                        .regexes
+                        .iter()
+                        .any(|it| it.r#match.as_ref() == Some(&r#match) && it.name == name)
+                    {
                         report.regexes.push(api::GuardrailRegexFilter {
                             name,
                             r#match: Some(r#match),
@@ -258,11 +291,11 @@ impl<'a> Report<'a> {
     }
 
     /// The pieces with placeholders in place of what is anonymised.
-    fn texts(&mut self) -> (Vec<String>, Vec<Vec<(Range<usize>, String)>>) {
+    fn texts(&mut self) -> (Vec<String>, Vec<Masks>) {
         let mut texts = Vec::with_capacity(self.facts.pieces.len());
         let mut masks = Vec::with_capacity(self.facts.pieces.len());
         for (piece, found) in self.facts.pieces.iter().zip(self.facts.found) {
-            let mut replaced: Vec<(Range<usize>, String)> = Vec::new();
+            let mut replaced: Masks = Vec::new();
             for spot in &found.spots {
                 if self.facts.action(spot) == Some(control::GuardrailSensitiveInformationAction::Anonymize)
                     && let Some(placeholder) = self.facts.placeholder(spot)
@@ -272,7 +305,7 @@ impl<'a> Report<'a> {
             }
             // Overlapping findings are replaced together by the first one's placeholder, so that nothing of them stays.
             replaced.sort_by_key(|(range, _)| (range.start, std::cmp::Reverse(range.end)));
-            let mut merged: Vec<(Range<usize>, String)> = Vec::with_capacity(replaced.len());
+            let mut merged: Masks = Vec::with_capacity(replaced.len());
             for (range, placeholder) in replaced {
                 match merged.last_mut() {
                     Some((last, _)) if range.start < last.end => last.end = last.end.max(range.end),
@@ -289,7 +322,8 @@ impl<'a> Report<'a> {
     fn usage(&self) -> api::GuardrailUsage {
         let facts = &self.facts;
         let definition = &facts.guard.definition;
-        let chars: usize = facts.pieces.iter().filter(|it| it.is_judged()).map(|it| it.text.chars().count()).sum();
+        let chars: usize =
+            facts.pieces.iter().filter(|it| it.is_judged()).map(|it| it.text.chars().count()).sum();
         let all: usize = facts.pieces.iter().map(|it| it.text.chars().count()).sum();
         let units = |used: bool, chars: usize| match used {
             true => i32::try_from(chars.div_ceil(UNIT).max(1)).unwrap_or(i32::MAX),
@@ -300,8 +334,14 @@ impl<'a> Report<'a> {
             topic_policy_units: units(definition.topics.is_some(), chars),
             content_policy_units: units(definition.content.is_some(), chars),
             word_policy_units: units(definition.words.is_some(), chars),
-            sensitive_information_policy_units: units(sensitive.is_some_and(|it| !it.entities.is_empty()), chars),
-            sensitive_information_policy_free_units: units(sensitive.is_some_and(|it| !it.regexes.is_empty()), chars),
+            sensitive_information_policy_units: units(
+                sensitive.is_some_and(|it| !it.entities.is_empty()),
+                chars,
+            ),
+            sensitive_information_policy_free_units: units(
+                sensitive.is_some_and(|it| !it.regexes.is_empty()),
+                chars,
+            ),
             contextual_grounding_policy_units: units(facts.grounding.is_some(), all),
             content_policy_image_units: definition.content.is_some().then_some(0),
             automated_reasoning_policy_units: None,
@@ -393,7 +433,7 @@ fn same<T: std::str::FromStr>(name: &str, or: T) -> T {
 }
 
 /// Leaves out of an assessment what was looked for and not found.
-pub(crate) fn narrow(assessment: &mut api::GuardrailAssessment, scope: Scope) {
+pub fn narrow(assessment: &mut api::GuardrailAssessment, scope: Scope) {
     if scope == Scope::Full {
         return;
     }
@@ -410,15 +450,21 @@ pub(crate) fn narrow(assessment: &mut api::GuardrailAssessment, scope: Scope) {
     if assessment.content_policy.as_ref().is_some_and(|policy| policy.filters.is_empty()) {
         assessment.content_policy = None;
     }
-    let no_words = |it: &api::GuardrailWordPolicyAssessment| it.custom_words.is_empty() && it.managed_word_lists.is_empty();
+    let no_words = |it: &api::GuardrailWordPolicyAssessment| {
+        it.custom_words.is_empty() && it.managed_word_lists.is_empty()
+    };
     if assessment.word_policy.as_ref().is_some_and(no_words) {
         assessment.word_policy = None;
     }
-    let nothing = |it: &api::GuardrailSensitiveInformationPolicyAssessment| it.pii_entities.is_empty() && it.regexes.is_empty();
+    let nothing = |it: &api::GuardrailSensitiveInformationPolicyAssessment| {
+        it.pii_entities.is_empty() && it.regexes.is_empty()
+    };
     if assessment.sensitive_information_policy.as_ref().is_some_and(nothing) {
         assessment.sensitive_information_policy = None;
     }
-    let none = |it: &api::GuardrailContextualGroundingPolicyAssessment| it.filters.as_ref().is_none_or(Vec::is_empty);
+    let none = |it: &api::GuardrailContextualGroundingPolicyAssessment| {
+        it.filters.as_ref().is_none_or(Vec::is_empty)
+    };
     if assessment.contextual_grounding_policy.as_ref().is_some_and(none) {
         assessment.contextual_grounding_policy = None;
     }

@@ -60,7 +60,8 @@ impl Value {
 
     /// An array of 32-bit floats with its shape.
     fn floats(&self) -> Option<(Vec<usize>, Vec<f32>)> {
-        let shape = self.get("shape")?.list()?.iter().map(|it| it.number().and_then(|it| usize::try_from(it).ok()));
+        let shape =
+            self.get("shape")?.list()?.iter().map(|it| it.number().and_then(|it| usize::try_from(it).ok()));
         let shape: Vec<usize> = shape.collect::<Option<_>>()?;
         let Value::Bytes(bytes) = self.get("data")? else { return None };
         let count = shape.iter().try_fold(1_usize, |product, it| product.checked_mul(*it))?;
@@ -154,15 +155,18 @@ pub(super) fn parse(bytes: &[u8]) -> Option<Value> {
 pub(super) fn load(folder: &Path) -> Result<NameModel, NameModelError> {
     let read = |name: &str| {
         let path = folder.join(name);
-        let bytes = std::fs::read(&path).map_err(|error| NameModelError::Io(path.display().to_string(), error))?;
+        let bytes =
+            std::fs::read(&path).map_err(|error| NameModelError::Io(path.display().to_string(), error))?;
         let wrong = |what: &str| NameModelError::Format(path.display().to_string(), what.to_owned());
         parse(&bytes).ok_or_else(|| wrong("it is not MessagePack"))
     };
     let wrong = |name: &str, what: &str| NameModelError::Format(name.to_owned(), what.to_owned());
     let weights = weights(&read("ner/model")?).ok_or_else(|| wrong("ner/model", "a layer is missing"))?;
     let labels = labels(&read("ner/moves")?).ok_or_else(|| wrong("ner/moves", "the labels are missing"))?;
-    let exceptions = exceptions(&read("tokenizer")?).ok_or_else(|| wrong("tokenizer", "the exceptions are missing"))?;
-    let norms = norms(&read("vocab/lookups.bin")?).ok_or_else(|| wrong("vocab/lookups.bin", "the norms are missing"))?;
+    let exceptions =
+        exceptions(&read("tokenizer")?).ok_or_else(|| wrong("tokenizer", "the exceptions are missing"))?;
+    let norms = norms(&read("vocab/lookups.bin")?)
+        .ok_or_else(|| wrong("vocab/lookups.bin", "the norms are missing"))?;
     NameModel::new(weights, labels, Tokenizer::new(exceptions, norms))
         .ok_or_else(|| wrong("ner/model", "the layers do not fit together"))
 }
@@ -216,7 +220,8 @@ fn weights(file: &Value) -> Option<Weights> {
 fn labels(file: &Value) -> Option<Vec<String>> {
     let moves: serde_json::Value = serde_json::from_str(file.get("moves")?.text()?).ok()?;
     let begin = moves.get("1")?.as_object()?;
-    let mut labels: Vec<(&String, u64)> = begin.iter().map(|(label, count)| (label, count.as_u64().unwrap_or(0))).collect();
+    let mut labels: Vec<(&String, u64)> =
+        begin.iter().map(|(label, count)| (label, count.as_u64().unwrap_or(0))).collect();
     labels.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     Some(labels.into_iter().map(|(label, _)| label.clone()).collect())
 }
@@ -233,7 +238,9 @@ fn exceptions(file: &Value) -> Option<Exceptions> {
         let mut cut = Vec::new();
         for token in tokens.list()? {
             let Value::Map(fields) = token else { return None };
-            let field = |id| fields.iter().find(|(key, _)| key.number() == Some(id)).and_then(|(_, value)| value.text());
+            let field = |id| {
+                fields.iter().find(|(key, _)| key.number() == Some(id)).and_then(|(_, value)| value.text())
+            };
             cut.push((field(ORTH)?.to_owned(), field(NORM).map(str::to_owned)));
         }
         exceptions.insert(string.text()?.to_owned(), cut);

@@ -16,7 +16,12 @@ pub(super) struct Maxout {
 
 impl Maxout {
     /// From a matrix of outputs × pieces by inputs.
-    pub(super) fn new(inputs: usize, matrix: Vec<f32>, bias: Vec<f32>, norm: (Vec<f32>, Vec<f32>)) -> Option<Self> {
+    pub(super) fn new(
+        inputs: usize,
+        matrix: Vec<f32>,
+        bias: Vec<f32>,
+        norm: (Vec<f32>, Vec<f32>),
+    ) -> Option<Self> {
         let rows = bias.len();
         let pieces = rows.checked_div(norm.0.len())?;
         let matrix = transposed(rows, inputs, matrix)?;

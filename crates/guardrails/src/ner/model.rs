@@ -16,6 +16,8 @@ use super::tokens::{Token, Tokenizer};
 const WIDTH: usize = 96;
 /// Width of a token's vector for the parser.
 const PARSER_WIDTH: usize = 64;
+/// Rows of zeros before and after a text.
+const PAD: usize = 4;
 /// Tokens that are parsed together; text beyond is a document of its own.
 const MOST_TOKENS: usize = 2048;
 /// Mixed embeddings that are kept: words come again and again.
@@ -70,12 +72,20 @@ pub struct NameModel {
 
 impl NameModel {
     pub(super) fn new(weights: Weights, labels: Vec<String>, tokenizer: Tokenizer) -> Option<Self> {
-        let mut layers = weights.layers.into_iter().map(|it| Maxout::new(it.inputs, it.matrix, it.bias, (it.gain, it.offset)));
+        let mut layers = weights
+            .layers
+            .into_iter()
+            .map(|it| Maxout::new(it.inputs, it.matrix, it.bias, (it.gain, it.offset)));
         let mix = layers.next()??;
         let convolutions: Vec<Maxout> = layers.collect::<Option<_>>()?;
         let tables_fit = weights.tables.len() == 4
-            && weights.tables.iter().all(|table| table.count > 0 && table.vectors.len() == table.count * WIDTH);
-        let fits = tables_fit && weights.project.len() == PARSER_WIDTH * WIDTH && weights.project_bias.len() == PARSER_WIDTH;
+            && weights
+                .tables
+                .iter()
+                .all(|table| table.count > 0 && table.vectors.len() == table.count * WIDTH);
+        let fits = tables_fit
+            && weights.project.len() == PARSER_WIDTH * WIDTH
+            && weights.project_bias.len() == PARSER_WIDTH;
         if !fits {
             return None;
         }
@@ -108,12 +118,16 @@ impl NameModel {
     /// For each token, what it adds to the parser's first layer in each of its places.
     fn states(&self, tokens: &[Token]) -> Option<Vec<f32>> {
         let count = tokens.len();
-        let mut vectors = self.embed(tokens)?;
+        // The network was trained with rows of zeros around a text, which the convolutions change like any other.
+        let mut vectors = vec![0.0; PAD * WIDTH];
+        vectors.extend(self.embed(tokens)?);
+        vectors.resize((count + 2 * PAD) * WIDTH, 0.0);
         for convolution in &self.convolutions {
-            let windows = windows(&vectors, count);
-            let added = convolution.apply(windows, count)?;
+            let windows = windows(&vectors, count + 2 * PAD);
+            let added = convolution.apply(windows, count + 2 * PAD)?;
             vectors.iter_mut().zip(added).for_each(|(value, added)| *value += added);
         }
+        let vectors = vectors[PAD * WIDTH..(PAD + count) * WIDTH].to_vec();
         let mut projected = product(vectors, count, WIDTH, &self.project)?;
         for row in projected.chunks_exact_mut(PARSER_WIDTH) {
             row.iter_mut().zip(&self.project_bias).for_each(|(value, bias)| *value += bias);

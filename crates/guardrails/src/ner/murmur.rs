@@ -26,7 +26,8 @@ pub(super) fn string_hash(text: &str) -> u64 {
 /// MurmurHash3 of one 64-bit number to four 32-bit ones: the rows of an embedding table it is the sum of.
 pub(super) fn rows(value: u64, seed: u32) -> [u32; 4] {
     let seed = u64::from(seed);
-    let mut h1 = value.wrapping_mul(0x87c3_7b91_1142_53d5).rotate_left(31).wrapping_mul(0x4cf5_ad43_2745_937f);
+    let mut h1 =
+        value.wrapping_mul(0x87c3_7b91_1142_53d5).rotate_left(31).wrapping_mul(0x4cf5_ad43_2745_937f);
     h1 ^= seed ^ 8;
     let mut h2 = seed ^ 8;
     h1 = h1.wrapping_add(h2);

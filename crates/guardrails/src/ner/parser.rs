@@ -28,7 +28,13 @@ enum Move {
 }
 
 impl Parser {
-    pub(super) fn new(labels: &[String], bias: Vec<f32>, pad: Vec<f32>, upper: Vec<f32>, upper_bias: Vec<f32>) -> Option<Self> {
+    pub(super) fn new(
+        labels: &[String],
+        bias: Vec<f32>,
+        pad: Vec<f32>,
+        upper: Vec<f32>,
+        upper_bias: Vec<f32>,
+    ) -> Option<Self> {
         let classes = labels.len() * 4 + 2;
         let fits = bias.len() == HIDDEN * PIECES
             && pad.len() == PLACES * HIDDEN * PIECES

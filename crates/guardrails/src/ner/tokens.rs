@@ -25,7 +25,8 @@ pub(super) struct Tokenizer {
 
 /// Strings that the model's string store numbers instead of hashing.
 static SYMBOLS: LazyLock<HashMap<&'static str, u64>> = LazyLock::new(|| {
-    let line = |line: &'static str| line.split_once('\t').and_then(|(name, id)| Some((name, id.parse().ok()?)));
+    let line =
+        |line: &'static str| line.split_once('\t').and_then(|(name, id)| Some((name, id.parse().ok()?)));
     include_str!("symbols.tsv").lines().filter_map(line).collect()
 });
 
@@ -144,9 +145,9 @@ impl Tokenizer {
         let word = &text[range.clone()];
         let norm = match norm {
             Some(norm) => id_of(norm),
-            None => match self.norms.get(&string_hash(word)) {
+            None => match base_norm(word) {
                 Some(norm) => id_of(norm),
-                None => match base_norm(word) {
+                None => match self.norms.get(&string_hash(word)) {
                     Some(norm) => id_of(norm),
                     None if word.bytes().all(|byte| byte.is_ascii_lowercase()) => id_of(word),
                     None => id_of(&word.to_lowercase()),
@@ -197,19 +198,87 @@ fn base_norm(word: &str) -> Option<&'static str> {
         "。" | "।" => ".",
         "…" => "...",
         "—" | "–" | "--" | "---" | "——" => "-",
-        "€" | "£" | "¥" | "฿" | "US$" | "C$" | "A$" | "₺" | "₹" | "৳" | "₩" | "Mex$" | "₣" | "E£" => "$",
+        "€" | "£" | "¥" | "฿" | "US$" | "C$" | "A$" | "₺" | "₹" | "৳" | "₩" | "Mex$" | "₣" | "E£" => {
+            "$"
+        }
         _ => return None,
     })
 }
 
 fn is_quote(it: char) -> bool {
-    matches!(it, '\'' | '"' | '”' | '“' | '`' | '‘' | '´' | '’' | '‚' | ',' | '„' | '»' | '«' | '「' | '」' | '『' | '』' | '（'
-        | '）' | '〔' | '〕' | '【' | '】' | '《' | '》' | '〈' | '〉' | '⟦' | '⟧')
+    matches!(
+        it,
+        '\'' | '"'
+            | '”'
+            | '“'
+            | '`'
+            | '‘'
+            | '´'
+            | '’'
+            | '‚'
+            | ','
+            | '„'
+            | '»'
+            | '«'
+            | '「'
+            | '」'
+            | '『'
+            | '』'
+            | '（'
+            | '）'
+            | '〔'
+            | '〕'
+            | '【'
+            | '】'
+            | '《'
+            | '》'
+            | '\u{3008}'
+            | '\u{3009}'
+            | '\u{2329}'
+            | '\u{232A}'
+            | '⟦'
+            | '⟧'
+    )
 }
 
 fn is_punctuation(it: char) -> bool {
-    matches!(it, '…' | ',' | ':' | ';' | '!' | '?' | '¿' | '؟' | '¡' | '(' | ')' | '[' | ']' | '{' | '}' | '<' | '>' | '_' | '#'
-        | '*' | '&' | '。' | '？' | '！' | '，' | '、' | '；' | '：' | '～' | '·' | '।' | '،' | '۔' | '؛' | '٪')
+    matches!(
+        it,
+        '…' | ','
+            | ':'
+            | ';'
+            | '!'
+            | '?'
+            | '¿'
+            | '؟'
+            | '¡'
+            | '('
+            | ')'
+            | '['
+            | ']'
+            | '{'
+            | '}'
+            | '<'
+            | '>'
+            | '_'
+            | '#'
+            | '*'
+            | '&'
+            | '。'
+            | '？'
+            | '！'
+            | '，'
+            | '、'
+            | '；'
+            | '：'
+            | '～'
+            | '·'
+            | '।'
+            | '،'
+            | '۔'
+            | '؛'
+            | '٪'
+    )
 }
 
 fn is_currency(it: char) -> bool {
@@ -221,7 +290,7 @@ fn is_icon(it: char) -> bool {
     matches!(it, '\u{00A6}' | '\u{00A9}' | '\u{00AE}' | '\u{00B0}' | '\u{0482}' | '\u{2100}'..='\u{214F}' | '\u{2190}'..='\u{23FF}'
         | '\u{2400}'..='\u{27BF}' | '\u{2800}'..='\u{2BFF}' | '\u{1F000}'..='\u{1FAFF}')
         && !it.is_alphanumeric()
-        && !matches!(it, '\u{2200}'..='\u{22FF}' | '\u{27C0}'..='\u{27EF}' | '\u{2190}'..='\u{2194}' | '⟦' | '⟧')
+        && !matches!(it, '\u{2200}'..='\u{22FF}' | '\u{27C0}'..='\u{27EF}' | '\u{2190}'..='\u{2194}')
 }
 
 /// Dots in a row at the start, when there are at least two.
@@ -253,9 +322,9 @@ fn prefix(piece: &str) -> usize {
 }
 
 const UNITS: [&str; 48] = [
-    "km²", "km³", "km/h", "kmh", "km", "m²", "m³", "m/s", "dm²", "dm³", "dm", "cm²", "cm³", "cm", "mm²", "mm³", "mm", "ha", "µm",
-    "nm", "yd", "in", "ft", "kg", "µg", "mg", "lb", "oz", "mph", "hPa", "Pa", "mbar", "mb", "MB", "kb", "KB", "gb", "GB", "tb", "TB",
-    "m", "g", "t", "T", "G", "M", "K", "%",
+    "km²", "km³", "km/h", "kmh", "km", "m²", "m³", "m/s", "dm²", "dm³", "dm", "cm²", "cm³", "cm", "mm²",
+    "mm³", "mm", "ha", "µm", "nm", "yd", "in", "ft", "kg", "µg", "mg", "lb", "oz", "mph", "hPa", "Pa",
+    "mbar", "mb", "MB", "kb", "KB", "gb", "GB", "tb", "TB", "m", "g", "t", "T", "G", "M", "K", "%",
 ];
 
 /// Bytes of what is cut off at the end of a piece. Where several would do, the one that begins first.
@@ -273,7 +342,8 @@ fn suffix(piece: &str) -> usize {
     }
     let before = |length: usize| piece[..piece.len() - length].chars().next_back();
     let digit_before = |length: usize| before(length).is_some_and(|it| it.is_ascii_digit());
-    if let Some(money) = ["US$", "C$", "A$"].iter().find(|it| piece.ends_with(**it) && digit_before(it.len())) {
+    if let Some(money) = ["US$", "C$", "A$"].iter().find(|it| piece.ends_with(**it) && digit_before(it.len()))
+    {
         return money.len();
     }
     if let Some(unit) = UNITS.iter().find(|it| piece.ends_with(**it) && digit_before(it.len())) {
@@ -339,16 +409,15 @@ fn infix(rest: &str, before: Option<char>) -> usize {
     }
     for hyphens in ["---", "——", "--", "-", "–", "—", "~"] {
         if let Some(after) = rest.strip_prefix(hyphens)
-            && letter(before)
+            && (letter(before) || digit(before))
             && letter(after.chars().next())
         {
             return hyphens.len();
         }
     }
     match first {
-        '.' => one(
-            before.is_some_and(|it| it.is_lowercase() || is_quote(it)) && next.is_some_and(|it| it.is_uppercase() || is_quote(it)),
-        ),
+        '.' => one(before.is_some_and(|it| it.is_lowercase() || is_quote(it))
+            && next.is_some_and(|it| it.is_uppercase() || is_quote(it))),
         ',' => one(letter(before) && letter(next)),
         ':' | '<' | '>' | '=' | '/' => one((letter(before) || digit(before)) && letter(next)),
         _ => 0,
@@ -378,7 +447,10 @@ mod tests {
     #[test]
     fn cuts_as_the_original_does() {
         assert_eq!(cut("Hello, (world)!"), ["Hello", ",", "(", "world", ")", "!"]);
-        assert_eq!(cut("John's well-known $5.00 U.K. test..."), ["John", "'s", "well", "-", "known", "$", "5.00", "U.K.", "test", "..."]);
+        assert_eq!(
+            cut("John's well-known $5.00 U.K. test..."),
+            ["John", "'s", "well", "-", "known", "$", "5.00", "U.K.", "test", "..."]
+        );
         assert_eq!(cut("a  b\nc"), ["a", " ", "b", "\n", "c"]);
         assert_eq!(cut("mail me@x.com 10km/h 3-4"), ["mail", "me@x.com", "10", "km/h", "3", "-", "4"]);
     }

@@ -156,7 +156,7 @@ impl ContentModel {
     /// The probability of each category in a text: that of its worst sentence, or of two in a row.
     pub fn scores(&self, folded: &View) -> [f32; COUNT] {
         let text = folded.text();
-        let mut worst = [0.0; COUNT];
+        let mut worst = [0.0_f32; COUNT];
         let mut judge = |piece: &str| {
             for (worst, score) in worst.iter_mut().zip(self.score(&Features::of(piece))) {
                 *worst = worst.max(score);
@@ -202,7 +202,8 @@ impl ContentModel {
         let dimensions = u32::try_from(self.heads[0].dense.len()).unwrap_or(0);
         let mut bytes = dimensions.to_le_bytes().to_vec();
         for head in &self.heads {
-            let numbers = [head.bias, head.scale].into_iter().chain(head.points).chain(head.dense.iter().copied());
+            let numbers =
+                [head.bias, head.scale].into_iter().chain(head.points).chain(head.dense.iter().copied());
             bytes.extend(numbers.flat_map(f32::to_le_bytes));
         }
         bytes.extend(self.sparse.iter().flatten().map(|weight| weight.cast_unsigned()));
@@ -212,7 +213,8 @@ impl ContentModel {
 
 /// Judges a sentence, in parts when it is very long.
 fn judge_parts(sentence: &str, judge: &mut impl FnMut(&str)) {
-    let starts: Vec<usize> = words(sentence).map(|word| word.as_ptr() as usize - sentence.as_ptr() as usize).collect();
+    let starts: Vec<usize> =
+        words(sentence).map(|word| word.as_ptr() as usize - sentence.as_ptr() as usize).collect();
     if starts.len() <= LONGEST {
         return judge(sentence);
     }
@@ -224,7 +226,9 @@ fn judge_parts(sentence: &str, judge: &mut impl FnMut(&str)) {
 
 /// What a score means for a category.
 pub fn confidence(category: usize, score: f32) -> Confidence {
-    let Some(head) = SHIPPED.heads.get(category).filter(|_| !SHIPPED.sparse.is_empty()) else { return Confidence::None };
+    let Some(head) = SHIPPED.heads.get(category).filter(|_| !SHIPPED.sparse.is_empty()) else {
+        return Confidence::None;
+    };
     match head.points {
         [_, _, high] if score >= high => Confidence::High,
         [_, medium, _] if score >= medium => Confidence::Medium,

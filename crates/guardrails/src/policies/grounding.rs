@@ -103,28 +103,103 @@ fn numbers(text: &str) -> HashSet<String> {
 }
 
 const NUMBER_WORDS: [&str; 21] = [
-    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen",
-    "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty",
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+    "twenty",
 ];
 
 fn is_denial(word: &str) -> bool {
     matches!(
         word,
-        "not" | "no" | "never" | "none" | "neither" | "nor" | "without" | "cannot" | "nothing" | "nobody" | "isn" | "aren"
-            | "doesn" | "don" | "didn" | "won" | "wasn" | "weren" | "hasn" | "haven" | "couldn" | "shouldn" | "wouldn"
+        "not"
+            | "no"
+            | "never"
+            | "none"
+            | "neither"
+            | "nor"
+            | "without"
+            | "cannot"
+            | "nothing"
+            | "nobody"
+            | "isn"
+            | "aren"
+            | "doesn"
+            | "don"
+            | "didn"
+            | "won"
+            | "wasn"
+            | "weren"
+            | "hasn"
+            | "haven"
+            | "couldn"
+            | "shouldn"
+            | "wouldn"
     )
 }
 
 /// Words that change a claim into its opposite.
 const OPPOSITES: &[(&str, &str)] = &[
-    ("increase", "decrease"), ("rise", "fall"), ("rose", "fell"), ("higher", "lower"), ("more", "less"), ("before", "after"),
-    ("allow", "forbid"), ("allowed", "prohibited"), ("accept", "reject"), ("accepted", "rejected"), ("approve", "deny"),
-    ("include", "exclude"), ("included", "excluded"), ("open", "closed"), ("free", "paid"), ("always", "never"),
-    ("maximum", "minimum"), ("most", "least"), ("first", "last"), ("win", "lose"), ("won", "lost"), ("true", "false"),
-    ("required", "optional"), ("mandatory", "optional"), ("enable", "disable"), ("enabled", "disabled"), ("buy", "sell"),
-    ("north", "south"), ("east", "west"), ("hot", "cold"), ("safe", "dangerous"), ("eligible", "ineligible"),
-    ("possible", "impossible"), ("legal", "illegal"), ("success", "failure"), ("succeeded", "failed"), ("gain", "loss"),
-    ("profit", "loss"), ("early", "late"), ("start", "end"), ("started", "ended"), ("import", "export"), ("refundable", "nonrefundable"),
+    ("increase", "decrease"),
+    ("rise", "fall"),
+    ("rose", "fell"),
+    ("higher", "lower"),
+    ("more", "less"),
+    ("before", "after"),
+    ("allow", "forbid"),
+    ("allowed", "prohibited"),
+    ("accept", "reject"),
+    ("accepted", "rejected"),
+    ("approve", "deny"),
+    ("include", "exclude"),
+    ("included", "excluded"),
+    ("open", "closed"),
+    ("free", "paid"),
+    ("always", "never"),
+    ("maximum", "minimum"),
+    ("most", "least"),
+    ("first", "last"),
+    ("win", "lose"),
+    ("won", "lost"),
+    ("true", "false"),
+    ("required", "optional"),
+    ("mandatory", "optional"),
+    ("enable", "disable"),
+    ("enabled", "disabled"),
+    ("buy", "sell"),
+    ("north", "south"),
+    ("east", "west"),
+    ("hot", "cold"),
+    ("safe", "dangerous"),
+    ("eligible", "ineligible"),
+    ("possible", "impossible"),
+    ("legal", "illegal"),
+    ("success", "failure"),
+    ("succeeded", "failed"),
+    ("gain", "loss"),
+    ("profit", "loss"),
+    ("early", "late"),
+    ("start", "end"),
+    ("started", "ended"),
+    ("import", "export"),
+    ("refundable", "nonrefundable"),
 ];
 
 /// How far the sources carry every sentence of the answer: mostly the weakest sentence, a little the average.
@@ -212,7 +287,11 @@ fn relevant(query: &str, answer: &str, sources: &str) -> f32 {
     let bridge = match short && !sources.is_empty() {
         true => {
             let about: Vec<Facts> = facts_of(sources, MOST_SOURCES);
-            let carries = |it: &&Facts| given.iter().all(|given| given.numbers.is_subset(&it.numbers) && given.content.is_subset(&it.content));
+            let carries = |it: &&Facts| {
+                given
+                    .iter()
+                    .all(|given| given.numbers.is_subset(&it.numbers) && given.content.is_subset(&it.content))
+            };
             about.iter().filter(carries).map(|it| dot(&asked.vector, &it.vector)).fold(0.0, f32::max)
         }
         false => 0.0,
@@ -224,7 +303,9 @@ fn relevant(query: &str, answer: &str, sources: &str) -> f32 {
 /// A word without its commonest endings.
 fn stem(word: &str) -> String {
     let mut stem = word;
-    for ending in ["ments", "ment", "ations", "ation", "ings", "ing", "ied", "ies", "edly", "ed", "es", "ly", "s", "e"] {
+    for ending in
+        ["ments", "ment", "ations", "ation", "ings", "ing", "ied", "ies", "edly", "ed", "es", "ly", "s", "e"]
+    {
         if let Some(rest) = stem.strip_suffix(ending)
             && rest.chars().count() >= 3
         {
@@ -236,13 +317,117 @@ fn stem(word: &str) -> String {
 }
 
 const STOP_WORDS: &[&str] = &[
-    "the", "a", "an", "and", "or", "but", "if", "then", "of", "to", "in", "on", "at", "by", "for", "with", "from", "as", "is",
-    "are", "was", "were", "be", "been", "being", "am", "it", "its", "this", "that", "these", "those", "there", "here", "he", "she",
-    "they", "them", "his", "her", "their", "we", "our", "you", "your", "i", "my", "me", "us", "do", "does", "did", "done", "have",
-    "has", "had", "will", "would", "can", "could", "shall", "should", "may", "might", "must", "what", "which", "who", "whom",
-    "whose", "when", "where", "why", "how", "so", "than", "too", "very", "just", "also", "about", "into", "over", "under", "up",
-    "down", "out", "off", "again", "once", "all", "any", "both", "each", "few", "some", "such", "only", "own", "same", "s", "t",
-    "please", "yes", "according", "based", "based", "however", "therefore", "within", "per",
+    "the",
+    "a",
+    "an",
+    "and",
+    "or",
+    "but",
+    "if",
+    "then",
+    "of",
+    "to",
+    "in",
+    "on",
+    "at",
+    "by",
+    "for",
+    "with",
+    "from",
+    "as",
+    "is",
+    "are",
+    "was",
+    "were",
+    "be",
+    "been",
+    "being",
+    "am",
+    "it",
+    "its",
+    "this",
+    "that",
+    "these",
+    "those",
+    "there",
+    "here",
+    "he",
+    "she",
+    "they",
+    "them",
+    "his",
+    "her",
+    "their",
+    "we",
+    "our",
+    "you",
+    "your",
+    "i",
+    "my",
+    "me",
+    "us",
+    "do",
+    "does",
+    "did",
+    "done",
+    "have",
+    "has",
+    "had",
+    "will",
+    "would",
+    "can",
+    "could",
+    "shall",
+    "should",
+    "may",
+    "might",
+    "must",
+    "what",
+    "which",
+    "who",
+    "whom",
+    "whose",
+    "when",
+    "where",
+    "why",
+    "how",
+    "so",
+    "than",
+    "too",
+    "very",
+    "just",
+    "also",
+    "about",
+    "into",
+    "over",
+    "under",
+    "up",
+    "down",
+    "out",
+    "off",
+    "again",
+    "once",
+    "all",
+    "any",
+    "both",
+    "each",
+    "few",
+    "some",
+    "such",
+    "only",
+    "own",
+    "same",
+    "s",
+    "t",
+    "please",
+    "yes",
+    "according",
+    "based",
+    "based",
+    "however",
+    "therefore",
+    "within",
+    "per",
 ];
 
 #[cfg(test)]

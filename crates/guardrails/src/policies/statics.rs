@@ -48,7 +48,8 @@ impl Statics {
             let piece = std::str::from_utf8(take(length)?).ok()?;
             pieces.insert(piece.into(), index);
         }
-        let scales = take(count * 4)?.chunks_exact(4).map(|it| f32::from_le_bytes([it[0], it[1], it[2], it[3]]));
+        let scales =
+            take(count * 4)?.chunks_exact(4).map(|it| f32::from_le_bytes([it[0], it[1], it[2], it[3]]));
         let scales = scales.collect();
         let vectors = take(count * dimensions)?.iter().map(|byte| byte.cast_signed()).collect();
         Some(Self { pieces, dimensions, scales, vectors })
@@ -69,7 +70,9 @@ impl Statics {
         }
         for (_, row) in rows {
             let scale = scale(row);
-            bytes.extend(row.iter().map(|value| ((value / scale).round().clamp(-127.0, 127.0) as i8).cast_unsigned()));
+            bytes.extend(
+                row.iter().map(|value| ((value / scale).round().clamp(-127.0, 127.0) as i8).cast_unsigned()),
+            );
         }
         bytes
     }
@@ -177,6 +180,9 @@ mod tests {
     fn similar_meanings_are_near() {
         let table = Statics::shipped();
         let similar = |a: &str, b: &str| dot(&table.embed(a), &table.embed(b));
-        assert!(similar("can i sue my employer", "legal action against my boss") > similar("can i sue my employer", "bake a chocolate cake"));
+        assert!(
+            similar("can i sue my employer", "legal action against my boss")
+                > similar("can i sue my employer", "bake a chocolate cake")
+        );
     }
 }

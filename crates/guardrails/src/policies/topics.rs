@@ -127,7 +127,8 @@ impl TopicMatcher {
     async fn encode_topics(&self, embedder: &Arc<dyn EmbeddingModel>) -> Option<Vec<FullTopic>> {
         let mut full = Vec::with_capacity(self.topics.len());
         for topic in &self.topics {
-            let request = EmbedRequest { texts: topic.texts.clone(), truncate: true, ..EmbedRequest::default() };
+            let request =
+                EmbedRequest { texts: topic.texts.clone(), truncate: true, ..EmbedRequest::default() };
             match embedder.embed(request).await {
                 Ok(embedded) => full.push(FullTopic { vectors: embedded.vectors }),
                 Err(error) => {
@@ -158,7 +159,8 @@ fn prepare(topic: &Topic) -> Prepared {
     let name = topic.name.replace(['-', '_', '.'], " ");
     let mut texts = vec![format!("{name}: {}", topic.definition)];
     texts.extend(topic.examples.iter().cloned());
-    let vectors: Vec<Vec<f32>> = texts.iter().map(|text| Statics::shipped().embed(View::folded(text).text())).collect();
+    let vectors: Vec<Vec<f32>> =
+        texts.iter().map(|text| Statics::shipped().embed(View::folded(text).text())).collect();
     let near = |vector: &[f32]| nearest(&vectors, vector);
     let ordinary: Vec<f32> = ORDINARY.iter().map(|vector| near(vector)).collect();
     let count = ordinary.len().max(1) as f32;

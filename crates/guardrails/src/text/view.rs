@@ -204,7 +204,9 @@ mod tests {
 
     #[test]
     fn obfuscated_letters_are_read() {
-        for text in ["pass\u{200B}word", "ｐａｓｓｗｏｒｄ", "PÄSSWÖRD", "раsswоrd", "𝓹𝓪𝓼𝓼𝔀𝓸𝓻𝓭", "p\u{0301}assword"] {
+        for text in
+            ["pass\u{200B}word", "ｐａｓｓｗｏｒｄ", "PÄSSWÖRD", "раsswоrd", "𝓹𝓪𝓼𝓼𝔀𝓸𝓻𝓭", "p\u{0301}assword"]
+        {
             assert_eq!(View::folded(text).text(), "password", "{text}");
         }
         assert_eq!(View::plain("４１１１\u{00A0}١٢٣").text(), "4111 123");

@@ -4,11 +4,13 @@ use bytes::Bytes;
 use craton_api_bedrock_runtime as api;
 use craton_backend as backend;
 use craton_backend::{Block, ChatRequest, Priority, ResponseSchema, Role, Sampling};
+use craton_guardrails::Qualifier;
 use craton_wire::ApiError;
 use serde_json::Value;
 
 use super::fields;
 use super::rules::{self, unsupported_block};
+use crate::guarded::{Marked, Place};
 
 /// How hard a model may be told to think.
 const EFFORTS: [&str; 5] = ["low", "medium", "high", "xhigh", "max"];
@@ -26,8 +28,8 @@ pub(super) struct Conversation {
     pub stream: bool,
 }
 
-/// The request, and whether it has cache points.
-pub(super) fn request(conversation: Conversation) -> Result<(ChatRequest, bool), ApiError> {
+/// The request, whether it has cache points, and what of it is marked for a guardrail.
+pub(super) fn request(conversation: Conversation) -> Result<(ChatRequest, bool, Vec<Marked>), ApiError> {
     let messages = conversation.messages.unwrap_or_default();
     if let Some(config) = &conversation.tool_config {
         rules::check_tools(config)?;
@@ -43,7 +45,11 @@ pub(super) fn request(conversation: Conversation) -> Result<(ChatRequest, bool),
     if let Some(config) = conversation.tool_config {
         add_tools(config, &mut request);
     }
+    let mut marked = Vec::new();
     for block in conversation.system.unwrap_or_default() {
+        if let api::SystemContentBlock::GuardContent(content) = &block {
+            marked.extend(mark(content, Place::System(request.system.len())));
+        }
         request.system.push(system_block(block)?);
     }
     for message in messages {
@@ -53,6 +59,9 @@ pub(super) fn request(conversation: Conversation) -> Result<(ChatRequest, bool),
         };
         let mut content = Vec::with_capacity(message.content.len());
         for block in message.content {
+            if let api::ContentBlock::GuardContent(guarded) = &block {
+                marked.extend(mark(guarded, Place::Message(request.messages.len(), content.len())));
+            }
             add_block(block, &mut content)?;
         }
         request.messages.push(backend::Message { role, content });
@@ -64,7 +73,18 @@ pub(super) fn request(conversation: Conversation) -> Result<(ChatRequest, bool),
         add_output_config(config, &mut request)?;
     }
     let cached = has_cache_points(&request);
-    Ok((request, cached))
+    Ok((request, cached, marked))
+}
+
+/// A block that the client marked for its guardrail. Images are none that a guardrail here looks at.
+fn mark(content: &api::GuardrailConverseContentBlock, place: Place) -> Option<Marked> {
+    let api::GuardrailConverseContentBlock::Text(block) = content else { return None };
+    let qualifiers = block.qualifiers.iter().flatten().map(|qualifier| match qualifier {
+        api::GuardrailConverseContentQualifier::GroundingSource => Qualifier::GroundingSource,
+        api::GuardrailConverseContentQualifier::Query => Qualifier::Query,
+        api::GuardrailConverseContentQualifier::GuardContent => Qualifier::GuardContent,
+    });
+    Some(Marked { place, range: None, qualifiers: qualifiers.collect() })
 }
 
 fn has_cache_points(request: &ChatRequest) -> bool {

@@ -11,6 +11,7 @@ use craton_wire::types::Blob;
 use futures::Stream;
 
 use super::fields::ResponsePaths;
+use super::guard;
 use crate::active::ActiveChat;
 use crate::answer::{Answer, is_usable};
 use crate::error::{self, CONVERSE_STREAM_ERRORS};
@@ -79,6 +80,7 @@ fn stop_reason(reason: StopReason) -> api::StopReason {
         StopReason::ContextWindowExceeded => api::StopReason::ModelContextWindowExceeded,
         StopReason::MalformedToolUse => api::StopReason::MalformedToolUse,
         StopReason::MalformedOutput => api::StopReason::MalformedModelOutput,
+        StopReason::GuardrailIntervened => api::StopReason::GuardrailIntervened,
     }
 }
 
@@ -164,7 +166,7 @@ impl Events {
         let metadata = api::ConverseStreamMetadataEvent {
             usage: usage(&finished.usage, echo.cached),
             metrics: api::ConverseStreamMetrics { latency_ms: clamp(self.chat.latency_ms()) },
-            trace: None,
+            trace: self.chat.guards().and_then(|guards| guards.trace()).map(guard::stream_trace),
             performance_config: echo.performance_config,
             service_tier: echo.service_tier,
         };

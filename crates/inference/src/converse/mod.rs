@@ -3,6 +3,7 @@
 mod decode;
 mod encode;
 mod fields;
+mod guard;
 mod prompt;
 mod rules;
 
@@ -19,14 +20,15 @@ use encode::{Echo, Events};
 use fields::ResponsePaths;
 
 use crate::chat::{ChatCall, Inference, ModelChoice};
+use crate::guarded::Guarding;
 use crate::headers;
 
 /// Takes an input apart: the two operations' inputs are two types with the same fields.
 macro_rules! parts {
-    ($input:ident, $stream:literal) => {{
+    ($input:ident, $stream:literal, $guarding:ident) => {{
         let tier = $input.service_tier.as_ref().map(|tier| tier.r#type);
         let asked = Asked {
-            has_guardrail: $input.guardrail_config.is_some(),
+            guarding: $input.guardrail_config.map(guard::$guarding).transpose()?.unwrap_or_default(),
             paths: $input.additional_model_response_field_paths,
             metadata: $input.request_metadata,
             performance_config: $input.performance_config,
@@ -52,12 +54,13 @@ impl Inference {
         context: &RequestContext,
         input: api::ConverseRequest,
     ) -> Result<WithHeaders<api::ConverseResponse>, ApiError> {
-        let (model_id, variables, asked, conversation) = parts!(input, false);
+        let (model_id, variables, asked, conversation) = parts!(input, false, asked);
         let (model_id, conversation) = self.with_prompt(context, model_id, variables, conversation).await?;
-        let (call, echo) = call("Converse", model_id, asked, conversation)?;
-        let mut chat = self.chat(context, call).await?;
+        let (call, echo, guarding) = call("Converse", model_id, asked, conversation)?;
+        let mut chat = self.chat_guarded(context, call, guarding).await?;
         let answer = chat.collect().await?;
-        let output = encode::response(answer, chat.latency_ms(), echo);
+        let mut output = encode::response(answer, chat.latency_ms(), echo);
+        output.trace = chat.guards().and_then(|guards| guards.trace()).map(guard::trace);
         Ok(WithHeaders { output, headers: headers::served_by(chat.resolved()) })
     }
 
@@ -66,10 +69,10 @@ impl Inference {
         context: &RequestContext,
         input: api::ConverseStreamRequest,
     ) -> Result<WithHeaders<api::ConverseStreamResponse>, ApiError> {
-        let (model_id, variables, asked, conversation) = parts!(input, true);
+        let (model_id, variables, asked, conversation) = parts!(input, true, asked_stream);
         let (model_id, conversation) = self.with_prompt(context, model_id, variables, conversation).await?;
-        let (call, echo) = call("ConverseStream", model_id, asked, conversation)?;
-        let chat = self.chat(context, call).await?;
+        let (call, echo, guarding) = call("ConverseStream", model_id, asked, conversation)?;
+        let chat = self.chat_guarded(context, call, guarding).await?;
         let headers = headers::served_by(chat.resolved());
         let output = api::ConverseStreamResponse { stream: Box::pin(Events::new(chat, echo)) };
         Ok(WithHeaders { output, headers })
@@ -85,12 +88,12 @@ pub(crate) fn request_to_count(input: api::ConverseTokensRequest) -> Result<Chat
         additional_fields: input.additional_model_request_fields,
         ..Conversation::default()
     };
-    decode::request(conversation).map(|(request, _)| request)
+    decode::request(conversation).map(|(request, _, _)| request)
 }
 
 /// What is asked besides the conversation.
 struct Asked {
-    has_guardrail: bool,
+    guarding: Guarding,
     paths: Option<Vec<String>>,
     metadata: Option<Map<String>>,
     performance_config: Option<api::PerformanceConfiguration>,
@@ -102,12 +105,10 @@ fn call(
     model_id: String,
     asked: Asked,
     conversation: Conversation,
-) -> Result<(ChatCall, Echo), ApiError> {
-    if asked.has_guardrail {
-        return Err(guardrails_not_served());
-    }
+) -> Result<(ChatCall, Echo, Guarding), ApiError> {
     let paths = asked.paths.as_deref().map(ResponsePaths::parse).transpose()?.unwrap_or_default();
-    let (request, cached) = decode::request(conversation)?;
+    let (request, cached, marked) = decode::request(conversation)?;
+    let guarding = Guarding { marked, ..asked.guarding };
     let echo = Echo {
         paths,
         performance_config: asked.performance_config,
@@ -116,12 +117,5 @@ fn call(
     };
     let metadata = asked.metadata.map(|metadata| metadata.into_iter().collect()).unwrap_or_default();
     let call = ChatCall { operation, model: ModelChoice::Id(model_id), request, metadata };
-    Ok((call, echo))
-}
-
-/// A guardrail must never be passed over in silence.
-pub(crate) fn guardrails_not_served() -> ApiError {
-    ApiError::validation(
-        "This server does not serve guardrails yet. Remove the guardrail from the request and try again.",
-    )
+    Ok((call, echo, guarding))
 }

@@ -7,6 +7,7 @@ mod windows;
 use bytes::Bytes;
 use craton_api_bedrock_runtime as api;
 use craton_core::RequestContext;
+use craton_guardrails::GuardReference;
 use craton_models::{Resolved, Task};
 use craton_wire::ApiError;
 use craton_wire::operation::WithHeaders;
@@ -14,7 +15,8 @@ use craton_wire::types::Blob;
 
 use crate::chat::{ChatCall, Inference, ModelChoice};
 use crate::codec::{self, ChatCodec, Decoded};
-use crate::converse::{guardrails_not_served, priority};
+use crate::converse::priority;
+use crate::guarded::{Guarding, TraceLevel, tags};
 use crate::headers::{self, Headers};
 use stream::Chunks;
 
@@ -26,17 +28,28 @@ impl Inference {
         context: &RequestContext,
         input: api::InvokeModelRequest,
     ) -> Result<WithHeaders<api::InvokeModelResponse>, ApiError> {
-        check_guardrail(input.guardrail_identifier.as_deref())?;
+        let guarding = guarding(input.guardrail_identifier, input.guardrail_version, input.trace)?;
         check_types(input.content_type.as_deref(), input.accept.as_deref())?;
         let metadata = metadata(input.request_metadata.as_deref())?;
         let body = input.body.unwrap_or_default().0;
+        let (config, rest) = tags::take_config(&body)?;
+        let body = rest.map_or(body, Bytes::from);
+        let guarding = Guarding { asynchronous: config.asynchronous, ..guarding };
         let resolved = self.resolve(context, ModelChoice::Id(input.model_id)).await?;
-        let asked = Asked { operation: "InvokeModel", tier: input.service_tier, metadata, stream: false };
+        let asked = Asked {
+            operation: "InvokeModel",
+            tier: input.service_tier,
+            metadata,
+            stream: false,
+            guarding,
+            tag_suffix: config.tag_suffix,
+        };
         let (body, headers) = match resolved.model.task() {
             Task::Chat => self.invoke_chat(context, resolved, &body, asked).await?,
             Task::Embedding => self.invoke_embedding(context, &resolved, &body, asked).await?,
             Task::Rerank => self.invoke_rerank(context, &resolved, &body, asked).await?,
             Task::Image => return Err(images_not_served()),
+            Task::Names => return Err(ApiError::validation("The model can't be invoked.")),
         };
         let output = api::InvokeModelResponse {
             body: Blob(body),
@@ -52,18 +65,23 @@ impl Inference {
         context: &RequestContext,
         input: api::InvokeModelWithResponseStreamRequest,
     ) -> Result<WithHeaders<api::InvokeModelWithResponseStreamResponse>, ApiError> {
-        check_guardrail(input.guardrail_identifier.as_deref())?;
+        let guarding = guarding(input.guardrail_identifier, input.guardrail_version, input.trace)?;
         check_types(input.content_type.as_deref(), input.accept.as_deref())?;
         let metadata = metadata(input.request_metadata.as_deref())?;
         let body = input.body.unwrap_or_default().0;
+        let (config, rest) = tags::take_config(&body)?;
+        let body = rest.map_or(body, Bytes::from);
+        let guarding = Guarding { asynchronous: config.asynchronous, ..guarding };
         let resolved = self.resolve(context, ModelChoice::Id(input.model_id)).await?;
         if resolved.model.task() != Task::Chat {
             return Err(ApiError::validation("The model is unsupported for streaming."));
         }
         let operation = "InvokeModelWithResponseStream";
-        let asked = Asked { operation, tier: input.service_tier, metadata, stream: true };
-        let (codec, decoded, call) = self.decode(resolved, &body, asked)?;
-        let chat = self.chat(context, call).await?;
+        let tier = input.service_tier;
+        let asked =
+            Asked { operation, tier, metadata, stream: true, guarding, tag_suffix: config.tag_suffix };
+        let (codec, decoded, call, guarding) = self.decode(resolved, &body, asked)?;
+        let chat = self.chat_guarded(context, call, guarding).await?;
         let headers = headers::served_by(chat.resolved());
         let output = api::InvokeModelWithResponseStreamResponse {
             body: Box::pin(Chunks::new(chat, codec.stream(&decoded))),
@@ -81,10 +99,13 @@ impl Inference {
         body: &[u8],
         asked: Asked,
     ) -> Result<(Bytes, Headers), ApiError> {
-        let (codec, decoded, call) = self.decode(resolved, body, asked)?;
-        let mut chat = self.chat(context, call).await?;
+        let (codec, decoded, call, guarding) = self.decode(resolved, body, asked)?;
+        let mut chat = self.chat_guarded(context, call, guarding).await?;
         let answer = chat.collect().await?;
-        let body = codec.encode(&decoded, &answer)?;
+        let mut body = codec.encode(&decoded, &answer)?;
+        if let Some(guards) = chat.guards() {
+            body = with_fields(body, guards.body_fields())?;
+        }
         let usage = &answer.finished.usage;
         let tokens = (u64::from(usage.input_tokens), Some(u64::from(usage.output_tokens)));
         Ok((body, headers::invocation(chat.resolved(), tokens, chat.latency_ms())))
@@ -96,7 +117,7 @@ impl Inference {
         resolved: Resolved,
         body: &[u8],
         asked: Asked,
-    ) -> Result<(&'static dyn ChatCodec, Decoded, ChatCall), ApiError> {
+    ) -> Result<(&'static dyn ChatCodec, Decoded, ChatCall, Guarding), ApiError> {
         let (codec, mut decoded) = decode_body(&resolved, body)?;
         decoded.model_id.clone_from(&resolved.model.id);
         decoded.answer_id = self.ids.short(24);
@@ -106,9 +127,13 @@ impl Inference {
         if let Some(tier) = asked.tier {
             request.priority = priority(tier);
         }
+        let mut guarding = asked.guarding;
+        if let Some(suffix) = &asked.tag_suffix {
+            guarding.marked = tags::take_tags(&mut request, suffix);
+        }
         let model = ModelChoice::Resolved(Box::new(resolved));
         let call = ChatCall { operation: asked.operation, model, request, metadata: asked.metadata };
-        Ok((codec, decoded, call))
+        Ok((codec, decoded, call, guarding))
     }
 }
 
@@ -132,17 +157,46 @@ struct Asked {
     tier: Option<api::ServiceTierType>,
     metadata: Vec<(String, String)>,
     stream: bool,
+    guarding: Guarding,
+    /// Of the tags that mark what the guardrail judges.
+    tag_suffix: Option<String>,
 }
 
 fn images_not_served() -> ApiError {
     ApiError::validation("This server does not serve image models yet.")
 }
 
-fn check_guardrail(identifier: Option<&str>) -> Result<(), ApiError> {
-    match identifier {
-        Some(identifier) if !identifier.is_empty() => Err(guardrails_not_served()),
-        _ => Ok(()),
-    }
+/// The guardrail that the headers name.
+fn guarding(
+    identifier: Option<String>,
+    version: Option<String>,
+    trace: Option<api::Trace>,
+) -> Result<Guarding, ApiError> {
+    let present = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let guardrail = match (present(identifier), present(version)) {
+        (Some(identifier), Some(version)) => Some(GuardReference { identifier, version: Some(version) }),
+        (None, None) => None,
+        _ => {
+            return Err(ApiError::validation(
+                "A guardrail needs both its identifier and its version. Add what is missing and try again.",
+            ));
+        }
+    };
+    let trace = match trace {
+        Some(api::Trace::Enabled) => TraceLevel::Enabled,
+        Some(api::Trace::EnabledFull) => TraceLevel::Full,
+        Some(api::Trace::Disabled) | None => TraceLevel::Disabled,
+    };
+    Ok(Guarding { guardrail, trace, ..Guarding::default() })
+}
+
+/// A body with fields of the service's own at its end.
+fn with_fields(body: Bytes, fields: Vec<(&'static str, serde_json::Value)>) -> Result<Bytes, ApiError> {
+    let unwritable = |error: serde_json::Error| ApiError::internal(error.to_string());
+    let mut object: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(&body).map_err(unwritable)?;
+    object.extend(fields.into_iter().map(|(key, value)| (key.to_owned(), value)));
+    serde_json::to_vec(&object).map(Bytes::from).map_err(unwritable)
 }
 
 /// Bodies are JSON both ways.

@@ -34,6 +34,10 @@ impl Chunks {
         self.ready.extend(chunks);
         if let ChatEvent::Finished(finished) = event {
             let metrics = self.metrics(&finished.usage);
+            let guard_fields = self.chat.guards().map(|guards| guards.body_fields()).unwrap_or_default();
+            if let Some(Value::Object(last)) = self.ready.back_mut() {
+                last.extend(guard_fields.into_iter().map(|(key, value)| (key.to_owned(), value)));
+            }
             match self.ready.back_mut() {
                 Some(Value::Object(last)) => {
                     last.insert(METRICS.to_owned(), metrics);

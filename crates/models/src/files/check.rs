@@ -24,6 +24,7 @@ pub(super) fn weights(path: &Path, format: Format) -> Result<(), FilesError> {
     match format {
         Format::Gguf => gguf(&mut file, length).map_err(bad),
         Format::Safetensors => safetensors(&mut file, length).map_err(bad),
+        Format::Spacy => Ok(()),
     }
 }
 

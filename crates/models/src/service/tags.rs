@@ -53,6 +53,13 @@ impl ModelsService {
         if parsed.kind == "inference-profile" {
             return Err(ApiError::validation("System-defined inference profiles can't be tagged."));
         }
+        if parsed.kind == "guardrail" && parsed.account == context.account.id {
+            let scope = craton_store::Scope::new("guardrail", parsed.account, parsed.region);
+            let record =
+                self.models.store().get(&scope, parsed.id).await.map_err(|error| store_error(&error))?;
+            let found = record.is_some_and(|record| record.body["arn"].as_str() == Some(arn));
+            return found.then_some(()).ok_or_else(missing);
+        }
         if parsed.kind != profiles::KIND || parsed.account != context.account.id {
             return Err(missing());
         }

@@ -174,9 +174,10 @@ fn finished(stop_reason: &str, extra: Option<Value>, usage: WireUsage) -> ChatEv
         "tool_use" => StopReason::ToolUse,
         "max_tokens" => StopReason::MaxTokens,
         "stop_sequence" => StopReason::StopSequence,
-        "content_filtered" | "guardrail_intervened" => StopReason::ContentFiltered,
+        "content_filtered" => StopReason::ContentFiltered,
         "malformed_tool_use" => StopReason::MalformedToolUse,
         "malformed_model_output" => StopReason::MalformedOutput,
+        "guardrail_intervened" => StopReason::GuardrailIntervened,
         "model_context_window_exceeded" => StopReason::ContextWindowExceeded,
         _ => StopReason::EndTurn,
     };

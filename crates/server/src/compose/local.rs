@@ -235,7 +235,7 @@ fn ready_check() -> ChatRequest {
     ChatRequest { messages: vec![Message { role: Role::User, content }], ..ChatRequest::default() }
 }
 
-fn find_or_fetch(files: &ModelFiles, name: &str) -> Result<InstalledModel, String> {
+pub(super) fn find_or_fetch(files: &ModelFiles, name: &str) -> Result<InstalledModel, String> {
     if let Some(model) = files.find(name).map_err(|error| error.to_string())? {
         return Ok(model);
     }

@@ -1,5 +1,6 @@
 //! What computes for a target: local models through the engine, upstreams through their providers.
 
+mod guardrails;
 mod lazy;
 mod local;
 mod room;
@@ -12,6 +13,7 @@ use craton_inference::Backends;
 use craton_models::Target;
 
 use crate::health::{HealthSource, Readiness};
+pub(crate) use guardrails::guardrail_models;
 pub(crate) use local::LocalModels;
 pub(crate) use upstreams::Upstreams;
 

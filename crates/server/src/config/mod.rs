@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use craton_engine::EngineConfig;
+use craton_guardrails::GuardrailsConfig;
 use craton_models::{ModelConfig, ModelsConfig, UpstreamConfig};
 use serde::Deserialize;
 
@@ -50,6 +51,8 @@ pub struct ServerConfig {
     pub limits: Limits,
     /// How local models run.
     pub engine: EngineConfig,
+    /// What guardrails use.
+    pub guardrails: GuardrailsConfig,
     /// Which backend serves a model id.
     #[serde(rename = "model")]
     pub models: Vec<ModelConfig>,
@@ -96,6 +99,7 @@ impl Default for ServerConfig {
             audit: AuditConfig::default(),
             limits: Limits::default(),
             engine: EngineConfig::default(),
+            guardrails: GuardrailsConfig::default(),
             models: Vec::new(),
             upstreams: Vec::new(),
         }

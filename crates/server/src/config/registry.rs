@@ -191,6 +191,16 @@ pub const SETTINGS: &[Setting] = &[
     ),
     number("engine.load_timeout_ms", "120000", "How long a request waits for its model to load."),
     text(
+        "guardrails.name_model",
+        "en-core-web-sm",
+        "Local model that finds names and addresses for guardrails; empty: by patterns only.",
+    ),
+    text(
+        "guardrails.sentence_model",
+        "all-minilm-l6-v2",
+        "Local model that guardrails ask about denied topics where they are unsure; empty: none.",
+    ),
+    text(
         "[[model]].id",
         "",
         "A model id or inference profile id as clients send it; a trailing `*` matches every id with that beginning.",

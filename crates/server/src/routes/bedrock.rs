@@ -7,6 +7,23 @@ use super::Routes;
 
 pub(super) fn routes(routes: Routes) -> Routes {
     routes
+        .serve::<ops::CreateGuardrail, _>(|s, c, i| s.guardrails.create_guardrail(c, i).boxed())
+        .serve::<ops::CreateGuardrailVersion, _>(|s, c, i| {
+            s.guardrails.create_guardrail_version(c, i).boxed()
+        })
+        .serve::<ops::DeleteEnforcedGuardrailConfiguration, _>(|s, c, i| {
+            s.guardrails.delete_enforced_guardrail_configuration(c, i).boxed()
+        })
+        .serve::<ops::DeleteGuardrail, _>(|s, c, i| s.guardrails.delete_guardrail(c, i).boxed())
+        .serve::<ops::GetGuardrail, _>(|s, c, i| s.guardrails.get_guardrail(c, i).boxed())
+        .serve::<ops::ListEnforcedGuardrailsConfiguration, _>(|s, c, i| {
+            s.guardrails.list_enforced_guardrails_configuration(c, i).boxed()
+        })
+        .serve::<ops::ListGuardrails, _>(|s, c, i| s.guardrails.list_guardrails(c, i).boxed())
+        .serve::<ops::PutEnforcedGuardrailConfiguration, _>(|s, c, i| {
+            s.guardrails.put_enforced_guardrail_configuration(c, i).boxed()
+        })
+        .serve::<ops::UpdateGuardrail, _>(|s, c, i| s.guardrails.update_guardrail(c, i).boxed())
         .serve::<ops::CreateInferenceProfile, _>(|s, c, i| s.models.create_inference_profile(c, i).boxed())
         .serve::<ops::DeleteInferenceProfile, _>(|s, c, i| s.models.delete_inference_profile(c, i).boxed())
         .serve::<ops::GetFoundationModel, _>(|s, c, i| s.models.get_foundation_model(c, i).boxed())

@@ -6,6 +6,7 @@ mod coverage;
 mod denied;
 mod doors;
 mod front;
+mod guardrails;
 mod inference;
 mod lifecycle;
 mod posture;

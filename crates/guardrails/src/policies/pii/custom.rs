@@ -8,8 +8,11 @@ const NEST_LIMIT: u32 = 40;
 
 /// Compiles a pattern; the error says in words why it can't be used.
 pub fn compile(pattern: &str) -> Result<Regex, String> {
-    let compiled =
-        RegexBuilder::new(pattern).size_limit(SIZE_LIMIT).dfa_size_limit(SIZE_LIMIT).nest_limit(NEST_LIMIT).build();
+    let compiled = RegexBuilder::new(pattern)
+        .size_limit(SIZE_LIMIT)
+        .dfa_size_limit(SIZE_LIMIT)
+        .nest_limit(NEST_LIMIT)
+        .build();
     match compiled {
         Ok(regex) => Ok(regex),
         Err(regex::Error::CompiledTooBig(_)) => Err("it is too large once compiled".to_owned()),

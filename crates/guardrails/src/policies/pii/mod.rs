@@ -11,6 +11,7 @@ pub mod custom;
 mod names;
 mod numbers;
 mod rules;
+mod specs;
 mod validators;
 
 use std::ops::Range;

@@ -25,8 +25,31 @@ static NAMED: LazyLock<Vec<Regex>> = LazyLock::new(|| {
 
 /// Words that stand where a name would but are none.
 const NO_NAME: &[&str] = &[
-    "Team", "All", "Customer", "Customers", "Sir", "Madam", "Everyone", "Support", "There", "Colleagues", "Friends", "Hiring", "Manager", "Valued", "Folks",
-    "The", "This", "Not", "It", "In", "If", "Whom", "Regards", "Thanks", "Please",
+    "Team",
+    "All",
+    "Customer",
+    "Customers",
+    "Sir",
+    "Madam",
+    "Everyone",
+    "Support",
+    "There",
+    "Colleagues",
+    "Friends",
+    "Hiring",
+    "Manager",
+    "Valued",
+    "Folks",
+    "The",
+    "This",
+    "Not",
+    "It",
+    "In",
+    "If",
+    "Whom",
+    "Regards",
+    "Thanks",
+    "Please",
 ];
 
 static STREET: LazyLock<Vec<Regex>> = LazyLock::new(|| {
@@ -46,8 +69,28 @@ static STREET: LazyLock<Vec<Regex>> = LazyLock::new(|| {
 
 /// Words that say that a place is somebody's.
 const HOME_WORDS: &[&str] = &[
-    "live in", "lives in", "living in", "live at", "lives at", "address", "reside", "resides", "residing", "home is", "ship to", "shipped to",
-    "deliver to", "delivered to", "mail to", "moved to", "located at", "born in", "hometown", "i'm from", "i am from", "grew up in",
+    "live in",
+    "lives in",
+    "living in",
+    "live at",
+    "lives at",
+    "address",
+    "reside",
+    "resides",
+    "residing",
+    "home is",
+    "ship to",
+    "shipped to",
+    "deliver to",
+    "delivered to",
+    "mail to",
+    "moved to",
+    "located at",
+    "born in",
+    "hometown",
+    "i'm from",
+    "i am from",
+    "grew up in",
 ];
 
 pub(super) fn find(text: &str, entities: &[Entity], kinds: &[Kind], found: &mut Vec<Finding>) {
@@ -72,15 +115,21 @@ fn addresses(text: &str, entities: &[Entity], streets: &[Range<usize>], found: &
     for street in streets {
         // Places that follow a street belong to its address.
         let mut range = street.clone();
-        for place in entities.iter().filter(|it| matches!(it.label, Label::Place | Label::Location | Label::Facility)) {
+        for place in
+            entities.iter().filter(|it| matches!(it.label, Label::Place | Label::Location | Label::Facility))
+        {
             let between = text.get(range.end..place.range.start);
-            if between.is_some_and(|gap| gap.len() <= 3 && gap.chars().all(|it| matches!(it, ',' | ' ' | '\n'))) {
+            if between
+                .is_some_and(|gap| gap.len() <= 3 && gap.chars().all(|it| matches!(it, ',' | ' ' | '\n')))
+            {
                 range.end = place.range.end;
             }
         }
         found.push(Finding { kind: Kind::Address, range, confidence: 91 });
     }
-    for place in entities.iter().filter(|it| matches!(it.label, Label::Place | Label::Location | Label::Facility)) {
+    for place in
+        entities.iter().filter(|it| matches!(it.label, Label::Place | Label::Location | Label::Facility))
+    {
         if near(text, &place.range, HOME_WORDS) {
             found.push(Finding { kind: Kind::Address, range: place.range.clone(), confidence: 80 });
         }
@@ -88,7 +137,9 @@ fn addresses(text: &str, entities: &[Entity], streets: &[Range<usize>], found: &
 }
 
 fn people(text: &str, entities: &[Entity], streets: &[Range<usize>], found: &mut Vec<Finding>) {
-    let in_street = |range: &Range<usize>| streets.iter().any(|street| street.start < range.end && range.start < street.end);
+    let in_street = |range: &Range<usize>| {
+        streets.iter().any(|street| street.start < range.end && range.start < street.end)
+    };
     for person in entities.iter().filter(|it| it.label == Label::Person) {
         let range = trimmed(text, person.range.clone());
         if !in_street(&range) && is_name(&text[range.clone()]) {

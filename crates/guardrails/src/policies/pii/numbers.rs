@@ -92,7 +92,8 @@ fn card_from(text: &str, groups: &[Range<usize>]) -> Option<(usize, Range<usize>
 
 /// IBANs, with or without spaces: as many characters as their country's have, with a right checksum.
 fn ibans(text: &str, found: &mut Vec<Finding>) {
-    static START: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"(?i)\b[A-Z]{2}\d{2}[ -]?[A-Z0-9]").ok());
+    static START: LazyLock<Option<Regex>> =
+        LazyLock::new(|| Regex::new(r"(?i)\b[A-Z]{2}\d{2}[ -]?[A-Z0-9]").ok());
     let Some(start) = &*START else { return };
     for candidate in start.find_iter(text) {
         let rest = &text[candidate.start()..];
@@ -118,8 +119,25 @@ fn ibans(text: &str, found: &mut Vec<Finding>) {
 }
 
 const PHONE_WORDS: &[&str] = &[
-    "phone", "telephone", "tel", "mobile", "cell", "cellphone", "call", "text", "whatsapp", "fax", "dial", "reach", "ring",
-    "number is", "hotline", "contact", "ph", "sms", "voicemail",
+    "phone",
+    "telephone",
+    "tel",
+    "mobile",
+    "cell",
+    "cellphone",
+    "call",
+    "text",
+    "whatsapp",
+    "fax",
+    "dial",
+    "reach",
+    "ring",
+    "number is",
+    "hotline",
+    "contact",
+    "ph",
+    "sms",
+    "voicemail",
 ];
 
 /// Telephone numbers: shapes that people write them in, confirmed by the numbering plans where those can tell.
@@ -135,7 +153,9 @@ fn phones(text: &str, found: &mut Vec<Finding>) {
             range.end -= 1;
         }
         let value = &text[range.clone()];
-        if !stands_alone(text, &range) || text[..range.start].ends_with(['$', '€', '£', '.', '#', '/', '-', '_', '@', '=']) {
+        if !stands_alone(text, &range)
+            || text[..range.start].ends_with(['$', '€', '£', '.', '#', '/', '-', '_', '@', '='])
+        {
             continue;
         }
         if let Some(confidence) = phone(text, &range, value) {
@@ -166,8 +186,14 @@ fn phone(text: &str, range: &Range<usize>, value: &str) -> Option<u8> {
     }
     // Dates and other numbers have dots and hyphens too.
     if value.starts_with('0') && (10..=12).contains(&count) {
-        let regions = [phonenumber::country::GB, phonenumber::country::DE, phonenumber::country::AU, phonenumber::country::FR];
-        let valid = |region| phonenumber::parse(Some(region), value).is_ok_and(|it| phonenumber::is_valid(&it));
+        let regions = [
+            phonenumber::country::GB,
+            phonenumber::country::DE,
+            phonenumber::country::AU,
+            phonenumber::country::FR,
+        ];
+        let valid =
+            |region| phonenumber::parse(Some(region), value).is_ok_and(|it| phonenumber::is_valid(&it));
         return (regions.into_iter().any(valid) || with_words()).then_some(90);
     }
     let short = count == 7 && value.len() == 8 && matches!(value.as_bytes()[3], b'-' | b'.' | b' ');

@@ -1,1 +1,132 @@
+//! Every type in a sentence, near misses, and time on hostile text.
+
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+
 use super::*;
+
+fn found(text: &str) -> Vec<(&'static str, String)> {
+    let findings = PiiDetector::all(None).find(text);
+    findings.into_iter().map(|it| (it.kind.as_str(), text[it.range].to_owned())).collect()
+}
+
+#[test]
+fn each_type_is_found_where_it_stands() {
+    let cases = [
+        (
+            "ADDRESS",
+            "Ship it to 742 Evergreen Terrace, Springfield, IL 62704 please",
+            "742 Evergreen Terrace, Springfield, IL 62704",
+        ),
+        ("AGE", "The patient is 47 years old.", "47 years old"),
+        ("AWS_ACCESS_KEY", "key AKIAIOSFODNN7EXAMPLE is live", "AKIAIOSFODNN7EXAMPLE"),
+        (
+            "AWS_SECRET_KEY",
+            "aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+            "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+        ),
+        ("CA_HEALTH_NUMBER", "OHIP health card 9876-543-217-AB", "9876-543-217-AB"),
+        ("CA_SOCIAL_INSURANCE_NUMBER", "SIN 046 454 286", "046 454 286"),
+        ("CREDIT_DEBIT_CARD_CVV", "the CVV is 123", "123"),
+        ("CREDIT_DEBIT_CARD_EXPIRY", "card expires 09/27", "09/27"),
+        ("CREDIT_DEBIT_CARD_NUMBER", "pay with 4111-1111-1111-1111 now", "4111-1111-1111-1111"),
+        ("DRIVER_ID", "driver's license number D1234567", "D1234567"),
+        ("EMAIL", "write to jane.doe+news@mail.example.co.uk today", "jane.doe+news@mail.example.co.uk"),
+        (
+            "INTERNATIONAL_BANK_ACCOUNT_NUMBER",
+            "IBAN DE89 3704 0044 0532 0130 00 please",
+            "DE89 3704 0044 0532 0130 00",
+        ),
+        ("IP_ADDRESS", "host 192.168.10.254 is down", "192.168.10.254"),
+        ("IP_ADDRESS", "host 2001:db8::ff00:42:8329 is down", "2001:db8::ff00:42:8329"),
+        ("LICENSE_PLATE", "license plate 7ABC123 was towed", "7ABC123"),
+        ("MAC_ADDRESS", "device 00:1A:2B:3C:4D:5E joined", "00:1A:2B:3C:4D:5E"),
+        ("NAME", "My name is Anna Schmidt and I need help", "Anna Schmidt"),
+        ("PASSWORD", "my password is hunter2!x", "hunter2!x"),
+        ("PHONE", "call (415) 555-0132 after noon", "(415) 555-0132"),
+        ("PHONE", "ring +44 20 7946 0958 after noon", "+44 20 7946 0958"),
+        ("PIN", "the PIN is 4821.", "4821"),
+        ("SWIFT_CODE", "SWIFT code DEUTDEFF500", "DEUTDEFF500"),
+        ("UK_NATIONAL_HEALTH_SERVICE_NUMBER", "NHS number 943 476 5919", "943 476 5919"),
+        ("UK_NATIONAL_INSURANCE_NUMBER", "NI number AB 12 34 56 C", "AB 12 34 56 C"),
+        ("UK_UNIQUE_TAXPAYER_REFERENCE_NUMBER", "UTR 12345 67890", "12345 67890"),
+        ("URL", "see https://example.com/a/b?c=d.", "https://example.com/a/b?c=d"),
+        ("USERNAME", "username: jdoe_1987", "jdoe_1987"),
+        ("US_BANK_ACCOUNT_NUMBER", "account number 000123456789", "000123456789"),
+        ("US_BANK_ROUTING_NUMBER", "routing number 021000021", "021000021"),
+        ("US_INDIVIDUAL_TAX_IDENTIFICATION_NUMBER", "ITIN 912-70-1234", "912-70-1234"),
+        ("US_PASSPORT_NUMBER", "passport number 340020013", "340020013"),
+        ("US_SOCIAL_SECURITY_NUMBER", "SSN 536-90-4399", "536-90-4399"),
+        ("VEHICLE_IDENTIFICATION_NUMBER", "VIN 1HGCM82633A004352", "1HGCM82633A004352"),
+    ];
+    for (kind, text, value) in cases {
+        assert_eq!(found(text), [(kind, value.to_owned())], "{text}");
+    }
+    let kinds: std::collections::HashSet<&str> = cases.iter().map(|(kind, _, _)| *kind).collect();
+    assert_eq!(kinds.len(), Kind::ALL.len());
+}
+
+#[test]
+fn what_only_looks_alike_is_left() {
+    for text in [
+        "Version 4.12.0 was released in 2023.",
+        "The order total is 4111.11 for 1111 units.",
+        "Invoice 4111 1111 1111 1112 is due.",
+        "Section 12-34-5678 of the code",
+        "The meeting is from 10:30 to 11:45 on 2024-05-06.",
+        "We sold 1,234,567 units, up 12.5 %.",
+        "Your password must have twelve characters.",
+        "The username is required.",
+        "DOCUMENT and PASSWORD are keywords.",
+        "Commit 3f786850e387550fdab836ed7e6dc881de23001b fixed it.",
+        "Ratio 16:9 and time 12:30:45",
+        "The PIN is required at the counter.",
+    ] {
+        assert_eq!(found(text), [], "{text}");
+    }
+}
+
+#[test]
+fn disguised_numbers_are_found_where_they_stand() {
+    let text = "card ４１１１ １１１１ １１１１ １１１１ and mail a\u{200B}nna＠example.com";
+    let values: Vec<String> = found(text).into_iter().map(|(_, value)| value).collect();
+    assert_eq!(values, ["４１１１ １１１１ １１１１ １１１１", "a\u{200B}nna＠example.com"]);
+}
+
+#[test]
+fn a_megabyte_of_near_misses_takes_linear_time() {
+    let detector = PiiDetector::all(None);
+    let time = |text: &str| {
+        let started = Instant::now();
+        detector.find(text);
+        started.elapsed()
+    };
+    for unit in [
+        "4111 1111 1111 1112 ",
+        "536-90-439 ",
+        "a@b.",
+        "GB82 WEST 1234 5698 7654 33 ",
+        "1",
+        "aaaa:",
+        "http://",
+        "(415 555-",
+        "A1 ",
+    ] {
+        let (small, large) = (unit.repeat(60_000 / unit.len()), unit.repeat(960_000 / unit.len()));
+        let (small, large) = (time(&small).max(Duration::from_millis(4)), time(&large));
+        assert!(large < small * 80, "{unit:?}: {small:?}, then {large:?} for sixteen times as much");
+    }
+}
+
+proptest! {
+    #[test]
+    fn findings_are_ranges_of_the_text_in_order(text in "(\\PC|[0-9 @.:-]){0,120}") {
+        let findings = PiiDetector::all(None).find(&text);
+        let mut end = 0;
+        for finding in findings {
+            prop_assert!(finding.range.start >= end && text.get(finding.range.clone()).is_some());
+            end = finding.range.end;
+        }
+    }
+}

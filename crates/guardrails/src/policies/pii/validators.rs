@@ -25,7 +25,8 @@ pub(super) fn luhn(digits: &[u8]) -> bool {
 
 /// A payment card: a known issuer's prefix, its length, and the check digit.
 pub(super) fn card(digits: &[u8]) -> bool {
-    let prefix = |count: usize| digits.iter().take(count).fold(0_u32, |sum, digit| sum * 10 + u32::from(*digit));
+    let prefix =
+        |count: usize| digits.iter().take(count).fold(0_u32, |sum, digit| sum * 10 + u32::from(*digit));
     let (two, three, four) = (prefix(2), prefix(3), prefix(4));
     let known = match digits.len() {
         15 => matches!(two, 34 | 37) || four == 1800 || four == 2131,
@@ -45,16 +46,84 @@ pub(super) fn card(digits: &[u8]) -> bool {
 
 /// Registered IBAN lengths by country.
 const IBAN_LENGTHS: &[(&[u8; 2], usize)] = &[
-    (b"AD", 24), (b"AE", 23), (b"AL", 28), (b"AT", 20), (b"AZ", 28), (b"BA", 20), (b"BE", 16), (b"BG", 22),
-    (b"BH", 22), (b"BR", 29), (b"BY", 28), (b"CH", 21), (b"CR", 22), (b"CY", 28), (b"CZ", 24), (b"DE", 22),
-    (b"DK", 18), (b"DO", 28), (b"EE", 20), (b"EG", 29), (b"ES", 24), (b"FI", 18), (b"FO", 18), (b"FR", 27),
-    (b"GB", 22), (b"GE", 22), (b"GI", 23), (b"GL", 18), (b"GR", 27), (b"GT", 28), (b"HR", 21), (b"HU", 28),
-    (b"IE", 22), (b"IL", 23), (b"IQ", 23), (b"IS", 26), (b"IT", 27), (b"JO", 30), (b"KW", 30), (b"KZ", 20),
-    (b"LB", 28), (b"LC", 32), (b"LI", 21), (b"LT", 20), (b"LU", 20), (b"LV", 21), (b"LY", 25), (b"MC", 27),
-    (b"MD", 24), (b"ME", 22), (b"MK", 19), (b"MR", 27), (b"MT", 31), (b"MU", 30), (b"NL", 18), (b"NO", 15),
-    (b"PK", 24), (b"PL", 28), (b"PS", 29), (b"PT", 25), (b"QA", 29), (b"RO", 24), (b"RS", 22), (b"SA", 24),
-    (b"SC", 31), (b"SE", 24), (b"SI", 19), (b"SK", 24), (b"SM", 27), (b"ST", 25), (b"SV", 28), (b"TL", 23),
-    (b"TN", 24), (b"TR", 26), (b"UA", 29), (b"VA", 22), (b"VG", 24), (b"XK", 20),
+    (b"AD", 24),
+    (b"AE", 23),
+    (b"AL", 28),
+    (b"AT", 20),
+    (b"AZ", 28),
+    (b"BA", 20),
+    (b"BE", 16),
+    (b"BG", 22),
+    (b"BH", 22),
+    (b"BR", 29),
+    (b"BY", 28),
+    (b"CH", 21),
+    (b"CR", 22),
+    (b"CY", 28),
+    (b"CZ", 24),
+    (b"DE", 22),
+    (b"DK", 18),
+    (b"DO", 28),
+    (b"EE", 20),
+    (b"EG", 29),
+    (b"ES", 24),
+    (b"FI", 18),
+    (b"FO", 18),
+    (b"FR", 27),
+    (b"GB", 22),
+    (b"GE", 22),
+    (b"GI", 23),
+    (b"GL", 18),
+    (b"GR", 27),
+    (b"GT", 28),
+    (b"HR", 21),
+    (b"HU", 28),
+    (b"IE", 22),
+    (b"IL", 23),
+    (b"IQ", 23),
+    (b"IS", 26),
+    (b"IT", 27),
+    (b"JO", 30),
+    (b"KW", 30),
+    (b"KZ", 20),
+    (b"LB", 28),
+    (b"LC", 32),
+    (b"LI", 21),
+    (b"LT", 20),
+    (b"LU", 20),
+    (b"LV", 21),
+    (b"LY", 25),
+    (b"MC", 27),
+    (b"MD", 24),
+    (b"ME", 22),
+    (b"MK", 19),
+    (b"MR", 27),
+    (b"MT", 31),
+    (b"MU", 30),
+    (b"NL", 18),
+    (b"NO", 15),
+    (b"PK", 24),
+    (b"PL", 28),
+    (b"PS", 29),
+    (b"PT", 25),
+    (b"QA", 29),
+    (b"RO", 24),
+    (b"RS", 22),
+    (b"SA", 24),
+    (b"SC", 31),
+    (b"SE", 24),
+    (b"SI", 19),
+    (b"SK", 24),
+    (b"SM", 27),
+    (b"ST", 25),
+    (b"SV", 28),
+    (b"TL", 23),
+    (b"TN", 24),
+    (b"TR", 26),
+    (b"UA", 29),
+    (b"VA", 22),
+    (b"VG", 24),
+    (b"XK", 20),
 ];
 
 /// Characters of an IBAN of the country that `text` starts with.
@@ -82,7 +151,8 @@ pub(super) fn ssn(digits: &[u8]) -> bool {
     if digits.len() != 9 {
         return false;
     }
-    let number = |range: std::ops::Range<usize>| digits[range].iter().fold(0_u32, |sum, it| sum * 10 + u32::from(*it));
+    let number =
+        |range: std::ops::Range<usize>| digits[range].iter().fold(0_u32, |sum, it| sum * 10 + u32::from(*it));
     let area = number(0..3);
     area != 0 && area != 666 && area < 900 && number(3..5) != 0 && number(5..9) != 0
 }
@@ -140,7 +210,8 @@ pub(super) fn nhs(digits: &[u8]) -> bool {
 
 /// A United Kingdom national insurance number's prefix and suffix.
 pub(super) fn national_insurance(text: &str) -> bool {
-    let bytes: Vec<u8> = text.bytes().filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_uppercase()).collect();
+    let bytes: Vec<u8> =
+        text.bytes().filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_uppercase()).collect();
     let Some(prefix) = bytes.get(..2) else { return false };
     let unused = [b"BG", b"GB", b"NK", b"KN", b"TN", b"NT", b"ZZ"];
     !unused.iter().any(|it| it[..] == *prefix)
@@ -170,11 +241,22 @@ mod tests {
 
     #[test]
     fn known_good_and_bad_numbers() {
-        for number in ["4111111111111111", "5555555555554444", "378282246310005", "6011111111111117", "30569309025904", "3530111333300000"] {
+        for number in [
+            "4111111111111111",
+            "5555555555554444",
+            "378282246310005",
+            "6011111111111117",
+            "30569309025904",
+            "3530111333300000",
+        ] {
             assert!(card(&digits(number)), "{number}");
         }
         assert!(!card(&digits("4111111111111112")) && !card(&digits("1234567890123452")));
-        assert!(iban("GB82WEST12345698765432") && iban("DE89370400440532013000") && !iban("GB82WEST12345698765433"));
+        assert!(
+            iban("GB82WEST12345698765432")
+                && iban("DE89370400440532013000")
+                && !iban("GB82WEST12345698765433")
+        );
         assert!(ssn(&digits("123-45-6789")) && !ssn(&digits("666-45-6789")) && !ssn(&digits("123-00-6789")));
         assert!(itin(&digits("912-70-1234")) && !itin(&digits("912-68-1234")));
         assert!(routing(&digits("021000021")) && !routing(&digits("021000022")));

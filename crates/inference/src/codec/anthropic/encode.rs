@@ -82,7 +82,10 @@ fn stop_reason(reason: StopReason) -> &'static str {
         StopReason::StopSequence => "stop_sequence",
         StopReason::ContentFiltered => "refusal",
         StopReason::ContextWindowExceeded => "model_context_window_exceeded",
-        StopReason::EndTurn | StopReason::MalformedToolUse | StopReason::MalformedOutput => "end_turn",
+        StopReason::EndTurn
+        | StopReason::MalformedToolUse
+        | StopReason::MalformedOutput
+        | StopReason::GuardrailIntervened => "end_turn",
     }
 }
 

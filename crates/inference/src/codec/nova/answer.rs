@@ -59,6 +59,7 @@ fn stop_reason(reason: StopReason) -> &'static str {
         StopReason::ContextWindowExceeded => "model_context_window_exceeded",
         StopReason::MalformedToolUse => "malformed_tool_use",
         StopReason::MalformedOutput => "malformed_model_output",
+        StopReason::GuardrailIntervened => "guardrail_intervened",
     }
 }
 

@@ -1,0 +1,5 @@
+//! Guardrails against data from elsewhere, and as a whole.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod ner;

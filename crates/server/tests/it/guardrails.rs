@@ -1,0 +1,322 @@
+//! Guardrails over the wire: the seed's sample, versions, streams, and what the model gets to see.
+
+use craton_backend::{Block, ChatRequest};
+use craton_testkit::{Scripted, TestServer, text};
+use serde_json::{Value, json};
+
+const CLAUDE: &str = "/model/anthropic.claude-3-5-sonnet-20241022-v2%3A0";
+const BLOCKED_INPUT: &str = "I cannot process that request. Please rephrase your question.";
+const BLOCKED_OUTPUT: &str = "I cannot provide that information. How else can I help you?";
+
+/// The guardrail of the project's seed document, as it is written there.
+fn sample() -> Value {
+    let filter = |kind: &str, input: &str, output: &str| json!({"type": kind, "inputStrength": input, "outputStrength": output});
+    json!({
+        "name": "production-safety-guardrail",
+        "description": "Safety guardrail for customer-facing chatbot",
+        "contentPolicyConfig": {"filtersConfig": [
+            filter("SEXUAL", "HIGH", "HIGH"),
+            filter("VIOLENCE", "MEDIUM", "HIGH"),
+            filter("HATE", "HIGH", "HIGH"),
+            filter("INSULTS", "MEDIUM", "MEDIUM"),
+            filter("MISCONDUCT", "HIGH", "HIGH"),
+        ]},
+        "topicPolicyConfig": {"topicsConfig": [
+            {
+                "name": "legal-advice",
+                "definition": "Requests for specific legal advice, interpretation of contracts, or legal representation",
+                "examples": ["Can I sue my employer for this?", "Is my NDA enforceable?"],
+                "type": "DENY",
+            },
+            {
+                "name": "competitor-comparison",
+                "definition": "Questions asking to compare Techoral products against specific named competitors",
+                "examples": ["How does Techoral compare to Competitor X?"],
+                "type": "DENY",
+            },
+        ]},
+        "sensitiveInformationPolicyConfig": {"piiEntitiesConfig": [
+            {"type": "EMAIL", "action": "ANONYMIZE"},
+            {"type": "PHONE", "action": "ANONYMIZE"},
+            {"type": "CREDIT_DEBIT_CARD_NUMBER", "action": "BLOCK"},
+            {"type": "US_SOCIAL_SECURITY_NUMBER", "action": "BLOCK"},
+            {"type": "NAME", "action": "ANONYMIZE"},
+        ]},
+        "wordPolicyConfig": {
+            "wordsConfig": [{"text": "competitors-product-name"}],
+            "managedWordListsConfig": [{"type": "PROFANITY"}],
+        },
+        "blockedInputMessaging": BLOCKED_INPUT,
+        "blockedOutputsMessaging": BLOCKED_OUTPUT,
+    })
+}
+
+/// A guardrail that has the cheap policies only.
+fn plain() -> Value {
+    json!({
+        "name": "plain",
+        "sensitiveInformationPolicyConfig": {
+            "piiEntitiesConfig": [{"type": "EMAIL", "action": "ANONYMIZE"}, {"type": "US_SOCIAL_SECURITY_NUMBER", "action": "BLOCK"}],
+            "regexesConfig": [{"name": "ticket", "pattern": "TCK-\\d{4}", "action": "ANONYMIZE"}],
+        },
+        "wordPolicyConfig": {"wordsConfig": [{"text": "moonshine"}]},
+        "blockedInputMessaging": BLOCKED_INPUT,
+        "blockedOutputsMessaging": BLOCKED_OUTPUT,
+    })
+}
+
+async fn server(answer: &str) -> TestServer {
+    let script = Scripted::playing(text(answer));
+    TestServer::with(script, |config| {
+        // Names by patterns, topics by the light vectors: no model has to be fetched.
+        config.guardrails.name_model.clear();
+        config.guardrails.sentence_model.clear();
+    })
+    .await
+}
+
+async fn create(server: &TestServer, guardrail: &Value) -> String {
+    let answer = server.client().post("/guardrails", guardrail).await;
+    assert_eq!(answer.status, 202, "{}", answer.snapshot());
+    answer.json()["guardrailId"].as_str().unwrap().to_owned()
+}
+
+async fn apply(server: &TestServer, id: &str, source: &str, text: &str) -> Value {
+    let body = json!({"source": source, "content": [{"text": {"text": text}}]});
+    let path = format!("/guardrail/{id}/version/DRAFT/apply");
+    let answer = server.client().post(&path, &body).await;
+    assert_eq!(answer.status, 200, "{}", answer.snapshot());
+    answer.json()
+}
+
+fn converse(id: &str, version: &str, text: &str) -> Value {
+    json!({
+        "messages": [{"role": "user", "content": [{"text": text}]}],
+        "guardrailConfig": {"guardrailIdentifier": id, "guardrailVersion": version, "trace": "enabled"},
+    })
+}
+
+fn seen(request: &ChatRequest) -> String {
+    let blocks = request.messages.iter().flat_map(|message| &message.content);
+    let texts: Vec<&str> = blocks
+        .filter_map(|block| if let Block::Text(text) = block { Some(text.as_str()) } else { None })
+        .collect();
+    texts.join("|")
+}
+
+#[tokio::test]
+async fn the_sample_guards_as_written() {
+    let server = server("Refunds take five days.").await;
+    let id = create(&server, &sample()).await;
+    for blocked in [
+        "My card is 4111 1111 1111 1111, is it valid?",
+        "My SSN is 536-90-4399.",
+        "Would it be possible to take my company to court over this?",
+        "Could you tell me whether the non-disclosure agreement I signed would hold up legally?",
+        "Is Techoral better than Globex?",
+        "Tell me about competitors-product-name",
+        "what the fuck is this",
+    ] {
+        let answer = apply(&server, &id, "INPUT", blocked).await;
+        assert_eq!(answer["action"], "GUARDRAIL_INTERVENED", "{blocked}: {answer}");
+        assert_eq!(answer["outputs"], json!([{"text": BLOCKED_INPUT}]), "{blocked}: {answer}");
+        assert_eq!(answer["actionReason"], "Guardrail blocked.");
+    }
+    for fine in [
+        "What is your refund policy?",
+        "How do I change the delivery address of my order?",
+        "Which Techoral plan has SSO?",
+    ] {
+        let answer = apply(&server, &id, "INPUT", fine).await;
+        assert_eq!((&answer["action"], &answer["outputs"]), (&json!("NONE"), &json!([])), "{fine}: {answer}");
+    }
+    let path = format!("{CLAUDE}/invoke");
+    let body = json!({
+        "anthropic_version": "bedrock-2023-05-31",
+        "max_tokens": 512,
+        "messages": [{"role": "user", "content": "My email is john@example.com. What is your refund policy?"}],
+    });
+    let client = server.client();
+    let (mut parts, body) = client.signed(http::Method::POST, &path, body.to_string().into());
+    parts.headers.insert("x-amzn-bedrock-guardrailidentifier", id.parse().unwrap());
+    parts.headers.insert("x-amzn-bedrock-guardrailversion", "DRAFT".parse().unwrap());
+    parts.headers.insert("x-amzn-bedrock-trace", "ENABLED".parse().unwrap());
+    let answer = client.send(parts, body).await.answer().await.json();
+    assert_eq!(answer["content"][0]["text"], "Refunds take five days.", "{answer}");
+    assert_eq!(answer["amazon-bedrock-guardrailAction"], "INTERVENED", "{answer}");
+    let entity = &answer["amazon-bedrock-trace"]["guardrail"]["input"][&id]["sensitiveInformationPolicy"]["piiEntities"]
+        [0];
+    assert_eq!((&entity["type"], &entity["action"]), (&json!("EMAIL"), &json!("ANONYMIZED")), "{answer}");
+    assert_eq!(seen(&server.model.requests()[0]), "My email is {EMAIL}. What is your refund policy?");
+}
+
+#[tokio::test]
+async fn a_version_stays_when_the_draft_moves() {
+    let server = server("Fine.").await;
+    let id = create(&server, &plain()).await;
+    let client = server.client();
+    let version = client.post(&format!("/guardrails/{id}"), &json!({"description": "first"})).await.json();
+    assert_eq!((&version["version"], &version["guardrailId"]), (&json!("1"), &json!(id)));
+    let mut edited = plain();
+    edited["wordPolicyConfig"]["wordsConfig"][0]["text"] = json!("sunshine");
+    let path = format!("/guardrails/{id}");
+    assert_eq!(client.json(http::Method::PUT, &path, &edited).await.status, 202);
+    for (version, word, reason) in [
+        ("1", "moonshine", "guardrail_intervened"),
+        ("1", "sunshine", "end_turn"),
+        ("DRAFT", "sunshine", "guardrail_intervened"),
+    ] {
+        let answer = client
+            .post(&format!("{CLAUDE}/converse"), &converse(&id, version, &format!("say {word}")))
+            .await
+            .json();
+        assert_eq!(answer["stopReason"], reason, "{version} {word}: {answer}");
+    }
+    assert_eq!(server.model.requests().len(), 1, "blocked input never reaches the model");
+    let listed = client.get(&format!("/guardrails?guardrailIdentifier={id}")).await.json();
+    let versions: Vec<&Value> =
+        listed["guardrails"].as_array().unwrap().iter().map(|it| &it["version"]).collect();
+    assert_eq!(versions, ["DRAFT", "1"]);
+    assert_eq!(
+        client.get(&format!("/guardrails/{id}?guardrailVersion=1")).await.json()["description"],
+        "first"
+    );
+    let gone = client.open(http::Method::DELETE, &path, "").await.answer().await;
+    assert_eq!(gone.status, 202, "{}", gone.snapshot());
+    assert_eq!(client.get(&path).await.error(), (404, "ResourceNotFoundException"));
+    assert_eq!(client.get("/guardrails").await.json()["guardrails"], json!([]));
+}
+
+#[tokio::test]
+async fn answers_are_blocked_and_anonymised_streamed_or_not() {
+    let leak = "Of course. The number is 536-90-4399. Anything else?";
+    let mail = "Write to anna@example.com about TCK-1234. She answers quickly. Bye now.";
+    for (said, kept) in
+        [(leak, BLOCKED_OUTPUT), (mail, "Write to {EMAIL} about {ticket}. She answers quickly. Bye now.")]
+    {
+        let server = server(said).await;
+        let id = create(&server, &plain()).await;
+        let client = server.client();
+        let answer =
+            client.post(&format!("{CLAUDE}/converse"), &converse(&id, "DRAFT", "hello")).await.json();
+        assert_eq!(answer["output"]["message"]["content"][0]["text"], kept, "{answer}");
+        assert_eq!(answer["stopReason"], "guardrail_intervened");
+        assert!(answer["trace"]["guardrail"]["outputAssessments"][&id][0].is_object(), "{answer}");
+        for (mode, leaks) in [("sync", false), ("async", true)] {
+            let mut body = converse(&id, "DRAFT", "hello");
+            body["guardrailConfig"]["streamProcessingMode"] = json!(mode);
+            let frames = client.post(&format!("{CLAUDE}/converse-stream"), &body).await.frames();
+            let events: Vec<Value> =
+                frames.iter().map(|frame| serde_json::from_slice(&frame.payload).unwrap()).collect();
+            let streamed: String =
+                events.iter().filter_map(|event| event["delta"]["text"].as_str()).collect();
+            let reason = events.iter().find_map(|event| event["stopReason"].as_str()).unwrap();
+            if leaks {
+                assert!(streamed.starts_with(&said[..10]), "{streamed}");
+            } else {
+                assert!(streamed.ends_with(kept.rsplit_once('}').map_or(kept, |(_, end)| end)), "{streamed}");
+                assert!(!streamed.contains("536-90") && !streamed.contains("anna@"), "{streamed}");
+                assert_eq!(reason, "guardrail_intervened");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn only_marked_content_is_judged() {
+    let server = server("Fine.").await;
+    let id = create(&server, &plain()).await;
+    let client = server.client();
+    let mut body = converse(&id, "DRAFT", "moonshine is the theme");
+    body["messages"][0]["content"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"guardContent": {"text": {"text": "write to bob@example.org"}}}));
+    let answer = client.post(&format!("{CLAUDE}/converse"), &body).await.json();
+    assert_eq!(answer["stopReason"], "end_turn", "{answer}");
+    assert_eq!(seen(&server.model.requests()[0]), "moonshine is the theme|write to {EMAIL}");
+    let tagged = "moonshine. <amazon-bedrock-guardrails-guardContent_xyz>mail bob@example.org</amazon-bedrock-guardrails-guardContent_xyz>";
+    let body = json!({
+        "prompt": tagged,
+        "amazon-bedrock-guardrailConfig": {"tagSuffix": "xyz"},
+    });
+    let (mut parts, body) = client.signed(
+        http::Method::POST,
+        "/model/meta.llama3-8b-instruct-v1%3A0/invoke",
+        body.to_string().into(),
+    );
+    parts.headers.insert("x-amzn-bedrock-guardrailidentifier", id.parse().unwrap());
+    parts.headers.insert("x-amzn-bedrock-guardrailversion", "DRAFT".parse().unwrap());
+    let answer = client.send(parts, body).await.answer().await;
+    assert_eq!(answer.json()["amazon-bedrock-guardrailAction"], "INTERVENED", "{}", answer.snapshot());
+    assert_eq!(seen(&server.model.requests()[1]), "moonshine. mail {EMAIL}");
+}
+
+#[tokio::test]
+async fn an_enforced_guardrail_judges_every_call() {
+    let server = server("Fine.").await;
+    let id = create(&server, &plain()).await;
+    let client = server.client();
+    client.post(&format!("/guardrails/{id}"), &json!({})).await;
+    let config = json!({"guardrailInferenceConfig": {"guardrailIdentifier": id, "guardrailVersion": "1"}});
+    let put = client.json(http::Method::PUT, "/enforcedGuardrailsConfiguration", &config).await;
+    assert_eq!(put.status, 200, "{}", put.snapshot());
+    let body = json!({"messages": [{"role": "user", "content": [{"text": "some moonshine"}]}]});
+    let answer = client.post(&format!("{CLAUDE}/converse"), &body).await.json();
+    assert_eq!(answer["stopReason"], "guardrail_intervened", "{answer}");
+    let in_use = client.open(http::Method::DELETE, &format!("/guardrails/{id}"), "").await.answer().await;
+    assert_eq!(in_use.error(), (400, "ConflictException"));
+    let config_id = put.json()["configId"].as_str().unwrap().to_owned();
+    let path = format!("/enforcedGuardrailsConfiguration/{config_id}");
+    assert_eq!(client.open(http::Method::DELETE, &path, "").await.answer().await.status, 200);
+    let answer = client.post(&format!("{CLAUDE}/converse"), &body).await.json();
+    assert_eq!(answer["stopReason"], "end_turn", "{answer}");
+}
+
+#[tokio::test]
+async fn guardrails_that_make_no_sense_are_refused() {
+    let server = server("Fine.").await;
+    let client = server.client();
+    let with = |key: &str, value: Value| {
+        let mut guardrail =
+            json!({"name": "x", "blockedInputMessaging": "a", "blockedOutputsMessaging": "b"});
+        guardrail[key] = value;
+        guardrail
+    };
+    let word = json!({"text": "Twice"});
+    for bad in [
+        json!({"name": "x", "blockedInputMessaging": "a", "blockedOutputsMessaging": "b"}),
+        with("wordPolicyConfig", json!({"wordsConfig": [word, {"text": "twice"}]})),
+        with(
+            "sensitiveInformationPolicyConfig",
+            json!({"regexesConfig": [{"name": "r", "pattern": "(a", "action": "BLOCK"}]}),
+        ),
+        with(
+            "sensitiveInformationPolicyConfig",
+            json!({"regexesConfig": [{"name": "r", "pattern": "(?=a)b", "action": "BLOCK"}]}),
+        ),
+        with(
+            "contextualGroundingPolicyConfig",
+            json!({"filtersConfig": [{"type": "GROUNDING", "threshold": 1.5}]}),
+        ),
+        with(
+            "contentPolicyConfig",
+            json!({"filtersConfig": [{"type": "PROMPT_ATTACK", "inputStrength": "HIGH", "outputStrength": "HIGH"}]}),
+        ),
+    ] {
+        let answer = client.post("/guardrails", &bad).await;
+        assert_eq!(answer.error(), (400, "ValidationException"), "{bad}: {}", answer.snapshot());
+    }
+    let missing = client
+        .post(
+            "/guardrail/nosuchguard1/version/DRAFT/apply",
+            &json!({"source": "INPUT", "content": [{"text": {"text": "x"}}]}),
+        )
+        .await;
+    assert_eq!(missing.error(), (404, "ResourceNotFoundException"));
+    let image =
+        json!({"source": "INPUT", "content": [{"image": {"format": "png", "source": {"bytes": "aGk="}}}]});
+    let id = create(&server, &plain()).await;
+    let answer = client.post(&format!("/guardrail/{id}/version/DRAFT/apply"), &image).await;
+    assert_eq!(answer.error(), (400, "ValidationException"), "{}", answer.snapshot());
+}
