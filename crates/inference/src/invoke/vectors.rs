@@ -11,6 +11,7 @@ use super::{Asked, windows};
 use crate::chat::{Inference, ModelChoice};
 use crate::codec::{embedding, rerank};
 use crate::error;
+use crate::guarded::Guarding;
 use crate::headers::{self, Headers};
 
 impl Inference {
@@ -85,7 +86,14 @@ impl Inference {
             return Err(ApiError::validation(format!("The model {model_id} is not a rerank model.")));
         }
         let request = RerankRequest { model: target_model(&resolved).to_owned(), query, documents };
-        let asked = Asked { operation: "Rerank", tier: None, metadata: Vec::new(), stream: false };
+        let asked = Asked {
+            operation: "Rerank",
+            tier: None,
+            metadata: Vec::new(),
+            stream: false,
+            guarding: Guarding::default(),
+            tag_suffix: None,
+        };
         let mut meter = self.meter(context, &resolved, asked);
         let scored = match self.backends.rerank(&resolved.target) {
             Ok(backend) => backend.rerank(request).await,

@@ -32,7 +32,7 @@ pub(crate) fn guardrail_models(
             };
             async move { tokio::task::spawn_blocking(load).await.map_err(|error| error.to_string())? }.boxed()
         });
-        Arc::new(LazyNames(Lazy::new(&config.name_model, PATIENCE, open))) as Arc<dyn NameModels>
+        Arc::new(LazyNames(Lazy::new(&config.name_model, PATIENCE, open, |_| {}))) as Arc<dyn NameModels>
     });
     let sentences = Some(&config.sentence_model).filter(|name| !name.is_empty());
     let embedder = sentences.and_then(|name| backends.embedding(&Target::Local { model: name.clone() }).ok());
