@@ -32,12 +32,18 @@ def python_with(name: str, *requirements: str) -> pathlib.Path:
     return home / "bin/python"
 
 
+# BENCH_QUICK=1 shows that a benchmark runs, in little time and with debug builds: its numbers mean nothing and are not
+# published.
+QUICK = os.environ.get("BENCH_QUICK") == "1"
+
+
 def tools() -> pathlib.Path:
     """The stand-in upstream and load generator, built in release."""
-    subprocess.run(["cargo", "build", "--release", "-q", "-p", "craton-bench"], cwd=ROOT, check=True)
+    profile = "dev" if QUICK else "release"
+    subprocess.run(["cargo", "build", f"--profile={profile}", "-q", "-p", "craton-bench"], cwd=ROOT, check=True)
     target = json.loads(subprocess.check_output(
         ["cargo", "metadata", "--format-version", "1", "--no-deps"], cwd=ROOT))["target_directory"]
-    return pathlib.Path(target) / "release/craton-bench"
+    return pathlib.Path(target) / ("debug" if QUICK else "release") / "craton-bench"
 
 
 def free_port() -> int:
@@ -74,10 +80,10 @@ def craton_environment() -> dict:
     return dict(os.environ, CRATON_ROOT_ACCESS_KEY_ID=ACCESS_KEY, CRATON_ROOT_SECRET_ACCESS_KEY=SECRET_KEY)
 
 
-def wait_healthy(url: str, timeout_s=120) -> None:
+def wait_healthy(url: str, timeout_s=240, path="/health") -> None:
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
-        with contextlib.suppress(OSError), urllib.request.urlopen(url + "/health", timeout=1) as answer:
+        with contextlib.suppress(OSError), urllib.request.urlopen(url + path, timeout=5) as answer:
             if answer.status == 200:
                 return
         time.sleep(0.02)
@@ -111,5 +117,6 @@ def publish(section: str, body: str) -> None:
         text = text[: text.index(begin)] + block + text[text.index(end) + len(end):]
     else:
         text = text.rstrip() + "\n\n" + block + "\n"
-    RESULTS.write_text(text)
     print(body)
+    if not QUICK:
+        RESULTS.write_text(text)
