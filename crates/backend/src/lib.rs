@@ -13,6 +13,7 @@ mod chat;
 pub mod contract;
 mod dimensions;
 mod error;
+pub mod function;
 mod vectors;
 
 pub use chat::*;

@@ -11,11 +11,13 @@ use craton_identity::{
     ServiceRoles,
 };
 use craton_inference::{Backends, Inference};
+use craton_lambda::{EVENT_JOB, Lambda};
 use craton_metering::Metering;
 use craton_models::files::{FilesError, ModelFiles};
 use craton_models::{Models, ModelsError, ModelsService};
 use craton_prompts::Prompts;
 use craton_providers::SettingsError;
+use craton_store::jobs::{Runner, Running};
 use craton_store::{Store, StoreError};
 use craton_wire::sigv4::Secret;
 use tokio::task::JoinHandle;
@@ -23,7 +25,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::audit::Audit;
 use crate::banner;
-use crate::compose::{Drivers, LocalModels, Upstreams, guardrail_models};
+use crate::compose::{Drivers, LocalModels, Upstreams, functions, guardrail_models};
 use crate::config::{ConfigError, ServerConfig};
 use crate::pipeline::Pipeline;
 use crate::services::Services;
@@ -108,6 +110,8 @@ pub struct Server {
     audit: Audit,
     shutdown: Shutdown,
     serving: JoinHandle<()>,
+    jobs: Running,
+    lambda: Lambda,
     _watching: [AbortOnDropHandle<()>; 2],
 }
 
@@ -138,6 +142,11 @@ impl Server {
         let banner = banner::text(&config, &url, &credentials, composed.services.models.models());
         let shutdown = Shutdown::default();
         let audit = composed.services.audit.clone();
+        let lambda = composed.services.lambda.clone();
+        let jobs = Runner::new(store.clone(), Arc::clone(&composed.services.clock))
+            .handle(EVENT_JOB, config.lambda.max_concurrency, Arc::new(lambda.clone()))
+            .start()
+            .await?;
         let pipeline = Pipeline::new(Arc::new(composed.services), config.limits.clone());
         let transport = Transport {
             handle: Arc::new(pipeline),
@@ -149,7 +158,19 @@ impl Server {
         let serving = tokio::spawn(transport.serve(listener));
         let watching_users = AbortOnDropHandle::new(tokio::spawn(directory.watch()));
         let _watching = [composed.watching, watching_users];
-        Ok(Self { address, credentials, certificate, banner, store, audit, shutdown, serving, _watching })
+        Ok(Self {
+            address,
+            credentials,
+            certificate,
+            banner,
+            store,
+            audit,
+            shutdown,
+            serving,
+            jobs,
+            lambda,
+            _watching,
+        })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -181,6 +202,8 @@ impl Server {
         if let Err(error) = self.serving.await {
             tracing::error!(%error, "the server ended badly");
         }
+        self.jobs.stop().await;
+        self.lambda.stop();
         self.store.close().await;
         let audit = self.audit;
         if tokio::task::spawn_blocking(move || audit.close()).await.is_err() {
@@ -233,6 +256,7 @@ fn compose(
         ids: Arc::clone(&ids),
         url: url.to_owned(),
     });
+    let lambda = functions(config, (store, directory), &account, (&clock, &ids), url);
     let policies: Arc<dyn PolicySource> = Arc::new(directory.clone());
     let services = Services {
         identity: Identity::new(credentials, &account).with_directory(directory.clone(), Arc::clone(&clock)),
@@ -253,6 +277,7 @@ fn compose(
         guardrails,
         prompts,
         collections,
+        lambda,
         models: ModelsService::new(models, Arc::clone(&clock), Arc::clone(&ids)),
         metering,
         health: drivers,

@@ -7,6 +7,7 @@ use craton_core::{Account, Clock, IdSource};
 use craton_guardrails::Guardrails;
 use craton_identity::{Authorizer, Identity, ServiceRoles};
 use craton_inference::Inference;
+use craton_lambda::Lambda;
 use craton_metering::Metering;
 use craton_models::ModelsService;
 use craton_prompts::Prompts;
@@ -34,6 +35,7 @@ pub(crate) struct Services {
     pub(crate) models: ModelsService,
     pub(crate) prompts: Prompts,
     pub(crate) collections: Collections,
+    pub(crate) lambda: Lambda,
     pub(crate) metering: Arc<Metering>,
     pub(crate) health: Arc<dyn HealthSource>,
 }

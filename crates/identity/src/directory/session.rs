@@ -39,6 +39,33 @@ impl Directory {
         })
     }
 
+    /// Begins a session of a role for what acts with it, such as a function; `None` when there is no such role. Whether
+    /// the service may use the role is the caller's to check.
+    pub fn service_session(
+        &self,
+        role_arn: &str,
+        name: &str,
+        (issued_ms, expires_ms): (i64, i64),
+    ) -> Result<Option<TemporaryCredentials>, VaultError> {
+        let view = self.view();
+        let role = view.roles.get(&role_arn.rsplit('/').next().unwrap_or_default().to_lowercase());
+        let Some(role) = role.filter(|role| role.arn(&view.account) == role_arn) else { return Ok(None) };
+        let session = Session {
+            kind: SessionKind::AssumedRole,
+            issuer_arn: role_arn.to_owned(),
+            issuer_id: role.id.clone(),
+            name: name.to_owned(),
+            policies: Vec::new(),
+            policy_arns: Vec::new(),
+            tags: Default::default(),
+            transitive_tags: Vec::new(),
+            source_identity: None,
+            issued_ms,
+            expires_ms,
+        };
+        self.issue(&session).map(Some)
+    }
+
     /// The session that a token speaks of; `None` for one that was not made here for this key, or whose role or user
     /// is there no longer. Whether it has expired is the caller's to check.
     pub(crate) fn session(&self, access_key_id: &str, token: &str) -> Option<Session> {

@@ -1,1 +1,89 @@
 //! Lambda: functions that run here, in child processes that speak the Runtime API.
+//!
+//! A function is a record (its `$LATEST`), its published versions and aliases are the store's, and its code is a folder
+//! unpacked from a zip archive, named by the archive's SHA-256. A call goes to an *environment*: one child process with
+//! AWS's own runtime client (`awslambdaric` for Python, `aws-lambda-ric` for Node) in it, which asks our Runtime API
+//! for the next event and posts the answer. Environments are reused while the function stays as it is, killed with all
+//! their children when a call runs out of time or memory, and let go when nobody calls for a while.
+//!
+//! * `service`: the modelled operations, as methods of [`Lambda`] named after them.
+//! * `code`: archives and the folders they become; untrusted, bounded in size and number.
+//! * `runtime`: environments, the Runtime API, and the runtime clients.
+//! * `mapped`: functions that configuration sends elsewhere: an HTTP endpoint or a folder of sources.
+//! * `function`: what is kept of a function, and its names.
+//!
+//! What a function can't do is what its user can't: environments run with the server's own rights on the file system.
+//! They get no secret of the server's in their environment, a temporary folder of their own, and bounds on time,
+//! memory, output and number. Run functions of strangers in a container of their own.
+
+mod code;
+mod config;
+mod error;
+mod function;
+mod mapped;
+mod runtime;
+mod service;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use craton_core::{Account, Clock, IdSource};
+use craton_objects::ObjectStore;
+use craton_store::Store;
+
+use code::CodeStore;
+pub use config::{LambdaConfig, MappedFunction};
+pub use runtime::Credentials;
+use runtime::Pool;
+pub use service::EVENT_JOB;
+
+/// What [`Lambda`] stands on.
+pub struct LambdaParts {
+    pub store: Store,
+    /// Where archives in buckets are read from.
+    pub objects: Option<Arc<dyn ObjectStore>>,
+    pub account: Arc<Account>,
+    pub clock: Arc<dyn Clock>,
+    pub ids: Arc<dyn IdSource>,
+    /// Where code and logs are kept.
+    pub directory: PathBuf,
+    pub config: LambdaConfig,
+    /// Functions that are not run from an archive here.
+    pub functions: Vec<MappedFunction>,
+    /// What functions call AWS services with.
+    pub credentials: Arc<dyn Credentials>,
+}
+
+/// Functions; clones share them.
+#[derive(Clone)]
+pub struct Lambda {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    objects: Option<Arc<dyn ObjectStore>>,
+    account: Arc<Account>,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn IdSource>,
+    code: CodeStore,
+    pool: Arc<Pool>,
+    mapped: mapped::Mapped,
+}
+
+impl Lambda {
+    /// Opens the functions kept in the records. Starts nothing: environments start when they are called for.
+    pub fn new(parts: LambdaParts) -> Self {
+        let LambdaParts { store, objects, account, clock, ids, directory, config, functions, credentials } =
+            parts;
+        let pool = Pool::new(&config, directory.join("logs"), Arc::clone(&ids), credentials);
+        let mapped = mapped::Mapped::new(&functions);
+        let code = CodeStore::new(directory.join("code"));
+        Self { inner: Arc::new(Inner { store, objects, account, clock, ids, code, pool, mapped }) }
+    }
+
+    /// Ends every environment.
+    pub fn stop(&self) {
+        self.inner.pool.stop();
+    }
+}

@@ -1,5 +1,6 @@
 //! What computes for a target: local models through the engine, upstreams through their providers.
 
+mod functions;
 mod guardrails;
 mod lazy;
 mod local;
@@ -13,6 +14,7 @@ use craton_inference::Backends;
 use craton_models::Target;
 
 use crate::health::{HealthSource, Readiness};
+pub(crate) use functions::functions;
 pub(crate) use guardrails::guardrail_models;
 pub(crate) use local::LocalModels;
 pub(crate) use upstreams::Upstreams;

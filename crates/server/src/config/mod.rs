@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use craton_engine::EngineConfig;
 use craton_guardrails::GuardrailsConfig;
+use craton_lambda::{LambdaConfig, MappedFunction};
 use craton_models::{ModelConfig, ModelsConfig, UpstreamConfig};
 use serde::Deserialize;
 
@@ -53,6 +54,11 @@ pub struct ServerConfig {
     pub engine: EngineConfig,
     /// What guardrails use.
     pub guardrails: GuardrailsConfig,
+    /// How functions run.
+    pub lambda: LambdaConfig,
+    /// Functions that are somewhere else.
+    #[serde(rename = "function")]
+    pub functions: Vec<MappedFunction>,
     /// Which backend serves a model id.
     #[serde(rename = "model")]
     pub models: Vec<ModelConfig>,
@@ -100,6 +106,8 @@ impl Default for ServerConfig {
             limits: Limits::default(),
             engine: EngineConfig::default(),
             guardrails: GuardrailsConfig::default(),
+            lambda: LambdaConfig::default(),
+            functions: Vec::new(),
             models: Vec::new(),
             upstreams: Vec::new(),
         }
@@ -231,6 +239,9 @@ impl ServerConfig {
         if self.limits.max_connections == 0 || self.limits.max_body_bytes == 0 {
             return wrong("limits", "max_connections and max_body_bytes must be more than 0");
         }
+        let wrong = |key| move |message| ConfigError::Value { key, message };
+        self.lambda.check().map_err(wrong("lambda"))?;
+        self.functions.iter().try_for_each(MappedFunction::check).map_err(wrong("function"))?;
         self.models_config().check().map_err(ConfigError::Models)
     }
 }

@@ -268,6 +268,27 @@ pub const SETTINGS: &[Setting] = &[
     number("[[upstream]].first_byte_timeout_ms", "300000", "Longest wait for the head of the answer."),
     number("[[upstream]].idle_timeout_ms", "60000", "Longest silence within an answer."),
     number("[[upstream]].max_idle_connections", "256", "Connections kept open while unused."),
+    number("lambda.max_concurrency", "64", "Calls of functions at once, over all functions."),
+    number("lambda.idle_s", "300", "An environment that no call needed for so long is ended."),
+    text(
+        "lambda.runtimes_dir",
+        "",
+        "Where AWS's runtime clients are installed. Default `~/.cache/craton/lambda`.",
+    ),
+    text(
+        "[[function]].name",
+        "",
+        "A function that is not run from an archive: calls of this name go elsewhere.",
+    ),
+    text(
+        "[[function]].url",
+        "",
+        "An HTTP endpoint that takes the event as a POST and answers with the result.",
+    ),
+    text("[[function]].folder", "", "A folder of sources, read again when a file in it changes."),
+    text("[[function]].runtime", "", "For a folder: `python3.11`, `nodejs20.x`…"),
+    text("[[function]].handler", "", "For a folder: `file.function`."),
+    number("[[function]].timeout_s", "30", "Longest time a call may take."),
 ];
 
 pub const VARIABLES: &[Variable] = &[
@@ -339,8 +360,9 @@ mod tests {
 
     #[test]
     fn the_registry_has_exactly_the_keys_of_the_parser() {
-        let sections = ["limits", "engine", "audit", "model", "upstream"];
-        for place in ["", "limits", "engine", "audit", "[[model]]", "[[upstream]]"] {
+        let sections = ["limits", "engine", "audit", "lambda", "function", "model", "upstream"];
+        for place in ["", "limits", "engine", "audit", "lambda", "[[function]]", "[[model]]", "[[upstream]]"]
+        {
             let mut known = known(place);
             known.retain(|key| !place.is_empty() || !sections.contains(&key.as_str()));
             let mut documented = documented(place);

@@ -1,0 +1,201 @@
+//! The Runtime API of one environment: what the runtime client in it asks for the next event and posts answers to.
+//!
+//! A listener of its own on the loopback interface, because a runtime client is told a host and a port and no path.
+//! hyper writes a small answer's head and body in one piece, which spares the client 40 ms of delayed acknowledgements.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{Event, MAX_PAYLOAD_BYTES};
+
+/// What a runtime client posted.
+#[derive(Debug)]
+pub(crate) enum Posted {
+    Response(Bytes),
+    Error(Bytes),
+}
+
+/// An event on its way to the runtime client.
+pub(crate) struct Delivery {
+    pub event: Event,
+    pub timeout: Duration,
+    pub answer: oneshot::Sender<Posted>,
+}
+
+/// The serving end of one environment's Runtime API. Dropping it ends it.
+pub(crate) struct RuntimeApi {
+    pub address: SocketAddr,
+    pub deliveries: mpsc::Sender<Delivery>,
+    state: Arc<State>,
+    _serving: AbortOnDropHandle<()>,
+}
+
+struct State {
+    waiting: tokio::sync::Mutex<mpsc::Receiver<Delivery>>,
+    /// The call under way: its request id and where its answer goes.
+    current: Mutex<Option<(String, oneshot::Sender<Posted>)>>,
+    init_error: Mutex<Option<Bytes>>,
+}
+
+impl RuntimeApi {
+    pub(crate) async fn start() -> io::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let address = listener.local_addr()?;
+        let (deliveries, waiting) = mpsc::channel(1);
+        let state = Arc::new(State {
+            waiting: tokio::sync::Mutex::new(waiting),
+            current: Mutex::new(None),
+            init_error: Mutex::new(None),
+        });
+        let serving = tokio::spawn(serve(listener, Arc::clone(&state)));
+        Ok(Self { address, deliveries, state, _serving: AbortOnDropHandle::new(serving) })
+    }
+
+    /// What the runtime client said of a start that failed.
+    pub(crate) fn init_error(&self) -> Option<Bytes> {
+        self.state.init_error.lock().clone()
+    }
+}
+
+async fn serve(listener: TcpListener, state: Arc<State>) {
+    // Connections end with the task that serves them all.
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            continue;
+        };
+        drop(stream.set_nodelay(true));
+        let state = Arc::clone(&state);
+        connections.spawn(async move {
+            let answer = service_fn(move |request| {
+                let state = Arc::clone(&state);
+                async move { Ok::<_, Infallible>(state.answer(request).await) }
+            });
+            let serving =
+                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer);
+            if let Err(error) = serving.await {
+                tracing::debug!(%error, "a runtime client hung up");
+            }
+        });
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+impl State {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let path = request.uri().path().to_owned();
+        let Some(path) = path.strip_prefix("/2018-06-01/runtime/") else {
+            return refuse(StatusCode::NOT_FOUND);
+        };
+        match (request.method(), path.split('/').collect::<Vec<_>>().as_slice()) {
+            (&Method::GET, ["invocation", "next"]) => self.next().await,
+            (&Method::POST, ["invocation", id, kind @ ("response" | "error")]) => {
+                let posted = match read(request).await {
+                    Ok(body) if *kind == "response" => Posted::Response(body),
+                    Ok(body) => Posted::Error(body),
+                    Err(()) => {
+                        self.finish(id, Posted::Error(too_large()));
+                        return refuse(StatusCode::PAYLOAD_TOO_LARGE);
+                    }
+                };
+                if self.finish(id, posted) { accepted() } else { refuse(StatusCode::BAD_REQUEST) }
+            }
+            (&Method::POST, ["init", "error"]) => {
+                let body = read(request).await.unwrap_or_else(|()| too_large());
+                *self.init_error.lock() = Some(body);
+                accepted()
+            }
+            _ => refuse(StatusCode::NOT_FOUND),
+        }
+    }
+
+    /// The next event, when there is one.
+    async fn next(&self) -> Response<Full<Bytes>> {
+        let Some(Delivery { event, timeout, answer }) = self.waiting.lock().await.recv().await else {
+            return refuse(StatusCode::GONE);
+        };
+        let deadline = SystemTime::now() + timeout;
+        let deadline_ms = deadline.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+        let response = Response::builder()
+            .header("content-type", "application/json")
+            .header("lambda-runtime-aws-request-id", &event.request_id)
+            .header("lambda-runtime-deadline-ms", deadline_ms.to_string())
+            .header("lambda-runtime-invoked-function-arn", &event.invoked_arn)
+            .header(
+                "lambda-runtime-trace-id",
+                format!("Root=1-{:08x}-{};Sampled=0", deadline_ms / 1000, trace(&event)),
+            );
+        let response = match &event.client_context {
+            Some(client) => response.header("lambda-runtime-client-context", client),
+            None => response,
+        };
+        *self.current.lock() = Some((event.request_id, answer));
+        response.body(Full::new(event.payload)).unwrap_or_else(|_| refuse(StatusCode::INTERNAL_SERVER_ERROR))
+    }
+
+    /// Hands an answer to the call that waits for it. False when none does.
+    fn finish(&self, id: &str, posted: Posted) -> bool {
+        let mut current = self.current.lock();
+        match current.take() {
+            Some((waiting, answer)) if waiting == id => answer.send(posted).is_ok(),
+            other => {
+                *current = other;
+                false
+            }
+        }
+    }
+}
+
+/// 24 hexadecimal digits from the request id, as a trace id has.
+fn trace(event: &Event) -> String {
+    event.request_id.chars().filter(char::is_ascii_hexdigit).chain(std::iter::repeat('0')).take(24).collect()
+}
+
+async fn read(request: Request<Incoming>) -> Result<Bytes, ()> {
+    let body = Limited::new(request.into_body(), MAX_PAYLOAD_BYTES);
+    match body.collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(()),
+        Err(_) => Ok(Bytes::new()),
+    }
+}
+
+fn too_large() -> Bytes {
+    let message =
+        format!("Response payload size exceeded maximum allowed payload size ({MAX_PAYLOAD_BYTES} bytes).");
+    error_payload("Function.ResponseSizeTooLarge", &message)
+}
+
+/// The JSON that a failed call answers with.
+pub(crate) fn error_payload(kind: &str, message: &str) -> Bytes {
+    let payload: Value = json!({"errorType": kind, "errorMessage": message});
+    payload.to_string().into()
+}
+
+fn accepted() -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from_static(b"{\"status\":\"OK\"}")));
+    *response.status_mut() = StatusCode::ACCEPTED;
+    response
+}
+
+fn refuse(status: StatusCode) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::new()));
+    *response.status_mut() = status;
+    response
+}

@@ -1,0 +1,158 @@
+//! AWS's runtime clients, installed once a machine with the languages' own package managers.
+//!
+//! A folder a client and language version, made under a temporary name and renamed when it is whole. Python's has
+//! boto3 beside the client, because functions written for AWS expect it.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use craton_backend::function::FunctionError;
+use parking_lot::Mutex;
+use tokio::process::Command;
+use tokio::sync::OnceCell;
+
+use crate::function::Language;
+
+const PYTHON_PACKAGES: [&str; 2] = ["awslambdaric==4.2.2", "boto3==1.44.5"];
+const NODE_PACKAGE: &str = "aws-lambda-ric@4.0.2";
+/// Node's client compiles a C++ addon.
+const INSTALL_TIMEOUT: Duration = Duration::from_secs(900);
+
+/// An interpreter and the folder of the runtime client for it.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    pub interpreter: PathBuf,
+    pub folder: PathBuf,
+}
+
+type Installed = Arc<OnceCell<Client>>;
+
+/// The runtime clients of this machine.
+pub(crate) struct Clients {
+    root: PathBuf,
+    installed: Mutex<HashMap<(Language, String), Installed>>,
+}
+
+impl Clients {
+    pub(crate) fn new(root: PathBuf) -> Self {
+        Self { root, installed: Mutex::new(HashMap::new()) }
+    }
+
+    /// The client for a language version, installed now if it never was. Calls for the same one wait for one
+    /// installation.
+    pub(crate) async fn get(&self, language: Language, version: &str) -> Result<Client, FunctionError> {
+        let cell = {
+            let mut installed = self.installed.lock();
+            Arc::clone(installed.entry((language, version.to_owned())).or_default())
+        };
+        let client = cell.get_or_try_init(|| self.install(language, version)).await;
+        client.cloned().map_err(FunctionError::Unavailable)
+    }
+
+    async fn install(&self, language: Language, version: &str) -> Result<Client, String> {
+        let (interpreter, found) = interpreter(language, version).await?;
+        let name = match language {
+            Language::Python => format!("python-{found}"),
+            Language::Node => format!("node-{found}"),
+        };
+        let folder = self.root.join(name);
+        if folder.join("done").is_file() {
+            return Ok(Client { interpreter, folder });
+        }
+        tokio::fs::create_dir_all(&self.root).await.map_err(|error| error.to_string())?;
+        let staging = tempfile::Builder::new().prefix(".staging-").tempdir_in(&self.root);
+        let staging = staging.map_err(|error| error.to_string())?;
+        tracing::info!(folder = %folder.display(), "installing a Lambda runtime client");
+        match language {
+            Language::Python => {
+                let mut pip = Command::new(&interpreter);
+                pip.args([
+                    "-m",
+                    "pip",
+                    "install",
+                    "--quiet",
+                    "--disable-pip-version-check",
+                    "--no-cache-dir",
+                ]);
+                pip.arg("--target").arg(staging.path()).args(PYTHON_PACKAGES);
+                run(pip, "pip").await?;
+            }
+            Language::Node => {
+                let mut npm = Command::new("npm");
+                npm.args([
+                    "install",
+                    "--silent",
+                    "--no-audit",
+                    "--no-fund",
+                    "--ignore-scripts=false",
+                    "--prefix",
+                ]);
+                npm.arg(staging.path()).arg(NODE_PACKAGE);
+                run(npm, "npm").await?;
+            }
+        }
+        let settle = |path: &Path| -> io::Result<()> {
+            std::fs::write(path.join("done"), b"")?;
+            match std::fs::rename(path, &folder) {
+                // Another server installed it in the meantime.
+                Err(_) if folder.join("done").is_file() => std::fs::remove_dir_all(path),
+                other => other,
+            }
+        };
+        settle(&staging.keep()).map_err(|error| format!("{}: {error}", folder.display()))?;
+        Ok(Client { interpreter, folder })
+    }
+}
+
+/// The interpreter of exactly this version where there is one, else the machine's own; its path and its version.
+async fn interpreter(language: Language, version: &str) -> Result<(PathBuf, String), String> {
+    let (names, print) = match language {
+        Language::Python => (
+            vec![format!("python{version}"), "python3".to_owned()],
+            vec!["-c", "import sys; print('%d.%d' % sys.version_info[:2]); print(sys.executable)"],
+        ),
+        Language::Node => (
+            vec!["node".to_owned()],
+            vec!["-p", "process.versions.node.split('.')[0] + '\\n' + process.execPath"],
+        ),
+    };
+    for name in &names {
+        let output = Command::new(name).args(&print).stdin(Stdio::null()).output().await;
+        if let Ok(output) = output
+            && output.status.success()
+        {
+            // Its own path, because what is found by name may be a script that chooses among versions, slowly.
+            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            let (found, path) = said.trim().split_once('\n').unwrap_or((said.trim(), name));
+            if found != version {
+                tracing::info!(
+                    asked = version,
+                    found,
+                    "functions run on this machine's version of their language"
+                );
+            }
+            return Ok((PathBuf::from(path), found.to_owned()));
+        }
+    }
+    Err(format!("No {} on this machine: install it to run such functions.", names.join(" and no ")))
+}
+
+async fn run(mut command: Command, name: &str) -> Result<(), String> {
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    let output = tokio::time::timeout(INSTALL_TIMEOUT, command.output()).await;
+    let output = output.map_err(|_| format!("{name} did not end within {} s", INSTALL_TIMEOUT.as_secs()))?;
+    let output = output.map_err(|error| format!("{name} could not be run: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let end: Vec<&str> = said.lines().rev().take(4).collect();
+    Err(format!(
+        "{name} could not install the runtime client: {}",
+        end.into_iter().rev().collect::<Vec<_>>().join(" ")
+    ))
+}

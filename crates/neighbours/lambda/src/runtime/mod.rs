@@ -1,0 +1,66 @@
+//! Environments, the Runtime API they speak, and the pool that keeps them warm.
+
+mod api;
+mod clients;
+mod environment;
+mod logs;
+mod pool;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+
+pub(crate) use pool::Pool;
+
+use crate::function::Language;
+
+/// AWS's limit of a synchronous call's event and of its answer.
+pub(crate) const MAX_PAYLOAD_BYTES: usize = 6 << 20;
+
+/// What functions sign their own calls of AWS services with.
+pub trait Credentials: Send + Sync {
+    /// Environment variables for a function with this role: keys, session token, endpoint. Never a secret of the
+    /// server's own.
+    fn variables(&self, role_arn: &str, function_arn: &str) -> BTreeMap<String, String>;
+}
+
+/// Everything an environment is started with.
+#[derive(Debug, Clone)]
+pub(crate) struct Launch {
+    /// Environments with equal keys are interchangeable.
+    pub key: String,
+    pub name: String,
+    pub arn: String,
+    /// `$LATEST` or a number.
+    pub version: String,
+    pub language: Language,
+    pub language_version: String,
+    pub handler: String,
+    pub folder: PathBuf,
+    pub role: String,
+    pub region: String,
+    pub memory_mib: u32,
+    pub timeout_s: u32,
+    pub variables: BTreeMap<String, String>,
+    pub reserved_concurrency: Option<u32>,
+}
+
+/// One event for a function.
+#[derive(Debug)]
+pub(crate) struct Event {
+    pub request_id: String,
+    pub payload: Bytes,
+    /// The ARN that was called, with the qualifier it was called by.
+    pub invoked_arn: String,
+    pub client_context: Option<String>,
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    pub payload: Bytes,
+    pub failed: bool,
+    /// The last 4 KiB that the function printed.
+    pub log_tail: String,
+}

@@ -1,0 +1,227 @@
+//! Invoke, and the same for agents and flows.
+
+use craton_api_lambda as api;
+use craton_backend::function::{FunctionAnswer, FunctionCall, FunctionError, FunctionInvoker};
+use craton_core::RequestContext;
+use craton_store::jobs::{Ended, Handler, Job, JobContext, JobError, NewJob};
+use craton_store::{StoreError, Transaction};
+use craton_wire::ApiError;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::base64;
+use crate::Lambda;
+use crate::error::{function_error, store_error};
+use crate::function::{self, FunctionRef, LATEST, language};
+use crate::mapped::folder_mark;
+use crate::runtime::{Event, Launch, MAX_PAYLOAD_BYTES, Outcome};
+
+/// The kind of the jobs that asynchronous calls are.
+pub const EVENT_JOB: &str = "lambda-event";
+/// AWS's limit of an asynchronous call's event.
+const MAX_EVENT_BYTES: usize = 1 << 20;
+/// AWS tries an asynchronous call three times.
+const EVENT_ATTEMPTS: u32 = 3;
+
+#[derive(Debug, Serialize, Deserialize)]
+struct QueuedEvent {
+    arn: String,
+    payload: String,
+}
+
+/// A call that is ready to run.
+enum Ready {
+    Run(Box<Launch>),
+    Post { name: String, url: String },
+}
+
+impl Lambda {
+    pub async fn invoke(
+        &self,
+        context: &RequestContext,
+        input: api::InvocationRequest,
+    ) -> Result<api::InvocationResponse, ApiError> {
+        let reference = FunctionRef::parse(context, &input.function_name, input.qualifier.as_deref())?;
+        let payload = input.payload.map(|payload| payload.0).unwrap_or_default();
+        let asynchronous = input.invocation_type == Some(api::InvocationType::Event);
+        check_payload(&payload, if asynchronous { MAX_EVENT_BYTES } else { MAX_PAYLOAD_BYTES })?;
+        let (ready, version) = self.ready(&reference).await?;
+        let mut response =
+            api::InvocationResponse { executed_version: Some(version), ..api::InvocationResponse::default() };
+        match input.invocation_type {
+            Some(api::InvocationType::DryRun) => response.status_code = Some(204),
+            Some(api::InvocationType::Event) => {
+                self.enqueue(&reference, &payload).await?;
+                response.executed_version = None;
+                response.status_code = Some(202);
+            }
+            Some(api::InvocationType::RequestResponse) | None => {
+                let payload = if payload.is_empty() { "{}".into() } else { payload };
+                let event = self.event(&reference, payload, input.client_context);
+                let outcome = self.run(ready, event).await.map_err(function_error)?;
+                response.status_code = Some(200);
+                response.function_error = outcome.failed.then(|| "Unhandled".to_owned());
+                if input.log_type == Some(api::LogType::Tail) {
+                    response.log_result = Some(base64(outcome.log_tail.as_bytes()));
+                }
+                response.payload = Some(outcome.payload.into());
+            }
+        }
+        Ok(response)
+    }
+
+    fn event(&self, reference: &FunctionRef, payload: bytes::Bytes, client_context: Option<String>) -> Event {
+        use base64::Engine as _;
+        let decoded = client_context
+            .and_then(|text| base64::engine::general_purpose::STANDARD.decode(text).ok())
+            .and_then(|bytes| String::from_utf8(bytes).ok());
+        Event {
+            request_id: self.inner.pool.request_id(),
+            payload,
+            invoked_arn: reference.arn(&self.inner.account.id),
+            client_context: decoded,
+        }
+    }
+
+    async fn enqueue(&self, reference: &FunctionRef, payload: &bytes::Bytes) -> Result<(), ApiError> {
+        let event = QueuedEvent {
+            arn: reference.arn(&self.inner.account.id),
+            payload: String::from_utf8_lossy(payload).into_owned(),
+        };
+        let id = format!("{EVENT_JOB}-{}", self.inner.ids.uuid());
+        let mut job = NewJob::new(id, EVENT_JOB, json!(event), self.inner.clock.now_ms());
+        job.max_attempts = EVENT_ATTEMPTS;
+        self.inner.store.enqueue(job).await.map_err(|error| store_error(&error))
+    }
+
+    /// What runs a function, and the version of it.
+    async fn ready(&self, reference: &FunctionRef) -> Result<(Ready, String), ApiError> {
+        if let Some(mapped) = self.inner.mapped.get(&reference.name) {
+            let latest = LATEST.to_owned();
+            if let Some(url) = &mapped.url {
+                return Ok((Ready::Post { name: reference.name.clone(), url: url.clone() }, latest));
+            }
+            if let (Some(folder), Some(runtime), Some(handler)) =
+                (&mapped.folder, &mapped.runtime, &mapped.handler)
+            {
+                let (language, language_version) = language(runtime)?;
+                let launch = Launch {
+                    key: format!("{}:{}", reference.name, folder_mark(folder)),
+                    name: reference.name.clone(),
+                    arn: function::arn(&reference.region, &self.inner.account.id, &reference.name, None),
+                    version: latest.clone(),
+                    language,
+                    language_version: language_version.to_owned(),
+                    handler: handler.clone(),
+                    folder: folder.clone(),
+                    role: String::new(),
+                    region: reference.region.clone(),
+                    memory_mib: 512,
+                    timeout_s: mapped.timeout_s.unwrap_or(30),
+                    variables: Default::default(),
+                    reserved_concurrency: None,
+                };
+                return Ok((Ready::Run(Box::new(launch)), latest));
+            }
+        }
+        let found = self.find(reference).await?;
+        let (language, language_version) = language(&found.function.runtime)?;
+        let function = &found.function;
+        let launch = Launch {
+            key: format!("{}:{}", function.environment_key(), found.version),
+            name: function.name.clone(),
+            arn: function::arn(&reference.region, &self.inner.account.id, &function.name, None),
+            version: found.version.clone(),
+            language,
+            language_version: language_version.to_owned(),
+            handler: function.handler.clone(),
+            folder: self.inner.code.folder(&function.code),
+            role: function.role.clone(),
+            region: reference.region.clone(),
+            memory_mib: function.memory_mib,
+            timeout_s: function.timeout_s,
+            variables: function.variables.clone(),
+            reserved_concurrency: function.reserved_concurrency,
+        };
+        Ok((Ready::Run(Box::new(launch)), found.version))
+    }
+
+    async fn run(&self, ready: Ready, event: Event) -> Result<Outcome, FunctionError> {
+        match ready {
+            Ready::Run(launch) => self.inner.pool.call(*launch, event).await,
+            Ready::Post { name, url } => match self.inner.mapped.get(&name) {
+                Some(mapped) => self.inner.mapped.post(mapped, &url, event.payload).await,
+                None => Err(FunctionError::NotFound(name)),
+            },
+        }
+    }
+}
+
+fn check_payload(payload: &[u8], limit: usize) -> Result<(), ApiError> {
+    if payload.len() > limit {
+        return Err(ApiError::new(
+            "RequestTooLargeException",
+            format!("Request must be smaller than {limit} bytes for the Invoke operation"),
+        ));
+    }
+    if payload.is_empty() {
+        return Ok(());
+    }
+    match serde_json::from_slice::<serde::de::IgnoredAny>(payload) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(ApiError::new(
+            "InvalidRequestContentException",
+            format!("Could not parse request body into json: {error}"),
+        )),
+    }
+}
+
+impl FunctionInvoker for Lambda {
+    fn invoke(&self, call: FunctionCall) -> BoxFuture<'_, Result<FunctionAnswer, FunctionError>> {
+        async move {
+            let account = &self.inner.account;
+            let unknown = |_| FunctionError::NotFound(call.arn.clone());
+            let reference =
+                FunctionRef::read(&account.home_region, &account.id, &call.arn).map_err(unknown)?;
+            let (ready, executed_version) =
+                self.ready(&reference).await.map_err(|error| match error.code.as_ref() {
+                    "ResourceNotFoundException" => FunctionError::NotFound(call.arn.clone()),
+                    _ => FunctionError::Unavailable(error.message.clone()),
+                })?;
+            check_payload(&call.payload, MAX_PAYLOAD_BYTES)
+                .map_err(|error| FunctionError::Invalid(error.message.clone()))?;
+            let event = self.event(&reference, call.payload.clone(), None);
+            let Outcome { payload, failed, log_tail } = self.run(ready, event).await?;
+            Ok(FunctionAnswer { payload, failed, log_tail, executed_version })
+        }
+        .boxed()
+    }
+}
+
+/// Runs asynchronous calls.
+#[async_trait::async_trait]
+impl Handler for Lambda {
+    async fn run(&self, job: &JobContext) -> Result<(), JobError> {
+        let event: QueuedEvent = job.payload()?;
+        let call = FunctionCall { arn: event.arn, payload: event.payload.into() };
+        match FunctionInvoker::invoke(self, call).await {
+            Ok(answer) if answer.failed => {
+                Err(JobError::Retry(String::from_utf8_lossy(&answer.payload).chars().take(2_000).collect()))
+            }
+            Ok(_) => Ok(()),
+            Err(error @ (FunctionError::NotFound(_) | FunctionError::Invalid(_))) => {
+                Err(JobError::Fail(error.to_string()))
+            }
+            Err(error) => Err(JobError::Retry(error.to_string())),
+        }
+    }
+
+    async fn ended(&self, _: &mut Transaction, job: &Job, ended: &Ended) -> Result<(), StoreError> {
+        if let Ended::Failed(reason) = ended {
+            tracing::warn!(job = %job.id, reason, "an asynchronous call of a function failed for good");
+        }
+        Ok(())
+    }
+}
