@@ -12,7 +12,9 @@ use craton_wire::ApiError;
 
 use crate::chat::{ChatCall, Inference, ModelChoice};
 
-const MAX_TOKENS: u32 = 2048;
+/// A few sentences.
+const ANALYSIS_TOKENS: u32 = 256;
+const PROMPT_TOKENS: u32 = 2048;
 const OPEN: &str = "<prompt_to_improve>";
 const CLOSE: &str = "</prompt_to_improve>";
 
@@ -39,14 +41,16 @@ impl Inference {
             let (this, context, model, text) = (this.clone(), context.clone(), model.clone(), text.clone());
             async move {
                 match step {
-                    Step::Analyze => match this.say(&context, &model, ANALYZE, &text, None).await {
-                        Ok(message) => {
-                            let event = api::AnalyzePromptEvent { message: Some(message.clone()) };
-                            let event = api::OptimizedPromptStream::AnalyzePromptEvent(event);
-                            Some((Ok(event), Step::Rewrite(message)))
+                    Step::Analyze => {
+                        match this.say(&context, &model, (ANALYZE, ANALYSIS_TOKENS), (&text, None)).await {
+                            Ok(message) => {
+                                let event = api::AnalyzePromptEvent { message: Some(message.clone()) };
+                                let event = api::OptimizedPromptStream::AnalyzePromptEvent(event);
+                                Some((Ok(event), Step::Rewrite(message)))
+                            }
+                            Err(error) => Some((Err(error), Step::Done)),
                         }
-                        Err(error) => Some((Err(error), Step::Done)),
-                    },
+                    }
                     Step::Rewrite(analysis) => {
                         let rewritten = this.rewrite(&context, &model, &text, &analysis).await;
                         Some((rewritten.map(optimized), Step::Done))
@@ -68,7 +72,7 @@ impl Inference {
         let mut notes = format!("A reviewer said: {analysis}");
         let mut rewritten = String::new();
         for _ in 0..2 {
-            rewritten = self.say(context, model, REWRITE, text, Some(&notes)).await?;
+            rewritten = self.say(context, model, (REWRITE, PROMPT_TOKENS), (text, Some(&notes))).await?;
             let missing = missing_variables(text, &rewritten);
             if missing.is_empty() && !rewritten.is_empty() {
                 return Ok(rewritten);
@@ -90,9 +94,8 @@ impl Inference {
         &self,
         context: &RequestContext,
         model: &ModelChoice,
-        instruction: &str,
-        text: &str,
-        notes: Option<&str>,
+        (instruction, max_tokens): (&str, u32),
+        (text, notes): (&str, Option<&str>),
     ) -> Result<String, ApiError> {
         let fenced = text.replace(CLOSE, "</prompt>");
         let mut content = format!("{OPEN}\n{fenced}\n{CLOSE}");
@@ -103,7 +106,7 @@ impl Inference {
             system: vec![Block::Text(instruction.to_owned())],
             messages: vec![Message { role: Role::User, content: vec![Block::Text(content)] }],
             sampling: Sampling {
-                max_tokens: Some(MAX_TOKENS),
+                max_tokens: Some(max_tokens),
                 temperature: Some(0.0),
                 ..Sampling::default()
             },
