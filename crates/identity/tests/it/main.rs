@@ -4,4 +4,5 @@
 
 mod directory;
 mod policy;
+mod service_roles;
 mod signed;

@@ -1,0 +1,99 @@
+//! What a service may do with a role: confused deputies, other accounts' roles, roles without trust.
+
+use std::sync::Arc;
+
+use craton_core::Principal;
+use craton_identity::policy::{Policy, PolicyKind};
+use craton_identity::{Attached, PolicySource, RolePolicies, ServiceRoles, ServiceUse};
+
+const ACCOUNT: &str = "123456789012";
+const KB: &str = "arn:aws:iam::123456789012:role/service-role/KB";
+const SOURCE: &str = "arn:aws:bedrock:us-east-1:123456789012:knowledge-base/K1";
+
+/// One role: for Bedrock, on behalf of knowledge bases of the account, reading one bucket.
+struct Roles;
+
+fn policy(statement: &str, kind: PolicyKind) -> Arc<Policy> {
+    let document = format!(r#"{{"Version":"2012-10-17","Statement":{statement}}}"#);
+    Arc::new(Policy::parse(&document, kind).unwrap())
+}
+
+impl PolicySource for Roles {
+    fn attached(&self, _principal: &Principal) -> Option<Arc<Attached>> {
+        None
+    }
+
+    fn role(&self, role_arn: &str) -> Option<RolePolicies> {
+        // A source that forgets to look at the account must not matter.
+        role_arn.ends_with("role/service-role/KB").then(|| RolePolicies {
+            arn: KB.into(),
+            trust: policy(
+                r#"{"Effect":"Allow","Principal":{"Service":"bedrock.amazonaws.com"},"Action":"sts:AssumeRole",
+                    "Condition":{"StringEquals":{"aws:SourceAccount":"123456789012"},
+                                 "ArnLike":{"aws:SourceArn":"arn:aws:bedrock:*:123456789012:knowledge-base/*"}}}"#,
+                PolicyKind::Trust,
+            ),
+            attached: Arc::new(Attached {
+                identity: vec![policy(
+                    r#"[{"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::docs/*"},
+                        {"Effect":"Deny","Action":"s3:*","Resource":"arn:aws:s3:::docs/private/*"}]"#,
+                    PolicyKind::Inline,
+                )],
+                ..Attached::default()
+            }),
+        })
+    }
+}
+
+fn ask(usage: &ServiceUse<'_>, action: &str, resource: &str) -> Result<(), (String, String)> {
+    let roles = ServiceRoles::new(Arc::new(Roles), ACCOUNT, true);
+    roles.authorize_use(usage, action, resource).map_err(|error| (error.code.to_string(), error.message))
+}
+
+const USAGE: ServiceUse<'_> =
+    ServiceUse { role_arn: KB, service: "bedrock.amazonaws.com", source_arn: Some(SOURCE) };
+
+#[test]
+fn a_role_may_do_what_its_policies_say() {
+    ask(&USAGE, "s3:GetObject", "arn:aws:s3:::docs/a.txt").unwrap();
+    let (code, message) = ask(&USAGE, "s3:PutObject", "arn:aws:s3:::docs/a.txt").unwrap_err();
+    assert_eq!(code, "AccessDeniedException");
+    assert_eq!(
+        message,
+        "User: arn:aws:sts::123456789012:assumed-role/KB/bedrock is not authorized to perform: s3:PutObject on \
+         resource: arn:aws:s3:::docs/a.txt because no identity-based policy allows the s3:PutObject action"
+    );
+    let (_, message) = ask(&USAGE, "s3:GetObject", "arn:aws:s3:::docs/private/x").unwrap_err();
+    assert!(message.ends_with("with an explicit deny in an identity-based policy"), "{message}");
+}
+
+#[test]
+fn nobody_borrows_a_role_that_does_not_trust_them() {
+    for (what, usage) in [
+        ("another service", ServiceUse { service: "lambda.amazonaws.com", ..USAGE }),
+        (
+            "a component that the trust policy does not name",
+            ServiceUse { source_arn: Some("arn:aws:bedrock:us-east-1:123456789012:agent/A"), ..USAGE },
+        ),
+        ("a component that does not say which it is", ServiceUse { source_arn: None, ..USAGE }),
+        (
+            "another account's role of the same name",
+            ServiceUse { role_arn: "arn:aws:iam::999999999999:role/service-role/KB", ..USAGE },
+        ),
+        ("a role that is not there", ServiceUse { role_arn: "arn:aws:iam::123456789012:role/None", ..USAGE }),
+        ("no role at all", ServiceUse { role_arn: "KB", ..USAGE }),
+    ] {
+        let (code, message) = ask(&usage, "s3:GetObject", "arn:aws:s3:::docs/a.txt").unwrap_err();
+        assert_eq!(code, "ValidationException", "{what}");
+        assert!(message.contains("can't assume the role"), "{what}: {message}");
+    }
+}
+
+#[test]
+fn without_enforcement_invented_roles_do() {
+    let roles = ServiceRoles::new(Arc::new(Roles), ACCOUNT, false);
+    roles
+        .authorize("arn:aws:iam::123456789012:role/Invented", "bedrock.amazonaws.com", "s3:GetObject", "*")
+        .unwrap();
+    assert!(!roles.enforced() && roles.check_trust(&ServiceUse { role_arn: "?", ..USAGE }).is_ok());
+}
