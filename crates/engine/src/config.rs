@@ -23,6 +23,8 @@ pub struct EngineConfig {
     pub prefill_chunk_tokens: usize,
     /// Answer length when the request gives none.
     pub default_max_tokens: u32,
+    /// Use [`fast_copy`](crate::fast_copy) where a model's format has one, whatever composes the engine seeing to it.
+    pub fast_format: bool,
     /// Models loaded at once, whatever composes the engine seeing to it.
     pub max_loaded_models: usize,
     /// Memory of all loaded models together in MiB, likewise. Default: three quarters of the machine's.
@@ -43,6 +45,7 @@ impl Default for EngineConfig {
             batch_tokens: 512,
             prefill_chunk_tokens: 64,
             default_max_tokens: 2048,
+            fast_format: false,
             max_loaded_models: 16,
             loaded_models_mib: None,
             load_timeout_ms: 120_000,

@@ -29,6 +29,7 @@ mod config;
 mod dialect;
 pub mod embed;
 mod engine;
+mod fast;
 pub mod gguf;
 mod guide;
 mod guided;
@@ -42,5 +43,6 @@ mod tool_text;
 
 pub use config::EngineConfig;
 pub use engine::Engine;
+pub use fast::fast_copy;
 pub use model::memory_bytes;
 pub use scheduler::ModelStats;

@@ -1,14 +1,21 @@
-//! The one call that the safe binding lacks: changing a context's threads while it lives.
+//! The calls that the safe binding lacks: changing a context's threads while it lives, and rewriting a file's
+//! weights in another format.
 //!
 //! `llama_set_n_threads` takes a raw context. The binding keeps its pointer private, and prints it in the context's
 //! `Debug` form only; it is read from there. If a later version prints something else, nothing is found and the
 //! threads stay as they were set when the context was made.
 #![allow(unsafe_code)]
 
+use std::ffi::CString;
+use std::io;
+use std::path::Path;
 use std::ptr::NonNull;
 
 use llama_cpp_2::context::LlamaContext;
-use llama_cpp_sys_2::{llama_context, llama_n_threads, llama_set_n_threads};
+use llama_cpp_sys_2::{
+    LLAMA_FTYPE_MOSTLY_Q4_0, llama_context, llama_model_quantize, llama_model_quantize_default_params,
+    llama_n_threads, llama_set_n_threads,
+};
 
 /// Sets the threads of one context. Lives no longer than that context: the scheduler owns both.
 #[derive(Debug)]
@@ -39,4 +46,18 @@ impl ThreadSetter {
             self.set = threads;
         }
     }
+}
+
+/// Writes the model in `from` to `to` with its weights as Q4_0. The backend must have been started.
+pub(crate) fn rewrite_as_q4_0(from: &Path, to: &Path) -> io::Result<()> {
+    let text = |path: &Path| CString::new(path.as_os_str().as_encoded_bytes()).map_err(io::Error::other);
+    let (from, to) = (text(from)?, text(to)?);
+    // SAFETY: no arguments; it returns a plain struct without ownership.
+    let mut settings = unsafe { llama_model_quantize_default_params() };
+    settings.ftype = LLAMA_FTYPE_MOSTLY_Q4_0;
+    settings.allow_requantize = true;
+    // SAFETY: the two strings end in zero and live beyond the call, as does the struct, whose pointers are null as
+    // the defaults left them. C++ exceptions are caught inside and become the result.
+    let failed = unsafe { llama_model_quantize(from.as_ptr(), to.as_ptr(), &raw const settings) };
+    if failed == 0 { Ok(()) } else { Err(io::Error::other("llama.cpp can't rewrite its weights")) }
 }

@@ -48,22 +48,60 @@ impl Sampler {
     ) -> Option<i32> {
         let mut candidates = std::mem::take(&mut self.candidates);
         candidates.clear();
-        let penalised = self.settings.presence_penalty != 0.0 || self.settings.frequency_penalty != 0.0;
-        let mut offer = |index: usize| {
-            let (Some(&logit), Ok(token)) = (logits.get(index), i32::try_from(index)) else { return };
-            let score = if penalised { logit - self.penalty(token) } else { logit };
-            if score.is_finite() && !banned.contains(&token) {
-                candidates.push((score, token));
+        // Most tokens are far too unlikely to be drawn: only the rest is copied and sorted.
+        let best = self.best(logits, allowed, banned);
+        let picked = best.and_then(|best| {
+            let temperature = self.settings.temperature;
+            if temperature <= 0.0 {
+                return Some(best.1);
             }
-        };
-        match allowed {
-            Some(mask) => mask.iter().for_each(|token| offer(token as usize)),
-            None => (0..logits.len()).for_each(offer),
-        }
-        let picked = self.draw(&mut candidates);
+            let least = best.0 - NEGLIGIBLE * temperature;
+            self.each(logits, allowed, banned, |score, token| {
+                if score >= least {
+                    candidates.push((score, token));
+                }
+            });
+            self.draw(best, &mut candidates)
+        });
         self.step += 1;
         self.candidates = candidates;
         picked
+    }
+
+    /// The first of the best.
+    fn best(&self, logits: &[f32], allowed: Option<&SimpleVob>, banned: &[i32]) -> Option<(f32, i32)> {
+        let mut best: Option<(f32, i32)> = None;
+        self.each(logits, allowed, banned, |score, token| {
+            if best.is_none_or(|best| score > best.0) {
+                best = Some((score, token));
+            }
+        });
+        best
+    }
+
+    /// Every token that may be chosen, with its score.
+    fn each(
+        &self,
+        logits: &[f32],
+        allowed: Option<&SimpleVob>,
+        banned: &[i32],
+        mut offer: impl FnMut(f32, i32),
+    ) {
+        let penalised = self.settings.presence_penalty != 0.0 || self.settings.frequency_penalty != 0.0;
+        let mut look = |token: i32, logit: f32| {
+            let score = if penalised { logit - self.penalty(token) } else { logit };
+            if score.is_finite() && !banned.contains(&token) {
+                offer(score, token);
+            }
+        };
+        match allowed {
+            Some(mask) => mask.iter().for_each(|token| {
+                if let (Some(&logit), Ok(token)) = (logits.get(token as usize), i32::try_from(token)) {
+                    look(token, logit);
+                }
+            }),
+            None => (0..).zip(logits).for_each(|(token, logit)| look(token, *logit)),
+        }
     }
 
     /// Counts a generated token for the penalties.
@@ -78,13 +116,8 @@ impl Sampler {
         })
     }
 
-    fn draw(&self, candidates: &mut Vec<(f32, i32)>) -> Option<i32> {
-        let best = candidates.iter().copied().reduce(better)?;
+    fn draw(&self, best: (f32, i32), candidates: &mut Vec<(f32, i32)>) -> Option<i32> {
         let SamplerSettings { temperature, top_p, top_k, min_p, .. } = self.settings;
-        if temperature <= 0.0 {
-            return Some(best.1);
-        }
-        candidates.retain(|(score, _)| best.0 - score <= NEGLIGIBLE * temperature);
         let descending = |a: &(f32, i32), b: &(f32, i32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
         if top_k > 0 && top_k < candidates.len() {
             candidates.select_nth_unstable_by(top_k - 1, descending);

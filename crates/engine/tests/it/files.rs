@@ -112,3 +112,33 @@ proptest! {
         let _ = GgufHeader::parse(&bytes[..], size);
     }
 }
+
+/// The default model's copy answers, and making it again does nothing.
+#[tokio::test]
+async fn a_faster_copy_answers_as_sensibly() {
+    let folder = tempfile::tempdir().unwrap();
+    let original = folder.path().join("model.gguf");
+    std::fs::copy(crate::support::model_path(), &original).unwrap();
+    let copy = craton_engine::fast_copy(&original).unwrap().unwrap();
+    assert_ne!(copy, original);
+    let made = std::fs::metadata(&copy).unwrap().modified().unwrap();
+    assert_eq!(craton_engine::fast_copy(&original).unwrap().as_ref(), Some(&copy));
+    assert_eq!(std::fs::metadata(&copy).unwrap().modified().unwrap(), made);
+    // Nothing to gain for the copy itself, and no leftovers.
+    assert_eq!(craton_engine::fast_copy(&copy).unwrap(), None);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+
+    let engine = craton_engine::Engine::open(crate::support::small());
+    let model = engine.chat_model("fast", &copy);
+    let question = crate::support::ask("What is the capital of France? Answer in one sentence.", 40);
+    let got = crate::support::answer(&model, question).await.unwrap();
+    assert!(got.text().contains("Paris"), "{:?}", got.text());
+}
+
+#[test]
+fn what_is_no_model_has_no_faster_copy() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    std::fs::write(&path, b"GGUF").unwrap();
+    assert!(craton_engine::fast_copy(&path).unwrap_err().contains("model.gguf"));
+}

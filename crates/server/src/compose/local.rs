@@ -8,7 +8,7 @@ use craton_backend::{
     Embeddings, Message, RerankModel, RerankRequest, Reranked, Role,
 };
 use craton_engine::embed::BertEmbedder;
-use craton_engine::{Engine, EngineConfig, memory_bytes};
+use craton_engine::{Engine, EngineConfig, fast_copy, memory_bytes};
 use craton_metering::{QueueDepth, QueueSource};
 use craton_models::Task;
 use craton_models::files::{InstalledModel, ModelFiles, Progress, is_builtin};
@@ -73,9 +73,9 @@ impl LocalModels {
                 let (room, config) = (Arc::clone(&room), config.clone());
                 async move {
                     let (path, _) = finding.await?;
-                    let measured = path.clone();
-                    let bytes = tokio::task::spawn_blocking(move || memory_bytes(&measured, &config)).await;
-                    room.make(&key, bytes.map_err(|error| error.to_string())??).await?;
+                    let prepared = tokio::task::spawn_blocking(move || prepared(path, &config)).await;
+                    let (path, bytes) = prepared.map_err(|error| error.to_string())??;
+                    room.make(&key, bytes).await?;
                     let chat = engine.chat_model(&key, &path);
                     // The engine loads at the first request; counting tokens is the cheapest one, and says whether
                     // the load went well.
@@ -228,6 +228,20 @@ impl QueueSource for LocalModels {
         };
         self.engine.stats().into_iter().map(depth).collect()
     }
+}
+
+/// The file to load for a chat model, and the memory that it will take.
+fn prepared(original: PathBuf, config: &EngineConfig) -> Result<(PathBuf, u64), String> {
+    let copy = if config.fast_format { fast_copy(&original) } else { Ok(None) };
+    let path = match copy {
+        Ok(copy) => copy.unwrap_or(original),
+        Err(reason) => {
+            tracing::warn!(reason, "no faster copy could be made; the model runs as it is");
+            original
+        }
+    };
+    let bytes = memory_bytes(&path, config)?;
+    Ok((path, bytes))
 }
 
 fn ready_check() -> ChatRequest {

@@ -178,6 +178,12 @@ pub const SETTINGS: &[Setting] = &[
         "Most prompt tokens in a step that also continues answers, so that a long prompt does not stall them.",
     ),
     number("engine.default_max_tokens", "2048", "Answer length when a request gives none."),
+    switch(
+        "engine.fast_format",
+        "false",
+        "Run models with Q4_1 weights from a copy with Q4_0 weights, made beside the file when first needed: faster, a \
+         little less precise. docs/local-models.md says how much of both.",
+    ),
     number(
         "engine.max_loaded_models",
         "16",
