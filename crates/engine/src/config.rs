@@ -10,7 +10,7 @@ pub struct EngineConfig {
     pub max_sequences: usize,
     /// Requests that may wait for a place, a model; one more is answered `Overloaded`.
     pub max_queued: usize,
-    /// Finished sequences kept for prefix reuse, a model, within the KV budget.
+    /// Finished sequences kept for prefix reuse, a model, within the KV budget. 0 computes every prompt from its start.
     pub cached_sequences: usize,
     /// Memory for keys and values, a model, in MiB. Default: 256, or what a context of up to 8,192 tokens takes where
     /// that is more.

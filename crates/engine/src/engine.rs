@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, stream};
 use llama_cpp_2::context::params::LlamaContextParams;
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::config::EngineConfig;
 use crate::dialect::Dialect;
@@ -25,6 +25,8 @@ use crate::scheduler::{Constraint, EventSender, ModelStats, Scheduler, Sequence,
 const RETRY_LOAD_AFTER: Duration = Duration::from_secs(5);
 const MAX_STOP_SEQUENCES: usize = 64;
 const MAX_STOP_SEQUENCE_BYTES: usize = 1024;
+/// Requests whose schemas are compiled at once: a costly one may take most of a second of a core.
+static COMPILING: Semaphore = Semaphore::const_new(2);
 
 /// The local models of this process.
 pub struct Engine {
@@ -179,6 +181,8 @@ impl LocalModel {
         let number = self.next_request.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = mpsc::unbounded_channel();
         let model = Arc::clone(&running.model);
+        let compiles = !request.tools.is_empty() || request.response_schema.is_some();
+        let _turn = if compiles { COMPILING.acquire().await.ok() } else { None };
         // Rendering, tokenising and compiling schemas is CPU work.
         let sequence = tokio::task::spawn_blocking(move || prepare(&model, &request, number, sender))
             .await

@@ -61,7 +61,7 @@ pub(crate) struct Scheduler<'m> {
     max_running: usize,
     batch_tokens: usize,
     prefill_chunk_tokens: usize,
-    /// False for architectures whose state can't be cut at a token.
+    /// False where nobody wants it, and for architectures whose state can't be cut at a token.
     can_share: bool,
     thread_setter: Option<ThreadSetter>,
     thread_choice: ThreadChoice,
@@ -96,7 +96,8 @@ impl<'m> Scheduler<'m> {
             masks: MaskPool::new(move || ring.ring()),
             thread_setter: ThreadSetter::of(&context, threads),
             thread_choice: ThreadChoice::new(threads),
-            can_share: !(model.weights.is_recurrent() || model.weights.is_hybrid()),
+            can_share: config.cached_sequences > 0
+                && !(model.weights.is_recurrent() || model.weights.is_hybrid()),
             model,
             context,
             batch: LlamaBatch::new(batch_tokens, 1),

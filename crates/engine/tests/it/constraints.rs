@@ -205,3 +205,16 @@ async fn a_schema_that_nothing_satisfies_is_the_callers_mistake() {
     let Err(error) = answer(&shared_model(), request).await else { panic!("it was answered") };
     assert!(matches!(error, BackendError::Invalid(_)), "{error:?}");
 }
+
+#[tokio::test]
+async fn a_schema_that_costs_too_much_to_compile_is_refused() {
+    let patterns: Vec<Value> =
+        (0..20).map(|n| json!({"pattern": format!("[a-z]{{{},}}{n}", n + 5)})).collect();
+    let mut schema = json!({"type": "object", "properties": {}, "required": ["a"]});
+    schema["properties"]["a"] = json!({"type": "string", "allOf": patterns});
+    let request = with_tools("Go.", vec![tool("costly", schema)], ToolChoice::Any);
+    match answer(&shared_model(), request).await {
+        Err(BackendError::Invalid(message)) => assert!(message.contains("\"costly\""), "{message}"),
+        other => panic!("{other:?}"),
+    }
+}

@@ -142,3 +142,74 @@ fn what_is_no_model_has_no_faster_copy() {
     std::fs::write(&path, b"GGUF").unwrap();
     assert!(craton_engine::fast_copy(&path).unwrap_err().contains("model.gguf"));
 }
+
+/// Environment of the child of the test below: the file to damage and load.
+const VICTIM: &str = "CRATON_TEST_DAMAGED_GGUF";
+const DAMAGED_CASES: u64 = 40;
+
+/// Bytes to change in one case: three to eight, in the keys and values at the file's start or in the tensors' names,
+/// shapes, types and offsets at its header's end.
+fn damage(case: u64, header: &GgufHeader) -> Vec<(u64, u8)> {
+    let mut state = case.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5eed;
+    let mut next = move |below: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    let (_, size) = real();
+    let tensors_end = size - header.tensor_bytes;
+    (0..3 + next(6))
+        .map(|_| {
+            let at = if next(2) == 0 { 24 + next(1_800) } else { tensors_end - 1 - next(16_000) };
+            (at, u8::try_from(1 + next(255)).unwrap())
+        })
+        .collect()
+}
+
+/// Run by the test below in a process of its own: loads damaged files one after another.
+#[tokio::test]
+async fn damaged_files_child() {
+    use std::os::unix::fs::FileExt;
+    let Some(path) = std::env::var_os(VICTIM).map(std::path::PathBuf::from) else { return };
+    let header = GgufHeader::read(&path).unwrap();
+    let file = std::fs::File::options().read(true).write(true).open(&path).unwrap();
+    for case in 0..DAMAGED_CASES {
+        let mut undo = Vec::new();
+        for (at, flip) in damage(case, &header) {
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, at).unwrap();
+            undo.push((at, byte[0]));
+            file.write_all_at(&[byte[0] ^ flip], at).unwrap();
+        }
+        println!("case {case}");
+        let config = EngineConfig { kv_budget_mib: Some(8), ..crate::support::small() };
+        let engine = Engine::open(config);
+        let outcome = crate::support::answer(&engine.chat_model("bad", &path), ask("hi", 2)).await;
+        println!(
+            "case {case}: {}",
+            outcome.map_or_else(|error| error.to_string(), |_| "answered".to_owned())
+        );
+        for (at, byte) in undo.into_iter().rev() {
+            file.write_all_at(&[byte], at).unwrap();
+        }
+    }
+    println!("all cases done");
+}
+
+/// Whatever is wrong with a file, loading it is refused or works: the process lives on.
+#[test]
+fn damaged_files_never_end_the_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let victim = folder.path().join("model.gguf");
+    std::fs::copy(model_path(), &victim).unwrap();
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["files::damaged_files_child", "--exact", "--nocapture"])
+        .env(VICTIM, &victim)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&child.stdout);
+    let last: Vec<&str> = said.lines().rev().take(4).collect();
+    let complaint = String::from_utf8_lossy(&child.stderr);
+    let complaint: Vec<&str> = complaint.lines().rev().take(12).collect();
+    assert!(said.contains("all cases done"), "{:?}\n{last:#?}\n{complaint:#?}", child.status);
+    assert!(child.status.success());
+}

@@ -153,6 +153,22 @@ async fn a_shared_prefix_is_computed_once_and_reported() {
     assert!(prompt - reused < 60, "{reused} of {prompt} prompt tokens were reused");
 }
 
+/// What docs/local-models.md says to set for answers that are the same bit for bit.
+#[tokio::test]
+async fn without_cached_sequences_nothing_is_reused_and_answers_repeat() {
+    let alone = EngineConfig { max_sequences: 1, cached_sequences: 0, ..small() };
+    let (engine, model) = own_model(alone);
+    let mut request = ask("Tell me a story about a lighthouse.", 20);
+    request.system = long_system();
+    let first = answer(&model, request.clone()).await.unwrap();
+    let again = join_all((0..3).map(|_| answer(&model, request.clone()))).await;
+    for answer in again {
+        let answer = answer.unwrap();
+        assert_eq!((answer.text(), answer.finished.usage), (first.text(), first.finished.usage));
+    }
+    assert_eq!(stats(&engine).reused_tokens_total, 0);
+}
+
 #[tokio::test]
 async fn requests_that_arrive_together_share_a_prefix_too() {
     let (engine, model) = own_model(small());

@@ -158,7 +158,7 @@ pub const SETTINGS: &[Setting] = &[
     number(
         "engine.cached_sequences",
         "32",
-        "Finished sequences kept for prefix reuse, a model, within the KV budget.",
+        "Finished sequences kept for prefix reuse, a model, within the KV budget. 0 computes every prompt from its start.",
     ),
     number(
         "engine.kv_budget_mib",
