@@ -50,9 +50,26 @@ impl Client {
         path: &str,
         body: &serde_json::Value,
     ) -> anyhow::Result<Response<Incoming>> {
-        let body = Bytes::from(serde_json::to_vec(body)?);
+        self.send(Method::POST, path, Bytes::from(serde_json::to_vec(body)?)).await
+    }
+
+    /// The JSON that a path of the Bedrock API answers; with a body, PUT is the method, without one GET.
+    pub(crate) async fn call(
+        &self,
+        path: &str,
+        body: Option<&serde_json::Value>,
+    ) -> anyhow::Result<serde_json::Value> {
+        let (method, body) = match body {
+            Some(body) => (Method::PUT, Bytes::from(serde_json::to_vec(body)?)),
+            None => (Method::GET, Bytes::new()),
+        };
+        let answer = self.send(method, path, body).await?.into_body().collect().await;
+        Ok(serde_json::from_slice(&answer.context("the answer broke off")?.to_bytes())?)
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Bytes) -> anyhow::Result<Response<Incoming>> {
         let request = Request::builder()
-            .method(Method::POST)
+            .method(method)
             .uri(format!("{}{path}", self.endpoint.url))
             .header("content-type", "application/json")
             .body(())?;

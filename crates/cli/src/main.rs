@@ -7,6 +7,7 @@ mod client;
 mod endpoint;
 mod env;
 mod exec;
+mod knowledge_bases;
 mod models;
 mod options;
 mod policy;
@@ -45,6 +46,7 @@ enum Command {
     Models(models::Models),
     Chat(chat::Chat),
     Policy(policy::PolicyCommand),
+    Kb(knowledge_bases::KnowledgeBases),
 }
 
 fn main() -> ExitCode {
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         Command::Models(command) => command.run(),
         Command::Chat(command) => command.run(),
         Command::Policy(command) => command.run(),
+        Command::Kb(command) => command.run(),
     };
     match done {
         Ok(code) => code,

@@ -23,6 +23,13 @@ pub(crate) fn extract(bytes: &[u8], budget: &Budget) -> Result<String, DocumentE
     if found { Ok(body.text) } else { Err(DocumentError::malformed("word/document.xml is missing")) }
 }
 
+/// The paragraphs and tables of one part; drawings name them as documents do.
+pub(crate) fn text_of(part: impl Read, budget: &Budget) -> Result<String, DocumentError> {
+    let mut body = Body::new(budget);
+    body.read(part)?;
+    Ok(body.text)
+}
+
 struct Body<'a> {
     budget: &'a Budget,
     text: String,

@@ -2,13 +2,14 @@ use memchr::memmem;
 
 use crate::DocumentError;
 
-/// Formats of documents, by the names Converse has for them.
+/// Formats of documents, by the names Converse has for them; presentations are for ingestion only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Format {
     Pdf,
     Csv,
     Doc,
     Docx,
+    Pptx,
     Xls,
     Xlsx,
     Html,
@@ -23,6 +24,7 @@ impl Format {
             "csv" => Self::Csv,
             "doc" => Self::Doc,
             "docx" => Self::Docx,
+            "pptx" => Self::Pptx,
             "xls" => Self::Xls,
             "xlsx" => Self::Xlsx,
             "html" => Self::Html,
@@ -38,6 +40,7 @@ impl Format {
             Self::Csv => "csv",
             Self::Doc => "doc",
             Self::Docx => "docx",
+            Self::Pptx => "pptx",
             Self::Xls => "xls",
             Self::Xlsx => "xlsx",
             Self::Html => "html",
@@ -95,6 +98,8 @@ fn zipped(bytes: &[u8]) -> Result<Format, DocumentError> {
         Ok(Format::Docx)
     } else if has("xl/workbook.xml") {
         Ok(Format::Xlsx)
+    } else if has("ppt/presentation.xml") {
+        Ok(Format::Pptx)
     } else {
         Err(DocumentError::Unsupported(
             "it is an archive, but neither a Word document (.docx) nor an Excel workbook (.xlsx)",

@@ -1,6 +1,6 @@
 //! Bytes of a document to the text a model reads.
 //!
-//! Owns every format that a Converse document block can have. Documents come from strangers, so nothing here trusts
+//! Owns every format that a Converse document block can have, and presentations. Documents come from strangers, so nothing here trusts
 //! them: input, output, what an archive unpacks to, nesting and time all have [`Limits`], and a parser that panics
 //! costs one document, not the process. What a document is follows from its bytes first and from its declared format
 //! second, since files are often named wrongly; the declared format decides between kinds of plain text.
@@ -16,6 +16,7 @@ mod format;
 mod html;
 mod pdf;
 mod plain;
+mod pptx;
 mod sheets;
 mod xls_guard;
 
@@ -64,7 +65,8 @@ const MAX_THREADS: usize = 8;
 static THREADS: Mutex<usize> = Mutex::new(0);
 static THREAD_ENDED: Condvar = Condvar::new();
 
-/// The text of a document declared as `format` (`pdf`, `csv`, `doc`, `docx`, `xls`, `xlsx`, `html`, `txt` or `md`).
+/// The text of a document declared as `format` (`pdf`, `csv`, `doc`, `docx`, `pptx`, `xls`, `xlsx`, `html`, `txt` or
+/// `md`).
 ///
 /// Blocks for as long as `limits.time`; the work runs on a thread of its own, which is left to itself when its time
 /// is up.
@@ -87,6 +89,7 @@ pub fn extract(bytes: &[u8], format: &str, limits: &Limits) -> Result<Extracted,
             Format::Html => html::extract(&bytes, &budget),
             Format::Pdf => pdf::extract(&bytes, &budget),
             Format::Docx => docx::extract(&bytes, &budget),
+            Format::Pptx => pptx::extract(&bytes, &budget),
             Format::Xlsx => sheets::extract_xlsx(bytes, &budget),
             Format::Xls => sheets::extract_xls(bytes, &budget),
             Format::Doc => Err(DocumentError::Unsupported(

@@ -1,3 +1,87 @@
-//! Knowledge bases: ingestion from bytes to indexed chunks, retrieval, and answers with citations.
+//! Knowledge bases: documents in, cited answers out.
+//!
+//! Owns knowledge bases and their data sources, ingestion jobs, documents put in directly, and retrieval.
+//!
+//! * `knowledge_base`, `data_source`, `ingestion_job`, `documents`, `tags`: the operations, one file a resource.
+//! * [`ingestion`]: the work itself. `ingestion::sync` lists, compares, reads, cuts, embeds and indexes, in that order,
+//!   all of its control flow in one function; it runs as a durable job and takes up where a killed one left off.
+//! * `records`: what is stored of a resource, and the conditions for changing it.
+//! * `index`: which vector index and which embedding model belong to a knowledge base.
+//!
+//! Documents come from strangers: a document that can't be read fails alone, with its reason.
 
+mod config;
+mod data_source;
+mod documents;
+mod error;
+mod index;
+pub mod ingestion;
+mod ingestion_job;
+mod knowledge_base;
+mod records;
 pub mod retrieval;
+mod tags;
+mod upkeep;
+
+use std::sync::Arc;
+
+use craton_core::{Clock, IdSource};
+use craton_identity::ServiceRoles;
+use craton_inference::{Backends, Inference};
+use craton_models::Models;
+use craton_objects::ObjectStore;
+use craton_store::Store;
+use craton_store::jobs::Runner;
+use craton_vectors::Drivers;
+
+pub use config::KnowledgeBasesConfig;
+use retrieval::{Retrieval, RetrievalParts};
+
+/// What knowledge bases stand on.
+#[derive(Clone)]
+pub struct Parts {
+    pub store: Store,
+    pub objects: Arc<dyn ObjectStore>,
+    pub drivers: Drivers,
+    pub models: Models,
+    pub backends: Arc<dyn Backends>,
+    /// What a knowledge base may do with its role.
+    pub roles: ServiceRoles,
+    pub clock: Arc<dyn Clock>,
+    pub ids: Arc<dyn IdSource>,
+    pub config: KnowledgeBasesConfig,
+}
+
+/// The service; clones share it.
+#[derive(Clone)]
+pub struct KnowledgeBases {
+    parts: Arc<Parts>,
+}
+
+impl KnowledgeBases {
+    pub fn new(parts: Parts) -> Self {
+        Self { parts: Arc::new(parts) }
+    }
+
+    /// Searches and answers from the knowledge bases kept here.
+    pub fn retrieval(&self, inference: Inference) -> Retrieval {
+        let Parts { objects, store, clock, ids, .. } = (*self.parts).clone();
+        Retrieval::new(RetrievalParts {
+            searchables: Arc::new(self.clone()),
+            inference,
+            objects,
+            store,
+            clock,
+            ids,
+        })
+    }
+
+    /// Has `runner` do this service's jobs.
+    pub fn handle_jobs(&self, runner: Runner) -> Runner {
+        let syncs = self.parts.config.concurrent_syncs;
+        runner
+            .handle(upkeep::KIND, 1, Arc::new(upkeep::Upkeep(self.clone())))
+            .handle(ingestion::SYNC, syncs, Arc::new(ingestion::SyncHandler(self.clone())))
+            .handle(ingestion::DIRECT, 1, Arc::new(ingestion::DirectHandler(self.clone())))
+    }
+}

@@ -11,10 +11,12 @@ use craton_identity::{
     ServiceRoles,
 };
 use craton_inference::{Backends, Inference};
+use craton_knowledge_bases::KnowledgeBases;
 use craton_lambda::{EVENT_JOB, Lambda};
 use craton_metering::Metering;
 use craton_models::files::{FilesError, ModelFiles};
 use craton_models::{Models, ModelsError, ModelsService};
+use craton_objects::ObjectError;
 use craton_prompts::Prompts;
 use craton_providers::SettingsError;
 use craton_store::jobs::{Runner, Running};
@@ -25,7 +27,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::audit::Audit;
 use crate::banner;
-use crate::compose::{Drivers, LocalModels, Upstreams, functions, guardrail_models};
+use crate::compose::{self, Drivers, LocalModels, Upstreams, functions, guardrail_models};
 use crate::config::{ConfigError, ServerConfig};
 use crate::pipeline::Pipeline;
 use crate::services::Services;
@@ -54,6 +56,8 @@ pub enum StartError {
     Models(#[from] ModelsError),
     #[error(transparent)]
     Upstream(#[from] SettingsError),
+    #[error("objects: {0}")]
+    Objects(#[from] ObjectError),
     #[error("metrics: {0}")]
     Metrics(String),
     #[error("audit log: {0}")]
@@ -139,14 +143,17 @@ impl Server {
         let certificate = files.map(|files| files.certificate);
         let url = url(address, certificate.is_some());
         let composed = compose(&config, surroundings, (&credentials, &url), (&store, &directory))?;
+        // Leases are about real time, whatever clock the services have.
+        let jobs = Runner::new(store.clone(), Arc::new(SystemClock)).handle(
+            EVENT_JOB,
+            config.lambda.max_concurrency,
+            Arc::new(composed.services.lambda.clone()),
+        );
+        let jobs = composed.services.knowledge_bases.handle_jobs(jobs).start().await?;
         let banner = banner::text(&config, &url, &credentials, composed.services.models.models());
         let shutdown = Shutdown::default();
         let audit = composed.services.audit.clone();
         let lambda = composed.services.lambda.clone();
-        let jobs = Runner::new(store.clone(), Arc::clone(&composed.services.clock))
-            .handle(EVENT_JOB, config.lambda.max_concurrency, Arc::new(lambda.clone()))
-            .start()
-            .await?;
         let pipeline = Pipeline::new(Arc::new(composed.services), config.limits.clone());
         let transport = Transport {
             handle: Arc::new(pipeline),
@@ -251,33 +258,46 @@ fn compose(
     let vectors = craton_vectors::Drivers::new(store.clone(), config.data_dir.join("vectors"));
     let collections = Collections::new(craton_aoss::Parts {
         store: store.clone(),
-        drivers: vectors,
+        drivers: vectors.clone(),
         clock: Arc::clone(&clock),
         ids: Arc::clone(&ids),
         url: url.to_owned(),
     });
     let lambda = functions(config, (store, directory), &account, (&clock, &ids), url);
     let policies: Arc<dyn PolicySource> = Arc::new(directory.clone());
+    let roles = ServiceRoles::new(Arc::clone(&policies), &account.id, config.enforce_service_roles);
+    let catalogue = Arc::new(models.clone());
+    let measured = Arc::clone(&metering);
+    let inference =
+        Inference::new(catalogue, Arc::clone(&backends), measured, Arc::clone(&clock), Arc::clone(&ids))
+            .with_prompts(prompts.clone())
+            .with_guardrails(Arc::clone(&guardrails));
+    let knowledge_bases = KnowledgeBases::new(craton_knowledge_bases::Parts {
+        store: store.clone(),
+        objects: compose::objects(config, store, &clock)?,
+        drivers: vectors,
+        models: models.clone(),
+        backends,
+        roles: roles.clone(),
+        clock: Arc::clone(&clock),
+        ids: Arc::clone(&ids),
+        config: config.knowledge_bases.clone(),
+    });
+    let retrieval = knowledge_bases.retrieval(inference.clone());
     let services = Services {
         identity: Identity::new(credentials, &account).with_directory(directory.clone(), Arc::clone(&clock)),
         authorizer: authorizer.unwrap_or_else(|| Arc::new(PolicyAuthorizer::new(Arc::clone(&policies)))),
-        roles: ServiceRoles::new(policies, &account.id, config.enforce_service_roles),
+        roles,
         store: store.clone(),
         audit: Audit::open(&config.audit, &config.data_dir).map_err(StartError::Audit)?,
         secure: config.tls,
-        inference: Inference::new(
-            Arc::new(models.clone()),
-            backends,
-            Arc::clone(&metering),
-            Arc::clone(&clock),
-            Arc::clone(&ids),
-        )
-        .with_prompts(prompts.clone())
-        .with_guardrails(Arc::clone(&guardrails)),
+        inference,
         guardrails,
         prompts,
         collections,
         lambda,
+        knowledge_bases,
+        retrieval,
         models: ModelsService::new(models, Arc::clone(&clock), Arc::clone(&ids)),
         metering,
         health: drivers,

@@ -7,6 +7,8 @@ use craton_core::{Account, Clock, IdSource};
 use craton_guardrails::Guardrails;
 use craton_identity::{Authorizer, Identity, ServiceRoles};
 use craton_inference::Inference;
+use craton_knowledge_bases::KnowledgeBases;
+use craton_knowledge_bases::retrieval::Retrieval;
 use craton_lambda::Lambda;
 use craton_metering::Metering;
 use craton_models::ModelsService;
@@ -36,6 +38,8 @@ pub(crate) struct Services {
     pub(crate) prompts: Prompts,
     pub(crate) collections: Collections,
     pub(crate) lambda: Lambda,
+    pub(crate) knowledge_bases: KnowledgeBases,
+    pub(crate) retrieval: Retrieval,
     pub(crate) metering: Arc<Metering>,
     pub(crate) health: Arc<dyn HealthSource>,
 }

@@ -38,6 +38,18 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether there is no space left to write to.
+    pub fn is_full(&self) -> bool {
+        match self {
+            // SQLite's SQLITE_FULL, PostgreSQL's disk_full.
+            Self::Database(sqlx::Error::Database(error)) => {
+                error.code().is_some_and(|code| code == "13" || code == "53100")
+            }
+            Self::Io(error) => error.kind() == std::io::ErrorKind::StorageFull,
+            _ => false,
+        }
+    }
+
     /// Whether a statement broke a unique index or primary key.
     pub fn is_unique_violation(&self) -> bool {
         match self {

@@ -31,6 +31,7 @@ pub mod versions;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
@@ -62,7 +63,16 @@ pub struct Store {
     /// Told when a transaction that enqueued or stopped jobs is committed by this process.
     enqueued: Arc<Notify>,
     /// Held while this process alone has the directory open.
-    sole: Option<Arc<std::fs::File>>,
+    sole: Option<Arc<Sole>>,
+}
+
+/// This process alone has the directory open.
+#[derive(Debug)]
+struct Sole {
+    /// Held until the last clone of the store is gone.
+    _lock: std::fs::File,
+    /// What a process before this one left was taken over.
+    taken_over: AtomicBool,
 }
 
 #[derive(Debug, Clone)]
@@ -97,7 +107,8 @@ impl Store {
             .max_connections(READERS)
             .connect_lazy_with(options.create_if_missing(false).read_only(true));
         let lock = std::fs::File::create(directory.join("records.lock"))?;
-        let sole = lock.try_lock().is_ok().then(|| Arc::new(lock));
+        let sole = lock.try_lock().is_ok();
+        let sole = sole.then(|| Arc::new(Sole { _lock: lock, taken_over: AtomicBool::new(false) }));
         Ok(Self { sole, ..Self::on(Database::Sqlite { writer, readers, flush: Some(flush) }) })
     }
 
@@ -138,9 +149,10 @@ impl Store {
         matches!(self.database, Database::Postgres(_))
     }
 
-    /// Whether no other process works on these records.
-    pub(crate) fn is_sole_owner(&self) -> bool {
-        self.sole.is_some()
+    /// Whether leases that are in the records are those of a dead process: nobody else has the directory open, and
+    /// this process has not worked on jobs yet. True once.
+    pub(crate) fn takes_over(&self) -> bool {
+        self.sole.as_ref().is_some_and(|sole| !sole.taken_over.swap(true, Ordering::SeqCst))
     }
 
     /// Writes out everything and closes the files. Calls after it fail.

@@ -19,7 +19,7 @@ fn text(bytes: &[u8], format: &str) -> String {
 
 #[test]
 fn formats_have_names() {
-    for name in ["pdf", "csv", "doc", "docx", "xls", "xlsx", "html", "txt", "md"] {
+    for name in ["pdf", "csv", "doc", "docx", "pptx", "xls", "xlsx", "html", "txt", "md"] {
         assert_eq!(Format::from_name(name).unwrap().name(), name);
     }
     assert_eq!(read(b"x", "png"), Err(DocumentError::UnknownFormat("png".into())));

@@ -16,6 +16,44 @@ fn word() {
     );
 }
 
+/// A presentation of so many parts, as PowerPoint writes them.
+pub(crate) fn presentation(parts: &[(&str, &str)]) -> Vec<u8> {
+    use std::io::Write as _;
+    let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let options = zip::write::SimpleFileOptions::default();
+    for (name, content) in [("ppt/presentation.xml", "<p:presentation/>")].iter().chain(parts) {
+        archive.start_file(*name, options).unwrap();
+        archive.write_all(content.as_bytes()).unwrap();
+    }
+    archive.finish().unwrap().into_inner()
+}
+
+fn slide(paragraphs: &[&str]) -> String {
+    let paragraph = |text: &&str| format!("<a:p><a:r><a:t>{text}</a:t></a:r></a:p>");
+    let body: String = paragraphs.iter().map(paragraph).collect();
+    format!(
+        "<p:sld xmlns:a=\"a\" xmlns:p=\"p\"><p:cSld><p:spTree><p:sp><p:txBody>{body}</p:txBody></p:sp></p:spTree></p:cSld></p:sld>"
+    )
+}
+
+#[test]
+fn powerpoint() {
+    let table = "<p:sld xmlns:a=\"a\" xmlns:p=\"p\"><a:tbl><a:tr><a:tc><a:txBody><a:p><a:r><a:t>x</a:t></a:r></a:p></a:txBody></a:tc>\
+                 <a:tc><a:txBody><a:p><a:r><a:t>1, 2</a:t></a:r></a:p></a:txBody></a:tc></a:tr></a:tbl></p:sld>";
+    let bytes = presentation(&[
+        ("ppt/slides/slide10.xml", table),
+        ("ppt/slides/slide2.xml", &slide(&["Plans &amp; goals", "Grow"])),
+        ("ppt/notesSlides/notesSlide2.xml", &slide(&["Say it slowly."])),
+        ("ppt/notesSlides/notesSlide10.xml", &slide(&["10"])),
+        ("ppt/slides/slide3.xml", &slide(&[])),
+    ]);
+    let expected = "## Slide 2\n\nPlans & goals\n\nGrow\n\nSay it slowly.\n\n## Slide 10\n\nx,\"1, 2\"\n\n";
+    assert_eq!(text(&bytes, "txt"), expected);
+    assert_eq!(read(&bytes, "docx").unwrap().format, Format::Pptx);
+    let broken = presentation(&[("ppt/slides/slide1.xml", "<p:sld><a:p></p:sld>")]);
+    assert!(matches!(read(&broken, "pptx"), Err(DocumentError::Malformed(_))));
+}
+
 #[test]
 fn excel() {
     assert_eq!(

@@ -4,6 +4,7 @@ mod functions;
 mod guardrails;
 mod lazy;
 mod local;
+mod objects;
 mod room;
 mod upstreams;
 
@@ -17,6 +18,7 @@ use crate::health::{HealthSource, Readiness};
 pub(crate) use functions::functions;
 pub(crate) use guardrails::guardrail_models;
 pub(crate) use local::LocalModels;
+pub(crate) use objects::objects;
 pub(crate) use upstreams::Upstreams;
 
 /// The concrete drivers of one server.

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use craton_engine::EngineConfig;
 use craton_guardrails::GuardrailsConfig;
+use craton_knowledge_bases::KnowledgeBasesConfig;
 use craton_lambda::{LambdaConfig, MappedFunction};
 use craton_models::{ModelConfig, ModelsConfig, UpstreamConfig};
 use serde::Deserialize;
@@ -49,6 +50,8 @@ pub struct ServerConfig {
     /// Check what components do against the roles given to them.
     pub enforce_service_roles: bool,
     pub audit: AuditConfig,
+    /// How documents are taken in.
+    pub knowledge_bases: KnowledgeBasesConfig,
     pub limits: Limits,
     /// How local models run.
     pub engine: EngineConfig,
@@ -103,6 +106,7 @@ impl Default for ServerConfig {
             allow_networks: String::new(),
             enforce_service_roles: false,
             audit: AuditConfig::default(),
+            knowledge_bases: KnowledgeBasesConfig::default(),
             limits: Limits::default(),
             engine: EngineConfig::default(),
             guardrails: GuardrailsConfig::default(),

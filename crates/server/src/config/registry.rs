@@ -148,6 +148,17 @@ pub const SETTINGS: &[Setting] = &[
         "Time that open requests have to finish after SIGTERM or SIGINT. Streams that still run then end with a \
          modelled error.",
     ),
+    number("knowledge_bases.concurrent_syncs", "2", "Data sources synced at the same time; more wait."),
+    number(
+        "knowledge_bases.max_document_bytes",
+        "52428800",
+        "Larger documents fail, each by itself, with its reason in the ingestion job.",
+    ),
+    switch(
+        "knowledge_bases.crawl_private_networks",
+        "false",
+        "Let web data sources reach loopback, private and link-local addresses.",
+    ),
     number("engine.threads", "", "Threads a local model computes with. Default: one a core."),
     number("engine.max_sequences", "32", "Requests that generate at once, a model."),
     number(
@@ -366,9 +377,10 @@ mod tests {
 
     #[test]
     fn the_registry_has_exactly_the_keys_of_the_parser() {
-        let sections = ["limits", "engine", "audit", "lambda", "function", "model", "upstream"];
-        for place in ["", "limits", "engine", "audit", "lambda", "[[function]]", "[[model]]", "[[upstream]]"]
-        {
+        let sections =
+            ["limits", "engine", "audit", "knowledge_bases", "lambda", "function", "model", "upstream"];
+        let tables = ["", "limits", "engine", "audit", "knowledge_bases", "lambda"];
+        for place in tables.into_iter().chain(["[[function]]", "[[model]]", "[[upstream]]"]) {
             let mut known = known(place);
             known.retain(|key| !place.is_empty() || !sections.contains(&key.as_str()));
             let mut documented = documented(place);

@@ -1,4 +1,4 @@
-//! `bedrock-agent-runtime`: prompts made better.
+//! `bedrock-agent-runtime`: prompts made better, retrieval and answers with citations.
 
 use craton_api_bedrock_agent_runtime::ops;
 use futures::FutureExt as _;
@@ -6,5 +6,12 @@ use futures::FutureExt as _;
 use super::Routes;
 
 pub(super) fn routes(routes: Routes) -> Routes {
-    routes.serve::<ops::OptimizePrompt, _>(|s, c, i| s.inference.optimize_prompt(c, i).boxed())
+    routes
+        .serve::<ops::OptimizePrompt, _>(|s, c, i| s.inference.optimize_prompt(c, i).boxed())
+        .serve::<ops::Rerank, _>(|s, c, i| s.retrieval.rerank(c, i).boxed())
+        .serve::<ops::Retrieve, _>(|s, c, i| s.retrieval.retrieve(c, i).boxed())
+        .serve::<ops::RetrieveAndGenerate, _>(|s, c, i| s.retrieval.retrieve_and_generate(c, i).boxed())
+        .serve::<ops::RetrieveAndGenerateStream, _>(|s, c, i| {
+            s.retrieval.retrieve_and_generate_stream(c, i).boxed()
+        })
 }

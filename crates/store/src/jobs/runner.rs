@@ -69,7 +69,7 @@ impl Runner {
 
     /// Takes back what a dead server left, and begins to work.
     pub async fn start(self) -> Result<Running, StoreError> {
-        if self.store.is_sole_owner() {
+        if self.store.takes_over() {
             self.store.end_leases().await?;
         }
         let long_ago = self.clock.now_ms() - millis(KEEP_ENDED);

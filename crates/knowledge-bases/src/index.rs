@@ -1,0 +1,246 @@
+//! Which vector index and which embedding model belong to a knowledge base.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use craton_api_bedrock_agent as api;
+use craton_backend::{BackendError, EmbedRequest, EmbeddingModel, fit_dimensions};
+use craton_core::{Account, Arn, Principal, RequestContext};
+use craton_identity::ServiceUse;
+use craton_models::Target;
+use craton_vectors::{IndexSpec, VectorIndex};
+use craton_wire::ApiError;
+
+use crate::KnowledgeBases;
+use crate::error::from_vectors;
+use crate::records::{KnowledgeBaseRecord, Place, StoredKnowledgeBase};
+use crate::retrieval::{Searchable, Searchables, TextEmbedder};
+
+/// Texts in one call to the model; its backend makes batches of them as suits it.
+const TEXTS: usize = 256;
+/// Waits between tries while the model is not ready, overloaded or out of reach.
+const WAITS: [Duration; 4] =
+    [Duration::from_millis(250), Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(8)];
+
+/// A knowledge base's embedding model.
+#[derive(Clone)]
+pub(crate) struct Embedder {
+    model: Arc<dyn EmbeddingModel>,
+    /// The backend's name for it.
+    name: String,
+    /// The ARN it was asked for by.
+    pub(crate) arn: String,
+    /// What serves it, for telling vectors of one model from those of another.
+    pub(crate) served_by: String,
+    pub(crate) dimensions: usize,
+}
+
+impl Embedder {
+    /// Vectors of unit length, in the texts' order. Tries again where waiting may help.
+    pub(crate) async fn embed(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, BackendError> {
+        let mut vectors = Vec::with_capacity(texts.len());
+        for texts in texts.chunks(TEXTS) {
+            let embedded = self.embed_batch(texts).await?;
+            vectors.extend(embedded.iter().map(|vector| fit_dimensions(vector, self.dimensions)));
+        }
+        Ok(vectors)
+    }
+
+    async fn embed_batch(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, BackendError> {
+        let mut waits = WAITS.iter();
+        loop {
+            let request = EmbedRequest { model: self.name.clone(), texts: texts.to_vec(), truncate: true };
+            match self.model.embed(request).await {
+                Ok(embeddings) if embeddings.vectors.len() == texts.len() => return Ok(embeddings.vectors),
+                Ok(_) => {
+                    return Err(BackendError::Internal(
+                        "the model returned another number of vectors".into(),
+                    ));
+                }
+                Err(error) => match waits.next() {
+                    Some(wait) if may_pass(&error) => tokio::time::sleep(*wait).await,
+                    _ => return Err(error),
+                },
+            }
+        }
+    }
+
+    pub(crate) async fn count_tokens(&self, text: &str) -> Result<usize, BackendError> {
+        Ok(self.model.count_tokens(text).await? as usize)
+    }
+}
+
+fn may_pass(error: &BackendError) -> bool {
+    match error {
+        BackendError::Overloaded { .. }
+        | BackendError::NotReady(_)
+        | BackendError::Timeout(_)
+        | BackendError::Unreachable(_) => true,
+        BackendError::Upstream { status, .. } => *status >= 500,
+        _ => false,
+    }
+}
+
+/// Whether an error is about the texts, not about the model.
+pub(crate) fn is_about_texts(error: &BackendError) -> bool {
+    matches!(error, BackendError::Invalid(_) | BackendError::ContextOverflow { .. })
+}
+
+impl KnowledgeBases {
+    /// The embedding model of a configuration, and the length of vectors it asks for.
+    pub(crate) async fn embedder_of(
+        &self,
+        place: &Place,
+        configuration: &api::VectorKnowledgeBaseConfiguration,
+    ) -> Result<Embedder, ApiError> {
+        let arn = &configuration.embedding_model_arn;
+        let context = self.background(place, "knowledge-base");
+        let resolved = self.parts.models.resolve(&context, arn).await?;
+        if resolved.model.family.task() != craton_models::Task::Embedding {
+            return Err(ApiError::validation(format!(
+                "The model {arn} is not an embedding model. Choose a model with embedding output."
+            )));
+        }
+        let model =
+            self.parts.backends.embedding(&resolved.target).map_err(|error| {
+                ApiError::validation(format!("The embedding model can't be used: {error}"))
+            })?;
+        let asked = configuration
+            .embedding_model_configuration
+            .as_ref()
+            .and_then(|configuration| configuration.bedrock_embedding_model_configuration.as_ref());
+        if asked.is_some_and(|asked| asked.embedding_data_type == Some(api::EmbeddingDataType::Binary)) {
+            return Err(ApiError::validation(
+                "Binary vector embeddings are not served by this release. Choose FLOAT32.",
+            ));
+        }
+        let offered = &resolved.model.embedding_dimensions;
+        let dimensions = match asked.and_then(|asked| asked.dimensions) {
+            Some(asked) => {
+                let known =
+                    u32::try_from(asked).ok().filter(|asked| offered.is_empty() || offered.contains(asked));
+                known.ok_or_else(|| {
+                    ApiError::validation(format!(
+                        "The model {arn} has no embeddings of {asked} dimensions. It has: {offered:?}."
+                    ))
+                })? as usize
+            }
+            None => offered.first().map_or_else(|| model.dimensions(), |first| *first as usize),
+        };
+        let (Target::Local { model: name } | Target::Upstream { model: name, .. }) = &resolved.target;
+        let (name, served_by) = (name.clone(), resolved.served_by.clone());
+        Ok(Embedder { model, name, arn: arn.clone(), served_by, dimensions })
+    }
+
+    /// The embedding model of a knowledge base, at the length its index has.
+    pub(crate) async fn embedder(
+        &self,
+        place: &Place,
+        knowledge_base: &StoredKnowledgeBase,
+    ) -> Result<Embedder, ApiError> {
+        let embedder = self.embedder_of(place, vector_configuration(&knowledge_base.configuration)?).await?;
+        Ok(Embedder { dimensions: knowledge_base.dimensions, ..embedder })
+    }
+
+    /// Whether a knowledge base's role lets it do this.
+    pub(crate) fn check_role(
+        &self,
+        place: &Place,
+        knowledge_base: &KnowledgeBaseRecord,
+        action: &str,
+        resource: &str,
+    ) -> Result<(), ApiError> {
+        let source_arn = place.arn(&knowledge_base.id);
+        let usage = ServiceUse {
+            role_arn: &knowledge_base.body.role_arn,
+            service: "bedrock.amazonaws.com",
+            source_arn: Some(&source_arn),
+        };
+        self.parts.roles.authorize_use(&usage, action, resource)
+    }
+
+    /// The index of a knowledge base, opened.
+    pub(crate) async fn open_index(
+        &self,
+        knowledge_base: &StoredKnowledgeBase,
+    ) -> Result<Arc<dyn VectorIndex>, ApiError> {
+        let spec = index_spec(&knowledge_base.storage, knowledge_base.dimensions)?;
+        self.parts.drivers.open(&spec).await.map_err(from_vectors)
+    }
+
+    /// The context of work that no request asked for directly.
+    pub(crate) fn background(&self, place: &Place, what: &str) -> RequestContext {
+        let account = Account { id: place.account.clone(), home_region: place.region.clone() };
+        RequestContext {
+            request_id: self.parts.ids.uuid(),
+            account: Arc::new(account),
+            region: place.region.clone(),
+            principal: Arc::new(Principal::new(
+                Arn::new("bedrock", &place.region, &place.account, what).to_string(),
+                "",
+            )),
+            source_ip: None,
+            received_ms: self.parts.clock.now_ms(),
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl Searchables for KnowledgeBases {
+    async fn searchable(&self, context: &RequestContext, id: &str) -> Result<Searchable, ApiError> {
+        let place = Place::of(context);
+        let found = self.active_knowledge_base(&place, id).await?;
+        let embedder = self.embedder(&place, &found.body).await?;
+        self.check_role(&place, &found, "bedrock:InvokeModel", &embedder.arn)?;
+        Ok(Searchable {
+            id: found.id,
+            index: self.open_index(&found.body).await?,
+            embedder: Arc::new(embedder),
+        })
+    }
+}
+
+#[async_trait::async_trait]
+impl TextEmbedder for Embedder {
+    async fn embed_texts(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, ApiError> {
+        self.embed(texts).await.map_err(|error| craton_inference::error::from_backend(error, &self.name))
+    }
+}
+
+pub(crate) fn vector_configuration(
+    configuration: &api::KnowledgeBaseConfiguration,
+) -> Result<&api::VectorKnowledgeBaseConfiguration, ApiError> {
+    match (&configuration.r#type, &configuration.vector_knowledge_base_configuration) {
+        (api::KnowledgeBaseType::Vector, Some(vector)) => Ok(vector),
+        (api::KnowledgeBaseType::Vector, None) => Err(ApiError::validation(
+            "vectorKnowledgeBaseConfiguration is required for a knowledge base of type VECTOR.",
+        )),
+        (other, _) => Err(ApiError::validation(format!(
+            "Knowledge bases of type {} are not served by this release of Craton; use VECTOR.",
+            other.as_str()
+        ))),
+    }
+}
+
+/// Which index a storage configuration names.
+pub(crate) fn index_spec(
+    storage: &api::StorageConfiguration,
+    dimensions: usize,
+) -> Result<IndexSpec, ApiError> {
+    match (&storage.r#type, &storage.opensearch_serverless_configuration) {
+        (api::KnowledgeBaseStorageType::OpensearchServerless, Some(collection)) => {
+            let arn: Arn = collection.collection_arn.parse().map_err(|_| {
+                ApiError::validation(format!("{} is not a collection's ARN.", collection.collection_arn))
+            })?;
+            let (_, id) = arn.resource_parts();
+            Ok(IndexSpec::of_collection(id, &collection.vector_index_name, dimensions))
+        }
+        (api::KnowledgeBaseStorageType::OpensearchServerless, None) => Err(ApiError::validation(
+            "opensearchServerlessConfiguration is required for storage of type OPENSEARCH_SERVERLESS.",
+        )),
+        (other, _) => Err(ApiError::validation(format!(
+            "Storage of type {} is not served by this release of Craton; use OPENSEARCH_SERVERLESS.",
+            other.as_str()
+        ))),
+    }
+}

@@ -1,0 +1,147 @@
+//! Texts into chunks that can be embedded and returned.
+//!
+//! Lengths are in tokens of the knowledge base's embedding model. Cuts are between sentences where they can be, else
+//! between words, else between characters. Tokens are counted by sentence and added up; the few tokens that this is off
+//! are within what models read, since longer texts are embedded in windows.
+
+mod pack;
+mod semantic;
+
+use craton_api_bedrock_agent as api;
+use craton_backend::BackendError;
+use craton_wire::ApiError;
+use ring::digest::{SHA256, digest};
+
+use crate::index::Embedder;
+use pack::{Unit, pack, units};
+
+/// AWS's chunks when nothing is configured: 300 tokens, overlapping by a fifth.
+const DEFAULT: Strategy = Strategy::Fixed { max_tokens: 300, overlap_percentage: 20 };
+
+/// How texts are cut.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Strategy {
+    None,
+    Fixed {
+        max_tokens: usize,
+        overlap_percentage: usize,
+    },
+    /// Children are searched, their parents returned.
+    Hierarchical {
+        parent_tokens: usize,
+        child_tokens: usize,
+        overlap_tokens: usize,
+    },
+    /// Cut where neighbouring sentences differ most.
+    Semantic {
+        max_tokens: usize,
+        buffer: usize,
+        percentile: usize,
+    },
+}
+
+/// A chunk of a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Piece {
+    pub(crate) text: String,
+    /// The number among the text's parents, and the parent's text.
+    pub(crate) parent: Option<(usize, String)>,
+}
+
+impl Strategy {
+    /// The strategy of a data source.
+    pub(crate) fn of(ingestion: Option<&api::VectorIngestionConfiguration>) -> Result<Self, ApiError> {
+        let Some(chunking) = ingestion.and_then(|ingestion| ingestion.chunking_configuration.as_ref()) else {
+            return Ok(DEFAULT);
+        };
+        let wanted = chunking.chunking_strategy;
+        let missing = |name: &str| {
+            ApiError::validation(format!(
+                "{name} is required when the chunkingStrategy is {}.",
+                wanted.as_str()
+            ))
+        };
+        let count = |number: i32| usize::try_from(number).unwrap_or_default();
+        match wanted {
+            api::ChunkingStrategy::None => Ok(Self::None),
+            api::ChunkingStrategy::FixedSize => {
+                let Some(fixed) = &chunking.fixed_size_chunking_configuration else { return Ok(DEFAULT) };
+                Ok(Self::Fixed {
+                    max_tokens: count(fixed.max_tokens).max(1),
+                    overlap_percentage: count(fixed.overlap_percentage).min(99),
+                })
+            }
+            api::ChunkingStrategy::Hierarchical => {
+                let configured = chunking.hierarchical_chunking_configuration.as_ref();
+                let configured = configured.ok_or_else(|| missing("hierarchicalChunkingConfiguration"))?;
+                let levels: Vec<usize> =
+                    configured.level_configurations.iter().map(|level| count(level.max_tokens)).collect();
+                let [parent_tokens, child_tokens] = levels[..] else {
+                    return Err(ApiError::validation("levelConfigurations must have 2 levels."));
+                };
+                if child_tokens == 0 || child_tokens > parent_tokens {
+                    return Err(ApiError::validation(
+                        "The maxTokens of the first level must be more than those of the second.",
+                    ));
+                }
+                let overlap_tokens = count(configured.overlap_tokens);
+                if overlap_tokens >= child_tokens {
+                    return Err(ApiError::validation(
+                        "overlapTokens must be less than the maxTokens of every level.",
+                    ));
+                }
+                Ok(Self::Hierarchical { parent_tokens, child_tokens, overlap_tokens })
+            }
+            api::ChunkingStrategy::Semantic => {
+                let configured = chunking.semantic_chunking_configuration.as_ref();
+                let configured = configured.ok_or_else(|| missing("semanticChunkingConfiguration"))?;
+                Ok(Self::Semantic {
+                    max_tokens: count(configured.max_tokens).max(1),
+                    buffer: count(configured.buffer_size),
+                    percentile: count(configured.breakpoint_percentile_threshold),
+                })
+            }
+        }
+    }
+
+    /// Changes whenever chunks of the same text would.
+    pub(crate) fn fingerprint(&self, embedder: &Embedder) -> String {
+        let text = format!("1 {self:?} {} {}", embedder.served_by, embedder.dimensions);
+        hex::encode(&digest(&SHA256, text.as_bytes()).as_ref()[..16])
+    }
+
+    /// Cuts a text. No chunk is empty.
+    pub(crate) async fn cut(&self, text: &str, embedder: &Embedder) -> Result<Vec<Piece>, BackendError> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Ok(Vec::new());
+        }
+        let plain = |texts: Vec<String>| texts.into_iter().map(|text| Piece { text, parent: None }).collect();
+        match *self {
+            Self::None => Ok(plain(vec![text.to_owned()])),
+            Self::Fixed { max_tokens, overlap_percentage } => {
+                let overlap = max_tokens * overlap_percentage / 100;
+                let units = units(text, max_tokens, embedder).await?;
+                Ok(plain(pack(text, &units, max_tokens, overlap)))
+            }
+            Self::Hierarchical { parent_tokens, child_tokens, overlap_tokens } => {
+                let units = units(text, child_tokens, embedder).await?;
+                let parents = pack(text, &units, parent_tokens, overlap_tokens);
+                let mut pieces = Vec::new();
+                for (number, parent) in parents.into_iter().enumerate() {
+                    let units = pack::units(&parent, child_tokens, embedder).await?;
+                    let children = pack(&parent, &units, child_tokens, overlap_tokens);
+                    let piece = |text| Piece { text, parent: Some((number, parent.clone())) };
+                    pieces.extend(children.into_iter().map(piece));
+                }
+                Ok(pieces)
+            }
+            Self::Semantic { max_tokens, buffer, percentile } => {
+                let units = units(text, max_tokens, embedder).await?;
+                let groups = semantic::group(text, &units, (buffer, percentile), embedder).await?;
+                let cut = |group: &[Unit]| pack(text, group, max_tokens, 0);
+                Ok(plain(groups.iter().flat_map(|range| cut(&units[range.clone()])).collect()))
+            }
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Sentences packed into chunks of so many tokens.
+
+use std::ops::Range;
+
+use craton_backend::BackendError;
+use unicode_segmentation::UnicodeSegmentation as _;
+
+use crate::index::Embedder;
+
+/// A part of a text that is not cut, with its tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unit {
+    pub(crate) range: Range<usize>,
+    pub(crate) tokens: usize,
+}
+
+/// Sentences of a text, each of at most `max_tokens`; longer ones are cut further.
+pub(crate) async fn units(
+    text: &str,
+    max_tokens: usize,
+    embedder: &Embedder,
+) -> Result<Vec<Unit>, BackendError> {
+    // A token has at least a byte, so a short text needs no counting to be one chunk.
+    if text.len() <= max_tokens {
+        return Ok(vec![Unit { range: 0..text.len(), tokens: text.len() }]);
+    }
+    let frame = embedder.count_tokens("").await?;
+    let mut units = Vec::new();
+    let mut start = 0;
+    for sentence in text.split_sentence_bounds() {
+        let mut rest = Vec::from([Range { start, end: start + sentence.len() }]);
+        start += sentence.len();
+        while let Some(range) = rest.pop() {
+            let part = &text[range.clone()];
+            let tokens = match part.trim() {
+                "" => 0,
+                part => embedder.count_tokens(part).await?.saturating_sub(frame),
+            };
+            let middle = middle(part);
+            if tokens <= max_tokens || middle == 0 {
+                units.push(Unit { range, tokens });
+                continue;
+            }
+            let middle = range.start + middle;
+            rest.extend([middle..range.end, range.start..middle]);
+        }
+    }
+    Ok(units)
+}
+
+/// Where to cut a text: after the white space nearest to its middle, else at the character there; 0 if it can't be cut.
+fn middle(text: &str) -> usize {
+    let half = text.floor_char_boundary(text.len() / 2);
+    let ends = |(at, space): (usize, char)| at + space.len_utf8();
+    let spaces = text.char_indices().filter(|(_, letter)| letter.is_whitespace()).map(ends);
+    let inside = spaces.filter(|at| *at < text.len());
+    inside.min_by_key(|at| at.abs_diff(half)).unwrap_or(half)
+}
+
+/// Texts of consecutive units, each as long as `max_tokens` allow, each beginning with up to `overlap` tokens of the
+/// one before.
+pub(crate) fn pack(text: &str, units: &[Unit], max_tokens: usize, overlap: usize) -> Vec<String> {
+    let mut chunks = Vec::new();
+    let mut first = 0;
+    while first < units.len() {
+        let mut tokens = 0;
+        let mut end = first;
+        while end < units.len() && (end == first || tokens + units[end].tokens <= max_tokens) {
+            tokens += units[end].tokens;
+            end += 1;
+        }
+        let chunk = text[units[first].range.start..units[end - 1].range.end].trim();
+        if !chunk.is_empty() {
+            chunks.push(chunk.to_owned());
+        }
+        if end == units.len() {
+            break;
+        }
+        // Goes back as far as the overlap allows, but always forward from the chunk before.
+        let mut shared = 0;
+        let mut next = end;
+        while next > first + 1
+            && shared + units[next - 1].tokens <= overlap
+            && shared + units[next - 1].tokens + units[end].tokens <= max_tokens
+        {
+            next -= 1;
+            shared += units[next].tokens;
+        }
+        first = next;
+    }
+    chunks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<Unit> {
+        let mut start = 0;
+        let unit = |word: &str| {
+            start += word.len();
+            Unit { range: start - word.len()..start, tokens: 1 }
+        };
+        text.split_inclusive(' ').map(unit).collect()
+    }
+
+    #[test]
+    fn chunks_are_full_and_overlap() {
+        let text = "a b c d e f g h i j";
+        assert_eq!(pack(text, &words(text), 4, 0), ["a b c d", "e f g h", "i j"]);
+        assert_eq!(pack(text, &words(text), 4, 1), ["a b c d", "d e f g", "g h i j"]);
+        assert_eq!(
+            pack(text, &words(text), 4, 3),
+            ["a b c d", "b c d e", "c d e f", "d e f g", "e f g h", "f g h i", "g h i j"]
+        );
+        assert_eq!(pack(text, &words(text), 100, 10), [text]);
+        assert_eq!(pack("", &[], 4, 1), Vec::<String>::new());
+    }
+
+    #[test]
+    fn texts_are_cut_at_white_space_near_the_middle() {
+        assert_eq!(middle("ab cdefgh"), 3);
+        assert_eq!(middle("abcdefgh"), 4);
+        assert_eq!(middle("é"), 0);
+        assert_eq!(middle(""), 0);
+    }
+}

@@ -1,0 +1,66 @@
+use craton_backend::BackendError;
+use craton_objects::ObjectError;
+use craton_store::StoreError;
+use craton_store::jobs::JobError;
+use craton_vectors::VectorError;
+use craton_wire::ApiError;
+
+/// Why a step did not succeed, and for whom.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// This document alone, with the reason for its owner.
+    Document(String),
+    /// All of the job.
+    Job(JobError),
+}
+
+impl Failure {
+    pub(crate) fn document(reason: impl std::fmt::Display) -> Self {
+        Self::Document(reason.to_string())
+    }
+}
+
+impl From<JobError> for Failure {
+    fn from(error: JobError) -> Self {
+        Self::Job(error)
+    }
+}
+
+/// Objects that are not as expected fail alone; a store that can't be used fails the job.
+impl From<ObjectError> for Failure {
+    fn from(error: ObjectError) -> Self {
+        match error {
+            ObjectError::NoSuchBucket(_)
+            | ObjectError::Unreachable(_)
+            | ObjectError::Store(_)
+            | ObjectError::Io(_)
+            | ObjectError::Remote { status: 500.., .. } => {
+                Self::Job(JobError::Fail(format!("The data source can't be read: {error}")))
+            }
+            other => Self::document(other),
+        }
+    }
+}
+
+pub(crate) fn from_embedder(error: &BackendError) -> JobError {
+    JobError::Fail(format!("The embedding model failed: {error}"))
+}
+
+pub(crate) fn from_index(error: VectorError) -> JobError {
+    match error {
+        VectorError::Store(error) => from_store(error),
+        other => JobError::Fail(format!("The index can't be written: {other}")),
+    }
+}
+
+/// A full disk does not empty itself; other trouble with the records may pass.
+pub(crate) fn from_store(error: StoreError) -> JobError {
+    if error.is_full() {
+        return JobError::Fail(format!("There is no space left: {error}"));
+    }
+    error.into()
+}
+
+pub(crate) fn from_api(error: ApiError) -> JobError {
+    JobError::Fail(error.message)
+}

@@ -1,0 +1,191 @@
+//! Bytes of a document and of its metadata file to texts with attributes.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use craton_documents::{Format, Limits, extract};
+use craton_vectors::MetadataValue;
+use ring::digest::{SHA256, digest};
+
+use super::failure::Failure;
+use super::metadata::{self, Metadata, Records};
+
+/// Rows of a csv file that are documents of their own.
+const MAX_RECORDS: usize = 100_000;
+
+/// What a source gives of a document.
+#[derive(Debug, Clone)]
+pub(crate) struct Content {
+    pub(crate) bytes: Bytes,
+    /// The name or media type by which kinds of plain text are told apart.
+    pub(crate) hint: String,
+    pub(crate) metadata: MetadataContent,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum MetadataContent {
+    None,
+    File(Bytes),
+    Given(BTreeMap<String, MetadataValue>),
+}
+
+/// A document, read.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Parsed {
+    /// SHA-256 of the document's bytes.
+    pub(crate) content_hash: String,
+    pub(crate) sections: Vec<Section>,
+    /// Goes before each text that is embedded.
+    pub(crate) embedded: String,
+}
+
+/// A text that is cut by itself: the whole document, or a row of a csv file.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Section {
+    pub(crate) text: String,
+    pub(crate) metadata: BTreeMap<String, MetadataValue>,
+}
+
+pub(crate) fn content_hash(bytes: &[u8]) -> String {
+    hex::encode(digest(&SHA256, bytes))
+}
+
+/// Reads a document. Blocks: call it on a thread that may.
+pub(crate) fn parse(content: &Content, max_bytes: usize) -> Result<Parsed, Failure> {
+    let content_hash = content_hash(&content.bytes);
+    let metadata = match &content.metadata {
+        MetadataContent::None => Metadata::default(),
+        MetadataContent::File(bytes) => metadata::read(bytes).map_err(Failure::Document)?,
+        MetadataContent::Given(attributes) => {
+            Metadata { attributes: attributes.clone(), ..Metadata::default() }
+        }
+    };
+    let limits = Limits {
+        input_bytes: max_bytes,
+        output_bytes: max_bytes,
+        time: Duration::from_secs(120),
+        ..Limits::default()
+    };
+    let extracted = extract(&content.bytes, declared(&content.hint), &limits).map_err(Failure::document)?;
+    let sections = match &metadata.records {
+        Some(records) if extracted.format == Format::Csv => {
+            rows(&extracted.text, records, &metadata.attributes).map_err(Failure::Document)?
+        }
+        _ => vec![Section { text: extracted.text, metadata: metadata.attributes.clone() }],
+    };
+    Ok(Parsed { content_hash, sections, embedded: metadata.embedded_text() })
+}
+
+/// The format a name or media type stands for; what has a signature of its own is known by that.
+fn declared(hint: &str) -> &'static str {
+    let hint = hint.to_ascii_lowercase();
+    let media_type = hint.split(';').next().unwrap_or_default().trim();
+    match media_type {
+        "text/html" | "application/xhtml+xml" => return "html",
+        "text/csv" => return "csv",
+        "text/markdown" => return "md",
+        "application/pdf" => return "pdf",
+        _ => {}
+    }
+    let extension = hint.rsplit_once('.').map_or("", |(_, extension)| extension);
+    match extension {
+        "html" | "htm" | "xhtml" => "html",
+        "csv" => "csv",
+        "md" | "markdown" => "md",
+        // Text under these names is read as text, anything with a signature by that.
+        _ => "txt",
+    }
+}
+
+/// The rows of a csv file, each a text of its content columns with the others as attributes.
+fn rows(
+    text: &str,
+    records: &Records,
+    shared: &BTreeMap<String, MetadataValue>,
+) -> Result<Vec<Section>, String> {
+    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(text.as_bytes());
+    let names: Vec<String> = reader
+        .headers()
+        .map_err(|error| error.to_string())?
+        .iter()
+        .map(|name| name.trim().to_owned())
+        .collect();
+    let place = |name: &String| names.iter().position(|known| known == name);
+    let content: Option<Vec<usize>> = records.content.iter().map(place).collect();
+    let content = content.ok_or_else(|| format!("it has no columns {:?}", records.content))?;
+    let is_metadata = |at: &usize| {
+        let name = &names[*at];
+        !content.contains(at)
+            && (records.include.is_empty() || records.include.contains(name))
+            && !records.exclude.contains(name)
+    };
+    let others: Vec<usize> = (0..names.len()).filter(is_metadata).collect();
+    let mut sections = Vec::new();
+    for row in reader.records() {
+        let row = row.map_err(|error| format!("its rows are not readable: {error}"))?;
+        if sections.len() == MAX_RECORDS {
+            return Err(format!("it has more than {MAX_RECORDS} rows"));
+        }
+        let cell = |at: &usize| row.get(*at).unwrap_or_default().trim();
+        let text = content.iter().map(cell).filter(|cell| !cell.is_empty()).collect::<Vec<_>>().join("\n");
+        let mut metadata = shared.clone();
+        for at in &others {
+            metadata.insert(names[*at].clone(), cell_value(cell(at)));
+        }
+        sections.push(Section { text, metadata });
+    }
+    Ok(sections)
+}
+
+/// Numbers compare as numbers; everything else is text.
+fn cell_value(cell: &str) -> MetadataValue {
+    match cell.parse::<f64>() {
+        Ok(number)
+            if number.is_finite() && !cell.starts_with(['0', '+'])
+                || cell == "0"
+                || cell.starts_with("0.") =>
+        {
+            MetadataValue::Number(cell.parse().unwrap_or(0.0))
+        }
+        _ => cell.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formats_follow_from_names_and_media_types() {
+        for (hint, expected) in [
+            ("a/b.HTML", "html"),
+            ("text/html; charset=utf-8", "html"),
+            ("x.csv", "csv"),
+            ("README.md", "md"),
+            ("data.json", "txt"),
+            ("scan.pdf", "txt"),
+            ("no extension", "txt"),
+        ] {
+            assert_eq!(declared(hint), expected, "{hint}");
+        }
+    }
+
+    #[test]
+    fn rows_become_texts_with_attributes() {
+        let records =
+            Records { content: vec!["text".into()], include: vec![], exclude: vec!["secret".into()] };
+        let csv = "id,text,secret,zip\n7,\"Hello, there\",x,0123\n8,Bye,y,5";
+        let rows = rows(csv, &records, &BTreeMap::from([("all".into(), "1".into())])).unwrap();
+        assert_eq!(rows.len(), 2);
+        assert_eq!(rows[0].text, "Hello, there");
+        let expected: BTreeMap<String, MetadataValue> = BTreeMap::from([
+            ("all".into(), "1".into()),
+            ("id".into(), MetadataValue::Number(7.0)),
+            ("zip".into(), "0123".into()),
+        ]);
+        assert_eq!(rows[0].metadata, expected);
+        let missing = Records { content: vec!["nope".into()], include: vec![], exclude: vec![] };
+        assert!(super::rows(csv, &missing, &BTreeMap::new()).is_err());
+    }
+}

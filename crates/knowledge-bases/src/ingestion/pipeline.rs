@@ -1,0 +1,186 @@
+//! The steps from a document's bytes to its chunks in the index, for many documents at a time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use craton_store::jobs::JobError;
+use craton_vectors::{
+    Chunk, DocumentChunks, DocumentKey, MetadataValue, Parent, SourceLocation, VectorIndex,
+};
+use craton_wire::ApiError;
+use ring::digest::{SHA256, digest};
+
+use super::chunking::{Piece, Strategy};
+use super::failure::{Failure, from_api, from_embedder, from_index};
+use super::parse::{Content, Parsed, parse};
+use crate::KnowledgeBases;
+use crate::index::{Embedder, is_about_texts};
+use crate::records::{DataSourceRecord, KnowledgeBaseRecord, Place};
+
+/// What the steps need to know of a data source.
+#[derive(Clone)]
+pub(crate) struct Pipeline {
+    pub(crate) knowledge_base: String,
+    pub(crate) data_source: String,
+    pub(crate) embedder: Embedder,
+    pub(crate) index: Arc<dyn VectorIndex>,
+    pub(crate) strategy: Strategy,
+    /// Tells chunks of these settings from others.
+    pub(crate) settings: String,
+    pub(crate) max_bytes: usize,
+}
+
+/// A document, cut.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Cut {
+    location: SourceLocation,
+    chunks: Vec<Chunk>,
+    /// What is embedded, where it is not the chunk's text.
+    embedded: String,
+}
+
+impl Cut {
+    pub(crate) fn len(&self) -> usize {
+        self.chunks.len()
+    }
+}
+
+impl Pipeline {
+    pub(crate) async fn open(
+        service: &KnowledgeBases,
+        place: &Place,
+        (knowledge_base, data_source): (&KnowledgeBaseRecord, &DataSourceRecord),
+    ) -> Result<Self, ApiError> {
+        let embedder = service.embedder(place, &knowledge_base.body).await?;
+        service.check_role(place, knowledge_base, "bedrock:InvokeModel", &embedder.arn)?;
+        if let Some(s3) = &data_source.body.configuration.s3_configuration {
+            service.check_role(place, knowledge_base, "s3:ListBucket", &s3.bucket_arn)?;
+            service.check_role(place, knowledge_base, "s3:GetObject", &format!("{}/*", s3.bucket_arn))?;
+        }
+        let strategy = Strategy::of(data_source.body.ingestion.as_ref())?;
+        Ok(Self {
+            knowledge_base: knowledge_base.id.clone(),
+            data_source: data_source.id.clone(),
+            index: service.open_index(&knowledge_base.body).await?,
+            settings: strategy.fingerprint(&embedder),
+            embedder,
+            strategy,
+            max_bytes: usize::try_from(service.parts.config.max_document_bytes).unwrap_or(usize::MAX),
+        })
+    }
+
+    pub(crate) fn key(&self, document: &str) -> DocumentKey {
+        DocumentKey::new(&self.knowledge_base, &self.data_source, document)
+    }
+
+    /// Reads a document's text.
+    pub(crate) async fn parse(&self, content: Content) -> Result<Parsed, Failure> {
+        let max_bytes = self.max_bytes;
+        let parsed = tokio::task::spawn_blocking(move || parse(&content, max_bytes)).await;
+        parsed.unwrap_or_else(|_| Err(Failure::document("its parser failed")))
+    }
+
+    /// Cuts a document into chunks, without their vectors yet.
+    pub(crate) async fn cut(&self, location: &SourceLocation, parsed: &Parsed) -> Result<Cut, Failure> {
+        let mut chunks = Vec::new();
+        for (number, section) in parsed.sections.iter().enumerate() {
+            let pieces = self.strategy.cut(&section.text, &self.embedder).await;
+            let pieces = pieces.map_err(|error| Failure::Job(from_embedder(&error)))?;
+            for piece in pieces {
+                chunks.push(self.chunk(location, (number, chunks.len()), &section.metadata, piece));
+            }
+        }
+        Ok(Cut { location: location.clone(), chunks, embedded: parsed.embedded.clone() })
+    }
+
+    /// Ids follow from the document and the place in it, so that another run writes the same chunks.
+    fn chunk(
+        &self,
+        location: &SourceLocation,
+        (section, ordinal): (usize, usize),
+        metadata: &BTreeMap<String, MetadataValue>,
+        piece: Piece,
+    ) -> Chunk {
+        let uri = location.uri();
+        let id = |what: &str, number: usize| {
+            let Self { knowledge_base, data_source, .. } = self;
+            let text = format!("{knowledge_base}\0{data_source}\0{uri}\0{what}\0{number}");
+            hex::encode(&digest(&SHA256, text.as_bytes()).as_ref()[..16])
+        };
+        let parent =
+            piece.parent.map(|(number, text)| Parent { id: id(&format!("parent {section}"), number), text });
+        Chunk {
+            id: id("chunk", ordinal),
+            document: self.key(uri),
+            text: piece.text,
+            parent,
+            metadata: metadata.clone(),
+            vector: Vec::new(),
+            location: location.clone(),
+            payload: None,
+        }
+    }
+
+    /// Gives the chunks of all documents their vectors. What the model refuses fails alone; a model that fails fails
+    /// the job.
+    pub(crate) async fn embed(&self, documents: &mut [Cut]) -> Result<Vec<Option<String>>, JobError> {
+        let texts: Vec<String> = documents.iter().flat_map(embedded_texts).collect();
+        match self.embedder.embed(&texts).await {
+            Ok(vectors) => {
+                let mut vectors = vectors.into_iter();
+                for chunk in documents.iter_mut().flat_map(|document| &mut document.chunks) {
+                    chunk.vector = vectors.next().unwrap_or_default();
+                }
+                Ok(vec![None; documents.len()])
+            }
+            Err(error) if is_about_texts(&error) => self.embed_one_by_one(documents).await,
+            Err(error) => Err(from_embedder(&error)),
+        }
+    }
+
+    async fn embed_one_by_one(&self, documents: &mut [Cut]) -> Result<Vec<Option<String>>, JobError> {
+        let mut reasons = Vec::with_capacity(documents.len());
+        for document in documents {
+            let texts: Vec<String> = embedded_texts(document).collect();
+            reasons.push(match self.embedder.embed(&texts).await {
+                Ok(vectors) => {
+                    for (chunk, vector) in document.chunks.iter_mut().zip(vectors) {
+                        chunk.vector = vector;
+                    }
+                    None
+                }
+                Err(error) if is_about_texts(&error) => {
+                    Some(format!("the embedding model refused it: {error}"))
+                }
+                Err(error) => return Err(from_embedder(&error)),
+            });
+        }
+        Ok(reasons)
+    }
+
+    /// Puts documents in place of what the index had of them.
+    pub(crate) async fn put(&self, documents: Vec<Cut>) -> Result<(), JobError> {
+        let chunks = |document: Cut| DocumentChunks {
+            key: self.key(document.location.uri()),
+            chunks: document.chunks,
+        };
+        self.index.put(documents.into_iter().map(chunks).collect()).await.map_err(from_index)
+    }
+
+    pub(crate) async fn remove(&self, documents: &[&str]) -> Result<(), JobError> {
+        let keys: Vec<DocumentKey> = documents.iter().map(|document| self.key(document)).collect();
+        self.index.delete_documents(&keys).await.map(drop).map_err(from_index)
+    }
+}
+
+fn embedded_texts(document: &Cut) -> impl Iterator<Item = String> + '_ {
+    document.chunks.iter().map(|chunk| match document.embedded.as_str() {
+        "" => chunk.text.clone(),
+        before => format!("{before}{}", chunk.text),
+    })
+}
+
+/// A service error met in a job.
+pub(crate) fn open_failed(error: ApiError) -> JobError {
+    from_api(error)
+}

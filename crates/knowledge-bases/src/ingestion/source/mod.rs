@@ -1,0 +1,88 @@
+//! Where documents come from.
+
+mod s3;
+mod web;
+
+use craton_api_bedrock_agent as api;
+use craton_store::jobs::JobContext;
+use craton_vectors::SourceLocation;
+use craton_wire::ApiError;
+
+use super::failure::Failure;
+use super::parse::Content;
+use crate::{KnowledgeBases, KnowledgeBasesConfig};
+use web::WebSource;
+
+pub(crate) use s3::{S3Source, read_object, split_uri};
+
+/// A document as its source lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Listed {
+    pub(crate) location: SourceLocation,
+    /// Changes whenever the content does.
+    pub(crate) fingerprint: String,
+    pub(crate) bytes: u64,
+    /// Of its metadata file, where it has one.
+    pub(crate) metadata_fingerprint: String,
+}
+
+/// Everything a source has.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Listing {
+    /// In the order of their names.
+    pub(crate) documents: Vec<Listed>,
+    pub(crate) metadata_files: usize,
+}
+
+/// A source of documents.
+#[async_trait::async_trait]
+pub(crate) trait Source: Send + Sync {
+    async fn list(&self, job: &JobContext) -> Result<Listing, Failure>;
+
+    /// A document's bytes and its metadata. It may have changed since it was listed.
+    async fn read(&self, listed: &Listed) -> Result<Content, Failure>;
+}
+
+/// Refuses configurations that can't be served.
+pub(crate) fn check(configuration: &api::DataSourceConfiguration) -> Result<(), ApiError> {
+    let missing = |name: &str| {
+        let kind = configuration.r#type.as_str();
+        ApiError::validation(format!("{name} is required for a data source of type {kind}."))
+    };
+    match configuration.r#type {
+        api::DataSourceType::S3 => {
+            let s3 = configuration.s3_configuration.as_ref().ok_or_else(|| missing("s3Configuration"))?;
+            s3::bucket(&s3.bucket_arn).map(|_| ())
+        }
+        api::DataSourceType::Custom => Ok(()),
+        api::DataSourceType::Web => {
+            let web = configuration.web_configuration.as_ref().ok_or_else(|| missing("webConfiguration"))?;
+            WebSource::new(web, &KnowledgeBasesConfig::default()).map(|_| ())
+        }
+        other => Err(ApiError::validation(format!(
+            "Data sources of type {} are not served by this release of Craton.",
+            other.as_str()
+        ))),
+    }
+}
+
+impl KnowledgeBases {
+    pub(crate) fn source(
+        &self,
+        configuration: &api::DataSourceConfiguration,
+    ) -> Result<Box<dyn Source>, ApiError> {
+        check(configuration)?;
+        let web = configuration.web_configuration.as_ref();
+        match (configuration.r#type, &configuration.s3_configuration, web) {
+            (api::DataSourceType::Web, _, Some(web)) => {
+                Ok(Box::new(WebSource::new(web, &self.parts.config)?))
+            }
+            (api::DataSourceType::S3, Some(s3), _) => Ok(Box::new(S3Source::new(
+                self.parts.objects.clone(),
+                s3,
+                self.parts.config.max_document_bytes,
+            )?)),
+            _ => Err(ApiError::validation("This data source has nothing to sync from.")),
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! Pages of web sites.
+//!
+//! Listing is crawling: breadth first from the seeds, within the scope, as robots.txt and the pages themselves allow,
+//! at the configured rate. Pages are spooled to a temporary file as they come, so that a large site is never in memory,
+//! and read from there. A page that answers with an error of the server's fails alone and keeps what was indexed of it;
+//! one that is gone leaves the index. A seed that can't be reached fails the job, so that a site's bad hour does not
+//! empty the index.
+
+mod fetch;
+mod links;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::time::Duration;
+
+use bytes::Bytes;
+use craton_api_bedrock_agent as api;
+use craton_store::jobs::{JobContext, JobError};
+use craton_vectors::SourceLocation;
+use craton_wire::ApiError;
+use parking_lot::Mutex;
+use texting_robots::Robot;
+use tokio::time::Instant;
+use url::Url;
+
+use super::{Listed, Listing, Source};
+use crate::config::KnowledgeBasesConfig;
+use crate::ingestion::failure::Failure;
+use crate::ingestion::parse::{Content, MetadataContent, content_hash};
+use fetch::{FetchError, Fetched, Fetcher};
+use links::{Scope, canonical, links};
+
+const AGENT: &str = "craton-crawler";
+/// AWS's defaults and bounds: pages a minute of one host, pages in all, seeds.
+const RATE: u32 = 300;
+const MOST_PAGES: usize = 25_000;
+const MOST_SEEDS: usize = 100;
+const REDIRECTS: usize = 5;
+/// Longest pause that a robots.txt can ask for.
+const LONGEST_DELAY_S: f32 = 60.0;
+
+pub(crate) struct WebSource {
+    seeds: Vec<Url>,
+    scope: Scope,
+    fetcher: Fetcher,
+    agent: String,
+    max_pages: usize,
+    /// Between two pages of one host.
+    pause: Duration,
+    spool: Mutex<Spool>,
+}
+
+/// Pages that were crawled, in a file that goes with the process.
+#[derive(Default)]
+struct Spool {
+    file: Option<std::fs::File>,
+    /// Where a page's bytes are, by its URL; the reason where it has none.
+    pages: HashMap<String, Result<(u64, usize, String), String>>,
+}
+
+impl Spool {
+    fn keep(&mut self, url: &str, body: &[u8], content_type: String) -> std::io::Result<()> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => none.insert(tempfile::tempfile()?),
+        };
+        let at = file.seek(SeekFrom::End(0))?;
+        file.write_all(body)?;
+        self.pages.insert(url.to_owned(), Ok((at, body.len(), content_type)));
+        Ok(())
+    }
+
+    fn take(&mut self, at: u64, length: usize) -> std::io::Result<Bytes> {
+        let file = self.file.as_mut().ok_or_else(|| std::io::Error::other("no page was crawled"))?;
+        file.seek(SeekFrom::Start(at))?;
+        let mut body = vec![0; length];
+        file.read_exact(&mut body)?;
+        Ok(body.into())
+    }
+}
+
+impl WebSource {
+    pub(super) fn new(
+        configuration: &api::WebDataSourceConfiguration,
+        config: &KnowledgeBasesConfig,
+    ) -> Result<Self, ApiError> {
+        let seeds = configuration.source_configuration.url_configuration.seed_urls.iter().flatten();
+        let seeds: Vec<Url> =
+            seeds.filter_map(|seed| seed.url.as_deref()).map(seed).collect::<Result<_, _>>()?;
+        if seeds.is_empty() || seeds.len() > MOST_SEEDS {
+            return Err(ApiError::validation(format!("seedUrls must have 1 to {MOST_SEEDS} URLs.")));
+        }
+        let crawler = configuration.crawler_configuration.as_ref();
+        let limits = crawler.and_then(|crawler| crawler.crawler_limits.as_ref());
+        let count =
+            |number: Option<i32>| number.and_then(|number| u32::try_from(number).ok()).filter(|n| *n > 0);
+        let rate = count(limits.and_then(|limits| limits.rate_limit)).unwrap_or(RATE);
+        let max_pages =
+            count(limits.and_then(|limits| limits.max_pages)).map_or(MOST_PAGES, |pages| pages as usize);
+        let patterns = |which: fn(&api::WebCrawlerConfiguration) -> &Option<Vec<String>>| {
+            crawler.and_then(|crawler| which(crawler).clone()).unwrap_or_default()
+        };
+        let include = patterns(|crawler| &crawler.inclusion_filters);
+        let exclude = patterns(|crawler| &crawler.exclusion_filters);
+        let agent =
+            crawler.and_then(|crawler| crawler.user_agent.clone()).unwrap_or_else(|| AGENT.to_owned());
+        let header =
+            crawler.and_then(|crawler| crawler.user_agent_header.clone()).unwrap_or_else(|| agent.clone());
+        let max_bytes = usize::try_from(config.max_document_bytes).unwrap_or(usize::MAX);
+        Ok(Self {
+            scope: Scope::new(
+                seeds.clone(),
+                crawler.and_then(|crawler| crawler.scope),
+                (&include, &exclude),
+            )?,
+            fetcher: Fetcher::new(config.crawl_private_networks, &header, max_bytes),
+            seeds,
+            agent,
+            max_pages: max_pages.min(MOST_PAGES),
+            pause: Duration::from_secs(60) / rate,
+            spool: Mutex::default(),
+        })
+    }
+}
+
+fn seed(text: &str) -> Result<Url, ApiError> {
+    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    url.map(canonical).ok_or_else(|| ApiError::validation(format!("{text} is not the URL of a web page.")))
+}
+
+/// One crawl.
+struct Crawl<'a> {
+    source: &'a WebSource,
+    job: &'a JobContext,
+    robots: HashMap<String, Robots>,
+    queue: VecDeque<Url>,
+    seen: HashSet<Url>,
+    documents: Vec<Listed>,
+}
+
+/// What a host asks of crawlers.
+struct Robots {
+    rules: Option<Robot>,
+    pause: Duration,
+    next: Instant,
+}
+
+/// What came of a page.
+enum Visit {
+    Page { url: Url, content_type: String, body: Bytes },
+    Nothing,
+    Failed(String),
+}
+
+impl Crawl<'_> {
+    async fn run(&mut self) -> Result<(), Failure> {
+        while let Some(url) = self.queue.pop_front() {
+            self.job.check()?;
+            if self.documents.len() >= self.source.max_pages {
+                return Ok(());
+            }
+            let is_seed = self.source.seeds.contains(&url);
+            match self.visit(&url).await {
+                Visit::Page { url, content_type, body } => self.take(&url, content_type, &body)?,
+                Visit::Nothing => {}
+                Visit::Failed(reason) if is_seed => {
+                    let reason = format!("The data source can't be read: {url}: {reason}");
+                    return Err(Failure::Job(JobError::Fail(reason)));
+                }
+                Visit::Failed(reason) => self.note(&url, reason),
+            }
+        }
+        Ok(())
+    }
+
+    /// Fetches a page and what it redirects to, as far as that is within the scope.
+    async fn visit(&mut self, url: &Url) -> Visit {
+        let mut url = url.clone();
+        for _ in 0..=REDIRECTS {
+            if !self.may_fetch(&url).await {
+                return Visit::Nothing;
+            }
+            match self.source.fetcher.fetch(&url).await {
+                Ok(Fetched::Page { content_type, body }) => return Visit::Page { url, content_type, body },
+                Ok(Fetched::Gone) => return Visit::Nothing,
+                Ok(Fetched::Redirect(target)) => {
+                    url = canonical(target);
+                    if !self.source.scope.reaches(&url) || !self.seen.insert(url.clone()) {
+                        return Visit::Nothing;
+                    }
+                }
+                Err(error) => return Visit::Failed(error.to_string()),
+            }
+        }
+        Visit::Failed(format!("it redirects more than {REDIRECTS} times"))
+    }
+
+    /// Waits for the host's next turn. False when its robots.txt keeps the page from us.
+    async fn may_fetch(&mut self, url: &Url) -> bool {
+        let origin = url.origin().ascii_serialization();
+        if !self.robots.contains_key(&origin) {
+            let robots = self.ask(url).await;
+            self.robots.insert(origin.clone(), robots);
+        }
+        let Some(robots) = self.robots.get_mut(&origin) else { return false };
+        if robots.rules.as_ref().is_some_and(|rules| !rules.allowed(url.as_str())) {
+            return false;
+        }
+        tokio::time::sleep_until(robots.next).await;
+        robots.next = Instant::now() + robots.pause;
+        true
+    }
+
+    /// A host without a robots.txt asks for nothing; one whose robots.txt can't be had is left alone, as crawlers do.
+    async fn ask(&self, url: &Url) -> Robots {
+        let mut address = url.clone();
+        address.set_path("/robots.txt");
+        address.set_query(None);
+        let mut fetched = self.source.fetcher.fetch(&address).await;
+        for _ in 0..REDIRECTS {
+            let Ok(Fetched::Redirect(target)) = fetched else { break };
+            fetched = self.source.fetcher.fetch(&target).await;
+        }
+        let text: &[u8] = match &fetched {
+            Ok(Fetched::Page { body, .. }) => &body[..body.len().min(512 << 10)],
+            Ok(Fetched::Gone | Fetched::Redirect(_)) => b"",
+            // Whether the host can be reached at all shows when its page is fetched.
+            Err(FetchError::Unreachable(_) | FetchError::Private | FetchError::Timeout) => b"",
+            Err(FetchError::Status(_) | FetchError::TooLarge(_)) => b"User-agent: *\nDisallow: /",
+        };
+        let rules = Robot::new(&self.source.agent, text).ok();
+        let asked = rules.as_ref().and_then(|rules| rules.delay).filter(|delay| delay.is_finite());
+        let asked = Duration::from_secs_f32(asked.unwrap_or(0.0).clamp(0.0, LONGEST_DELAY_S));
+        Robots { rules, pause: self.source.pause.max(asked), next: Instant::now() }
+    }
+
+    /// Keeps a page that is wanted, and queues the pages it leads to.
+    fn take(&mut self, url: &Url, content_type: String, body: &Bytes) -> Result<(), Failure> {
+        let is_html = content_type.is_empty() || content_type.to_ascii_lowercase().contains("html");
+        let mut wishes = links::Wishes::default();
+        if is_html {
+            let html = String::from_utf8_lossy(body);
+            wishes = links::wishes(&html);
+            if !wishes.no_follow {
+                for link in links(&html, url) {
+                    if self.source.scope.reaches(&link)
+                        && self.seen.len() < 4 * MOST_PAGES
+                        && self.seen.insert(link.clone())
+                    {
+                        self.queue.push_back(link);
+                    }
+                }
+            }
+        }
+        if wishes.no_index || !self.source.scope.wants(url) {
+            return Ok(());
+        }
+        let kept = self.source.spool.lock().keep(url.as_str(), body, content_type);
+        kept.map_err(|error| JobError::Fail(format!("Crawled pages can't be kept: {error}")))?;
+        self.list(url, content_hash(body), body.len() as u64);
+        Ok(())
+    }
+
+    /// A page that could not be had: it fails by itself when it is read.
+    fn note(&mut self, url: &Url, reason: String) {
+        if self.source.scope.wants(url) {
+            self.source.spool.lock().pages.insert(url.as_str().to_owned(), Err(reason));
+            self.list(url, "unread".into(), 0);
+        }
+    }
+
+    fn list(&mut self, url: &Url, fingerprint: String, bytes: u64) {
+        let location = SourceLocation::Web(url.as_str().to_owned());
+        self.documents.push(Listed { location, fingerprint, bytes, metadata_fingerprint: String::new() });
+    }
+}
+
+#[async_trait::async_trait]
+impl Source for WebSource {
+    async fn list(&self, job: &JobContext) -> Result<Listing, Failure> {
+        let mut crawl = Crawl {
+            source: self,
+            job,
+            robots: HashMap::new(),
+            queue: self.seeds.iter().cloned().collect(),
+            seen: self.seeds.iter().cloned().collect(),
+            documents: Vec::new(),
+        };
+        crawl.run().await?;
+        let mut documents = crawl.documents;
+        documents.sort_by(|a, b| a.location.uri().cmp(b.location.uri()));
+        Ok(Listing { documents, metadata_files: 0 })
+    }
+
+    async fn read(&self, listed: &Listed) -> Result<Content, Failure> {
+        let uri = listed.location.uri();
+        let mut spool = self.spool.lock();
+        let found = spool.pages.get(uri).cloned();
+        let (at, length, content_type) = match found {
+            Some(Ok(page)) => page,
+            Some(Err(reason)) => return Err(Failure::Document(reason)),
+            None => return Err(Failure::document("it was not crawled")),
+        };
+        let bytes =
+            spool.take(at, length).map_err(|error| Failure::Job(JobError::Retry(error.to_string())))?;
+        let hint = if content_type.is_empty() { "text/html".to_owned() } else { content_type };
+        Ok(Content { bytes, hint, metadata: MetadataContent::None })
+    }
+}

@@ -1,0 +1,430 @@
+//! One sync of a data source. [`run`] has all of its control flow.
+
+use std::collections::HashSet;
+
+use craton_api_bedrock_agent::{DocumentStatus, IngestionJobStatus};
+use craton_store::crash;
+use craton_store::jobs::{JobContext, JobError};
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
+
+use super::failure::{Failure, from_store};
+use super::handler::SyncJob;
+use super::parse::Parsed;
+use super::pipeline::{Cut, Pipeline, open_failed};
+use super::source::{Listed, Listing, Source};
+use super::table::{Document, Table};
+use crate::KnowledgeBases;
+use crate::records::{INGESTION_JOB, IngestionJobRecord, Statistics};
+
+/// Documents that are read, embedded and written together, and bytes of them.
+const BATCH: usize = 64;
+const BATCH_BYTES: u64 = 32 << 20;
+/// Documents read at the same time.
+const READERS: usize = 8;
+/// Reasons of failed documents that a job keeps.
+const MOST_REASONS: usize = 100;
+
+/// Lists, compares, reads, cuts, embeds, indexes, removes. Begun again it goes on where it was.
+pub(super) async fn run(service: &KnowledgeBases, job: &JobContext) -> Result<(), JobError> {
+    let sync = Sync::open(service, job).await?;
+    sync.begin().await?;
+    let listing = sync.list().await?;
+    crash::point("kb.listed");
+    let plan = sync.compare(listing).await?;
+    let mut read = sync.read(plan.batches.first());
+    for next in 1..=plan.batches.len() {
+        job.check()?;
+        let documents = read.await?;
+        // The next documents are read while the model works on these.
+        read = sync.read(plan.batches.get(next));
+        let work = async {
+            let cut = sync.cut(documents).await?;
+            let embedded = sync.embed(cut).await?;
+            sync.index(embedded).await
+        };
+        let (written, ahead) = tokio::join!(work, read);
+        written?;
+        read = Box::pin(std::future::ready(ahead));
+    }
+    job.check()?;
+    sync.remove(plan.gone).await?;
+    crash::point("kb.done");
+    Ok(())
+}
+
+/// What is to be done.
+struct Plan {
+    batches: Vec<Vec<Work>>,
+    /// Documents that the source no longer has.
+    gone: Vec<Gone>,
+}
+
+struct Gone {
+    document: String,
+    had_metadata: bool,
+}
+
+/// A document to be done.
+#[derive(Debug, Clone)]
+struct Work {
+    listed: Listed,
+    before: Option<Document>,
+}
+
+impl Work {
+    fn document(&self) -> &str {
+        self.listed.location.uri()
+    }
+
+    /// Whether it is in the index, as far as is known.
+    fn was_indexed(&self) -> Option<&Document> {
+        self.before.as_ref().filter(|before| before.chunks > 0 || before.status == DocumentStatus::Indexed)
+    }
+
+    fn metadata_changed(&self) -> bool {
+        self.before.as_ref().is_some_and(|before| {
+            !before.settings.is_empty() && before.metadata_fingerprint != self.listed.metadata_fingerprint
+        })
+    }
+}
+
+/// What came of reading a document.
+struct Done<T> {
+    work: Work,
+    result: Result<T, String>,
+}
+
+/// What came of a document.
+enum Outcome {
+    Indexed {
+        chunks: i64,
+        content_hash: String,
+    },
+    /// Its bytes are those that are indexed.
+    Same {
+        content_hash: String,
+    },
+    Failed(String),
+}
+
+type Reading<'a> = BoxFuture<'a, Result<Vec<Done<Parsed>>, JobError>>;
+
+struct Sync<'a> {
+    service: &'a KnowledgeBases,
+    job: &'a JobContext,
+    of: SyncJob,
+    pipeline: Pipeline,
+    source: Box<dyn Source>,
+}
+
+impl<'a> Sync<'a> {
+    async fn open(service: &'a KnowledgeBases, job: &'a JobContext) -> Result<Self, JobError> {
+        let of: SyncJob = job.payload()?;
+        let base = service.knowledge_base(&of.place, &of.knowledge_base).await.map_err(open_failed)?;
+        let source =
+            service.data_source(&of.place, &of.knowledge_base, &of.data_source).await.map_err(open_failed)?;
+        let pipeline = Pipeline::open(service, &of.place, (&base, &source)).await.map_err(open_failed)?;
+        let source = service.source(&source.body.configuration).map_err(open_failed)?;
+        Ok(Self { service, job, of, pipeline, source })
+    }
+
+    fn table(&self) -> Table<'_> {
+        Table { knowledge_base: &self.of.knowledge_base, data_source: &self.of.data_source }
+    }
+
+    /// Shows that work has begun.
+    async fn begin(&self) -> Result<(), JobError> {
+        let started = |found: &mut IngestionJobRecord| {
+            if found.body.status == IngestionJobStatus::Starting {
+                found.body.status = IngestionJobStatus::InProgress;
+            }
+        };
+        self.write(&[], &[], started).await
+    }
+
+    async fn list(&self) -> Result<Listing, JobError> {
+        self.source.list(self.job).await.map_err(|failure| match failure {
+            Failure::Job(error) => error,
+            Failure::Document(reason) => JobError::Fail(reason),
+        })
+    }
+
+    /// Finds what changed, and shows how much there is.
+    async fn compare(&self, listing: Listing) -> Result<Plan, JobError> {
+        let mut known = self.table().all(self.job.store()).await.map_err(from_store)?;
+        let (scanned, metadata_scanned) = (listing.documents.len(), listing.metadata_files);
+        let mut batches: Vec<Vec<Work>> = Vec::new();
+        let (mut bytes, mut seen) = (0, HashSet::new());
+        for listed in listing.documents {
+            if !seen.insert(listed.location.uri().to_owned()) {
+                continue;
+            }
+            let work = Work { before: known.remove(listed.location.uri()), listed };
+            if !self.needs(&work) {
+                continue;
+            }
+            bytes += work.listed.bytes;
+            match batches.last_mut() {
+                Some(batch) if batch.len() < BATCH && bytes <= BATCH_BYTES => batch.push(work),
+                _ => {
+                    bytes = work.listed.bytes;
+                    batches.push(vec![work]);
+                }
+            }
+        }
+        let gone = |(document, before): (String, Document)| Gone {
+            document,
+            had_metadata: !before.metadata_fingerprint.is_empty(),
+        };
+        let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        self.write(&[], &[], |found| {
+            found.body.statistics.scanned = count(scanned);
+            found.body.statistics.metadata_scanned = count(metadata_scanned);
+        })
+        .await?;
+        let mut gone: Vec<Gone> = known.into_iter().map(gone).collect();
+        gone.sort_by(|a, b| a.document.cmp(&b.document));
+        Ok(Plan { batches, gone })
+    }
+
+    /// Whether a document is to be read: it is new, changed, or failed before, and not done by this very job.
+    fn needs(&self, work: &Work) -> bool {
+        let Some(before) = &work.before else { return true };
+        let listed = &work.listed;
+        let unchanged = before.fingerprint == listed.fingerprint
+            && before.metadata_fingerprint == listed.metadata_fingerprint
+            && before.settings == self.pipeline.settings;
+        let by_this_job = before.ingestion_job.as_deref() == Some(&self.of.ingestion_job);
+        let settled = matches!(before.status, DocumentStatus::Indexed | DocumentStatus::Ignored);
+        !(unchanged && (settled || by_this_job))
+    }
+
+    /// Reads a batch; several documents at the same time, answered in order.
+    fn read<'b>(&'b self, batch: Option<&'b Vec<Work>>) -> Reading<'b> {
+        let works = batch.map_or(&[][..], Vec::as_slice).iter();
+        let reading: Vec<_> = works.map(|work| self.read_one(work).boxed()).collect();
+        futures::stream::iter(reading).buffered(READERS).try_collect().boxed()
+    }
+
+    async fn read_one(&self, work: &Work) -> Result<Done<Parsed>, JobError> {
+        let parsed = match self.source.read(&work.listed).await {
+            Ok(content) => self.pipeline.parse(content).await,
+            Err(failure) => Err(failure),
+        };
+        let result = match parsed {
+            Ok(parsed) => Ok(parsed),
+            Err(Failure::Document(reason)) => Err(reason),
+            Err(Failure::Job(error)) => return Err(error),
+        };
+        Ok(Done { work: work.clone(), result })
+    }
+
+    /// Cuts what was read; what has the same bytes as before is left as it is.
+    async fn cut(&self, documents: Vec<Done<Parsed>>) -> Result<Vec<Done<(Option<Cut>, String)>>, JobError> {
+        let mut cut = Vec::with_capacity(documents.len());
+        for Done { work, result } in documents {
+            let result = match result {
+                Ok(parsed) if self.is_same(&work, &parsed) => Ok((None, parsed.content_hash)),
+                Ok(parsed) => match self.pipeline.cut(&work.listed.location, &parsed).await {
+                    Ok(cut) => Ok((Some(cut), parsed.content_hash)),
+                    Err(Failure::Document(reason)) => Err(reason),
+                    Err(Failure::Job(error)) => return Err(error),
+                },
+                Err(reason) => Err(reason),
+            };
+            cut.push(Done { work, result });
+        }
+        Ok(cut)
+    }
+
+    fn is_same(&self, work: &Work, parsed: &Parsed) -> bool {
+        work.was_indexed().is_some_and(|before| {
+            before.status == DocumentStatus::Indexed
+                && before.content_hash == parsed.content_hash
+                && before.settings == self.pipeline.settings
+                && before.metadata_fingerprint == work.listed.metadata_fingerprint
+        })
+    }
+
+    async fn embed(
+        &self,
+        documents: Vec<Done<(Option<Cut>, String)>>,
+    ) -> Result<Vec<Done<(Option<Cut>, String)>>, JobError> {
+        let mut documents = documents;
+        let with_chunks = |done: &mut Done<(Option<Cut>, String)>| {
+            done.result.as_mut().ok().and_then(|(cut, _)| cut.take())
+        };
+        let mut cuts: Vec<Cut> = Vec::new();
+        let mut places = Vec::new();
+        for (place, done) in documents.iter_mut().enumerate() {
+            if let Some(cut) = with_chunks(done) {
+                places.push(place);
+                cuts.push(cut);
+            }
+        }
+        let reasons = self.pipeline.embed(&mut cuts).await?;
+        for ((place, cut), reason) in places.into_iter().zip(cuts).zip(reasons) {
+            let done = &mut documents[place];
+            match (reason, &mut done.result) {
+                (Some(reason), result) => *result = Err(reason),
+                (None, Ok((slot, _))) => *slot = Some(cut),
+                (None, Err(_)) => {}
+            }
+        }
+        Ok(documents)
+    }
+
+    /// Writes a batch to the index, then to the rows and counters.
+    async fn index(&self, documents: Vec<Done<(Option<Cut>, String)>>) -> Result<(), JobError> {
+        let (mut cuts, mut outcomes) = (Vec::new(), Vec::new());
+        for Done { work, result } in documents {
+            let outcome = match result {
+                Ok((Some(cut), content_hash)) => {
+                    let chunks = i64::try_from(cut.len()).unwrap_or(i64::MAX);
+                    cuts.push(cut);
+                    Outcome::Indexed { chunks, content_hash }
+                }
+                Ok((None, content_hash)) => Outcome::Same { content_hash },
+                Err(reason) => Outcome::Failed(reason),
+            };
+            outcomes.push((work, outcome));
+        }
+        crash::point("kb.before-index");
+        if !cuts.is_empty() {
+            self.hold_lease().await?;
+            self.pipeline.put(cuts).await?;
+        }
+        crash::point("kb.indexed");
+        self.record(outcomes).await?;
+        crash::point("kb.recorded");
+        Ok(())
+    }
+
+    async fn hold_lease(&self) -> Result<(), JobError> {
+        let mut transaction = self.job.store().begin().await.map_err(from_store)?;
+        self.job.fence(&mut transaction).await?;
+        transaction.commit().await.map_err(from_store)
+    }
+
+    async fn record(&self, outcomes: Vec<(Work, Outcome)>) -> Result<(), JobError> {
+        let (mut counted, mut reasons, mut rows) = (Statistics::default(), Vec::new(), Vec::new());
+        let now_ms = self.service.parts.clock.now_ms();
+        for (work, outcome) in outcomes {
+            if let Outcome::Failed(reason) = &outcome {
+                reasons.push(format!("{}: {reason}", work.document()));
+            }
+            count(&work, &outcome, &mut counted);
+            rows.push(self.row(work, outcome, now_ms));
+        }
+        self.write(&rows, &[], |found| {
+            let statistics = &mut found.body.statistics;
+            statistics.new += counted.new;
+            statistics.modified += counted.modified;
+            statistics.metadata_modified += counted.metadata_modified;
+            statistics.failed += counted.failed;
+            statistics.skipped += counted.skipped;
+            let room = MOST_REASONS.saturating_sub(found.body.failure_reasons.len());
+            found.body.failure_reasons.extend(reasons.into_iter().take(room));
+        })
+        .await
+    }
+
+    /// The row of a document that was done. One that failed keeps what the index has of it.
+    fn row(&self, work: Work, outcome: Outcome, now_ms: i64) -> Document {
+        let Work { listed, before } = work;
+        let chunks_before = before.as_ref().map_or(0, |before| before.chunks);
+        let hash_before = before.map(|before| before.content_hash).unwrap_or_default();
+        let (status, reason, chunks, content_hash) = match outcome {
+            Outcome::Indexed { chunks: 0, content_hash } => {
+                let reason = "it has no text".to_owned();
+                (DocumentStatus::Ignored, Some(reason), 0, content_hash)
+            }
+            Outcome::Indexed { chunks, content_hash } => {
+                (DocumentStatus::Indexed, None, chunks, content_hash)
+            }
+            Outcome::Same { content_hash } => (DocumentStatus::Indexed, None, chunks_before, content_hash),
+            Outcome::Failed(reason) => (DocumentStatus::Failed, Some(reason), chunks_before, hash_before),
+        };
+        Document {
+            document: listed.location.uri().to_owned(),
+            status,
+            status_reason: reason,
+            fingerprint: listed.fingerprint,
+            content_hash,
+            metadata_fingerprint: listed.metadata_fingerprint,
+            settings: self.pipeline.settings.clone(),
+            chunks,
+            ingestion_job: Some(self.of.ingestion_job.clone()),
+            updated_ms: now_ms,
+        }
+    }
+
+    /// Takes documents out of the index that the source no longer has.
+    async fn remove(&self, gone: Vec<Gone>) -> Result<(), JobError> {
+        for batch in gone.chunks(BATCH) {
+            self.job.check()?;
+            let documents: Vec<&str> = batch.iter().map(|gone| gone.document.as_str()).collect();
+            crash::point("kb.before-removal");
+            self.hold_lease().await?;
+            self.pipeline.remove(&documents).await?;
+            crash::point("kb.removed");
+            let metadata = batch.iter().filter(|gone| gone.had_metadata).count();
+            self.write(&[], &documents, |found| {
+                found.body.statistics.deleted += i64::try_from(documents.len()).unwrap_or(i64::MAX);
+                found.body.statistics.metadata_modified += i64::try_from(metadata).unwrap_or(i64::MAX);
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Rows, removals and the job's own record in one transaction, while the job is this worker's.
+    async fn write(
+        &self,
+        rows: &[Document],
+        removed: &[&str],
+        change: impl FnOnce(&mut IngestionJobRecord),
+    ) -> Result<(), JobError> {
+        let scope = self.of.place.scope(INGESTION_JOB);
+        let mut transaction = self.job.store().begin().await.map_err(from_store)?;
+        self.job.fence(&mut transaction).await?;
+        for row in rows {
+            self.table().put(&mut transaction, row).await.map_err(from_store)?;
+        }
+        for document in removed {
+            self.table().remove(&mut transaction, document).await.map_err(from_store)?;
+        }
+        let id = self.of.record_id();
+        let hold = self.service.hold(&mut transaction, &scope, &id);
+        let mut found: IngestionJobRecord = hold.await.map_err(open_failed)?;
+        change(&mut found);
+        let record = found.changed().map_err(open_failed)?;
+        let now_ms = self.service.parts.clock.now_ms();
+        transaction.update(&scope, &record, None, now_ms).await.map_err(from_store)?;
+        transaction.commit().await.map_err(from_store)
+    }
+}
+
+/// Adds a document to the counters.
+fn count(work: &Work, outcome: &Outcome, counted: &mut Statistics) {
+    let content_changed = |content_hash: &str| {
+        work.was_indexed().is_none_or(|before| {
+            before.content_hash != content_hash
+                || before.metadata_fingerprint == work.listed.metadata_fingerprint
+        })
+    };
+    match outcome {
+        Outcome::Failed(_) => counted.failed += 1,
+        Outcome::Same { .. } => {}
+        Outcome::Indexed { chunks: 0, .. } => counted.skipped += 1,
+        Outcome::Indexed { content_hash, .. } if content_changed(content_hash) => {
+            if work.was_indexed().is_some() { counted.modified += 1 } else { counted.new += 1 }
+        }
+        // Only its metadata file changed.
+        Outcome::Indexed { .. } => {}
+    }
+    if work.metadata_changed() && !matches!(outcome, Outcome::Failed(_)) {
+        counted.metadata_modified += 1;
+    }
+}

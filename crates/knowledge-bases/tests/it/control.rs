@@ -1,0 +1,150 @@
+//! Knowledge bases and data sources themselves.
+
+use std::time::Duration;
+
+use craton_wire::ApiError;
+use serde_json::{Value, json};
+
+use crate::support::{World, base_request, chunking, context, input};
+
+fn refused<T: std::fmt::Debug>(result: Result<T, ApiError>, code: &str, part: &str) {
+    let error = result.unwrap_err();
+    assert!(error.code == code && error.message.contains(part), "{error}");
+}
+
+#[tokio::test]
+async fn names_are_unique_tokens_repeat_and_ids_are_like_aws() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::open(directory.path()).await;
+    let mut request = base_request("one");
+    request["clientToken"] = json!("0123456789012345678901234567890123");
+    request["tags"] = json!({ "team": "a" });
+    let create = |request: Value| {
+        let service = world.service.clone();
+        async move { service.create_knowledge_base(&context(), input(request)).await }
+    };
+    let first = create(request.clone()).await.unwrap().knowledge_base;
+    let again = create(request.clone()).await.unwrap().knowledge_base;
+    assert_eq!(first.knowledge_base_id, again.knowledge_base_id);
+    assert!(first.knowledge_base_id.len() == 10);
+    assert!(first.knowledge_base_id.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit()));
+    request["description"] = json!("other");
+    refused(create(request).await, "ConflictException", "client token");
+    refused(create(base_request("one")).await, "ConflictException", "already exists");
+
+    let arn = json!({ "resourceArn": first.knowledge_base_arn });
+    let tags = world.service.list_tags_for_resource(&context(), input(arn)).await.unwrap().tags.unwrap();
+    assert_eq!(tags["team"], "a");
+    let elsewhere = json!({ "resourceArn": "arn:aws:bedrock:us-east-1:123456789012:knowledge-base/NONE" });
+    let missing = world.service.list_tags_for_resource(&context(), input(elsewhere)).await;
+    refused(missing, "ResourceNotFoundException", "NONE");
+}
+
+#[tokio::test]
+async fn what_can_not_be_served_is_refused_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::open(directory.path()).await;
+    let cases: [(&str, Value, &str); 5] = [
+        ("storageConfiguration", json!({ "type": "PINECONE" }), "PINECONE is not served"),
+        ("storageConfiguration", json!({ "type": "S3_VECTORS" }), "S3_VECTORS is not served"),
+        ("storageConfiguration", json!({ "type": "OPENSEARCH_SERVERLESS" }), "is required"),
+        ("knowledgeBaseConfiguration", json!({ "type": "KENDRA" }), "KENDRA are not served"),
+        (
+            "knowledgeBaseConfiguration",
+            json!({ "type": "VECTOR", "vectorKnowledgeBaseConfiguration": { "embeddingModelArn":
+                "arn:aws:bedrock:us-east-1::foundation-model/anthropic.claude-3-5-sonnet-20241022-v2:0" } }),
+            "not an embedding model",
+        ),
+    ];
+    for (key, value, part) in cases {
+        let mut request = base_request("x");
+        request[key] = value;
+        let answer = world.service.create_knowledge_base(&context(), input(request)).await;
+        refused(answer, "ValidationException", part);
+    }
+    let base = world.create_base("x").await.unwrap();
+    let unserved = json!({ "dataSourceConfiguration": { "type": "SALESFORCE" } });
+    refused(world.create_source(&base, unserved).await, "ValidationException", "SALESFORCE");
+    let levels =
+        json!({ "levelConfigurations": [{ "maxTokens": 10 }, { "maxTokens": 20 }], "overlapTokens": 1 });
+    let upside_down = chunking("HIERARCHICAL", "hierarchicalChunkingConfiguration", levels);
+    refused(world.create_source(&base, upside_down).await, "ValidationException", "first level");
+    let incomplete = chunking("SEMANTIC", "", Value::Null);
+    refused(
+        world.create_source(&base, incomplete).await,
+        "ValidationException",
+        "semanticChunkingConfiguration",
+    );
+    refused(world.create_source("NOSUCHBASE", json!({})).await, "ResourceNotFoundException", "NOSUCHBASE");
+}
+
+#[tokio::test]
+async fn a_deleted_data_source_takes_its_documents_unless_they_are_retained() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::open(directory.path()).await;
+    let mut ids = world.library().await;
+    world.put("a.txt", "apples").await;
+    let gone = |ids: &crate::support::Ids| {
+        let (service, request) = (world.service.clone(), ids.json());
+        async move {
+            for _ in 0..500 {
+                if service.get_data_source(&context(), input(request.clone())).await.is_err() {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            panic!("{request} stays");
+        }
+    };
+    for (policy, left) in [("DELETE", 0), ("RETAIN", 1)] {
+        ids.source = world
+            .create_source(&ids.base, json!({ "name": policy, "dataDeletionPolicy": policy }))
+            .await
+            .unwrap();
+        assert_eq!(world.counters(&ids).await[2], 1);
+        world.service.delete_data_source(&context(), input(ids.json())).await.unwrap();
+        gone(&ids).await;
+        assert_eq!(world.chunks().await.len(), left, "{policy}");
+    }
+    let base = json!({ "knowledgeBaseId": ids.base });
+    world.service.delete_knowledge_base(&context(), input(base.clone())).await.unwrap();
+    for _ in 0..500 {
+        if world.service.get_knowledge_base(&context(), input(base.clone())).await.is_err() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the knowledge base stays");
+}
+
+#[tokio::test]
+async fn pages_of_bases_and_jobs_visit_each_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::open(directory.path()).await;
+    let ids = world.library().await;
+    for n in 0..4 {
+        world.create_base(&format!("base-{n}")).await.unwrap();
+        world.sync(&ids).await;
+    }
+    let (mut seen, mut token) = (Vec::new(), Value::Null);
+    loop {
+        let request = json!({ "maxResults": 2, "nextToken": token });
+        let page = world.service.list_knowledge_bases(&context(), input(request)).await.unwrap();
+        seen.extend(page.knowledge_base_summaries.into_iter().map(|summary| summary.name));
+        let Some(next) = page.next_token else { break };
+        token = json!(next);
+    }
+    seen.sort();
+    assert_eq!(seen, ["base-0", "base-1", "base-2", "base-3", "library"]);
+    let (mut started, mut token) = (Vec::new(), Value::Null);
+    loop {
+        let mut request = ids.json();
+        request["maxResults"] = json!(3);
+        request["nextToken"] = token;
+        let page = world.service.list_ingestion_jobs(&context(), input(request)).await.unwrap();
+        started.extend(page.ingestion_job_summaries.iter().map(|summary| summary.started_at.as_ms()));
+        let Some(next) = page.next_token else { break };
+        token = json!(next);
+    }
+    assert!(started.len() == 4 && started.is_sorted_by(|a, b| a >= b), "{started:?}");
+}

@@ -1,0 +1,141 @@
+//! Documents put in and deleted one by one.
+
+use std::time::Duration;
+
+use craton_vectors::{MetadataValue, SourceLocation};
+use serde_json::{Value, json};
+
+use crate::support::{Ids, World, context, input};
+
+async fn custom(world: &World) -> Ids {
+    let base = world.create_base("b").await.unwrap();
+    let configuration = json!({ "dataSourceConfiguration": { "type": "CUSTOM" } });
+    Ids { source: world.create_source(&base, configuration).await.unwrap(), base }
+}
+
+fn text(id: &str, text: &str) -> Value {
+    json!({ "content": { "dataSourceType": "CUSTOM", "custom": {
+        "customDocumentIdentifier": { "id": id }, "sourceType": "IN_LINE",
+        "inlineContent": { "type": "TEXT", "textContent": { "data": text } } } } })
+}
+
+async fn put(world: &World, ids: &Ids, documents: Vec<Value>) {
+    let mut request = ids.json();
+    request["documents"] = documents.into();
+    let answer = world.service.ingest_knowledge_base_documents(&context(), input(request)).await.unwrap();
+    assert!(answer.document_details.unwrap().iter().all(|detail| detail.status.as_str() == "STARTING"));
+}
+
+/// Statuses and reasons of custom documents, once none waits.
+async fn statuses(world: &World, ids: &Ids, names: &[&str]) -> Vec<String> {
+    for _ in 0..500 {
+        let mut request = ids.json();
+        let identifier = |id: &&str| json!({ "dataSourceType": "CUSTOM", "custom": { "id": id } });
+        request["documentIdentifiers"] = names.iter().map(identifier).collect();
+        let answer = world.service.get_knowledge_base_documents(&context(), input(request)).await.unwrap();
+        let found: Vec<String> = answer
+            .document_details
+            .unwrap()
+            .into_iter()
+            .map(|detail| format!("{} {}", detail.status.as_str(), detail.status_reason.unwrap_or_default()))
+            .collect();
+        if !found.iter().any(|status| status.starts_with("STARTING") || status.starts_with("DELETING")) {
+            return found;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("they wait for ever");
+}
+
+#[tokio::test]
+async fn documents_come_replace_each_other_and_go() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::open(directory.path()).await;
+    world.bucket().await;
+    let ids = custom(&world).await;
+    world.put("elsewhere.md", "# Figs\n\nThey are sweet.").await;
+    let mut tagged = text("one", "Apples are red.");
+    tagged["metadata"] = json!({ "type": "IN_LINE_ATTRIBUTE", "inlineAttributes": [
+        { "key": "year", "value": { "type": "NUMBER", "numberValue": 2025.0 } },
+        { "key": "tags", "value": { "type": "STRING_LIST", "stringListValue": ["x"] } }] });
+    let bytes = json!({ "content": { "dataSourceType": "CUSTOM", "custom": {
+        "customDocumentIdentifier": { "id": "two" }, "sourceType": "IN_LINE",
+        "inlineContent": { "type": "BYTE", "byteContent": { "mimeType": "text/html",
+            "data": "PGgxPlBlYXJzPC9oMT4=" } } } } });
+    let object = json!({ "content": { "dataSourceType": "CUSTOM", "custom": {
+        "customDocumentIdentifier": { "id": "three" }, "sourceType": "S3_LOCATION",
+        "s3Location": { "uri": "s3://docs/elsewhere.md" } } } });
+    let missing = json!({ "content": { "dataSourceType": "CUSTOM", "custom": {
+        "customDocumentIdentifier": { "id": "four" }, "sourceType": "S3_LOCATION",
+        "s3Location": { "uri": "s3://docs/none.md" } } } });
+    put(&world, &ids, vec![tagged, bytes, object, missing, text("five", " ")]).await;
+    let found = statuses(&world, &ids, &["one", "two", "three", "four", "five", "six"]).await;
+    assert_eq!(found[..3], ["INDEXED ", "INDEXED ", "INDEXED "]);
+    assert!(found[3].starts_with("FAILED ") && found[3].contains("none.md"), "{found:?}");
+    assert_eq!(found[4..], ["IGNORED it has no text", "NOT_FOUND "]);
+    let apples = world.find("apples").await.unwrap();
+    assert_eq!(apples.location, SourceLocation::Custom("one".into()));
+    assert_eq!(apples.metadata["year"], MetadataValue::Number(2025.0));
+    assert_eq!(world.texts().await["two"], ["# Pears"]);
+
+    put(&world, &ids, vec![text("one", "Cherries.")]).await;
+    assert_eq!(statuses(&world, &ids, &["one"]).await, ["INDEXED "]);
+    assert_eq!(world.texts().await["one"], ["Cherries."]);
+
+    let mut request = ids.json();
+    request["documentIdentifiers"] = json!([
+        { "dataSourceType": "CUSTOM", "custom": { "id": "one" } },
+        { "dataSourceType": "CUSTOM", "custom": { "id": "none" } }]);
+    let answer = world.service.delete_knowledge_base_documents(&context(), input(request)).await.unwrap();
+    let deleting: Vec<_> =
+        answer.document_details.unwrap().into_iter().map(|detail| detail.status.as_str()).collect();
+    assert_eq!(deleting, ["DELETING", "NOT_FOUND"]);
+    assert_eq!(statuses(&world, &ids, &["one"]).await, ["NOT_FOUND "]);
+    assert!(!world.texts().await.contains_key("one"));
+
+    let mut request = ids.json();
+    request["maxResults"] = json!(3);
+    let page = world.service.list_knowledge_base_documents(&context(), input(request.clone())).await.unwrap();
+    request["nextToken"] = json!(page.next_token.unwrap());
+    let rest = world.service.list_knowledge_base_documents(&context(), input(request)).await.unwrap();
+    assert_eq!((page.document_details.len(), rest.document_details.len(), rest.next_token), (3, 1, None));
+}
+
+#[tokio::test]
+async fn a_document_of_a_bucket_put_in_directly_is_known_to_the_next_sync() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::open(directory.path()).await;
+    let ids = world.library().await;
+    world.put("a.txt", "Apples.").await;
+    world.put("a.txt.metadata.json", r#"{"metadataAttributes": {"a": 1}}"#).await;
+    let uri = "s3://docs/a.txt";
+    put(
+        &world,
+        &ids,
+        vec![json!({ "content": { "dataSourceType": "S3", "s3": { "s3Location": { "uri": uri } } } })],
+    )
+    .await;
+    for _ in 0..500 {
+        if world.texts().await.len() == 1 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(world.find("apples").await.unwrap().metadata["a"], MetadataValue::Number(1.0));
+    assert_eq!(world.counters(&ids).await, [1, 1, 0, 0, 0, 0, 0, 0], "nothing is new");
+}
+
+#[tokio::test]
+async fn documents_of_another_kind_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::open(directory.path()).await;
+    let ids = custom(&world).await;
+    let mut request = ids.json();
+    request["documents"] =
+        json!([{ "content": { "dataSourceType": "S3", "s3": { "s3Location": { "uri": "s3://docs/a" } } } }]);
+    let error = world.service.ingest_knowledge_base_documents(&context(), input(request)).await.unwrap_err();
+    assert!(error.code == "ValidationException" && error.message.contains("CUSTOM"), "{error}");
+    let error = world.start(&ids).await.unwrap_err();
+    assert!(error.message.contains("IngestKnowledgeBaseDocuments"), "{error}");
+}

@@ -1,0 +1,177 @@
+//! Syncs of a bucket.
+
+use std::sync::atomic::Ordering;
+
+use craton_store::{Store, testing};
+use craton_vectors::MetadataValue;
+use serde_json::json;
+
+use crate::support::{Ids, World, chunking};
+
+#[tokio::test]
+async fn a_sync_reads_what_is_new_and_only_that() {
+    let directory = tempfile::tempdir().unwrap();
+    let stores = [
+        Store::open(directory.path()).await.unwrap(),
+        Store::in_memory().await.unwrap(),
+        testing::postgres().await,
+    ];
+    for (n, store) in stores.into_iter().enumerate() {
+        let world = World::on(store, &directory.path().join(n.to_string())).await;
+        let ids = world.library().await;
+        world.put("a.txt", "Apples are red.").await;
+        world.put("folder/", "").await;
+        world.put("b.html", "<html><body><h1>Pears</h1><p>They are green.</p></body></html>").await;
+        world.put("c.csv", "name,price\nplum,3\n").await;
+        assert_eq!(world.counters(&ids).await, [3, 0, 3, 0, 0, 0, 0, 0]);
+        let texts = world.texts().await;
+        assert_eq!(texts["a.txt"], ["Apples are red."]);
+        assert!(texts["b.html"][0].contains("They are green.") && !texts["b.html"][0].contains('<'));
+        assert_eq!(texts.len(), 3);
+
+        let embedded = world.model.texts.load(Ordering::SeqCst);
+        assert_eq!(world.counters(&ids).await, [3, 0, 0, 0, 0, 0, 0, 0]);
+        world.put("a.txt", "Apples are red.").await;
+        assert_eq!(world.counters(&ids).await, [3, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(world.model.texts.load(Ordering::SeqCst), embedded, "nothing is embedded again");
+
+        world.put("a.txt", "Apples are yellow.").await;
+        world.put("d.md", "# Figs").await;
+        world.delete("c.csv").await;
+        assert_eq!(world.counters(&ids).await, [3, 0, 1, 1, 0, 1, 0, 0]);
+        let texts = world.texts().await;
+        assert_eq!(texts.keys().collect::<Vec<_>>(), ["a.txt", "b.html", "d.md"]);
+        assert_eq!(texts["a.txt"], ["Apples are yellow."]);
+        assert_eq!(world.model.texts.load(Ordering::SeqCst), embedded + 2);
+        world.close().await;
+    }
+}
+
+#[tokio::test]
+async fn metadata_files_are_attributes_of_their_documents() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::open(directory.path()).await;
+    let ids = world.library().await;
+    let metadata =
+        |year: i32| json!({ "metadataAttributes": { "year": year, "tags": ["x", "y"] } }).to_string();
+    world.put("a.txt", "Apples.").await;
+    world.put("a.txt.metadata.json", metadata(2024)).await;
+    world.put("b.txt", "Pears.").await;
+    assert_eq!(world.counters(&ids).await, [2, 1, 2, 0, 0, 0, 0, 0]);
+    let chunk = world.find("apples").await.unwrap();
+    assert_eq!(chunk.metadata["year"], MetadataValue::Number(2024.0));
+    assert_eq!(chunk.metadata["tags"], MetadataValue::List(vec!["x".into(), "y".into()]));
+
+    world.put("a.txt.metadata.json", metadata(2025)).await;
+    world.put("b.txt.metadata.json", metadata(1999)).await;
+    assert_eq!(world.counters(&ids).await, [2, 2, 0, 0, 2, 0, 0, 0]);
+    assert_eq!(world.find("apples").await.unwrap().metadata["year"], MetadataValue::Number(2025.0));
+    world.delete("b.txt.metadata.json").await;
+    assert_eq!(world.counters(&ids).await, [2, 1, 0, 0, 1, 0, 0, 0]);
+    assert!(world.find("pears").await.unwrap().metadata.is_empty());
+    world.delete("a.txt").await;
+    world.delete("a.txt.metadata.json").await;
+    assert_eq!(world.counters(&ids).await, [1, 0, 0, 0, 1, 1, 0, 0]);
+}
+
+#[tokio::test]
+async fn rows_of_a_csv_file_are_texts_with_attributes() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::open(directory.path()).await;
+    let ids = world.library().await;
+    let metadata = json!({ "metadataAttributes": { "kind": "fruit" }, "documentStructureConfiguration": {
+        "type": "RECORD_BASED_STRUCTURE_METADATA", "recordBasedStructureMetadata": {
+            "contentFields": [{ "fieldName": "text" }],
+            "metadataFieldsSpecification": { "fieldsToInclude": [{ "fieldName": "price" }] } } } });
+    world.put("a.csv", "id,text,price\n1,Apples are red,3\n2,Pears are green,4\n").await;
+    world.put("a.csv.metadata.json", metadata.to_string()).await;
+    assert_eq!(world.counters(&ids).await, [1, 1, 1, 0, 0, 0, 0, 0]);
+    assert_eq!(world.texts().await["a.csv"], ["Apples are red", "Pears are green"]);
+    let pears = world.find("pears").await.unwrap();
+    assert_eq!(pears.metadata["price"], MetadataValue::Number(4.0));
+    assert_eq!(pears.metadata["kind"], "fruit".into());
+    assert!(!pears.metadata.contains_key("id"));
+}
+
+fn numbered(sentences: usize) -> String {
+    (0..sentences).map(|n| format!("This is sentence number {n} of the book. ")).collect()
+}
+
+#[tokio::test]
+async fn every_strategy_keeps_all_of_a_text() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::open(directory.path()).await;
+    let ids = world.library().await;
+    world.put("book.txt", numbered(100)).await;
+    let levels =
+        json!({ "levelConfigurations": [{ "maxTokens": 80 }, { "maxTokens": 20 }], "overlapTokens": 9 });
+    let semantic = json!({ "maxTokens": 40, "bufferSize": 1, "breakpointPercentileThreshold": 90 });
+    let fixed = json!({ "maxTokens": 40, "overlapPercentage": 25 });
+    for (request, longest) in [
+        (json!({}), 300),
+        (chunking("NONE", "", json!(null)), 800),
+        (chunking("FIXED_SIZE", "fixedSizeChunkingConfiguration", fixed), 40),
+        (chunking("HIERARCHICAL", "hierarchicalChunkingConfiguration", levels), 20),
+        (chunking("SEMANTIC", "semanticChunkingConfiguration", semantic), 40),
+    ] {
+        let mut request = request;
+        request["name"] = json!(format!("source-{longest}"));
+        let source = world.create_source(&ids.base, request.clone());
+        let ids = Ids { source: source.await.unwrap(), ..ids.clone() };
+        assert_eq!(world.counters(&ids).await[2], 1);
+        let chunks: Vec<_> = world.chunks().await;
+        let chunks: Vec<_> = chunks.iter().filter(|chunk| chunk.document.data_source == ids.source).collect();
+        for chunk in &chunks {
+            assert!(chunk.text.split_whitespace().count() <= longest, "{request}: {}", chunk.text);
+            if let Some(parent) = &chunk.parent {
+                assert!(parent.text.contains(&chunk.text) && parent.text.split_whitespace().count() <= 80);
+            }
+        }
+        assert_eq!(chunks[0].parent.is_some(), longest == 20);
+        for n in 0..100 {
+            let sentence = format!("This is sentence number {n} of the book.");
+            assert!(chunks.iter().any(|chunk| chunk.text.contains(&sentence)), "{request}: {n}");
+        }
+        // The same name again would be refused: there are five data sources at most.
+        let request = craton_api_bedrock_agent::DeleteDataSourceRequest {
+            knowledge_base_id: ids.base.clone(),
+            data_source_id: ids.source.clone(),
+        };
+        world.service.delete_data_source(&crate::support::context(), request).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn overlap_repeats_the_end_of_the_chunk_before() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::open(directory.path()).await;
+    world.bucket().await;
+    let base = world.create_base("b").await.unwrap();
+    let fixed = json!({ "maxTokens": 40, "overlapPercentage": 25 });
+    let request = chunking("FIXED_SIZE", "fixedSizeChunkingConfiguration", fixed);
+    let ids = Ids { source: world.create_source(&base, request).await.unwrap(), base };
+    world.put("book.txt", numbered(12)).await;
+    world.sync(&ids).await;
+    let texts = world.texts().await.remove("book.txt").unwrap();
+    assert_eq!(texts.len(), 3, "{texts:?}");
+    assert!(texts[0].ends_with("number 4 of the book."));
+    assert!(texts[1].starts_with("This is sentence number 4 of the book. This is sentence number 5"));
+}
+
+#[tokio::test]
+async fn only_what_is_under_the_prefixes_is_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::open(directory.path()).await;
+    world.bucket().await;
+    let base = world.create_base("b").await.unwrap();
+    let configuration = json!({ "type": "S3", "s3Configuration": {
+        "bucketArn": "arn:aws:s3:::docs", "inclusionPrefixes": ["b/", "a/", "a/deep/"] } });
+    let source =
+        world.create_source(&base, json!({ "dataSourceConfiguration": configuration })).await.unwrap();
+    let ids = Ids { base, source };
+    for key in ["a/1.txt", "a/deep/2.txt", "b/3.txt", "c/4.txt", "5.txt"] {
+        world.put(key, format!("Text of {key}")).await;
+    }
+    assert_eq!(world.counters(&ids).await, [3, 0, 3, 0, 0, 0, 0, 0]);
+    assert_eq!(world.texts().await.into_keys().collect::<Vec<_>>(), ["a/1.txt", "a/deep/2.txt", "b/3.txt"]);
+}
