@@ -10,6 +10,7 @@
 //! * [`PolicyAuthorizer`]: both together, with AWS's messages.
 //! * [`ServiceRoles`]: what agents, knowledge bases, flows, jobs and functions may do with the roles given to them.
 
+mod assume;
 mod attempts;
 mod authenticate;
 mod authorize;
@@ -20,6 +21,7 @@ mod root;
 mod service_roles;
 mod source;
 
+pub use assume::may_assume;
 pub use authenticate::{Authenticated, Identity, PendingRequest};
 pub use authorize::{AuthorizationRequest, Authorizer, Decision, PolicyAuthorizer};
 pub use request_keys::RequestKeys;

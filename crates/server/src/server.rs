@@ -5,6 +5,7 @@ use std::sync::Arc;
 use craton_aoss::Collections;
 use craton_core::{Account, Clock, IdSource, RandomIds, SystemClock};
 use craton_guardrails::{Guardrails, GuardrailsParts};
+use craton_iam::{Iam, Sts};
 use craton_identity::directory::{Directory, DirectoryError, SECRETS_KEY, Vault, VaultError};
 use craton_identity::{
     Authorizer, CredentialsError, Identity, PolicyAuthorizer, PolicySource, RootCredentials, RootKeys,
@@ -299,6 +300,8 @@ fn compose(
         knowledge_bases,
         retrieval,
         models: ModelsService::new(models, Arc::clone(&clock), Arc::clone(&ids)),
+        iam: Iam::new(directory.clone()),
+        sts: Sts::new(directory.clone(), credentials.access_key_id()),
         metering,
         health: drivers,
         account,

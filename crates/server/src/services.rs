@@ -5,6 +5,7 @@ use std::sync::Arc;
 use craton_aoss::Collections;
 use craton_core::{Account, Clock, IdSource};
 use craton_guardrails::Guardrails;
+use craton_iam::{Iam, Sts};
 use craton_identity::{Authorizer, Identity, ServiceRoles};
 use craton_inference::Inference;
 use craton_knowledge_bases::KnowledgeBases;
@@ -40,6 +41,8 @@ pub(crate) struct Services {
     pub(crate) lambda: Lambda,
     pub(crate) knowledge_bases: KnowledgeBases,
     pub(crate) retrieval: Retrieval,
+    pub(crate) iam: Iam,
+    pub(crate) sts: Sts,
     pub(crate) metering: Arc<Metering>,
     pub(crate) health: Arc<dyn HealthSource>,
 }

@@ -60,7 +60,7 @@ fn id_of(name: &str) -> String {
 }
 
 /// Every one of them, by ARN.
-pub fn all() -> impl Iterator<Item = &'static Arc<ManagedPolicy>> {
+pub fn all<'a>() -> impl Iterator<Item = &'a Arc<ManagedPolicy>> {
     POLICIES.values()
 }
 

@@ -8,6 +8,7 @@ mod denied;
 mod doors;
 mod front;
 mod guardrails;
+mod identity;
 mod inference;
 mod lifecycle;
 mod posture;

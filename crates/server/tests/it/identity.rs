@@ -1,0 +1,265 @@
+//! Users, roles and temporary credentials through the front door: who gets in, who doesn't, and with which words.
+
+use craton_testkit::{Answer, Client, TestServer};
+use http::{HeaderValue, Method};
+use serde_json::json;
+
+const MODEL: &str = "anthropic.claude-3-5-sonnet-20241022-v2:0";
+const CONVERSE: &str = "/model/anthropic.claude-3-5-sonnet-20241022-v2%3A0/converse";
+const ACCOUNT: &str = "123456789012";
+
+fn hello() -> serde_json::Value {
+    json!({"messages": [{"role": "user", "content": [{"text": "hi"}]}]})
+}
+
+/// What stands in the first element of this name.
+fn element(answer: &Answer, name: &str) -> String {
+    let text = String::from_utf8(answer.body.to_vec()).unwrap();
+    let start =
+        text.find(&format!("<{name}>")).unwrap_or_else(|| panic!("no {name} in {text}")) + name.len() + 2;
+    text[start..].split("</").next().unwrap().replace("&quot;", "\"")
+}
+
+async fn call(client: &Client, service: &str, action: &str, parameters: &[(&str, &str)]) -> Answer {
+    let version = if service == "iam" { "2010-05-08" } else { "2011-06-15" };
+    let mut all = vec![("Action", action), ("Version", version)];
+    all.extend_from_slice(parameters);
+    client.for_service(service).query(&all).await
+}
+
+async fn iam(client: &Client, action: &str, parameters: &[(&str, &str)]) -> Answer {
+    let answer = call(client, "iam", action, parameters).await;
+    assert_eq!(answer.status, 200, "{action}: {}", answer.snapshot());
+    answer
+}
+
+/// The client with the keys in an answer.
+fn with_keys(client: &Client, answer: &Answer) -> Client {
+    let mut client = client.clone();
+    client.access_key_id = element(answer, "AccessKeyId");
+    client.secret = element(answer, "SecretAccessKey");
+    let temporary = String::from_utf8_lossy(&answer.body).contains("<SessionToken>");
+    client.session_token = temporary.then(|| element(answer, "SessionToken"));
+    client
+}
+
+fn allow(actions: &[&str], resource: &str) -> String {
+    json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": actions, "Resource": resource}]})
+        .to_string()
+}
+
+/// A user that may invoke one model, as the root made it.
+async fn user(root: &Client, name: &str) -> Client {
+    iam(root, "CreateUser", &[("UserName", name)]).await;
+    let resource = format!("arn:aws:bedrock:us-east-1::foundation-model/{MODEL}");
+    let policy = allow(&["bedrock:InvokeModel"], &resource);
+    iam(root, "PutUserPolicy", &[("UserName", name), ("PolicyName", "p"), ("PolicyDocument", &policy)]).await;
+    with_keys(root, &iam(root, "CreateAccessKey", &[("UserName", name)]).await)
+}
+
+async fn role(root: &Client, name: &str, trust: serde_json::Value, policy: &str) -> String {
+    let trust = json!({"Version": "2012-10-17", "Statement": [trust]}).to_string();
+    let made = iam(root, "CreateRole", &[("RoleName", name), ("AssumeRolePolicyDocument", &trust)]).await;
+    iam(root, "PutRolePolicy", &[("RoleName", name), ("PolicyName", "p"), ("PolicyDocument", policy)]).await;
+    element(&made, "Arn")
+}
+
+#[tokio::test]
+async fn a_users_key_does_what_its_policy_says() {
+    let server = TestServer::start().await;
+    let root = server.client();
+    let ada = user(&root, "ada").await;
+    assert_eq!(ada.post(CONVERSE, &hello()).await.status, 200);
+    let refused = ada.post("/model/amazon.titan-text-express-v1/converse", &hello()).await;
+    assert_eq!(refused.error(), (403, "AccessDeniedException"), "{}", refused.snapshot());
+    assert_eq!(ada.get("/guardrails").await.error(), (403, "AccessDeniedException"));
+    let refused = call(&ada, "iam", "ListUsers", &[]).await;
+    assert_eq!((refused.status.as_u16(), element(&refused, "Code").as_str()), (403, "AccessDenied"));
+    let who = call(&ada, "sts", "GetCallerIdentity", &[]).await;
+    assert_eq!(element(&who, "Arn"), format!("arn:aws:iam::{ACCOUNT}:user/ada"));
+    assert!(element(&who, "UserId").starts_with("AIDA"));
+    // Inactive is inactive at once.
+    let key = ada.access_key_id.clone();
+    let status = [("UserName", "ada"), ("AccessKeyId", key.as_str()), ("Status", "Inactive")];
+    iam(&root, "UpdateAccessKey", &status).await;
+    assert_eq!(ada.post(CONVERSE, &hello()).await.error(), (403, "UnrecognizedClientException"));
+    let refused = call(&ada, "sts", "GetCallerIdentity", &[]).await;
+    assert_eq!(element(&refused, "Code"), "InvalidClientTokenId");
+}
+
+#[tokio::test]
+async fn a_role_is_assumed_by_whom_it_trusts_and_lasts_as_long_as_it_says() {
+    let server = TestServer::start().await;
+    let root = server.client();
+    let ada = user(&root, "ada").await;
+    let trust = json!({
+        "Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": format!("arn:aws:iam::{ACCOUNT}:user/ada")},
+        "Condition": {"StringEquals": {"sts:ExternalId": "sesame"}},
+    });
+    let arn = role(&root, "Reader", trust, &allow(&["bedrock:*"], "*")).await;
+    let ask = |extra: Vec<(&'static str, String)>| {
+        let (ada, arn) = (ada.clone(), arn.clone());
+        async move {
+            let mut parameters = vec![("RoleArn", arn), ("RoleSessionName", "s1".to_owned())];
+            parameters.extend(extra);
+            let parameters: Vec<_> = parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            call(&ada, "sts", "AssumeRole", &parameters).await
+        }
+    };
+    let refused = ask(vec![]).await;
+    assert_eq!((refused.status.as_u16(), element(&refused, "Code").as_str()), (403, "AccessDenied"));
+    assert!(
+        element(&refused, "Message").contains("is not authorized to perform: sts:AssumeRole on resource: ")
+    );
+    let too_long = ask(vec![("ExternalId", "sesame".into()), ("DurationSeconds", "7200".into())]).await;
+    assert_eq!(element(&too_long, "Code"), "ValidationError");
+    let granted = ask(vec![("ExternalId", "sesame".into()), ("DurationSeconds", "900".into())]).await;
+    assert_eq!(granted.status, 200, "{}", granted.snapshot());
+    let session = with_keys(&root, &granted);
+    assert!(session.access_key_id.starts_with("ASIA"));
+    assert_eq!(session.post(CONVERSE, &hello()).await.status, 200);
+    assert_eq!(call(&session, "iam", "ListUsers", &[]).await.status, 403);
+    let who = call(&session, "sts", "GetCallerIdentity", &[]).await;
+    assert_eq!(element(&who, "Arn"), format!("arn:aws:sts::{ACCOUNT}:assumed-role/Reader/s1"));
+    // A session policy takes away.
+    let policy = allow(&["bedrock:ListGuardrails"], "*");
+    let narrow = with_keys(&root, &ask(vec![("ExternalId", "sesame".into()), ("Policy", policy)]).await);
+    assert_eq!(narrow.post(CONVERSE, &hello()).await.error(), (403, "AccessDeniedException"));
+    // The root assumes no roles.
+    let by_root = call(&root, "sts", "AssumeRole", &[("RoleArn", &arn), ("RoleSessionName", "s1")]).await;
+    assert_eq!(element(&by_root, "Message"), "Roles may not be assumed by root accounts.");
+    server.clock.advance_ms(901 * 1000);
+    assert_eq!(session.post(CONVERSE, &hello()).await.error(), (403, "ExpiredTokenException"));
+    let expired = call(&session, "sts", "GetCallerIdentity", &[]).await;
+    assert_eq!(element(&expired, "Code"), "ExpiredToken");
+    assert_eq!(narrow.get("/guardrails").await.status, 200, "an hour is not over");
+}
+
+#[tokio::test]
+async fn forged_borrowed_and_damaged_tokens_open_nothing() {
+    let server = TestServer::start().await;
+    let root = server.client();
+    let ada = user(&root, "ada").await;
+    let eve = user(&root, "eve").await;
+    let begin = |client: Client| async move { call(&client, "sts", "GetSessionToken", &[]).await };
+    let (adas, eves) = (with_keys(&root, &begin(ada.clone()).await), with_keys(&root, &begin(eve).await));
+    assert_eq!(adas.post(CONVERSE, &hello()).await.status, 200);
+    let invalid = (403, "UnrecognizedClientException");
+    let mut borrowed = adas.clone();
+    borrowed.session_token = eves.session_token.clone();
+    assert_eq!(borrowed.post(CONVERSE, &hello()).await.error(), invalid, "another key's token");
+    let mut without = adas.clone();
+    without.session_token = None;
+    assert_eq!(without.post(CONVERSE, &hello()).await.error(), invalid, "no token");
+    let mut long_term = ada.clone();
+    long_term.session_token = adas.session_token.clone();
+    assert_eq!(long_term.post(CONVERSE, &hello()).await.error(), invalid, "a token with a long-term key");
+    let token = adas.session_token.clone().unwrap();
+    for place in [0, 1, token.len() / 2, token.len() - 2] {
+        let mut damaged = adas.clone();
+        let other = if token.as_bytes()[place] == b'A' { "B" } else { "A" };
+        let mut text = token.clone();
+        text.replace_range(place..=place, other);
+        damaged.session_token = Some(text);
+        assert_eq!(damaged.post(CONVERSE, &hello()).await.error(), invalid, "byte {place}");
+    }
+    for made_up in ["", "x", &"A".repeat(300), &"A".repeat(30_000)] {
+        let mut forged = adas.clone();
+        forged.session_token = Some(made_up.to_owned());
+        assert_eq!(forged.post(CONVERSE, &hello()).await.status, 403, "{} bytes", made_up.len());
+    }
+    let mut wrong_secret = adas.clone();
+    wrong_secret.secret = ada.secret.clone();
+    assert_eq!(wrong_secret.post(CONVERSE, &hello()).await.error(), (403, "InvalidSignatureException"));
+    // IAM is closed to such sessions, and no session begins another of its kind.
+    let refused = call(&adas, "iam", "ListUsers", &[]).await;
+    assert_eq!(element(&refused, "Code"), "InvalidClientTokenId");
+    assert_eq!(element(&begin(adas.clone()).await, "Code"), "AccessDenied");
+    // With its user a session ends.
+    let key = ada.access_key_id.as_str();
+    iam(&root, "DeleteAccessKey", &[("UserName", "ada"), ("AccessKeyId", key)]).await;
+    iam(&root, "DeleteUserPolicy", &[("UserName", "ada"), ("PolicyName", "p")]).await;
+    iam(&root, "DeleteUser", &[("UserName", "ada")]).await;
+    assert_eq!(adas.post(CONVERSE, &hello()).await.error(), invalid);
+}
+
+#[tokio::test]
+async fn api_keys_act_as_their_principal() {
+    let server = TestServer::start().await;
+    let root = server.client();
+    user(&root, "ada").await;
+    let made = [("UserName", "ada"), ("ServiceName", "bedrock.amazonaws.com"), ("CredentialAgeDays", "1")];
+    let made = iam(&root, "CreateServiceSpecificCredential", &made).await;
+    let key = element(&made, "ServiceCredentialSecret");
+    assert!(key.starts_with("ABSK"), "{key}");
+    let bearer = |key: String, path: &'static str| {
+        let (mut parts, body) = root.unsigned(Method::POST, path, hello().to_string().into());
+        parts.headers.insert("authorization", HeaderValue::from_str(&format!("Bearer {key}")).unwrap());
+        let root = root.clone();
+        async move { root.send(parts, body).await.answer().await }
+    };
+    let refused = bearer(key.clone(), CONVERSE).await;
+    assert_eq!(refused.error(), (403, "AccessDeniedException"), "without bedrock:CallWithBearerToken");
+    let policy = allow(&["bedrock:CallWithBearerToken"], "*");
+    let put = [("UserName", "ada"), ("PolicyName", "b"), ("PolicyDocument", policy.as_str())];
+    iam(&root, "PutUserPolicy", &put).await;
+    assert_eq!(bearer(key.clone(), CONVERSE).await.status, 200);
+    let elsewhere = bearer(key.clone(), "/model/amazon.titan-text-express-v1/converse").await;
+    assert_eq!(elsewhere.error(), (403, "AccessDeniedException"));
+    let mut forged = key.clone();
+    forged.replace_range(key.len() - 12..key.len() - 8, "AAAA");
+    assert_eq!(bearer(forged, CONVERSE).await.error(), (403, "AccessDeniedException"));
+    server.clock.advance_ms(86_400_000);
+    assert_eq!(bearer(key, CONVERSE).await.json()["message"], "Bearer Token has expired");
+}
+
+#[tokio::test]
+async fn too_many_failures_are_not_looked_at_and_the_root_gets_in_all_the_same() {
+    let server = TestServer::start().await;
+    let root = server.client();
+    let ada = user(&root, "ada").await;
+    let mut guessing = ada.clone();
+    let mut last = String::new();
+    for guess in 0..25 {
+        guessing.secret = format!("guess-{guess}");
+        last = guessing.post(CONVERSE, &hello()).await.error().1.to_owned();
+    }
+    assert_eq!(last, "ThrottlingException");
+    let mut wrong_root = root.clone();
+    for guess in 0..25 {
+        wrong_root.secret = format!("guess-{guess}");
+        assert_eq!(wrong_root.post(CONVERSE, &hello()).await.error().1, "InvalidSignatureException");
+    }
+    assert_eq!(root.post(CONVERSE, &hello()).await.status, 200);
+}
+
+#[tokio::test]
+async fn iam_answers_in_its_own_words() {
+    let server = TestServer::start().await;
+    let root = server.client();
+    let errors = [
+        call(&root, "iam", "GetUser", &[("UserName", "nobody")]).await,
+        call(&root, "iam", "CreateRole", &[("RoleName", "r"), ("AssumeRolePolicyDocument", "{}")]).await,
+        call(
+            &root,
+            "iam",
+            "AttachRolePolicy",
+            &[("RoleName", "r"), ("PolicyArn", "arn:aws:iam::aws:policy/No")],
+        )
+        .await,
+        call(&root, "iam", "CreateUser", &[("UserName", "a b")]).await,
+        call(&root, "iam", "NoSuchAction", &[]).await,
+        call(&root, "iam", "CreateInstanceProfile", &[]).await,
+        call(&root, "sts", "GetAccessKeyInfo", &[("AccessKeyId", "AKIAIOSFODNN7EXAMPLE")]).await,
+    ];
+    let mut text = errors.map(|answer| answer.snapshot()).join("\n----\n");
+    for (start, end) in [("<RequestId>", "</RequestId>"), ("x-amzn-requestid: ", "\n")] {
+        let mut from = 0;
+        while let Some(at) = text[from..].find(start).map(|at| from + at + start.len()) {
+            let length = text[at..].find(end).unwrap();
+            text.replace_range(at..at + length, "[id]");
+            from = at;
+        }
+    }
+    insta::assert_snapshot!(text);
+}
