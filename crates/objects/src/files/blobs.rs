@@ -28,6 +28,8 @@ pub(super) struct Blobs {
     /// Content up to this size goes into a row.
     inline_bytes: usize,
     pending: Mutex<HashSet<String>>,
+    /// Held as long as this value lives.
+    _lock: File,
 }
 
 /// Content that has been received whole, and checked.
@@ -54,6 +56,7 @@ pub(super) struct Pending {
 impl Blobs {
     /// Makes the directories, and removes what writes left behind that were under way when the process ended.
     pub(super) fn open(root: &Path, inline_bytes: usize) -> io::Result<Self> {
+        let _lock = lock(root)?;
         let staging = root.join("tmp");
         fs::create_dir_all(&staging)?;
         for entry in fs::read_dir(&staging)? {
@@ -63,7 +66,7 @@ impl Blobs {
             fs::create_dir_all(root.join(format!("{byte:02x}")))?;
         }
         File::open(root)?.sync_all()?;
-        Ok(Self { root: root.to_owned(), inline_bytes, pending: Mutex::default() })
+        Ok(Self { root: root.to_owned(), inline_bytes, pending: Mutex::default(), _lock })
     }
 
     fn path(&self, id: &str) -> PathBuf {
@@ -175,6 +178,24 @@ impl Blobs {
         let pending = self.pending();
         Ok(names.into_iter().filter(|name| !pending.contains(name)).collect())
     }
+}
+
+/// Makes sure that nobody else works on the directory. A server that has just been stopped may need a moment.
+fn lock(root: &Path) -> io::Result<File> {
+    if let Some(parent) = root.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    let file =
+        OpenOptions::new().create(true).truncate(false).write(true).open(root.with_extension("lock"))?;
+    for _ in 0..50 {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(fs::TryLockError::WouldBlock) => std::thread::sleep(std::time::Duration::from_millis(100)),
+            Err(fs::TryLockError::Error(error)) => return Err(error),
+        }
+    }
+    let message = format!("{} is in use by another server", root.display());
+    Err(io::Error::new(io::ErrorKind::ResourceBusy, message))
 }
 
 /// A body on its way to a file.

@@ -162,3 +162,43 @@ async fn the_sweep_takes_what_no_row_names_and_nothing_else() {
     let object = objects.get(&ObjectRef::new("sweep", "k"), GetOptions::default()).await.unwrap();
     assert_eq!(object.bytes(100).await.unwrap().len(), 100);
 }
+
+/// A page costs what it shows, wherever it starts and however much is rolled up.
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_100_000_keys_are_quick() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).await.unwrap();
+    let objects =
+        FileObjects::open(store.clone(), &directory.path().join("objects"), Arc::new(SystemClock)).unwrap();
+    objects.create_bucket("many", "us-east-1").await.unwrap();
+    let mut transaction = store.begin().await.unwrap();
+    for n in 0..100_000_i64 {
+        let key = format!("d{:02}/{:04}", n % 100, n / 100);
+        let sql = "INSERT INTO objects (bucket, object_key, seq, version_id, latest, delete_marker, size, etag, \
+                   modified_ms, detail) VALUES ('many', $1, 1, 'null', 1, 0, 1, 'e', 1, '{}')";
+        transaction.execute(sql, &craton_store::values![key]).await.unwrap();
+    }
+    transaction.commit().await.unwrap();
+
+    let started = std::time::Instant::now();
+    let (mut after, mut seen) = (None, 0);
+    loop {
+        let query = ListQuery { after, limit: 1000, ..ListQuery::default() };
+        let page = objects.list("many", query).await.unwrap();
+        seen += page.objects.len();
+        let Some(next) = page.next else { break };
+        after = Some(next);
+    }
+    let all_ms = started.elapsed().as_millis();
+    assert_eq!(seen, 100_000);
+
+    let started = std::time::Instant::now();
+    let query = ListQuery { delimiter: Some("/".into()), limit: 1000, ..ListQuery::default() };
+    let folders = objects.list("many", query).await.unwrap();
+    let folders_ms = started.elapsed().as_millis();
+    assert_eq!((folders.prefixes.len(), folders.objects.len()), (100, 0));
+    println!("100 pages of 1,000 keys: {all_ms} ms; 100 folders of 1,000 keys each: {folders_ms} ms");
+    // Generous, for a busy machine and a build that is not optimised: reading everything for every page would take
+    // a hundred times as long.
+    assert!(all_ms < 20_000 && folders_ms < 2_000, "{all_ms} ms, {folders_ms} ms");
+}

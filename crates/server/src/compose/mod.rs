@@ -1,4 +1,5 @@
-//! What computes for a target: local models through the engine, upstreams through their providers.
+//! The concrete drivers: what computes for a target (local models through the engine, upstreams through their
+//! providers), and where objects are.
 
 mod functions;
 mod guardrails;
@@ -18,7 +19,7 @@ use crate::health::{HealthSource, Readiness};
 pub(crate) use functions::functions;
 pub(crate) use guardrails::guardrail_models;
 pub(crate) use local::LocalModels;
-pub(crate) use objects::objects;
+pub(crate) use objects::{keep_objects, objects, s3};
 pub(crate) use upstreams::Upstreams;
 
 /// The concrete drivers of one server.

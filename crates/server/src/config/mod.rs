@@ -13,6 +13,7 @@ use craton_guardrails::GuardrailsConfig;
 use craton_knowledge_bases::KnowledgeBasesConfig;
 use craton_lambda::{LambdaConfig, MappedFunction};
 use craton_models::{ModelConfig, ModelsConfig, UpstreamConfig};
+use craton_objects::RemoteConfig;
 use serde::Deserialize;
 
 pub use crate::audit::AuditConfig;
@@ -53,6 +54,11 @@ pub struct ServerConfig {
     /// How documents are taken in.
     pub knowledge_bases: KnowledgeBasesConfig,
     pub limits: Limits,
+    /// Buckets and objects.
+    pub s3: S3Config,
+    /// Buckets that live in a real S3.
+    #[serde(rename = "bucket")]
+    pub buckets: Vec<RemoteConfig>,
     /// How local models run.
     pub engine: EngineConfig,
     /// What guardrails use.
@@ -89,6 +95,22 @@ pub struct Limits {
     pub stop_grace_ms: u64,
 }
 
+/// How S3 is served.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct S3Config {
+    /// Host names under it may name buckets: `BUCKET.s3.DOMAIN`, `BUCKET.DOMAIN`.
+    pub domain: String,
+    /// Days after which an upload in parts that nobody completed is aborted; 0 keeps them.
+    pub upload_expiry_days: u32,
+}
+
+impl Default for S3Config {
+    fn default() -> Self {
+        Self { domain: "localhost".into(), upload_expiry_days: 7 }
+    }
+}
+
 impl Default for ServerConfig {
     fn default() -> Self {
         Self {
@@ -108,6 +130,8 @@ impl Default for ServerConfig {
             audit: AuditConfig::default(),
             knowledge_bases: KnowledgeBasesConfig::default(),
             limits: Limits::default(),
+            s3: S3Config::default(),
+            buckets: Vec::new(),
             engine: EngineConfig::default(),
             guardrails: GuardrailsConfig::default(),
             lambda: LambdaConfig::default(),

@@ -159,6 +159,39 @@ pub const SETTINGS: &[Setting] = &[
         "false",
         "Let web data sources reach loopback, private and link-local addresses.",
     ),
+    text(
+        "s3.domain",
+        "localhost",
+        "Host names under it may name buckets: `BUCKET.s3.localhost`, `BUCKET.localhost`. Paths may always.",
+    ),
+    number(
+        "s3.upload_expiry_days",
+        "7",
+        "Days after which an upload in parts that nobody completed is aborted; 0 keeps them.",
+    ),
+    text(
+        "[[bucket]].name",
+        "",
+        "A bucket that lives in a real S3; `*` stands for every bucket that is not named.",
+    ),
+    text("[[bucket]].endpoint", "", "The S3 it lives in, such as `https://s3.eu-west-1.amazonaws.com`."),
+    text("[[bucket]].region", "us-east-1", "The region to sign for."),
+    text("[[bucket]].remote_name", "the name", "The bucket's name there."),
+    text(
+        "[[bucket]].access_key_id_env",
+        "AWS_ACCESS_KEY_ID",
+        "The environment variable that holds the access key id to use there.",
+    ),
+    text(
+        "[[bucket]].secret_access_key_env",
+        "AWS_SECRET_ACCESS_KEY",
+        "The environment variable that holds the secret access key.",
+    ),
+    text(
+        "[[bucket]].session_token_env",
+        "AWS_SESSION_TOKEN",
+        "The environment variable that holds the session token, if there is one.",
+    ),
     number("engine.threads", "", "Threads a local model computes with. Default: one a core."),
     number("engine.max_sequences", "32", "Requests that generate at once, a model."),
     number(
@@ -377,10 +410,20 @@ mod tests {
 
     #[test]
     fn the_registry_has_exactly_the_keys_of_the_parser() {
-        let sections =
-            ["limits", "engine", "audit", "knowledge_bases", "lambda", "function", "model", "upstream"];
-        let tables = ["", "limits", "engine", "audit", "knowledge_bases", "lambda"];
-        for place in tables.into_iter().chain(["[[function]]", "[[model]]", "[[upstream]]"]) {
+        let sections = [
+            "limits",
+            "s3",
+            "engine",
+            "audit",
+            "knowledge_bases",
+            "lambda",
+            "function",
+            "model",
+            "upstream",
+            "bucket",
+        ];
+        let tables = ["", "limits", "s3", "engine", "audit", "knowledge_bases", "lambda"];
+        for place in tables.into_iter().chain(["[[function]]", "[[model]]", "[[upstream]]", "[[bucket]]"]) {
             let mut known = known(place);
             known.retain(|key| !place.is_empty() || !sections.contains(&key.as_str()));
             let mut documented = documented(place);

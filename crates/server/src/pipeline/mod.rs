@@ -5,8 +5,10 @@ mod authenticate;
 mod authorize;
 mod events;
 mod render;
+mod s3;
 
 use std::any::Any;
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -46,6 +48,10 @@ pub(crate) struct Pipeline {
     limits: Limits,
     dispatcher: Dispatcher,
     routes: Routes,
+    /// Host names under it may name buckets.
+    s3_domain: String,
+    /// See [`s3::taken_names`].
+    taken_names: HashSet<&'static str>,
 }
 
 /// A request on its way.
@@ -96,12 +102,23 @@ impl Handle for Pipeline {
 }
 
 impl Pipeline {
-    pub(crate) fn new(services: Arc<Services>, limits: Limits) -> Self {
-        Self { services, limits, dispatcher: Dispatcher::new(TABLES), routes: Routes::all() }
+    pub(crate) fn new(services: Arc<Services>, limits: Limits, s3_domain: String) -> Self {
+        Self {
+            services,
+            limits,
+            dispatcher: Dispatcher::new(TABLES),
+            routes: Routes::all(),
+            s3_domain,
+            taken_names: s3::taken_names(),
+        }
     }
 
     async fn answer(&self, request: Request<Body>, peer: IpAddr, shutdown: Shutdown) -> Response<Body> {
         let (parts, body) = request.into_parts();
+        // First, because a bucket may have any name.
+        if self.is_for_s3(&parts) {
+            return self.answer_s3(parts, body, peer, shutdown).await;
+        }
         if let Some(reply) = self.open_to_all(&parts, &shutdown) {
             return reply;
         }

@@ -22,7 +22,7 @@ use std::borrow::Cow;
 
 pub use claim::{Claim, MAX_SKEW_MS};
 pub use key::{Secret, SigningSecret};
-pub use sign::{SignError, Signer, sign_request};
+pub use sign::{SignError, Signer, sign_request, sign_s3_request};
 pub use timestamp::{amz_date, parse_amz_date};
 
 pub const ALGORITHM: &str = "AWS4-HMAC-SHA256";

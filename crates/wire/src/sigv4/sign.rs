@@ -35,6 +35,29 @@ pub fn sign_request(
     signer: &Signer<'_>,
     now_ms: i64,
 ) -> Result<(), SignError> {
+    sign_with_payload(parts, &hex32(body_sha256), signer, now_ms)
+}
+
+/// [`sign_request`] for S3, which wants to be told what is signed of the body in `X-Amz-Content-Sha256`: its hash, or
+/// nothing when it is a stream whose hash nobody knows yet.
+pub fn sign_s3_request(
+    parts: &mut Parts,
+    body_sha256: Option<&[u8; 32]>,
+    signer: &Signer<'_>,
+    now_ms: i64,
+) -> Result<(), SignError> {
+    let hash = body_sha256.map(hex32);
+    let payload = hash.as_ref().map_or(super::UNSIGNED_PAYLOAD.as_bytes(), |hash| hash);
+    parts.headers.insert("x-amz-content-sha256", HeaderValue::from_bytes(payload)?);
+    sign_with_payload(parts, payload, signer, now_ms)
+}
+
+fn sign_with_payload(
+    parts: &mut Parts,
+    payload: &[u8],
+    signer: &Signer<'_>,
+    now_ms: i64,
+) -> Result<(), SignError> {
     let date = amz_date(now_ms);
     parts.headers.remove(AUTHORIZATION);
     if !parts.headers.contains_key(HOST) {
@@ -53,8 +76,7 @@ pub fn sign_request(
     names.dedup();
     let signed_headers = names.join(";");
     let head = RequestHead { authority: None, ..RequestHead::from(&*parts) };
-    let signature =
-        signer.signature(&head, &signed_headers, &hex32(body_sha256), now_ms).ok_or(SignError::NoHost)?;
+    let signature = signer.signature(&head, &signed_headers, payload, now_ms).ok_or(SignError::NoHost)?;
     let mut header = HeaderValue::from_str(&format!(
         "{ALGORITHM} Credential={}, SignedHeaders={signed_headers}, Signature={signature}",
         signer.credential(&date)

@@ -1,0 +1,274 @@
+//! Whether a caller may do what they ask, by IAM's actions and the bucket's own policy.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use craton_core::{Arn, Principal};
+use craton_identity::policy::{
+    Context, Policies, Policy, Request, Requester, RequesterKind, ResourceSide, Verdict, evaluate,
+};
+use craton_identity::{AuthorizationRequest, Authorizer};
+use http::HeaderMap;
+use s3s::access::{S3Access, S3AccessContext};
+use s3s::dto::{CopyObjectInput, CopySource, DeleteObjectsInput, UploadPartCopyInput};
+use s3s::path::S3Path;
+use s3s::{S3Request, S3Result, s3_error};
+
+use crate::auth::Keys;
+use crate::front::Seen;
+use crate::keys::request_keys;
+use crate::operations::Backend;
+
+/// One request's check.
+pub(crate) struct Access {
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) authorizer: Arc<dyn Authorizer>,
+    pub(crate) backend: Backend,
+    pub(crate) peer: IpAddr,
+    pub(crate) secure: bool,
+    pub(crate) seen: Arc<Seen>,
+}
+
+/// Left in the request for checks that need its body.
+#[derive(Clone)]
+struct Caller {
+    /// `None`: nobody signed.
+    principal: Option<Arc<Principal>>,
+    context: Context,
+}
+
+/// Keys (with versions) that the caller may not delete.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Refused(pub(crate) HashSet<(String, Option<String>)>);
+
+/// The IAM action of an operation on a bucket or object. Where IAM names it otherwise than the API does.
+fn action(operation: &str, version: bool) -> String {
+    let name = match operation {
+        "ListBuckets" => "ListAllMyBuckets",
+        "HeadBucket" | "ListObjects" | "ListObjectsV2" => "ListBucket",
+        "ListObjectVersions" => "ListBucketVersions",
+        "ListMultipartUploads" => "ListBucketMultipartUploads",
+        "ListParts" => "ListMultipartUploadParts",
+        "GetObject" | "HeadObject" | "GetObjectAttributes" if version => "GetObjectVersion",
+        "HeadObject" | "GetObjectAttributes" => "GetObject",
+        "DeleteObject" if version => "DeleteObjectVersion",
+        "GetObjectTagging" if version => "GetObjectVersionTagging",
+        "PutObjectTagging" if version => "PutObjectVersionTagging",
+        "DeleteObjectTagging" if version => "DeleteObjectVersionTagging",
+        "GetObjectAcl" if version => "GetObjectVersionAcl",
+        "PostObject"
+        | "CopyObject"
+        | "CreateMultipartUpload"
+        | "UploadPart"
+        | "UploadPartCopy"
+        | "CompleteMultipartUpload" => "PutObject",
+        "GetBucketCors" => "GetBucketCORS",
+        "PutBucketCors" | "DeleteBucketCors" => "PutBucketCORS",
+        "DeleteBucketTagging" => "PutBucketTagging",
+        "GetBucketEncryption" => "GetEncryptionConfiguration",
+        "PutBucketEncryption" | "DeleteBucketEncryption" => "PutEncryptionConfiguration",
+        "GetBucketLifecycle" | "GetBucketLifecycleConfiguration" => "GetLifecycleConfiguration",
+        "PutBucketLifecycle" | "PutBucketLifecycleConfiguration" | "DeleteBucketLifecycle" => {
+            "PutLifecycleConfiguration"
+        }
+        "GetPublicAccessBlock" => "GetBucketPublicAccessBlock",
+        "PutPublicAccessBlock" | "DeletePublicAccessBlock" => "PutBucketPublicAccessBlock",
+        "DeleteBucketOwnershipControls" => "PutBucketOwnershipControls",
+        "GetBucketNotificationConfiguration" => "GetBucketNotification",
+        "PutBucketNotificationConfiguration" => "PutBucketNotification",
+        "GetBucketReplication" => "GetReplicationConfiguration",
+        "PutBucketReplication" | "DeleteBucketReplication" => "PutReplicationConfiguration",
+        "GetBucketAccelerateConfiguration" => "GetAccelerateConfiguration",
+        "PutBucketAccelerateConfiguration" => "PutAccelerateConfiguration",
+        "GetObjectLockConfiguration" => "GetBucketObjectLockConfiguration",
+        "PutObjectLockConfiguration" => "PutBucketObjectLockConfiguration",
+        other => other,
+    };
+    format!("s3:{name}")
+}
+
+fn arn(bucket: &str, key: Option<&str>) -> Arn {
+    let resource = key.map_or_else(|| bucket.to_owned(), |key| format!("{bucket}/{key}"));
+    Arn::new("s3", "", "", resource)
+}
+
+impl Access {
+    /// Asks for one action on one resource.
+    async fn ask(&self, caller: &Caller, action: &str, resource: Arn, bucket: Option<&str>) -> S3Result<()> {
+        let decided = self.decide(caller, action, &resource, bucket).await;
+        self.seen.note(action, &resource, decided.is_ok());
+        decided
+    }
+
+    async fn decide(
+        &self,
+        caller: &Caller,
+        action: &str,
+        resource: &Arn,
+        bucket: Option<&str>,
+    ) -> S3Result<()> {
+        let policy = match bucket {
+            Some(bucket) if !is_root(caller) => self.backend.policy(bucket).await?,
+            _ => None,
+        };
+        let Some(principal) = &caller.principal else {
+            return self.ask_for_nobody(caller, action, resource, bucket, policy.as_deref()).await;
+        };
+        let request = AuthorizationRequest {
+            context: &caller.context,
+            resource_policy: policy.as_deref(),
+            ..AuthorizationRequest::new(action, std::slice::from_ref(resource))
+        };
+        self.authorizer
+            .authorize(principal, &request)
+            .map_err(|error| s3_error!(AccessDenied, "{}", error.message))
+    }
+
+    /// An unsigned request needs a bucket policy that says everybody may, and a bucket that is not closed to the public.
+    async fn ask_for_nobody(
+        &self,
+        caller: &Caller,
+        action: &str,
+        resource: &Arn,
+        bucket: Option<&str>,
+        policy: Option<&Policy>,
+    ) -> S3Result<()> {
+        let denied = || s3_error!(AccessDenied, "Access Denied");
+        let (Some(policy), Some(bucket)) = (policy, bucket) else { return Err(denied()) };
+        if self.backend.is_closed_to_the_public(bucket).await? {
+            return Err(denied());
+        }
+        let requester = Requester {
+            kind: RequesterKind::Anonymous,
+            arn: "anonymous".into(),
+            role_arn: None,
+            account: String::new(),
+        };
+        let resource = resource.to_string();
+        let request = Request { requester: &requester, action, resource: &resource, keys: &caller.context };
+        let policies = Policies { resource: ResourceSide::Own(policy), ..Policies::default() };
+        match evaluate(&request, &policies) {
+            Verdict::Allow => Ok(()),
+            Verdict::Deny(_) => Err(denied()),
+        }
+    }
+
+    /// Clients may say whose bucket they think it is; all buckets here are this account's.
+    fn is_owner(&self, headers: &HeaderMap) -> S3Result<()> {
+        let account = self.backend.account.id.as_str();
+        let other = ["x-amz-expected-bucket-owner", "x-amz-source-expected-bucket-owner"]
+            .iter()
+            .any(|name| headers.get(*name).is_some_and(|owner| owner != account));
+        if other { Err(s3_error!(AccessDenied, "Access Denied")) } else { Ok(()) }
+    }
+
+    async fn may_read_source(&self, caller: Option<Caller>, source: &CopySource) -> S3Result<()> {
+        let CopySource::Bucket { bucket, key, version_id } = source else { return Ok(()) };
+        let caller = caller.ok_or_else(|| s3_error!(AccessDenied, "Access Denied"))?;
+        let action = action("GetObject", version_id.is_some());
+        self.ask(&caller, &action, arn(bucket, Some(key)), Some(bucket)).await
+    }
+}
+
+fn is_root(caller: &Caller) -> bool {
+    caller.principal.as_ref().is_some_and(|principal| principal.is_root())
+}
+
+/// Actions besides the operation's own that its headers ask for.
+fn further_actions(headers: &HeaderMap, operation: &str) -> &'static [&'static str] {
+    let writes = matches!(operation, "PutObject" | "CopyObject" | "CreateMultipartUpload");
+    if writes && headers.contains_key("x-amz-tagging") { &["s3:PutObjectTagging"] } else { &[] }
+}
+
+#[async_trait::async_trait]
+impl S3Access for Access {
+    async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
+        let operation = name_of(cx.s3_op().name());
+        let _ = self.seen.operation.set(operation);
+        self.is_owner(cx.headers())?;
+        let principal = match cx.credentials() {
+            Some(credentials) => Some(self.keys.principal(&credentials.access_key)?),
+            None => None,
+        };
+        if let Some(principal) = &principal {
+            let _ = self.seen.principal.set(Arc::clone(principal));
+        }
+        let (context, version) = request_keys(cx.uri(), cx.headers(), self.peer, self.secure);
+        let caller = Caller { principal, context };
+        let (bucket, key) = match cx.s3_path() {
+            S3Path::Root => (None, None),
+            S3Path::Bucket { bucket } => (Some(&**bucket), None),
+            S3Path::Object { bucket, key } => (Some(&**bucket), Some(&**key)),
+        };
+        // Each key of a DeleteObjects has its own answer, and a form's key is read later.
+        if operation != "DeleteObjects" && operation != "PostObject" {
+            let resource = bucket.map_or_else(|| arn("*", None), |bucket| arn(bucket, key));
+            self.ask(&caller, &action(operation, version), resource.clone(), bucket).await?;
+            for further in further_actions(cx.headers(), operation) {
+                self.ask(&caller, further, resource.clone(), bucket).await?;
+            }
+        } else if caller.principal.is_none() {
+            return Err(s3_error!(AccessDenied, "Access Denied"));
+        }
+        cx.extensions_mut().insert(caller);
+        Ok(())
+    }
+
+    async fn copy_object(&self, req: &mut S3Request<CopyObjectInput>) -> S3Result<()> {
+        self.may_read_source(req.extensions.get().cloned(), &req.input.copy_source).await
+    }
+
+    async fn upload_part_copy(&self, req: &mut S3Request<UploadPartCopyInput>) -> S3Result<()> {
+        self.may_read_source(req.extensions.get().cloned(), &req.input.copy_source).await
+    }
+
+    async fn post_object(&self, req: &mut S3Request<s3s::dto::PostObjectInput>) -> S3Result<()> {
+        let caller: Option<Caller> = req.extensions.get().cloned();
+        let caller = caller.ok_or_else(|| s3_error!(AccessDenied, "Access Denied"))?;
+        let (bucket, key) = (&req.input.bucket, &req.input.key);
+        if key.contains("${filename}") {
+            return Err(s3_error!(NotImplemented, "${{filename}} in the key of a form is not served."));
+        }
+        self.ask(&caller, "s3:PutObject", arn(bucket, Some(key)), Some(bucket)).await
+    }
+
+    async fn delete_objects(&self, req: &mut S3Request<DeleteObjectsInput>) -> S3Result<()> {
+        let caller: Option<Caller> = req.extensions.get().cloned();
+        let caller = caller.ok_or_else(|| s3_error!(AccessDenied, "Access Denied"))?;
+        let mut refused = Refused::default();
+        for object in req.input.delete.objects.iter().filter(|_| !is_root(&caller)) {
+            let action = action("DeleteObject", object.version_id.is_some());
+            let bucket = &req.input.bucket;
+            if self.ask(&caller, &action, arn(bucket, Some(&object.key)), Some(bucket)).await.is_err() {
+                refused.0.insert((object.key.clone(), object.version_id.clone()));
+            }
+        }
+        req.extensions.insert(refused);
+        Ok(())
+    }
+}
+
+/// The operation's name as a constant, so that metrics can keep it.
+fn name_of(name: &str) -> &'static str {
+    crate::operations::NAMES.iter().find(|known| **known == name).copied().unwrap_or("S3NotServed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn actions_are_iam_s() {
+        for (operation, version, expected) in [
+            ("GetObject", false, "s3:GetObject"),
+            ("HeadObject", true, "s3:GetObjectVersion"),
+            ("ListObjectsV2", false, "s3:ListBucket"),
+            ("UploadPart", false, "s3:PutObject"),
+            ("DeleteObject", true, "s3:DeleteObjectVersion"),
+            ("PutBucketPolicy", false, "s3:PutBucketPolicy"),
+        ] {
+            assert_eq!(action(operation, version), expected);
+        }
+    }
+}

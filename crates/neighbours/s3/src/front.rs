@@ -1,0 +1,208 @@
+//! From a request to an answer.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use craton_core::{Account, Arn, Principal};
+use craton_identity::{Authorizer, Identity};
+use craton_objects::Objects;
+use http::request::Parts;
+use http::{HeaderValue, Response};
+use s3s::config::{S3Config, StaticConfigProvider};
+use s3s::service::S3ServiceBuilder;
+use s3s::{Body, HttpResponse, S3Error, S3Result, s3_error};
+
+use crate::access::Access;
+use crate::auth::{Claimant, Keys};
+use crate::cors;
+use crate::host::{Hosts, bucket_of};
+use crate::operations::Backend;
+
+/// What metrics call a request that names no operation.
+const UNKNOWN: &str = "S3Unknown";
+/// Bytes of an XML body; the longest, of a thousand keys to delete, is well below.
+const MAX_XML_BYTES: usize = 2 << 20;
+/// Bytes of a file that a browser posts as a form, which `s3s` holds in memory.
+const MAX_POST_BYTES: u64 = 16 << 20;
+
+/// The S3 service.
+pub struct S3Front {
+    backend: Backend,
+    identity: Arc<Identity>,
+    authorizer: Arc<dyn Authorizer>,
+    config: Arc<StaticConfigProvider>,
+    hosts: Hosts,
+    domain: String,
+}
+
+/// A request and what the server knows of it.
+pub struct Call {
+    pub parts: Parts,
+    pub body: Body,
+    pub request_id: String,
+    pub peer: IpAddr,
+    pub secure: bool,
+}
+
+/// An answer, and what it was an answer to.
+pub struct Answer {
+    pub response: Response<Body>,
+    /// `PutObject`; a constant for a request that is none.
+    pub operation: &'static str,
+    /// Who asked, once they were authenticated.
+    pub principal: Option<Arc<Principal>>,
+    /// The permissions that were asked for, in order, and whether the last one was denied.
+    pub asked: Vec<(String, Arn)>,
+    pub denied: bool,
+    /// The error's name, if it is one.
+    pub error: Option<String>,
+}
+
+/// What is found out about a request on its way, for the log and the metrics.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) operation: OnceLock<&'static str>,
+    pub(crate) principal: OnceLock<Arc<Principal>>,
+    pub(crate) asked: Mutex<Vec<(String, Arn)>>,
+    pub(crate) denied: AtomicBool,
+}
+
+impl Seen {
+    /// Notes an answered question.
+    pub(crate) fn note(&self, action: &str, resource: &Arn, allowed: bool) {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).push((action.to_owned(), resource.clone()));
+        self.denied.store(!allowed, Ordering::Relaxed);
+    }
+}
+
+impl S3Front {
+    /// `domain`: host names under it may name buckets.
+    pub fn new(
+        objects: Objects,
+        identity: Arc<Identity>,
+        authorizer: Arc<dyn Authorizer>,
+        account: Arc<Account>,
+        domain: &str,
+    ) -> Self {
+        let mut config = S3Config::default();
+        config.xml_max_body_size = MAX_XML_BYTES;
+        config.post_object_max_file_size = MAX_POST_BYTES;
+        config.form_max_fields_size = 1 << 20;
+        config.form_max_field_size = 256 * 1024;
+        config.form_max_parts = 100;
+        Self {
+            backend: Backend::new(objects, account),
+            identity,
+            authorizer,
+            config: Arc::new(StaticConfigProvider::new(Arc::new(config))),
+            hosts: Hosts::new(domain),
+            domain: domain.to_owned(),
+        }
+    }
+
+    /// Answers a request. Never fails: what goes wrong is an answer too.
+    pub async fn answer(&self, call: Call) -> Answer {
+        let seen = Arc::new(Seen::default());
+        let request_id = call.request_id.clone();
+        let origin = cors::Asked::of(&call.parts);
+        let bucket = self.bucket(&call.parts);
+        let head = call.parts.method == http::Method::HEAD;
+        let answered = match &origin {
+            Some(asked) if asked.is_preflight() => {
+                let _ = seen.operation.set("OptionsObject");
+                self.backend.preflight(bucket.as_deref(), asked).await
+            }
+            _ => self.call(call, &seen).await,
+        };
+        let mut response = answered.unwrap_or_else(|error| refused(error, &request_id));
+        if let (Some(asked), Some(bucket)) = (&origin, &bucket)
+            && !asked.is_preflight()
+        {
+            self.backend.allow_origin(bucket, asked, response.headers_mut()).await;
+        }
+        if head && (response.status().is_client_error() || response.status().is_server_error()) {
+            // An error to HEAD has no body, and must not announce one.
+            *response.body_mut() = Body::empty();
+            response.headers_mut().remove(http::header::CONTENT_LENGTH);
+        }
+        if let Ok(id) = HeaderValue::from_str(&request_id) {
+            response.headers_mut().insert("x-amz-request-id", id);
+        }
+        let error = error_of(&response);
+        Answer {
+            error,
+            response,
+            operation: seen.operation.get().copied().unwrap_or(UNKNOWN),
+            principal: seen.principal.get().cloned(),
+            asked: std::mem::take(&mut seen.asked.lock().unwrap_or_else(PoisonError::into_inner)),
+            denied: seen.denied.load(Ordering::Relaxed),
+        }
+    }
+
+    async fn call(&self, call: Call, seen: &Arc<Seen>) -> S3Result<HttpResponse> {
+        let Call { parts, body, request_id, peer, secure } = call;
+        let claimant = Claimant::of(&parts)?;
+        let keys = Arc::new(Keys { identity: Arc::clone(&self.identity), claimant });
+        let access = Access {
+            keys: Arc::clone(&keys),
+            authorizer: Arc::clone(&self.authorizer),
+            backend: self.backend.clone(),
+            peer,
+            secure,
+            seen: Arc::clone(seen),
+        };
+        let mut builder = S3ServiceBuilder::new(self.backend.clone());
+        builder.set_config(Arc::clone(&self.config) as Arc<_>);
+        builder.set_host(self.hosts.clone());
+        builder.set_auth(crate::auth::Shared(keys));
+        builder.set_access(access);
+        let request = http::Request::from_parts(parts, body);
+        builder.build().call(request).await.map_err(|error| {
+            tracing::error!(request_id, error = ?error, "S3 could not answer");
+            s3_error!(InternalError, "We encountered an internal error. Please try again.")
+        })
+    }
+
+    /// The bucket that a request names, unchecked.
+    fn bucket(&self, parts: &Parts) -> Option<String> {
+        let host = parts.headers.get("host").and_then(|host| host.to_str().ok());
+        let host = parts.uri.authority().map(http::uri::Authority::as_str).or(host).unwrap_or_default();
+        if let Some(bucket) = bucket_of(host, &self.domain) {
+            return Some(bucket.to_ascii_lowercase());
+        }
+        let first = parts.uri.path().trim_start_matches('/').split('/').next()?;
+        craton_objects::names::check_bucket(first).ok().map(|()| first.to_owned())
+    }
+}
+
+/// The name in an error's body, or its status where it has none.
+fn error_of(response: &Response<Body>) -> Option<String> {
+    let status = response.status();
+    if !status.is_client_error() && !status.is_server_error() {
+        return None;
+    }
+    let body = response.body().bytes().unwrap_or_default();
+    let text = std::str::from_utf8(&body).unwrap_or_default();
+    let code = text.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
+    Some(code.map_or_else(|| status.as_str().to_owned(), |(code, _)| code.to_owned()))
+}
+
+/// What a request is told that can't be answered: the server is stopping, or something broke.
+pub fn unavailable(stopping: bool, request_id: &str) -> Response<Body> {
+    let error = if stopping {
+        s3_error!(ServiceUnavailable, "The server is shutting down. Send the request again.")
+    } else {
+        s3_error!(InternalError, "We encountered an internal error. Please try again.")
+    };
+    refused(error, request_id)
+}
+
+fn refused(mut error: S3Error, request_id: &str) -> HttpResponse {
+    error.set_request_id(request_id);
+    error.to_http_response().unwrap_or_else(|_| {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
+        response
+    })
+}

@@ -1,0 +1,266 @@
+//! Bucket policies, and whether a bucket is open to the public.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use craton_identity::policy::{Policy, PolicyKind};
+use craton_objects::ObjectStore as _;
+use s3s::dto::*;
+use s3s::{S3Request, S3Response, S3Result, s3_error};
+use serde_json::Value;
+
+use crate::error::{custom, told};
+use crate::operations::Backend;
+
+/// AWS's limit for a bucket policy.
+const MAX_POLICY_BYTES: usize = 20 * 1024;
+/// Compiled policies kept; a server has few buckets with one.
+const KEPT: usize = 256;
+
+/// Policies by bucket, compiled, with the text they were compiled from.
+pub(crate) type Compiled = Mutex<HashMap<String, (String, Arc<Policy>)>>;
+
+/// Which of the four blocks are on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Block {
+    block_public_acls: bool,
+    ignore_public_acls: bool,
+    block_public_policy: bool,
+    restrict_public_buckets: bool,
+}
+
+impl Block {
+    /// How new buckets are made.
+    const ALL: Self = Self {
+        block_public_acls: true,
+        ignore_public_acls: true,
+        block_public_policy: true,
+        restrict_public_buckets: true,
+    };
+}
+
+const BLOCK: &str = "public-access-block";
+const POLICY: &str = "policy";
+/// The setting of a bucket whose block was taken away: none, and not the one that new buckets have.
+const NO_BLOCK: &str = "none";
+
+impl Backend {
+    /// The bucket's policy, ready to be asked.
+    pub(crate) async fn policy(&self, bucket: &str) -> S3Result<Option<Arc<Policy>>> {
+        let Some(text) = self.objects.setting(bucket, POLICY).await.map_err(told)? else { return Ok(None) };
+        let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((known, policy)) = compiled.get(bucket)
+            && *known == text
+        {
+            return Ok(Some(Arc::clone(policy)));
+        }
+        let policy = Policy::parse(&text, PolicyKind::Resource).map_err(|error| {
+            // A policy that can't be read must not count as one that allows or denies nothing.
+            tracing::error!(bucket, %error, "a stored bucket policy is not readable");
+            s3_error!(InternalError, "We encountered an internal error. Please try again.")
+        })?;
+        let policy = Arc::new(policy);
+        if compiled.len() >= KEPT {
+            compiled.clear();
+        }
+        compiled.insert(bucket.to_owned(), (text, Arc::clone(&policy)));
+        Ok(Some(policy))
+    }
+
+    async fn block(&self, bucket: &str) -> S3Result<Option<Block>> {
+        match self.objects.setting(bucket, BLOCK).await.map_err(told)?.as_deref() {
+            None => Ok(Some(Block::ALL)),
+            Some(NO_BLOCK) => Ok(None),
+            Some(text) => serde_json::from_str(text)
+                .map(Some)
+                .map_err(|_| s3_error!(InternalError, "We encountered an internal error. Please try again.")),
+        }
+    }
+
+    pub(crate) async fn is_closed_to_the_public(&self, bucket: &str) -> S3Result<bool> {
+        Ok(self.block(bucket).await?.is_some_and(|block| block.restrict_public_buckets))
+    }
+
+    pub(crate) async fn put_bucket_policy(
+        &self,
+        request: S3Request<PutBucketPolicyInput>,
+    ) -> S3Result<S3Response<PutBucketPolicyOutput>> {
+        let PutBucketPolicyInput { bucket, policy, .. } = request.input;
+        self.objects.bucket(&bucket).await.map_err(told)?;
+        let malformed = |message: String| s3_error!(MalformedPolicy, "{message}");
+        if policy.len() > MAX_POLICY_BYTES {
+            return Err(malformed("Policies must not exceed 20 KB".into()));
+        }
+        Policy::parse(&policy, PolicyKind::Resource).map_err(|error| malformed(error.to_string()))?;
+        let document: Value = serde_json::from_str(&policy)
+            .map_err(|_| malformed("Policies must be valid JSON and the first byte must be '{'".into()))?;
+        about_this_bucket(&document, &bucket)?;
+        let blocked = self.block(&bucket).await?.is_some_and(|block| block.block_public_policy);
+        if blocked && is_public(&document) {
+            return Err(s3_error!(
+                AccessDenied,
+                "The policy is public, and public policies are prevented by the BlockPublicPolicy setting in S3 Block \
+                 Public Access"
+            ));
+        }
+        self.objects.set_setting(&bucket, POLICY, Some(policy)).await.map_err(told)?;
+        Ok(S3Response::new(PutBucketPolicyOutput::default()))
+    }
+
+    pub(crate) async fn get_bucket_policy(
+        &self,
+        request: S3Request<GetBucketPolicyInput>,
+    ) -> S3Result<S3Response<GetBucketPolicyOutput>> {
+        let policy = self.stored_policy(&request.input.bucket).await?;
+        Ok(S3Response::new(GetBucketPolicyOutput { policy: Some(policy) }))
+    }
+
+    async fn stored_policy(&self, bucket: &str) -> S3Result<String> {
+        self.objects.bucket(bucket).await.map_err(told)?;
+        let policy = self.objects.setting(bucket, POLICY).await.map_err(told)?;
+        policy.ok_or_else(|| s3_error!(NoSuchBucketPolicy, "The bucket policy does not exist"))
+    }
+
+    pub(crate) async fn delete_bucket_policy(
+        &self,
+        request: S3Request<DeleteBucketPolicyInput>,
+    ) -> S3Result<S3Response<DeleteBucketPolicyOutput>> {
+        let bucket = request.input.bucket;
+        self.objects.bucket(&bucket).await.map_err(told)?;
+        self.objects.set_setting(&bucket, POLICY, None).await.map_err(told)?;
+        Ok(S3Response::new(DeleteBucketPolicyOutput {}))
+    }
+
+    pub(crate) async fn get_bucket_policy_status(
+        &self,
+        request: S3Request<GetBucketPolicyStatusInput>,
+    ) -> S3Result<S3Response<GetBucketPolicyStatusOutput>> {
+        let policy = self.stored_policy(&request.input.bucket).await?;
+        let is_public = serde_json::from_str(&policy).is_ok_and(|document: Value| is_public(&document));
+        let policy_status = Some(PolicyStatus { is_public: Some(is_public) });
+        Ok(S3Response::new(GetBucketPolicyStatusOutput { policy_status }))
+    }
+
+    pub(crate) async fn get_public_access_block(
+        &self,
+        request: S3Request<GetPublicAccessBlockInput>,
+    ) -> S3Result<S3Response<GetPublicAccessBlockOutput>> {
+        self.objects.bucket(&request.input.bucket).await.map_err(told)?;
+        let block = self.block(&request.input.bucket).await?.ok_or_else(|| {
+            custom(
+                "NoSuchPublicAccessBlockConfiguration",
+                http::StatusCode::NOT_FOUND,
+                "The public access block configuration was not found",
+            )
+        })?;
+        let configuration = PublicAccessBlockConfiguration {
+            block_public_acls: Some(block.block_public_acls),
+            block_public_policy: Some(block.block_public_policy),
+            ignore_public_acls: Some(block.ignore_public_acls),
+            restrict_public_buckets: Some(block.restrict_public_buckets),
+        };
+        Ok(S3Response::new(GetPublicAccessBlockOutput {
+            public_access_block_configuration: Some(configuration),
+        }))
+    }
+
+    pub(crate) async fn put_public_access_block(
+        &self,
+        request: S3Request<PutPublicAccessBlockInput>,
+    ) -> S3Result<S3Response<PutPublicAccessBlockOutput>> {
+        let PutPublicAccessBlockInput { bucket, public_access_block_configuration: wanted, .. } =
+            request.input;
+        self.objects.bucket(&bucket).await.map_err(told)?;
+        let block = Block {
+            block_public_acls: wanted.block_public_acls.unwrap_or_default(),
+            ignore_public_acls: wanted.ignore_public_acls.unwrap_or_default(),
+            block_public_policy: wanted.block_public_policy.unwrap_or_default(),
+            restrict_public_buckets: wanted.restrict_public_buckets.unwrap_or_default(),
+        };
+        let text = serde_json::to_string(&block).map_err(s3s::S3Error::internal_error)?;
+        self.objects.set_setting(&bucket, BLOCK, Some(text)).await.map_err(told)?;
+        Ok(S3Response::new(PutPublicAccessBlockOutput::default()))
+    }
+
+    pub(crate) async fn delete_public_access_block(
+        &self,
+        request: S3Request<DeletePublicAccessBlockInput>,
+    ) -> S3Result<S3Response<DeletePublicAccessBlockOutput>> {
+        let bucket = request.input.bucket;
+        self.objects.bucket(&bucket).await.map_err(told)?;
+        self.objects.set_setting(&bucket, BLOCK, Some(NO_BLOCK.into())).await.map_err(told)?;
+        Ok(S3Response::new(DeletePublicAccessBlockOutput {}))
+    }
+}
+
+fn each(value: Option<&Value>) -> impl Iterator<Item = &Value> {
+    match value {
+        Some(Value::Array(items)) => items.iter().collect::<Vec<_>>().into_iter(),
+        Some(other) => vec![other].into_iter(),
+        None => Vec::new().into_iter(),
+    }
+}
+
+/// A bucket's policy speaks of that bucket and what is in it.
+fn about_this_bucket(document: &Value, bucket: &str) -> S3Result<()> {
+    let (own, inside) = (format!("arn:aws:s3:::{bucket}"), format!("arn:aws:s3:::{bucket}/"));
+    for statement in each(document.get("Statement")) {
+        let resources = each(statement.get("Resource")).chain(each(statement.get("NotResource")));
+        for resource in resources.filter_map(Value::as_str) {
+            if resource != own && !resource.starts_with(&inside) {
+                return Err(s3_error!(MalformedPolicy, "Policy has invalid resource"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a statement lets everybody in: its principal is everybody, and no condition ties it to somebody.
+fn is_public(document: &Value) -> bool {
+    const TIES: [&str; 9] = [
+        "aws:sourceip",
+        "aws:sourcearn",
+        "aws:sourcevpc",
+        "aws:sourcevpce",
+        "aws:sourceaccount",
+        "aws:principalorgid",
+        "aws:principalarn",
+        "aws:principalaccount",
+        "aws:userid",
+    ];
+    each(document.get("Statement")).any(|statement| {
+        let everybody = |principal: &Value| match principal {
+            Value::String(text) => text == "*",
+            Value::Object(kinds) => each(kinds.get("AWS")).any(|one| one == "*"),
+            _ => false,
+        };
+        let all =
+            statement.get("Principal").is_some_and(everybody) || statement.get("NotPrincipal").is_some();
+        let tied = statement.get("Condition").and_then(Value::as_object).is_some_and(|operators| {
+            let keys = operators.values().filter_map(Value::as_object).flat_map(|keys| keys.keys());
+            keys.into_iter().any(|key| TIES.contains(&key.to_lowercase().as_str()))
+        });
+        statement.get("Effect").and_then(Value::as_str) == Some("Allow") && all && !tied
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn everybody_is_everybody_however_it_is_written() {
+        let policy = |principal: Value, condition: Value| {
+            is_public(
+                &json!({"Statement": {"Effect": "Allow", "Principal": principal, "Condition": condition}}),
+            )
+        };
+        assert!(policy(json!("*"), json!({})));
+        assert!(policy(json!({"AWS": ["*"]}), json!({"StringLike": {"aws:Referer": "x"}})));
+        assert!(!policy(json!({"AWS": "arn:aws:iam::1:root"}), json!({})));
+        assert!(!policy(json!("*"), json!({"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}})));
+        assert!(!is_public(&json!({"Statement": [{"Effect": "Deny", "Principal": "*"}]})));
+    }
+}
