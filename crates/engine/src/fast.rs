@@ -1,8 +1,7 @@
 //! A copy of a model in a format that computes faster.
 //!
 //! llama.cpp has interleaved kernels for Q4_0 weights and none for Q4_1. Rewriting a Q4_1 file as Q4_0 costs some
-//! precision (docs/local-models.md says how much for the default model) and gains speed, so it is the operator's
-//! choice. The original stays as it is, and answers whenever there is no copy.
+//! precision (the example `precision` measures how much) and gains speed, so it is the operator's choice. The original stays as it is, and answers whenever there is no copy.
 
 use std::path::{Path, PathBuf};
 

@@ -225,8 +225,8 @@ pub const SETTINGS: &[Setting] = &[
     switch(
         "engine.fast_format",
         "false",
-        "Run models with Q4_1 weights from a copy with Q4_0 weights, made beside the file when first needed: faster, a \
-         little less precise. docs/local-models.md says how much of both.",
+        "Run models with Q4_1 weights from a copy with Q4_0 weights, made beside the file when first needed: faster, and \
+         less precise (docs/local-models.md).",
     ),
     number(
         "engine.max_loaded_models",
