@@ -118,8 +118,8 @@ fn points(examples: &[&Example], category: usize) -> [f32; 3] {
         let above = (safe.len() as f32 * rate) as usize;
         safe.get(safe.len().saturating_sub(above + 1)).copied().unwrap_or(0.5)
     };
-    let low = quantile(RATES[0]).clamp(0.3, 0.9);
-    let medium = quantile(RATES[1]).clamp(low + 0.02, 0.95);
-    let high = quantile(RATES[2]).clamp(medium + 0.02, 0.985);
+    let low = quantile(RATES[0]).clamp(0.5, 0.9);
+    let medium = quantile(RATES[1]).clamp((low + 0.02).max(0.7), 0.95);
+    let high = quantile(RATES[2]).clamp((medium + 0.02).max(0.9), 0.985);
     [low, medium, high]
 }
