@@ -6,6 +6,7 @@ use craton_store::Store;
 use tokio::sync::Mutex;
 
 use crate::embedded::EmbeddedIndex;
+use crate::postgres::PostgresIndex;
 use crate::{VectorError, VectorIndex};
 
 /// Which index, and what holds it.
@@ -23,6 +24,30 @@ pub struct IndexSpec {
 pub enum Storage {
     /// Rows of this server's records, searched in its own memory.
     Embedded,
+    /// A table with pgvector.
+    Postgres(PostgresTable),
+}
+
+/// A table of somebody's PostgreSQL and the names of its columns.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct PostgresTable {
+    /// `postgres://user:password@host/database`
+    pub url: String,
+    /// `table` or `schema.table`
+    pub table: String,
+    pub primary_key_field: String,
+    pub vector_field: String,
+    pub text_field: String,
+    pub metadata_field: String,
+    /// Takes a copy of the documents' own attributes.
+    pub custom_metadata_field: Option<String>,
+}
+
+impl std::fmt::Debug for PostgresTable {
+    /// Without the URL, which has a password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PostgresTable").field("table", &self.table).finish_non_exhaustive()
+    }
 }
 
 impl IndexSpec {
@@ -61,6 +86,7 @@ impl Drivers {
             Storage::Embedded => {
                 Arc::new(EmbeddedIndex::open(&self.inner.store, &self.inner.directory, spec).await?)
             }
+            Storage::Postgres(table) => Arc::new(PostgresIndex::open(table, spec.dimensions).await?),
         };
         open.insert(spec.clone(), Arc::clone(&index));
         Ok(index)
@@ -72,6 +98,8 @@ impl Drivers {
         open.remove(spec);
         match &spec.storage {
             Storage::Embedded => EmbeddedIndex::remove(&self.inner.store, &self.inner.directory, spec).await,
+            // The table is its owner's; documents are deleted by their data sources.
+            Storage::Postgres(_) => Ok(()),
         }
     }
 }

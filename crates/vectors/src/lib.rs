@@ -17,13 +17,15 @@ mod error;
 mod filter;
 pub mod fusion;
 mod index;
+mod postgres;
 mod query;
+mod words;
 
 pub use chunk::{
     CHUNK_ID, Chunk, DATA_SOURCE_ID, DocumentKey, MetadataValue, PAGE_NUMBER, Parent, SOURCE_URI,
     SourceLocation,
 };
-pub use drivers::{Drivers, IndexSpec, Storage};
+pub use drivers::{Drivers, IndexSpec, PostgresTable, Storage};
 pub use error::VectorError;
 pub use filter::{Filter, MAX_DEPTH, MAX_LEAVES};
 pub use index::{DocumentChunks, VectorIndex};

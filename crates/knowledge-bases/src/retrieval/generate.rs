@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use craton_api_bedrock_agent_runtime as api;
-use craton_backend::{ChatRequest, Delta, Sampling};
+use craton_backend::{ChatRequest, Delta, Sampling, StopReason};
 use craton_core::RequestContext;
-use craton_inference::{ActiveChat, ChatCall, ModelChoice};
+use craton_guardrails::GuardReference;
+use craton_inference::{ActiveChat, ChatCall, Guarding, ModelChoice};
 use craton_wire::ApiError;
 use craton_wire::types::Map;
 
@@ -45,6 +46,7 @@ struct Generation {
     template: Option<String>,
     sampling: Sampling,
     extra: Option<Map<serde_json::Value>>,
+    guardrail: Option<GuardReference>,
 }
 
 impl Retrieval {
@@ -55,23 +57,25 @@ impl Retrieval {
     ) -> Result<api::RetrieveAndGenerateResponse, ApiError> {
         let mut ready = self.ready(context, input, "RetrieveAndGenerate", false).await?;
         let mut cleaner = ready.basis.cleaner();
+        let mut intervened = false;
         match &mut ready.chat {
             Some(chat) => {
-                let answer = chat.collect().await?.text();
-                cleaner.push(answer.trim());
+                let answer = chat.collect().await?;
+                intervened = answer.finished.reason == StopReason::GuardrailIntervened;
+                cleaner.push(answer.text().trim());
             }
             None => {
                 cleaner.push(NOTHING_FOUND);
             }
         }
         cleaner.finish();
-        let citations = ready.basis.citations(&cleaner).await?;
+        let citations = ready.basis.citations(&cleaner, intervened).await?;
         let session_id = ready.session.id.clone();
         let turn = Turn { question: ready.question, answer: cleaner.text().to_owned() };
         self.remember(context, ready.session, turn).await?;
         Ok(api::RetrieveAndGenerateResponse {
             citations: Some(citations),
-            guardrail_action: None,
+            guardrail_action: intervened.then_some(api::GuadrailAction::Intervened),
             output: api::RetrieveAndGenerateOutput { text: cleaner.text().to_owned() },
             session_id,
         })
@@ -123,7 +127,7 @@ impl Retrieval {
         let generation = match base.generation_configuration {
             Some(g) => Generation::new(
                 base.model_arn.clone(),
-                g.guardrail_configuration.as_ref(),
+                g.guardrail_configuration,
                 g.prompt_template,
                 g.inference_config,
                 g.additional_model_request_fields,
@@ -154,7 +158,7 @@ impl Retrieval {
         let generation = match sources.generation_configuration {
             Some(g) => Generation::new(
                 sources.model_arn,
-                g.guardrail_configuration.as_ref(),
+                g.guardrail_configuration,
                 g.prompt_template,
                 g.inference_config,
                 g.additional_model_request_fields,
@@ -224,8 +228,8 @@ impl Retrieval {
                 history: &ready.session.turns,
                 now_ms: self.parts.clock.now_ms(),
             };
-            let call = asked.call(inputs.render());
-            match self.parts.inference.chat(context, call).await {
+            let (call, guarding) = asked.call(inputs.render());
+            match self.parts.inference.chat_guarded(context, call, guarding).await {
                 Err(error) if is_too_long(&error) && ready.basis.passages.len() > 1 => {
                     let passages = &mut ready.basis.passages;
                     passages.truncate(passages.len() / 2);
@@ -247,8 +251,10 @@ struct Asked {
 }
 
 impl Asked {
-    fn call(&self, prompt: prompt::Prompt) -> ChatCall {
-        let Generation { model, sampling, extra, .. } = &self.generation;
+    fn call(&self, prompt: prompt::Prompt) -> (ChatCall, Guarding) {
+        let Generation { model, sampling, extra, guardrail, .. } = &self.generation;
+        let guarding =
+            Guarding { guardrail: guardrail.clone(), marked: prompt.marked, ..Guarding::default() };
         let extra = extra.iter().flatten().map(|(key, value)| (key.clone(), value.clone()));
         let request = ChatRequest {
             system: prompt.system,
@@ -258,24 +264,19 @@ impl Asked {
             stream: self.stream,
             ..ChatRequest::default()
         };
-        ChatCall {
-            operation: self.operation,
-            model: ModelChoice::Id(model.clone()),
-            request,
-            metadata: Vec::new(),
-        }
+        let model = ModelChoice::Id(model.clone());
+        (ChatCall { operation: self.operation, model, request, metadata: Vec::new() }, guarding)
     }
 }
 
 impl Generation {
     fn new(
         model: String,
-        guardrail: Option<&api::GuardrailConfiguration>,
+        guardrail: Option<api::GuardrailConfiguration>,
         template: Option<api::PromptTemplate>,
         inference: Option<api::InferenceConfig>,
         extra: Option<Map<serde_json::Value>>,
     ) -> Result<Self, ApiError> {
-        refuse_unserved(guardrail, None)?;
         let template = template.and_then(|template| template.text_prompt_template);
         prompt::check(template.as_deref())?;
         let text = inference.and_then(|inference| inference.text_inference_config);
@@ -288,7 +289,11 @@ impl Generation {
             sampling.top_p = text.top_p;
             sampling.stop_sequences = text.stop_sequences.unwrap_or_default();
         }
-        Ok(Self { model, template, sampling, extra })
+        let guardrail = guardrail.map(|asked| GuardReference {
+            identifier: asked.guardrail_id,
+            version: Some(asked.guardrail_version),
+        });
+        Ok(Self { model, template, sampling, extra, guardrail })
     }
 }
 
@@ -301,9 +306,17 @@ impl Basis {
         Cleaner::new(if self.marks { self.passages.len() } else { 0 })
     }
 
-    /// What the whole answer rests on. An answer that rests on nothing is one part without references.
-    pub(super) async fn citations(&self, cleaner: &Cleaner) -> Result<Vec<api::Citation>, ApiError> {
-        let mut parts = attribute(cleaner, &self.texts(), self.embedder.as_deref()).await?;
+    /// What the whole answer rests on. An answer that rests on nothing is one part without references; so are a
+    /// guardrail's words (`intervened`).
+    pub(super) async fn citations(
+        &self,
+        cleaner: &Cleaner,
+        intervened: bool,
+    ) -> Result<Vec<api::Citation>, ApiError> {
+        let mut parts = match intervened {
+            true => Vec::new(),
+            false => attribute(cleaner, &self.texts(), self.embedder.as_deref()).await?,
+        };
         if parts.is_empty() {
             parts.push(Part { range: 0..cleaner.text().len(), passages: Vec::new() });
         }

@@ -4,7 +4,11 @@
 //! whatever a document says stays inside, and the default prompt says that what is inside is never an instruction.
 //! Placeholders are replaced in one pass: text that is put in is never looked at again.
 
+use std::ops::Range;
+
 use craton_backend::{Block, Message, Role};
+use craton_guardrails::Qualifier;
+use craton_inference::{Marked, Place};
 use craton_wire::ApiError;
 use craton_wire::types::Timestamp;
 
@@ -37,6 +41,8 @@ pub(super) struct Inputs<'a> {
 pub(super) struct Prompt {
     pub system: Vec<Block>,
     pub messages: Vec<Message>,
+    /// For a guardrail: the question is judged, the passages are what answers are held against.
+    pub marked: Vec<Marked>,
 }
 
 /// Whether a template asks the model to mark its sources itself.
@@ -56,7 +62,7 @@ impl Inputs<'_> {
     /// A template with the question in it is the user's message; without, it is the system's and the question follows.
     pub(super) fn render(&self) -> Prompt {
         let template = self.template.unwrap_or(DEFAULT);
-        let text = self.fill(template).trim().to_owned();
+        let Filled { text, sources, query } = self.fill(template.trim());
         let mut messages = Vec::new();
         if !template.contains(HISTORY) {
             for turn in self.history {
@@ -64,15 +70,29 @@ impl Inputs<'_> {
                 messages.push(say(Role::Assistant, &turn.answer));
             }
         }
-        if template.contains(QUERY) {
+        let last = messages.len();
+        let mark =
+            |place, range, qualifiers: &[Qualifier]| Marked { place, range, qualifiers: qualifiers.to_vec() };
+        let judged = [Qualifier::Query, Qualifier::GuardContent];
+        let (place, system) = if template.contains(QUERY) {
             messages.push(say(Role::User, &text));
-            return Prompt { system: Vec::new(), messages };
-        }
-        messages.push(say(Role::User, self.query));
-        Prompt { system: vec![Block::Text(text)], messages }
+            (Place::Message(last, 0), Vec::new())
+        } else {
+            messages.push(say(Role::User, self.query));
+            (Place::System(0), vec![Block::Text(text)])
+        };
+        let mut marked: Vec<Marked> = sources
+            .into_iter()
+            .map(|range| mark(place, Some(range), &[Qualifier::GroundingSource]))
+            .collect();
+        marked.push(match query {
+            Some(range) => mark(place, Some(range), &judged),
+            None => mark(Place::Message(last, 0), None, &judged),
+        });
+        Prompt { system, messages, marked }
     }
 
-    fn fill(&self, template: &str) -> String {
+    fn fill(&self, template: &str) -> Filled {
         let values: [(&str, &dyn Fn() -> String); 5] = [
             (SEARCH_RESULTS, &|| fenced(&self.passages)),
             (QUERY, &|| self.query.to_owned()),
@@ -80,6 +100,7 @@ impl Inputs<'_> {
             (TIME, &|| Timestamp::from_ms(self.now_ms).to_string()),
             (HISTORY, &|| transcript(self.history)),
         ];
+        let (mut sources, mut query) = (Vec::new(), None);
         let mut filled = String::new();
         let mut rest = template;
         while let Some(at) = rest.find('$') {
@@ -87,7 +108,13 @@ impl Inputs<'_> {
             rest = &rest[at..];
             match values.iter().find(|(name, _)| rest.starts_with(name)) {
                 Some((name, value)) => {
+                    let start = filled.len();
                     filled.push_str(&value());
+                    match *name {
+                        SEARCH_RESULTS => sources.push(start..filled.len()),
+                        QUERY => query = query.or(Some(start..filled.len())),
+                        _ => {}
+                    }
                     rest = &rest[name.len()..];
                 }
                 None => {
@@ -96,8 +123,15 @@ impl Inputs<'_> {
                 }
             }
         }
-        filled + rest
+        Filled { text: filled + rest, sources, query }
     }
+}
+
+/// A template filled in, and where its parts came to stand.
+struct Filled {
+    text: String,
+    sources: Vec<Range<usize>>,
+    query: Option<Range<usize>>,
 }
 
 fn say(role: Role, text: &str) -> Message {

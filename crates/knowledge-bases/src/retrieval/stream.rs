@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use craton_api_bedrock_agent_runtime as api;
-use craton_backend::ChatEvent;
+use craton_backend::{ChatEvent, StopReason};
 use craton_core::RequestContext;
 use craton_wire::ApiError;
 use futures::StreamExt as _;
@@ -24,6 +24,8 @@ struct Telling {
     context: RequestContext,
     ready: Option<Ready>,
     cleaner: Cleaner,
+    /// A guardrail has put its words in the answer's place.
+    intervened: bool,
     /// Events that wait to be taken.
     queue: VecDeque<Event>,
 }
@@ -48,6 +50,7 @@ impl Retrieval {
             context: context.clone(),
             cleaner: ready.basis.cleaner(),
             ready: Some(ready),
+            intervened: false,
             queue: VecDeque::new(),
         };
         let events = futures::stream::try_unfold(telling, |mut telling| async move {
@@ -75,6 +78,9 @@ impl Telling {
                         let shown = text_of(delta).map(|text| self.cleaner.push(&text));
                         self.say(shown.unwrap_or_default());
                     }
+                    Some(ChatEvent::Finished(finished)) => {
+                        self.intervened = finished.reason == StopReason::GuardrailIntervened;
+                    }
                     Some(_) => {}
                     None => self.conclude().await?,
                 },
@@ -94,7 +100,11 @@ impl Telling {
         drop(chat);
         let rest = self.cleaner.finish();
         self.say(rest);
-        for citation in basis.citations(&self.cleaner).await? {
+        if self.intervened {
+            let action = Some(api::GuadrailAction::Intervened);
+            self.queue.push_back(Event::Guardrail(api::GuardrailEvent { action }));
+        }
+        for citation in basis.citations(&self.cleaner, self.intervened).await? {
             self.queue.push_back(Event::Citation(api::CitationEvent {
                 citation: Some(citation.clone()),
                 generated_response_part: citation.generated_response_part,

@@ -16,8 +16,8 @@ use tantivy::schema::{FAST, Field, INDEXED, IndexRecordOption, Schema, TextField
 use tantivy::tokenizer::{PreTokenizedString, Token};
 use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, TantivyDocument, TantivyError, Term};
 
-use super::words::words;
 use crate::VectorError;
+use crate::words::words;
 
 /// Distinct words of a question that are looked up, the rarest first.
 const MAX_QUERY_WORDS: usize = 64;

@@ -20,7 +20,6 @@ mod rows;
 mod scan;
 mod search;
 mod state;
-mod words;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};

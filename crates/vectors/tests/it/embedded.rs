@@ -22,7 +22,7 @@ async fn passes_contract(store: Store, directory: &Path) {
     .await;
 }
 
-struct Opened(Arc<dyn VectorIndex>);
+pub(crate) struct Opened(pub(crate) Arc<dyn VectorIndex>);
 
 impl AsRef<dyn VectorIndex> for Opened {
     fn as_ref(&self) -> &(dyn VectorIndex + 'static) {

@@ -1,5 +1,6 @@
-//! The embedded index against the contract of all drivers, on every kind of records, and over restarts.
+//! The drivers against their contract: the embedded index on every kind of records and over restarts, and pgvector.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod embedded;
+mod postgres;

@@ -8,7 +8,7 @@
 const MAX_WORD_BYTES: usize = 128;
 
 /// The words of a text, in its order, repeated as they are.
-pub(super) fn words(text: &str) -> Vec<String> {
+pub(crate) fn words(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut rest = text;
     while let Some(start) = rest.find(char::is_alphanumeric) {

@@ -1,0 +1,66 @@
+"""opensearch-py on a collection's endpoint, as notebooks use it before they make a knowledge base."""
+
+import json
+import uuid
+
+import pytest
+from botocore.credentials import Credentials
+from conftest import ACCESS_KEY, REGION, SECRET_KEY
+from opensearchpy import NotFoundError, OpenSearch, RequestsAWSV4SignerAuth, RequestsHttpConnection, helpers
+
+
+@pytest.fixture(scope="module")
+def opensearch(server):
+    name = f"c-{uuid.uuid4().hex[:8]}"
+    aoss = server.client("opensearchserverless")
+    policy = {"Rules": [{"Resource": [f"collection/{name}"], "ResourceType": "collection"}], "AWSOwnedKey": True}
+    aoss.create_security_policy(name=name, type="encryption", policy=json.dumps(policy))
+    collection = aoss.create_collection(name=name, type="VECTORSEARCH")["createCollectionDetail"]
+    detail = aoss.batch_get_collection(names=[name])["collectionDetails"][0]
+    assert detail["status"] == "ACTIVE" and detail["id"] == collection["id"]
+    auth = RequestsAWSV4SignerAuth(Credentials(ACCESS_KEY, SECRET_KEY), REGION, "aoss")
+    client = OpenSearch(hosts=[detail["collectionEndpoint"]], http_auth=auth, timeout=60,
+                        connection_class=RequestsHttpConnection)
+    yield client
+    aoss.delete_collection(id=collection["id"])
+    with pytest.raises(NotFoundError):
+        client.indices.get("anything")
+
+
+def test_an_index_from_birth_to_death(opensearch):
+    body = {
+        "settings": {"index.knn": "true"},
+        "mappings": {"properties": {
+            "vector": {"type": "knn_vector", "dimension": 3, "method": {"name": "hnsw", "engine": "faiss", "space_type": "l2"}},
+            "text": {"type": "text"}, "text-metadata": {"type": "text"}}},
+    }
+    assert not opensearch.indices.exists("sample")
+    assert opensearch.indices.create("sample", body=body)["acknowledged"]
+    assert opensearch.indices.exists("sample")
+    assert opensearch.indices.get_mapping("sample")["sample"]["mappings"]["properties"]["vector"]["dimension"] == 3
+    assert [index["index"] for index in opensearch.cat.indices(format="json")] == ["sample"]
+    texts = ["a red fox", "a blue whale", "a red apple"]
+    actions = [{"_index": "sample", "vector": [float(n == m) for m in range(3)], "text": text, "year": 2020 + n}
+               for n, text in enumerate(texts)]
+    assert helpers.bulk(opensearch, actions) == (3, [])
+    answer = opensearch.index(index="sample", body={"vector": [1, 1, 1], "text": "all of them", "year": 2023})
+    assert answer["result"] == "created"
+    assert opensearch.count(index="sample")["count"] == 4
+    nearest = opensearch.search(index="sample", body={"size": 2, "query": {"knn": {"vector": {"vector": [0, 1, 0], "k": 2}}}})
+    assert nearest["hits"]["hits"][0]["_source"]["text"] == "a blue whale"
+    query = {"bool": {"must": [{"match": {"text": "red"}}], "filter": [{"range": {"year": {"gte": 2021}}}]}}
+    found = opensearch.search(index="sample", body={"query": query})
+    assert [hit["_source"]["text"] for hit in found["hits"]["hits"]] == ["a red apple"]
+    opensearch.delete(index="sample", id=answer["_id"])
+    with pytest.raises(NotFoundError):
+        opensearch.get(index="sample", id=answer["_id"])
+    assert opensearch.indices.delete("sample")["acknowledged"]
+
+
+def test_a_stranger_is_refused(server, opensearch):
+    host = opensearch.transport.hosts[0]
+    auth = RequestsAWSV4SignerAuth(Credentials(ACCESS_KEY, "wrong"), REGION, "aoss")
+    stranger = OpenSearch(hosts=[host], http_auth=auth, connection_class=RequestsHttpConnection)
+    with pytest.raises(Exception) as refused:
+        stranger.indices.exists("sample") or stranger.indices.get("sample")
+    assert refused.value.status_code == 403
