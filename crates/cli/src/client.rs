@@ -67,19 +67,44 @@ impl Client {
         Ok(serde_json::from_slice(&answer.context("the answer broke off")?.to_bytes())?)
     }
 
+    /// The XML that an action of IAM answers.
+    pub(crate) async fn iam(&self, action: &str, parameters: &[(&str, &str)]) -> anyhow::Result<String> {
+        let mut form = format!("Action={action}&Version=2010-05-08");
+        for (name, value) in parameters {
+            let value = percent_encoding::utf8_percent_encode(value, percent_encoding::NON_ALPHANUMERIC);
+            form.push_str(&format!("&{name}={value}"));
+        }
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(format!("{}/", self.endpoint.url))
+            .header("content-type", "application/x-www-form-urlencoded");
+        let answer = self.signed("iam", request.body(())?, form.into()).await?;
+        let answer = answer.into_body().collect().await.context("the answer broke off")?;
+        Ok(String::from_utf8(answer.to_bytes().to_vec())?)
+    }
+
     async fn send(&self, method: Method, path: &str, body: Bytes) -> anyhow::Result<Response<Incoming>> {
         let request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.endpoint.url))
             .header("content-type", "application/json")
             .body(())?;
+        self.signed("bedrock", request, body).await
+    }
+
+    async fn signed(
+        &self,
+        service: &str,
+        request: Request<()>,
+        body: Bytes,
+    ) -> anyhow::Result<Response<Incoming>> {
         let (mut parts, ()) = request.into_parts();
         let signer = Signer {
             access_key_id: self.endpoint.credentials.access_key_id(),
             secret: &self.secret,
             session_token: None,
             region: &self.endpoint.region,
-            service: "bedrock",
+            service,
             path: PathEncoding::Double,
         };
         sign_request(&mut parts, &sha256(&body), &signer, now_ms())?;
@@ -150,6 +175,13 @@ async fn service_error(response: Response<Incoming>) -> ServiceError {
     let code = code.map_or_else(|| status.to_string(), str::to_owned);
     let body = http_body_util::Limited::new(response.into_body(), MAX_ERROR_BYTES).collect().await;
     let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    if body.starts_with(b"<ErrorResponse") {
+        let text = String::from_utf8_lossy(&body);
+        let one = |name| crate::keys::elements(&text, name).into_iter().next();
+        if let (Some(code), Some(message)) = (one("Code"), one("Message")) {
+            return ServiceError { code, message };
+        }
+    }
     let json: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
     let message = json.get("message").and_then(serde_json::Value::as_str);
     let message = message.map_or_else(|| format!("the server answered with status {status}"), str::to_owned);

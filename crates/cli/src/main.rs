@@ -7,6 +7,7 @@ mod client;
 mod endpoint;
 mod env;
 mod exec;
+mod keys;
 mod knowledge_bases;
 mod models;
 mod options;
@@ -45,6 +46,7 @@ enum Command {
     Exec(exec::Exec),
     Models(models::Models),
     Chat(chat::Chat),
+    Keys(keys::Keys),
     Policy(policy::PolicyCommand),
     Kb(knowledge_bases::KnowledgeBases),
 }
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         Command::Exec(command) => command.run(),
         Command::Models(command) => command.run(),
         Command::Chat(command) => command.run(),
+        Command::Keys(command) => command.run(),
         Command::Policy(command) => command.run(),
         Command::Kb(command) => command.run(),
     };

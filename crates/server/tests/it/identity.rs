@@ -136,6 +136,29 @@ async fn a_role_is_assumed_by_whom_it_trusts_and_lasts_as_long_as_it_says() {
 }
 
 #[tokio::test]
+async fn policies_speak_of_the_arn_with_its_path_whatever_the_request_says() {
+    let server = TestServer::start().await;
+    let root = server.client();
+    let ada = user(&root, "ada").await;
+    let trust = json!({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Principal": {"Service": "bedrock.amazonaws.com"}, "Action": "sts:AssumeRole"}]});
+    for (name, path) in [("Boss", "/admin/"), ("Helper", "/")] {
+        let made = [("RoleName", name), ("Path", path), ("AssumeRolePolicyDocument", &trust.to_string())];
+        iam(&root, "CreateRole", &made).await;
+    }
+    let policy = json!({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Action": "iam:*", "Resource": "*"},
+        {"Effect": "Deny", "Action": "iam:*", "Resource": format!("arn:aws:iam::{ACCOUNT}:role/admin/*")}]});
+    let policy = [("UserName", "ada"), ("PolicyName", "i"), ("PolicyDocument", &policy.to_string())];
+    iam(&root, "PutUserPolicy", &policy).await;
+    assert_eq!(call(&ada, "iam", "GetRole", &[("RoleName", "Helper")]).await.status, 200);
+    for name in ["Boss", "boss"] {
+        let refused = call(&ada, "iam", "DeleteRole", &[("RoleName", name)]).await;
+        assert_eq!(element(&refused, "Code"), "AccessDenied", "{name}");
+    }
+}
+
+#[tokio::test]
 async fn forged_borrowed_and_damaged_tokens_open_nothing() {
     let server = TestServer::start().await;
     let root = server.client();

@@ -1,0 +1,170 @@
+"""IAM and STS with boto3: users, roles, policies and temporary credentials, and what they open."""
+
+import json
+import subprocess
+import uuid
+
+import boto3
+import pytest
+import requests
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from conftest import ACCESS_KEY, REGION, SECRET_KEY
+
+MODEL = "anthropic.claude-3-5-sonnet-20241022-v2:0"
+HELLO = [{"role": "user", "content": [{"text": "hi"}]}]
+
+
+def name(prefix):
+    return prefix + uuid.uuid4().hex[:8]
+
+
+def policy(actions, resource="*", effect="Allow", **more):
+    return json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": effect, "Action": actions, "Resource": resource, **more}]})
+
+
+def trust(principal):
+    return json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}]})
+
+
+def client_with(server, service, key, secret, token=None):
+    return boto3.client(
+        service, region_name=REGION, endpoint_url=server.url, aws_access_key_id=key, aws_secret_access_key=secret,
+        aws_session_token=token, config=Config(retries={"total_max_attempts": 1}, read_timeout=240),
+    )
+
+
+def code(call, *arguments, **parameters):
+    with pytest.raises(ClientError) as error:
+        call(*arguments, **parameters)
+    return error.value.response["Error"]["Code"]
+
+
+@pytest.fixture(scope="module")
+def iam(server):
+    return server.client("iam")
+
+
+@pytest.fixture
+def user(server, iam):
+    """A user's name and its clients."""
+    user_name = name("user")
+    iam.create_user(UserName=user_name, Tags=[{"Key": "team", "Value": "red"}])
+    iam.get_waiter("user_exists").wait(UserName=user_name, WaiterConfig={"Delay": 1, "MaxAttempts": 2})
+    key = iam.create_access_key(UserName=user_name)["AccessKey"]
+    return user_name, lambda service: client_with(server, service, key["AccessKeyId"], key["SecretAccessKey"])
+
+
+def test_the_root_is_who_it_is(server):
+    who = server.client("sts").get_caller_identity()
+    assert (who["Account"], who["UserId"]) == ("123456789012", "123456789012")
+    assert who["Arn"] == "arn:aws:iam::123456789012:root"
+
+
+def test_a_role_is_made_assumed_and_used(server, iam, user):
+    user_name, as_user = user
+    role_name = name("role")
+    made = iam.create_role(RoleName=role_name, AssumeRolePolicyDocument=trust({"Service": "bedrock.amazonaws.com"}), Path="/team/")["Role"]
+    assert made["Arn"].endswith(f":role/team/{role_name}") and made["RoleId"].startswith("AROA")
+    iam.get_waiter("role_exists").wait(RoleName=role_name, WaiterConfig={"Delay": 1, "MaxAttempts": 2})
+    iam.attach_role_policy(RoleName=role_name, PolicyArn="arn:aws:iam::aws:policy/AmazonBedrockFullAccess")
+    assert code(as_user("sts").assume_role, RoleArn=made["Arn"], RoleSessionName="compat") == "AccessDenied"
+    user_arn = iam.get_user(UserName=user_name)["User"]["Arn"]
+    iam.update_assume_role_policy(RoleName=role_name, PolicyDocument=trust({"AWS": user_arn}))
+    assumed = as_user("sts").assume_role(RoleArn=made["Arn"], RoleSessionName="compat", DurationSeconds=900)
+    keys = assumed["Credentials"]
+    session = lambda service: client_with(server, service, keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"])
+    assert session("sts").get_caller_identity()["Arn"] == f"arn:aws:sts::123456789012:assumed-role/{role_name}/compat"
+    answer = session("bedrock-runtime").converse(modelId=MODEL, messages=HELLO, inferenceConfig={"maxTokens": 4})
+    assert answer["stopReason"] in ("end_turn", "max_tokens")
+    assert code(session("iam").list_users) == "AccessDenied"
+    shown = iam.get_role(RoleName=role_name)["Role"]
+    assert shown["AssumeRolePolicyDocument"]["Statement"][0]["Principal"] == {"AWS": user_arn}
+    assert code(iam.delete_role, RoleName=role_name) == "DeleteConflict"
+    iam.detach_role_policy(RoleName=role_name, PolicyArn="arn:aws:iam::aws:policy/AmazonBedrockFullAccess")
+    iam.delete_role(RoleName=role_name)
+    assert code(session("bedrock").list_foundation_models) == "UnrecognizedClientException"
+
+
+def test_policies_have_versions_and_are_attached(iam, user):
+    user_name, as_user = user
+    arn = iam.create_policy(PolicyName=name("policy"), PolicyDocument=policy("bedrock:ListFoundationModels"))["Policy"]["Arn"]
+    iam.get_waiter("policy_exists").wait(PolicyArn=arn, WaiterConfig={"Delay": 1, "MaxAttempts": 2})
+    assert code(as_user("bedrock").list_foundation_models) == "AccessDeniedException"
+    group = name("group")
+    iam.create_group(GroupName=group)
+    iam.attach_group_policy(GroupName=group, PolicyArn=arn)
+    iam.add_user_to_group(GroupName=group, UserName=user_name)
+    assert as_user("bedrock").list_foundation_models()["modelSummaries"]
+    iam.create_policy_version(PolicyArn=arn, PolicyDocument=policy("bedrock:*", effect="Deny"), SetAsDefault=True)
+    assert code(as_user("bedrock").list_foundation_models) == "AccessDeniedException"
+    versions = iam.list_policy_versions(PolicyArn=arn)["Versions"]
+    assert [(v["VersionId"], v["IsDefaultVersion"]) for v in versions] == [("v2", True), ("v1", False)]
+    document = iam.get_policy_version(PolicyArn=arn, VersionId="v1")["PolicyVersion"]["Document"]
+    assert document["Statement"][0]["Action"] == "bedrock:ListFoundationModels"
+    entities = iam.list_entities_for_policy(PolicyArn=arn)
+    assert [g["GroupName"] for g in entities["PolicyGroups"]] == [group]
+    assert code(iam.delete_policy, PolicyArn=arn) == "DeleteConflict"
+    assert code(iam.create_policy, PolicyName=name("p"), PolicyDocument="{}") == "MalformedPolicyDocument"
+
+
+def test_errors_and_pages(iam):
+    names = sorted(name("page") for _ in range(5))
+    for user_name in names:
+        iam.create_user(UserName=user_name, Path="/pages/")
+    pages = iam.get_paginator("list_users").paginate(PathPrefix="/pages/", PaginationConfig={"PageSize": 2})
+    assert [u["UserName"] for page in pages for u in page["Users"]] == names
+    with pytest.raises(iam.exceptions.EntityAlreadyExistsException):
+        iam.create_user(UserName=names[0].upper())
+    with pytest.raises(iam.exceptions.NoSuchEntityException):
+        iam.get_role(RoleName="no-such-role")
+    for user_name in names:
+        iam.delete_user(UserName=user_name)
+    with pytest.raises(iam.exceptions.NoSuchEntityException):
+        iam.get_user(UserName=names[0])
+
+
+def test_tags_and_simulation(iam, user):
+    user_name, _ = user
+    iam.tag_user(UserName=user_name, Tags=[{"Key": "cost", "Value": "a&b <c>"}])
+    iam.untag_user(UserName=user_name, TagKeys=["team"])
+    assert iam.list_user_tags(UserName=user_name)["Tags"] == [{"Key": "cost", "Value": "a&b <c>"}]
+    iam.put_user_policy(UserName=user_name, PolicyName="p", PolicyDocument=policy("s3:GetObject", "arn:aws:s3:::docs/*"))
+    arn = iam.get_user(UserName=user_name)["User"]["Arn"]
+    results = iam.simulate_principal_policy(PolicySourceArn=arn, ActionNames=["s3:GetObject", "s3:PutObject"], ResourceArns=["arn:aws:s3:::docs/a"])
+    assert [r["EvalDecision"] for r in results["EvaluationResults"]] == ["allowed", "implicitDeny"]
+    custom = iam.simulate_custom_policy(PolicyInputList=[policy("s3:*"), policy("s3:Delete*", effect="Deny")], ActionNames=["s3:DeleteObject"])
+    assert custom["EvaluationResults"][0]["EvalDecision"] == "explicitDeny"
+
+
+def test_long_term_api_keys(server, iam, user):
+    user_name, _ = user
+    iam.attach_user_policy(UserName=user_name, PolicyArn="arn:aws:iam::aws:policy/AmazonBedrockLimitedAccess")
+    made = iam.create_service_specific_credential(UserName=user_name, ServiceName="bedrock.amazonaws.com", CredentialAgeDays=30)
+    credential = made["ServiceSpecificCredential"]
+    assert credential["ServiceCredentialSecret"].startswith("ABSK") and credential["ServiceSpecificCredentialId"].startswith("ACCA")
+    call = lambda: requests.post(
+        f"{server.url}/model/{MODEL}/converse", json={"messages": HELLO, "inferenceConfig": {"maxTokens": 4}},
+        headers={"Authorization": "Bearer " + credential["ServiceCredentialSecret"]}, timeout=240,
+    )
+    assert call().status_code == 200
+    identifier = credential["ServiceSpecificCredentialId"]
+    iam.update_service_specific_credential(UserName=user_name, ServiceSpecificCredentialId=identifier, Status="Inactive")
+    assert call().status_code == 403
+
+
+def test_keys_on_the_command_line(server):
+    def craton(*arguments):
+        where = ["--listen", f"127.0.0.1:{server.port}", "--data-dir", str(server.directory / "data")]
+        env = dict(server.environment(), CRATON_ROOT_ACCESS_KEY_ID=ACCESS_KEY, CRATON_ROOT_SECRET_ACCESS_KEY=SECRET_KEY)
+        run = subprocess.run([server.binary, "keys", *arguments, *where], env=env, capture_output=True, text=True, timeout=60)
+        assert run.returncode == 0, run.stderr
+        return run.stdout
+    user_name = name("cli")
+    made = dict(line.split("=", 1) for line in craton("create", user_name, "--policy", "arn:aws:iam::aws:policy/AmazonBedrockReadOnly").splitlines())
+    bedrock = client_with(server, "bedrock", made["AWS_ACCESS_KEY_ID"], made["AWS_SECRET_ACCESS_KEY"])
+    assert bedrock.list_foundation_models()["modelSummaries"]
+    assert made["AWS_ACCESS_KEY_ID"] in craton("list")
+    craton("revoke", made["AWS_ACCESS_KEY_ID"])
+    assert code(bedrock.list_foundation_models) == "UnrecognizedClientException"
