@@ -10,7 +10,10 @@ use craton_api_bedrock_agent::IngestionJobStatus;
 use craton_store::Store;
 use craton_vectors::Chunk;
 
-use crate::support::{Ids, World, counters};
+use serde_json::json;
+
+use crate::direct;
+use crate::support::{Ids, World, context, counters, input};
 
 const PLACE: &str = "CRATON_KB_CRASH_DIRECTORY";
 const DOCUMENTS: usize = 500;
@@ -46,6 +49,47 @@ async fn library(directory: &Path) -> Ids {
     }
     world.close().await;
     ids
+}
+
+/// A text put in directly, and one deleted, by a server that dies at a point: the next one finishes both.
+#[tokio::test]
+async fn direct_documents_survive_a_kill() {
+    for point in ["kb.direct-before-index", "kb.direct-indexed", "kb.direct-removed"] {
+        let directory = tempfile::tempdir().unwrap();
+        let world = World::open(directory.path()).await;
+        let base = world.create_base("b").await.unwrap();
+        let custom = json!({ "dataSourceConfiguration": { "type": "CUSTOM" } });
+        let ids = Ids { source: world.create_source(&base, custom).await.unwrap(), base };
+        direct::put(&world, &ids, vec![direct::text("old", "Old.")]).await;
+        direct::statuses(&world, &ids, &["old"]).await;
+        world.close().await;
+
+        let world = World::idle(Store::open(directory.path()).await.unwrap(), directory.path());
+        direct::put(&world, &ids, vec![direct::text("new", "New."), direct::text("empty", "")]).await;
+        let mut request = ids.json();
+        request["documentIdentifiers"] = json!([{ "dataSourceType": "CUSTOM", "custom": { "id": "old" } }]);
+        world.service.delete_knowledge_base_documents(&context(), input(request)).await.unwrap();
+        world.close().await;
+        killed_at(directory.path(), point);
+        let world = World::open(directory.path()).await;
+        let found = direct::statuses(&world, &ids, &["old", "new", "empty"]).await;
+        assert_eq!(found, ["NOT_FOUND ", "INDEXED ", "IGNORED it has no text"], "{point}");
+        assert_eq!(world.texts().await.into_keys().collect::<Vec<_>>(), ["new"], "{point}");
+        world.close().await;
+    }
+}
+
+/// Runs a server on a directory until it dies at a point.
+fn killed_at(directory: &Path, point: &str) {
+    let status = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "crash::works_until_killed", "--nocapture", "--test-threads=1"])
+        .env(PLACE, directory)
+        .env("CRATON_CRASH_AT", point)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .unwrap();
+    assert_eq!(status.signal(), Some(9), "{point}: {status}");
 }
 
 const EXPECTED: [i64; 8] = [500, 0, 30, 50, 0, 20, 0, 0];
@@ -86,15 +130,7 @@ async fn a_killed_sync_is_finished_as_if_nothing_had_happened() {
         let world = World::idle(Store::open(&place).await.unwrap(), &place);
         let job = world.start(&ids).await.unwrap();
         world.close().await;
-        let status = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "crash::works_until_killed", "--nocapture", "--test-threads=1"])
-            .env(PLACE, &place)
-            .env("CRATON_CRASH_AT", point)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .unwrap();
-        assert_eq!(status.signal(), Some(9), "{point}: {status}");
+        killed_at(&place, point);
         let world = World::open(&place).await;
         let ended = world.ended(&ids, &job).await;
         assert_eq!(ended.status, IngestionJobStatus::Complete, "{point}: {ended:?}");

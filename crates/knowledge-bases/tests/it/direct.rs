@@ -13,13 +13,13 @@ async fn custom(world: &World) -> Ids {
     Ids { source: world.create_source(&base, configuration).await.unwrap(), base }
 }
 
-fn text(id: &str, text: &str) -> Value {
+pub(crate) fn text(id: &str, text: &str) -> Value {
     json!({ "content": { "dataSourceType": "CUSTOM", "custom": {
         "customDocumentIdentifier": { "id": id }, "sourceType": "IN_LINE",
         "inlineContent": { "type": "TEXT", "textContent": { "data": text } } } } })
 }
 
-async fn put(world: &World, ids: &Ids, documents: Vec<Value>) {
+pub(crate) async fn put(world: &World, ids: &Ids, documents: Vec<Value>) {
     let mut request = ids.json();
     request["documents"] = documents.into();
     let answer = world.service.ingest_knowledge_base_documents(&context(), input(request)).await.unwrap();
@@ -27,7 +27,7 @@ async fn put(world: &World, ids: &Ids, documents: Vec<Value>) {
 }
 
 /// Statuses and reasons of custom documents, once none waits.
-async fn statuses(world: &World, ids: &Ids, names: &[&str]) -> Vec<String> {
+pub(crate) async fn statuses(world: &World, ids: &Ids, names: &[&str]) -> Vec<String> {
     for _ in 0..500 {
         let mut request = ids.json();
         let identifier = |id: &&str| json!({ "dataSourceType": "CUSTOM", "custom": { "id": id } });

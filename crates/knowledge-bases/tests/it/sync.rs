@@ -142,6 +142,22 @@ async fn every_strategy_keeps_all_of_a_text() {
 }
 
 #[tokio::test]
+async fn meaning_cuts_texts_that_would_fit_one_chunk() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::open(directory.path()).await;
+    world.bucket().await;
+    let base = world.create_base("b").await.unwrap();
+    let semantic = json!({ "maxTokens": 500, "bufferSize": 0, "breakpointPercentileThreshold": 80 });
+    let request = chunking("SEMANTIC", "semanticChunkingConfiguration", semantic);
+    let ids = Ids { source: world.create_source(&base, request).await.unwrap(), base };
+    let ships = "Ships sail the wide sea. Big ships sail the sea. Old ships sail the wide sea. ";
+    let bread = "Bakers bake warm bread daily. Good bakers bake bread daily. Bakers bake rye bread daily.";
+    world.put("two.txt", format!("{ships}{bread}")).await;
+    world.sync(&ids).await;
+    assert_eq!(world.texts().await["two.txt"], [ships.trim(), bread]);
+}
+
+#[tokio::test]
 async fn overlap_repeats_the_end_of_the_chunk_before() {
     let directory = tempfile::tempdir().unwrap();
     let world = World::open(directory.path()).await;

@@ -13,7 +13,7 @@ use craton_wire::ApiError;
 use ring::digest::{SHA256, digest};
 
 use crate::index::Embedder;
-use pack::{Unit, pack, units};
+use pack::{Unit, pack, sentences, units};
 
 /// AWS's chunks when nothing is configured: 300 tokens, overlapping by a fifth.
 const DEFAULT: Strategy = Strategy::Fixed { max_tokens: 300, overlap_percentage: 20 };
@@ -137,7 +137,7 @@ impl Strategy {
                 Ok(pieces)
             }
             Self::Semantic { max_tokens, buffer, percentile } => {
-                let units = units(text, max_tokens, embedder).await?;
+                let units = sentences(text, max_tokens, embedder).await?;
                 let groups = semantic::group(text, &units, (buffer, percentile), embedder).await?;
                 let cut = |group: &[Unit]| pack(text, group, max_tokens, 0);
                 Ok(plain(groups.iter().flat_map(|range| cut(&units[range.clone()])).collect()))

@@ -7,6 +7,9 @@ use unicode_segmentation::UnicodeSegmentation as _;
 
 use crate::index::Embedder;
 
+/// Bytes that a token of English rarely has on average.
+const LONG_TOKEN: usize = 6;
+
 /// A part of a text that is not cut, with its tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Unit {
@@ -14,16 +17,34 @@ pub(crate) struct Unit {
     pub(crate) tokens: usize,
 }
 
-/// Sentences of a text, each of at most `max_tokens`; longer ones are cut further.
+/// What a text is packed from: all of it where it is short enough for one chunk, else its sentences.
 pub(crate) async fn units(
     text: &str,
     max_tokens: usize,
     embedder: &Embedder,
 ) -> Result<Vec<Unit>, BackendError> {
-    // A token has at least a byte, so a short text needs no counting to be one chunk.
+    let whole = |tokens| Ok(vec![Unit { range: 0..text.len(), tokens }]);
+    // A token has at least a byte, so this needs no counting.
     if text.len() <= max_tokens {
-        return Ok(vec![Unit { range: 0..text.len(), tokens: text.len() }]);
+        return whole(text.len());
     }
+    // Most short documents are one chunk, which one count shows.
+    if text.len() <= max_tokens.saturating_mul(LONG_TOKEN) {
+        let frame = embedder.count_tokens("").await?;
+        let tokens = embedder.count_tokens(text).await?.saturating_sub(frame);
+        if tokens <= max_tokens {
+            return whole(tokens);
+        }
+    }
+    sentences(text, max_tokens, embedder).await
+}
+
+/// Sentences of a text, each of at most `max_tokens`; longer ones are cut further.
+pub(crate) async fn sentences(
+    text: &str,
+    max_tokens: usize,
+    embedder: &Embedder,
+) -> Result<Vec<Unit>, BackendError> {
     let frame = embedder.count_tokens("").await?;
     let mut units = Vec::new();
     let mut start = 0;
