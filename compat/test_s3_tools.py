@@ -147,7 +147,7 @@ def test_lists_of_many_keys(tmp_path):
     """Every page of many keys, flat and by folder, as clients see them. CRATON_S3_KEYS=100000 takes minutes to upload."""
     server = Server(tmp_path).start()
     try:
-        count = int(os.environ.get("CRATON_S3_KEYS", "4000"))
+        count = int(os.environ.get("CRATON_S3_KEYS", "1500"))
         s3 = server.client("s3")
         s3.create_bucket(Bucket="many")
         fill(server, "many", count)

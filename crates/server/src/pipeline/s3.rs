@@ -38,7 +38,9 @@ const SWALLOW_PATIENCE: Duration = Duration::from_secs(2);
 pub(super) fn taken_names() -> HashSet<&'static str> {
     let rest = TABLES.iter().filter(|table| table.protocol == Protocol::RestJson);
     let operations = rest.flat_map(|table| table.operations);
-    operations.filter_map(|operation| operation.uri.trim_start_matches('/').split('/').next()).collect()
+    let first = operations.filter_map(|operation| operation.uri.trim_start_matches('/').split('/').next());
+    // The doors' paths, also where they lead nowhere.
+    first.chain(["openai", "anthropic", "aoss"]).collect()
 }
 
 impl Pipeline {

@@ -91,7 +91,9 @@ async fn every_change_breaks_the_signature() {
         let (mut parts, body) = client.signed(Method::POST, CONVERSE, hello());
         authorization(&mut parts, from, to);
         let (status, code) = send(&client, &parts, &body).await;
-        assert!((400..=404).contains(&status) && !code.is_empty(), "{from} {to}: {status} {code}");
+        // S3 says in XML why not.
+        let said = to == "/s3/" || !code.is_empty();
+        assert!((400..=404).contains(&status) && said, "{from} {to}: {status} {code}");
     }
     assert_eq!(server.model.requests().len(), 0);
 }

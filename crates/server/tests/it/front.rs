@@ -93,7 +93,7 @@ async fn unknown_operations_and_services_say_so() {
         client.get("/guardrails").await.snapshot(),
     ];
     let (mut parts, body) = client.signed(Method::GET, "/bucket", Bytes::new());
-    let authorization = parts.headers["authorization"].to_str().unwrap().replace("/bedrock/", "/s3/");
+    let authorization = parts.headers["authorization"].to_str().unwrap().replace("/bedrock/", "/rds/");
     parts.headers.insert("authorization", HeaderValue::from_str(&authorization).unwrap());
     answers.push(client.send(parts, body).await.answer().await.snapshot());
     insta::assert_snapshot!(answers.join("\n----\n"));
