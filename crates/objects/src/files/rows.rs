@@ -320,10 +320,14 @@ pub(super) fn unsigned(size: i64) -> u64 {
     u64::try_from(size).unwrap_or_default()
 }
 
-/// Whether another writer was faster: the statement would have made two newest versions, or two of one name.
+/// Whether another writer was faster: the statement would have made two newest versions, or two of one name, or
+/// PostgreSQL gave it up for one that it was entangled with.
 pub(super) fn is_race(error: &ObjectError) -> bool {
-    matches!(error, ObjectError::Store(craton_store::StoreError::Database(error))
-        if error.as_database_error().is_some_and(|error| error.is_unique_violation()))
+    let ObjectError::Store(craton_store::StoreError::Database(error)) = error else { return false };
+    error.as_database_error().is_some_and(|error| {
+        let given_up = error.code().is_some_and(|code| matches!(&*code, "40001" | "40P01"));
+        error.is_unique_violation() || given_up
+    })
 }
 
 /// Whether a row is still pointed at: the bucket is not empty, or is gone.

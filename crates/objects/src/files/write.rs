@@ -12,7 +12,7 @@ use crate::types::{
 use crate::{ObjectError, Result, names};
 
 /// How often a write is tried again that another one overtook (on PostgreSQL; SQLite has one writer).
-const ATTEMPTS: usize = 8;
+const ATTEMPTS: usize = 50;
 
 /// A version that is to be put on top of a key.
 #[derive(Debug, Clone)]
@@ -114,7 +114,14 @@ async fn commit_with_retries(objects: &FileObjects, new: NewVersion) -> (Committ
             Err(error) => return (Err(error), false),
         }
         overtaken += 1;
+        step_aside(overtaken).await;
     }
+}
+
+/// Lets the writers that were faster finish, so that many on one key do not keep each other from it.
+async fn step_aside(overtaken: usize) {
+    let spread = u64::from(uuid::Uuid::new_v4().as_bytes()[0]) % 8;
+    tokio::time::sleep(std::time::Duration::from_millis(spread * overtaken.min(10) as u64)).await;
 }
 
 /// Puts a version on top, within a transaction. Answers the files that no row names after it.
@@ -235,7 +242,10 @@ pub(super) async fn delete(
                     objects.blobs.remove(files).await;
                     return Ok(deleted);
                 }
-                Err(error) if rows::is_race(&error) && overtaken < ATTEMPTS => overtaken += 1,
+                Err(error) if rows::is_race(&error) && overtaken < ATTEMPTS => {
+                    overtaken += 1;
+                    step_aside(overtaken).await;
+                }
                 Err(error) => return Err(error),
             }
         }

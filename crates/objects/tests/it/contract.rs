@@ -37,7 +37,7 @@ pub(crate) async fn run(store: Store, tag: &str, lacks: Lacks) {
     }
     let bucket = format!("{tag}-uploads");
     store.create_bucket(&bucket, "us-east-1").await.unwrap();
-    uploads(&store, &bucket).await;
+    uploads(&store, &bucket, lacks).await;
 }
 
 async fn put(store: &Store, bucket: &str, key: &str, content: impl Into<Bytes>) -> ObjectMeta {
@@ -345,7 +345,8 @@ async fn versions(store: &Store, bucket: &str, lacks: Lacks) {
     let told = matches!(&gone, ObjectError::NoSuchKey { delete_marker: Some(id), .. } if *id == marker);
     assert!(told || (lacks.moto && matches!(gone, ObjectError::NoSuchKey { .. })), "{gone:?}");
     let refused = read(store, &named(&marker)).await;
-    assert!(matches!(refused, Err(ObjectError::IsDeleteMarker { .. })), "{refused:?}");
+    let told = matches!(refused, Err(ObjectError::IsDeleteMarker { .. }));
+    assert!(told || (lacks.moto && refused.is_err()), "{refused:?}");
     let listed = store.list(bucket, ListQuery { limit: 10, ..ListQuery::default() }).await.unwrap();
     assert!(listed.objects.is_empty());
     put(store, bucket, "w", "w").await;
@@ -354,13 +355,17 @@ async fn versions(store: &Store, bucket: &str, lacks: Lacks) {
 
     // Without its marker the object is back.
     let undone = store.delete(&named(&marker), WriteCondition::default()).await.unwrap();
-    assert!(undone.delete_marker && undone.version_id.as_deref() == Some(&marker));
+    assert!(lacks.moto || (undone.delete_marker && undone.version_id.as_deref() == Some(&marker)));
     assert_eq!(read(store, &at).await.unwrap().len(), 50_000);
     store.delete(&named(&two), WriteCondition::default()).await.unwrap();
     assert_eq!(read(store, &at).await.unwrap(), "one");
     let refused = read(store, &named(&two)).await;
     assert!(matches!(refused, Err(ObjectError::NoSuchVersion { .. })), "{refused:?}");
 
+    if lacks.moto {
+        // Its suspended buckets are not S3's.
+        return;
+    }
     store.set_versioning(bucket, Versioning::Suspended).await.unwrap();
     assert_eq!(put(store, bucket, "v", "null again").await.version_id.as_deref(), Some("null"));
     assert_eq!(read(store, &named("null")).await.unwrap(), "null again");
@@ -449,7 +454,7 @@ async fn copies_and_tags(store: &Store, bucket: &str) {
     assert!(matches!(none, Err(ObjectError::NoSuchKey { .. })), "{none:?}");
 }
 
-async fn uploads(store: &Store, bucket: &str) {
+async fn uploads(store: &Store, bucket: &str, lacks: Lacks) {
     let new = NewUpload {
         attributes: attributes(),
         ..NewUpload { bucket: bucket.into(), key: "m".into(), ..NewUpload::default() }
@@ -514,8 +519,10 @@ async fn uploads(store: &Store, bucket: &str) {
     store.put_part(&upload, 1, Expect::default(), chunked(&first, 1 << 20)).await.unwrap();
     store.abort_upload(&upload).await.unwrap();
     let refused = store.parts(&upload, 0, 10).await;
-    assert!(matches!(refused, Err(ObjectError::NoSuchUpload(_))), "{refused:?}");
+    let told = matches!(refused, Err(ObjectError::NoSuchUpload(_)));
+    assert!(told || (lacks.moto && refused.is_err()), "{refused:?}");
     let refused = store.put_part(&upload, 1, Expect::default(), craton_objects::types::bytes("x")).await;
-    assert!(matches!(refused, Err(ObjectError::NoSuchUpload(_))), "{refused:?}");
+    let told = matches!(refused, Err(ObjectError::NoSuchUpload(_)));
+    assert!(told || (lacks.moto && refused.is_err()), "{refused:?}");
     assert!(read(store, &at).await.unwrap() == whole);
 }
