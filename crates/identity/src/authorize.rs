@@ -61,6 +61,11 @@ pub trait Authorizer: Send + Sync {
     /// `aws:resourcetag/`. What costs something to find out is found out only then.
     fn asks_for(&self, principal: &Principal, prefix: &str) -> bool;
 
+    /// The ARN, with its path, of the `user`, `role` or `group` of this name: what a request about it is on.
+    fn arn_of(&self, _kind: &str, _name: &str) -> Option<String> {
+        None
+    }
+
     /// [`Self::decide`], with a denial as the error that AWS gives for it.
     fn authorize(&self, principal: &Principal, request: &AuthorizationRequest<'_>) -> Result<(), ApiError> {
         match self.decide(principal, request) {
@@ -96,6 +101,10 @@ impl Authorizer for PolicyAuthorizer {
             self.source.attached(principal).unwrap_or_default()
         };
         decide(principal, &requester, &attached, request)
+    }
+
+    fn arn_of(&self, kind: &str, name: &str) -> Option<String> {
+        self.source.arn_of(kind, name)
     }
 
     fn asks_for(&self, principal: &Principal, prefix: &str) -> bool {

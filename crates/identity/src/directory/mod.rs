@@ -256,6 +256,17 @@ impl PolicySource for Directory {
     fn role(&self, role_arn: &str) -> Option<RolePolicies> {
         self.inner.snapshot.load().role_policies(role_arn)
     }
+
+    fn arn_of(&self, kind: &str, name: &str) -> Option<String> {
+        let state = &self.inner.snapshot.load().state;
+        let account = state.account();
+        match kind {
+            "user" => state.user(name).ok().map(|user| user.arn(account)),
+            "role" => state.role(name).ok().map(|role| role.arn(account)),
+            "group" => state.group(name).ok().map(|group| group.arn(account)),
+            _ => None,
+        }
+    }
 }
 
 async fn read(transaction: &mut Transaction, account: &str) -> Result<(State, i64), DirectoryError> {

@@ -13,6 +13,7 @@ mod rule;
 mod tests;
 
 use craton_core::{Arn, RequestContext};
+use craton_identity::Authorizer;
 use craton_models::Models;
 use craton_prompts::{Prompts, is_prompt_arn};
 use craton_wire::table::{Operation, ServiceTable};
@@ -41,11 +42,16 @@ pub(crate) struct Question {
 pub(crate) struct Lookups<'a> {
     models: &'a Models,
     prompts: &'a Prompts,
+    authorizer: &'a dyn Authorizer,
 }
 
 impl<'a> Lookups<'a> {
     pub(crate) fn of(services: &'a Services) -> Self {
-        Self { models: services.models.models(), prompts: &services.prompts }
+        Self {
+            models: services.models.models(),
+            prompts: &services.prompts,
+            authorizer: services.authorizer.as_ref(),
+        }
     }
 }
 
@@ -153,7 +159,16 @@ async fn resolve(lookups: Lookups<'_>, subject: &Subject<'_>, action: &str, temp
         let kind = if id.contains('.') { "inference-profile" } else { "application-inference-profile" };
         return one(Some(id.parse().unwrap_or_else(|_| arn(subject, &format!("{kind}/{id}")))));
     }
-    one(fill(subject, template))
+    one(fill(subject, template).map(|arn| with_path(lookups, template, arn)))
+}
+
+/// The ARN of a user, role or group that a request names without its path.
+fn with_path(lookups: Lookups<'_>, template: &str, arn: Arn) -> Arn {
+    let Some((kind, name)) = arn.resource.split_once('/') else { return arn };
+    let by_name =
+        arn.service == "iam" && template.strip_prefix(kind).is_some_and(|rest| rest.starts_with("/{"));
+    let known = by_name.then(|| lookups.authorizer.arn_of(kind, name)).flatten();
+    known.and_then(|known| known.parse().ok()).unwrap_or(arn)
 }
 
 /// A resource from its template. An identifier that is an ARN is the resource, or names its part of it.

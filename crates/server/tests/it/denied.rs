@@ -32,6 +32,10 @@ impl Authorizer for AsUser {
     fn asks_for(&self, _principal: &Principal, prefix: &str) -> bool {
         self.0.asks_for(&user(), prefix)
     }
+
+    fn arn_of(&self, kind: &str, name: &str) -> Option<String> {
+        self.0.arn_of(kind, name)
+    }
 }
 
 /// One user's policies, which a test changes.
@@ -45,6 +49,10 @@ impl PolicySource for Policies {
 
     fn role(&self, _role_arn: &str) -> Option<RolePolicies> {
         None
+    }
+
+    fn arn_of(&self, kind: &str, name: &str) -> Option<String> {
+        Some(format!("arn:aws:iam::123456789012:{kind}/admins/{name}")).filter(|_| name == "boss")
     }
 }
 
@@ -280,4 +288,19 @@ async fn tags_of_a_resource_decide() {
         let answer = client.get(&path).await;
         assert_eq!(answer.status, status, "{team}: {}", answer.snapshot());
     }
+}
+
+#[tokio::test]
+async fn users_are_asked_about_with_their_path_whatever_the_request_leaves_out() {
+    let policies = Arc::new(Policies::default());
+    let server = server(policies.clone()).await;
+    let client = server.client().for_service("iam");
+    policies.set(json!([{"Effect": "Allow", "Action": "iam:*", "Resource": "*"},
+        {"Effect": "Deny", "Action": "iam:*", "Resource": "arn:aws:iam::*:user/admins/*"}]));
+    let delete = async |name: &str| {
+        let form = [("Action", "DeleteUser"), ("Version", "2010-05-08"), ("UserName", name)];
+        client.query(&form).await.snapshot()
+    };
+    assert!(delete("boss").await.contains("with an explicit deny in an identity-based policy"));
+    assert!(!delete("clerk").await.contains("AccessDenied"));
 }
