@@ -90,7 +90,7 @@ async fn unknown_operations_and_services_say_so() {
     let mut answers = vec![
         client.get("/no/such/path").await.snapshot(),
         client.json(Method::DELETE, CONVERSE, &json!({})).await.snapshot(),
-        client.get("/guardrails").await.snapshot(),
+        client.get("/evaluation-jobs").await.snapshot(),
     ];
     let (mut parts, body) = client.signed(Method::GET, "/bucket", Bytes::new());
     let authorization = parts.headers["authorization"].to_str().unwrap().replace("/bedrock/", "/rds/");
