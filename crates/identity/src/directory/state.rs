@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use craton_core::Arn;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -147,23 +146,6 @@ impl State {
 
     pub fn user_by_id(&self, id: &str) -> Option<&Arc<User>> {
         self.users.values().find(|user| user.id == id)
-    }
-
-    /// The ARN of the user, group or role that a request names without its path, or in another case: policies speak
-    /// of the ARN it really has. `None` for what is not here.
-    pub fn actual_arn(&self, arn: &Arn) -> Option<Arn> {
-        if arn.service != "iam" || arn.account != self.account {
-            return None;
-        }
-        let (kind, path) = arn.resource.split_once('/')?;
-        let key = path.rsplit('/').next().unwrap_or_default().to_lowercase();
-        let actual = match kind {
-            "user" => self.users.get(&key)?.arn(&self.account),
-            "group" => self.groups.get(&key)?.arn(&self.account),
-            "role" => self.roles.get(&key)?.arn(&self.account),
-            _ => return None,
-        };
-        actual.parse().ok()
     }
 
     /// How many users, groups and roles a managed policy is attached to, and how many it bounds.

@@ -37,11 +37,6 @@ impl Iam {
         Self { directory }
     }
 
-    /// The users, groups, roles and policies behind it.
-    pub fn directory(&self) -> &Directory {
-        &self.directory
-    }
-
     async fn change<T>(
         &self,
         context: &RequestContext,

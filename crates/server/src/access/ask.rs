@@ -43,10 +43,7 @@ pub(crate) async fn ask(
             own: &question.keys,
             resource_tags: &resource_tags,
         };
-        // IAM's requests name users, groups and roles without their paths, in any case.
-        let named = question.resource.as_ref().filter(|arn| arn.service == "iam");
-        let actual = named.and_then(|arn| services.iam.directory().view().actual_arn(arn));
-        let resources = actual.as_ref().map_or(question.resource.as_slice(), std::slice::from_ref);
+        let resources = question.resource.as_slice();
         let asked =
             AuthorizationRequest { context: &keys, ..AuthorizationRequest::new(&question.action, resources) };
         asker.trail.note(|event| event.asked.push((question.action.clone(), question.resource.clone())));

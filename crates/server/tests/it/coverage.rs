@@ -5,13 +5,14 @@ use craton_testkit::{Answer, Client, TestServer};
 use craton_wire::table::{Operation, Protocol, ServiceTable};
 use http::Method;
 
-/// A path that matches the template, with something plausible in each label.
-fn example(uri: &str) -> String {
+/// A path that matches the template, with something plausible in each label. ARNs name `resource`.
+fn example(uri: &str, resource: &str) -> String {
     let mut path = String::new();
     for segment in uri.split_inclusive('/') {
         match segment.find('{') {
             Some(_) if segment.contains("rn}") => {
-                path.push_str("arn%3Aaws%3Abedrock%3Aus-east-1%3A123456789012%3Athing%2Fabcdefghij")
+                path.push_str("arn%3Aaws%3Abedrock%3Aus-east-1%3A123456789012%3A");
+                path.push_str(resource);
             }
             Some(_) => path.push_str("ABCDEFGHIJ"),
             None => path.push_str(segment),
@@ -29,7 +30,12 @@ pub(crate) async fn call(client: &Client, table: &ServiceTable, operation: &Oper
     match table.protocol {
         Protocol::RestJson => {
             let method = Method::from_bytes(operation.method.as_str().as_bytes()).unwrap();
-            client.open(method, &example(operation.uri), "{}").await.answer().await
+            // The services share the paths of tags: the resource tells them apart.
+            let resource = match table.name {
+                "bedrock-agent-runtime" => "session%2F01234567-89ab-cdef-0123-456789abcdef",
+                _ => "thing%2Fabcdefghij",
+            };
+            client.open(method, &example(operation.uri, resource), "{}").await.answer().await
         }
         Protocol::Json { target_prefix, .. } => {
             let target = format!("{target_prefix}.{}", operation.name);
