@@ -5,10 +5,13 @@ use std::sync::OnceLock;
 
 use regex::Regex;
 
-// The `regex` crate has no look-ahead; these are the only patterns that use it.
+// The `regex` crate looks neither ahead nor behind; these are the only patterns that do.
 const NOT_BLANK: &str = r"^(?!\s*$).+";
 /// The name of a function's alias, which is not a number.
 const ALIAS_NAME: &str = "(?!^[0-9]+$)([a-zA-Z0-9-_]+)";
+const NO_LAST_DOT: &str = r"[0-9A-Za-z\.\-_]*(?<!\.)";
+/// The same set.
+const NO_LAST_DOT_WITHOUT_LOOK_BEHIND: &str = r"(?:[0-9A-Za-z\.\-_]*[0-9A-Za-z\-_])?";
 const INDEX_NAME: &str = r"(?![\-_+.])[a-z0-9][a-z0-9\-_\.]*";
 /// The same set: what the look-ahead excludes, the first class excludes too.
 const INDEX_NAME_WITHOUT_LOOK_AHEAD: &str = r"[a-z0-9][a-z0-9\-_\.]*";
@@ -54,6 +57,7 @@ impl Pattern {
         let compile = || {
             let source = match self.source {
                 INDEX_NAME => INDEX_NAME_WITHOUT_LOOK_AHEAD,
+                NO_LAST_DOT => NO_LAST_DOT_WITHOUT_LOOK_BEHIND,
                 source => source,
             };
             Regex::new(&format!("^(?:{})$", ascii_classes(source))).ok()
@@ -139,6 +143,12 @@ mod tests {
 
     #[test]
     fn look_aheads_by_hand() {
+        for (text, expected) in [("a.b", true), ("", true), ("a.", false), (".", false), ("a b", false)] {
+            assert_eq!(matches(NO_LAST_DOT, text), expected, "{text:?}");
+        }
+        for (text, expected) in [("live", true), ("1a", true), ("12", false), ("", false), ("a.b", false)] {
+            assert_eq!(matches(ALIAS_NAME, text), expected, "{text:?}");
+        }
         assert!(matches(NOT_BLANK, " what is it? "));
         for text in ["", "  ", "\t\n", "two\nlines"] {
             assert!(!matches(NOT_BLANK, text), "{text:?}");

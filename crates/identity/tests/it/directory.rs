@@ -41,9 +41,15 @@ fn may(directory: &Directory, principal: &Principal, action: &str) -> bool {
 #[tokio::test]
 async fn what_is_changed_is_there_after_a_restart_and_for_others_on_the_same_records() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(folder.path()).await.unwrap();
+    let stores = [Store::open(folder.path()).await.unwrap(), craton_store::testing::postgres().await];
+    for store in stores {
+        shared(folder.path(), store).await;
+    }
+}
+
+async fn shared(folder: &std::path::Path, store: Store) {
     let open = || async {
-        let vault = Vault::open(folder.path(), None).unwrap();
+        let vault = Vault::open(folder, None).unwrap();
         Directory::open(store.clone(), ACCOUNT, vault).await.unwrap()
     };
     let (here, there) = (open().await, open().await);
