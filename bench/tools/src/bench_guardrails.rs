@@ -6,7 +6,6 @@
 
 use std::io::BufRead as _;
 use std::sync::Arc;
-use std::time::Instant;
 
 use anyhow::Context as _;
 use craton_guardrails::ner::NameModel;
@@ -51,14 +50,20 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Seconds that this process has computed: what others do on the machine is not counted.
+fn cpu_seconds() -> f64 {
+    let text = std::fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
+    text.split_whitespace().next().and_then(|it| it.parse::<f64>().ok()).unwrap_or(0.0) / 1e9
+}
+
 fn pii(texts: &[String], names: Arc<NameModel>) -> Value {
     let detector = PiiDetector::all(Some(names));
     for text in texts.iter().take(20) {
         detector.find(text);
     }
-    let started = Instant::now();
+    let started = cpu_seconds();
     let found: Vec<_> = texts.iter().map(|text| detector.find(text)).collect();
-    let seconds = started.elapsed().as_secs_f64();
+    let seconds = cpu_seconds() - started;
     let found: Vec<Vec<Value>> = found
         .iter()
         .zip(texts)
@@ -82,13 +87,13 @@ fn all(texts: Vec<String>, names: Arc<NameModel>) -> anyhow::Result<Value> {
     let mut times_ms = Vec::with_capacity(texts.len());
     let mut intervened = 0_u32;
     for (index, text) in texts.iter().chain(&texts).enumerate() {
-        let started = Instant::now();
+        let started = cpu_seconds();
         let assessed = runtime
             .block_on(guard.assess(Source::Input, vec![Piece::new(text)]))
             .map_err(|error| anyhow::anyhow!(error.message))?;
         // The first round warms caches, as a server's are.
         if index >= texts.len() {
-            times_ms.push(started.elapsed().as_secs_f64() * 1000.0);
+            times_ms.push((cpu_seconds() - started) * 1000.0);
             intervened += u32::from(assessed.intervened());
         }
     }

@@ -16,6 +16,8 @@ use serde_json::{Value, json};
 
 /// Try policies before they are attached
 #[derive(Args)]
+#[command(after_help = "Examples:
+  craton policy simulate --policy invoke.json --action bedrock:ListFoundationModels")]
 pub(crate) struct PolicyCommand {
     #[command(subcommand)]
     command: Commands,

@@ -208,7 +208,7 @@ async fn everything_else() {
     refused(vec![
         (
             with("guardrailConfig", json!({"guardrailIdentifier": "abc", "guardrailVersion": "1"})),
-            "This server does not serve guardrails yet. Remove the guardrail from the request and try again.",
+            "This server keeps no guardrails.",
         ),
         (
             with("modelId", json!(prompt)),

@@ -263,7 +263,9 @@ async fn a_local_model_that_the_store_lacks_is_refused_at_start() {
     };
     assert_eq!(
         error.to_string(),
-        format!(r#"[[model]] "acme.chat": the model store has no "unknown"; it has: {EMBEDDING}, {CHAT}"#)
+        format!(
+            r#"[[model]] "acme.chat": the model store has no "unknown"; it has: {EMBEDDING}, en-core-web-sm, {CHAT}"#
+        )
     );
 }
 

@@ -416,13 +416,14 @@ mod tests {
             "engine",
             "audit",
             "knowledge_bases",
+            "guardrails",
             "lambda",
             "function",
             "model",
             "upstream",
             "bucket",
         ];
-        let tables = ["", "limits", "s3", "engine", "audit", "knowledge_bases", "lambda"];
+        let tables = ["", "limits", "s3", "engine", "audit", "knowledge_bases", "guardrails", "lambda"];
         for place in tables.into_iter().chain(["[[function]]", "[[model]]", "[[upstream]]", "[[bucket]]"]) {
             let mut known = known(place);
             known.retain(|key| !place.is_empty() || !sections.contains(&key.as_str()));

@@ -86,6 +86,11 @@ fn settle(mut found: Vec<Finding>) -> Vec<Finding> {
     for finding in found {
         let better = |a: &Finding, b: &Finding| (a.confidence, a.range.len()) > (b.confidence, b.range.len());
         match kept.last_mut() {
+            // What two ways of finding a type see of one value is all of it.
+            Some(last) if finding.range.start < last.range.end && finding.kind == last.kind => {
+                last.range.end = last.range.end.max(finding.range.end);
+                last.confidence = last.confidence.max(finding.confidence);
+            }
             Some(last) if finding.range.start < last.range.end => {
                 if better(&finding, last) {
                     *last = finding;

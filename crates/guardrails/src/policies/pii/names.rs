@@ -13,10 +13,10 @@ use crate::ner::{Entity, Label};
 /// Titles and phrases after which a capitalised word is a name.
 static NAMED: LazyLock<Vec<Regex>> = LazyLock::new(|| {
     let patterns = [
-        r"\b(?:Mr|Mrs|Ms|Miss|Mx|Dr|Prof|Professor|Sir|Madam|Lady|Lord|Rev|Capt|Sgt)\b\.?\s+(\p{Lu}[\p{L}'’-]+(?:\s+\p{Lu}\.?)?(?:\s+\p{Lu}[\p{L}'’-]+){0,2})",
-        r"(?i:\bmy (?:full )?name is|\bname's|\bi am called|\bcall me|\bthis is|\bi'm|\bi am)\s+(\p{Lu}[\p{L}'’-]+(?:\s+\p{Lu}\.?)?(?:\s+\p{Lu}[\p{L}'’-]+){1,2})",
+        r"\b(?:Mr|Mrs|Ms|Miss|Mx|Dr|Prof|Professor|Sir|Madam|Lady|Lord|Rev|Capt|Sgt)\b\.?\s+(\p{Lu}[\p{L}'’-]+(?:\s+\p{Lu}(?:\.|\b))?(?:\s+\p{Lu}[\p{L}'’-]+){0,2})",
+        r"(?i:\bmy (?:full )?name is|\bname's|\bi am called|\bcall me|\bthis is|\bi'm|\bi am)\s+(\p{Lu}[\p{L}'’-]+(?:\s+\p{Lu}(?:\.|\b))?(?:\s+\p{Lu}[\p{L}'’-]+){1,2})",
         r"(?i:\bmy (?:full |first |last )?name is|\bname's|\bi am called)\s+(\p{Lu}[\p{L}'’-]+(?:\s+\p{Lu}[\p{L}'’-]+){0,2})",
-        r"(?i:\b(?:full |first |last |customer |patient |employee |account holder|client )?name\s?[:=])\s?(\p{Lu}[\p{L}'’-]+(?:\s+\p{Lu}\.?)?(?:\s+\p{Lu}[\p{L}'’-]+){0,2})",
+        r"(?i:\b(?:full |first |last |customer |patient |employee |account holder|client )?name\s?[:=])\s?(\p{Lu}[\p{L}'’-]+(?:\s+\p{Lu}(?:\.|\b))?(?:\s+\p{Lu}[\p{L}'’-]+){0,2})",
         r"(?m)^(?:Dear|Hi|Hello|Hey)\s+(\p{Lu}[\p{L}'’-]+(?:\s+\p{Lu}[\p{L}'’-]+)?),",
         r"(?m)^(?:Best|Regards|Sincerely|Kind regards|Best regards|Thanks|Cheers|Warm regards|Yours truly),?\n+(\p{Lu}[\p{L}'’-]+(?:\s+\p{Lu}[\p{L}'’-]+){0,2})\s*$",
     ];
@@ -103,12 +103,31 @@ pub(super) fn find(text: &str, entities: &[Entity], kinds: &[Kind], found: &mut 
             }
         }
     }
+    let streets = joined(text, streets);
     if kinds.contains(&Kind::Address) {
         addresses(text, entities, &streets, found);
     }
     if kinds.contains(&Kind::Name) {
         people(text, entities, &streets, found);
     }
+}
+
+/// Parts of an address that stand side by side, as one.
+fn joined(text: &str, mut parts: Vec<Range<usize>>) -> Vec<Range<usize>> {
+    parts.sort_by_key(|part| (part.start, part.end));
+    let mut whole: Vec<Range<usize>> = Vec::with_capacity(parts.len());
+    for part in parts {
+        match whole.last_mut() {
+            Some(last) if part.start <= last.end => last.end = last.end.max(part.end),
+            Some(last) if is_gap(&text[last.end..part.start]) => last.end = part.end,
+            _ => whole.push(part),
+        }
+    }
+    whole
+}
+
+fn is_gap(text: &str) -> bool {
+    text.len() <= 3 && text.chars().all(|it| matches!(it, ',' | ' ' | '\n'))
 }
 
 fn addresses(text: &str, entities: &[Entity], streets: &[Range<usize>], found: &mut Vec<Finding>) {
@@ -119,9 +138,7 @@ fn addresses(text: &str, entities: &[Entity], streets: &[Range<usize>], found: &
             entities.iter().filter(|it| matches!(it.label, Label::Place | Label::Location | Label::Facility))
         {
             let between = text.get(range.end..place.range.start);
-            if between
-                .is_some_and(|gap| gap.len() <= 3 && gap.chars().all(|it| matches!(it, ',' | ' ' | '\n')))
-            {
+            if between.is_some_and(is_gap) {
                 range.end = place.range.end;
             }
         }

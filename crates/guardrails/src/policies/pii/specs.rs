@@ -169,7 +169,7 @@ fn routing_text(text: &str) -> bool {
 
 fn sin_text(text: &str) -> bool {
     let digits = digits(text);
-    digits.len() == 9 && !matches!(digits[0], 0 | 8) && luhn(&digits)
+    digits.len() == 9 && digits[0] != 8 && luhn(&digits)
 }
 
 fn nhs_text(text: &str) -> bool {
