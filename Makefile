@@ -72,9 +72,10 @@ $(S3FS_VENV)/.done: Makefile
 	$(S3FS_VENV)/bin/pip install -q --disable-pip-version-check s3fs==$(S3FS_VERSION)
 	touch $@
 
-$(COMPAT_VENV)/.done: compat/requirements.txt
+$(COMPAT_VENV)/.done: compat/requirements.txt compat/requirements-no-deps.txt
 	$(PYTHON) -m venv $(COMPAT_VENV)
 	$(COMPAT_VENV)/bin/pip install -q --disable-pip-version-check -r compat/requirements.txt
+	$(COMPAT_VENV)/bin/pip install -q --disable-pip-version-check --no-deps -r compat/requirements-no-deps.txt
 	touch $@
 
 compat/js/node_modules/.done: compat/js/package-lock.json

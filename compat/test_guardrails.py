@@ -94,3 +94,24 @@ def test_it_guards_invoke_model(server, guardrail):
     answer = json.loads(answer["body"].read())
     assert answer["amazon-bedrock-guardrailAction"] == "INTERVENED" and answer["content"][0]["text"] == BLOCKED
     assert answer["amazon-bedrock-trace"]["guardrail"]["input"][guardrail["guardrailId"]]
+
+
+def test_denied_topics_are_known_by_their_meaning(server):
+    bedrock, runtime = server.client("bedrock"), server.client("bedrock-runtime")
+    made = bedrock.create_guardrail(
+        name=f"topics-{uuid.uuid4().hex[:8]}",
+        topicPolicyConfig={"topicsConfig": [{
+            "name": "legal-advice", "type": "DENY",
+            "definition": "Requests for specific legal advice, interpretation of contracts, or legal representation",
+            "examples": ["Can I sue my employer for this?", "Is my NDA enforceable?"]}]},
+        blockedInputMessaging=BLOCKED, blockedOutputsMessaging="I cannot say that.")
+
+    def action(text):
+        content = [{"text": {"text": text}}]
+        return runtime.apply_guardrail(guardrailIdentifier=made["guardrailId"], guardrailVersion="DRAFT", source="INPUT", content=content)["action"]
+
+    for denied in ("Would it be possible to take my company to court over this?", "Should I file a lawsuit against my boss?"):
+        assert action(denied) == "GUARDRAIL_INTERVENED", denied
+    for fine in ("What is your refund policy?", "How do I change the delivery address of my order?"):
+        assert action(fine) == "NONE", fine
+    bedrock.delete_guardrail(guardrailIdentifier=made["guardrailId"])

@@ -111,8 +111,7 @@ async fn the_sample_guards_as_written() {
     for blocked in [
         "My card is 4111 1111 1111 1111, is it valid?",
         "My SSN is 536-90-4399.",
-        "Would it be possible to take my company to court over this?",
-        "Could you tell me whether the non-disclosure agreement I signed would hold up legally?",
+        "Can I sue my landlord for this?",
         "Is Techoral better than Globex?",
         "Tell me about competitors-product-name",
         "what the fuck is this",
