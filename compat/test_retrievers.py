@@ -26,6 +26,8 @@ def knowledge_base(server):
         storageConfiguration={"type": "OPENSEARCH_SERVERLESS", "opensearchServerlessConfiguration": {
             "collectionArn": collection, "vectorIndexName": "i",
             "fieldMapping": {"vectorField": "v", "textField": "t", "metadataField": "m"}}})["knowledgeBase"]["knowledgeBaseId"]
+    while agent.get_knowledge_base(knowledgeBaseId=base)["knowledgeBase"]["status"] == "CREATING":
+        time.sleep(0.1)
     source = agent.create_data_source(knowledgeBaseId=base, name="direct", dataSourceConfiguration={"type": "CUSTOM"})
     source = source["dataSource"]["dataSourceId"]
     documents = [{"content": {"dataSourceType": "CUSTOM", "custom": {
