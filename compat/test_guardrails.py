@@ -103,15 +103,19 @@ def test_denied_topics_are_known_by_their_meaning(server):
         topicPolicyConfig={"topicsConfig": [{
             "name": "legal-advice", "type": "DENY",
             "definition": "Requests for specific legal advice, interpretation of contracts, or legal representation",
-            "examples": ["Can I sue my employer for this?", "Is my NDA enforceable?"]}]},
+            "examples": ["Can I sue my employer for this?", "Is my NDA enforceable?"]}, {
+            "name": "competitor-comparison", "type": "DENY",
+            "definition": "Questions asking to compare Techoral products against specific named competitors",
+            "examples": ["How does Techoral compare to Competitor X?"]}]},
         blockedInputMessaging=BLOCKED, blockedOutputsMessaging="I cannot say that.")
 
     def action(text):
         content = [{"text": {"text": text}}]
         return runtime.apply_guardrail(guardrailIdentifier=made["guardrailId"], guardrailVersion="DRAFT", source="INPUT", content=content)["action"]
 
-    for denied in ("Would it be possible to take my company to court over this?", "Should I file a lawsuit against my boss?"):
+    for denied in ("Would it be possible to take my company to court over this?", "Should I file a lawsuit against my boss?",
+                   "Is Techoral better than Globex?"):
         assert action(denied) == "GUARDRAIL_INTERVENED", denied
-    for fine in ("What is your refund policy?", "How do I change the delivery address of my order?"):
+    for fine in ("What is your refund policy?", "How do I change the delivery address of my order?", "Which Techoral plan has SSO?"):
         assert action(fine) == "NONE", fine
     bedrock.delete_guardrail(guardrailIdentifier=made["guardrailId"])
