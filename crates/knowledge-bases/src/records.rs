@@ -5,7 +5,6 @@ use craton_core::{Arn, PageRequest, RequestContext};
 use craton_store::{Idempotency, Range, Record, Scope, Transaction};
 use craton_wire::ApiError;
 use craton_wire::types::Timestamp;
-use ring::digest::{SHA256, digest};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -164,11 +163,7 @@ pub(crate) fn ingestion_job_id(knowledge_base: &str, data_source: &str, id: &str
 
 /// A client token's promise. `request` is everything else that was asked.
 pub(crate) fn idempotency(token: Option<String>, request: &Value, answer: &str) -> Option<Idempotency> {
-    token.map(|token| Idempotency {
-        token,
-        request_hash: hex::encode(digest(&SHA256, request.to_string().as_bytes())),
-        answer: Value::String(answer.to_owned()),
-    })
+    token.map(|token| Idempotency::of(token, request, Value::String(answer.to_owned())))
 }
 
 /// Whether two values are the same on the wire.

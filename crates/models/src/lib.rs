@@ -21,4 +21,4 @@ pub use error::ModelsError;
 pub use family::{Family, Task};
 pub use index::{DEFAULT_CHAT_MODEL, DEFAULT_EMBEDDING_MODEL, DEFAULT_NAME_MODEL, ServingRow};
 pub use resolve::{Models, Resolved, Target};
-pub use service::ModelsService;
+pub use service::{ModelsService, tags_from_list};

@@ -5,7 +5,6 @@ use craton_core::{PageRequest, RequestContext};
 use craton_store::{Created, Idempotency, NewRecord, Range, Record, Scope};
 use craton_wire::ApiError;
 use craton_wire::types::Timestamp;
-use ring::digest::{SHA256, digest};
 use serde_json::Value;
 
 use crate::error::{prompt_not_found, store_error};
@@ -69,11 +68,7 @@ impl Prompts {
             name: Some(input.name),
             body,
             now_ms: self.clock.now_ms(),
-            idempotency: input.client_token.map(|token| Idempotency {
-                token,
-                request_hash: hex::encode(digest(&SHA256, request.to_string().as_bytes())),
-                answer: Value::String(id),
-            }),
+            idempotency: input.client_token.map(|token| Idempotency::of(token, &request, Value::String(id))),
             tags: Some((arn, tags)),
         };
         let created = self.store.create(&scope(context, &context.region), new).await;
@@ -230,6 +225,16 @@ impl Prompts {
         let found = published(context, &reference, &version)?;
         self.store.tag(&found.arn, &tags).await.map_err(|error| store_error(&error))?;
         Ok(answer!(CreatePromptVersionResponse, found))
+    }
+
+    /// Whether `arn` is a prompt's, or one of its versions', that is there.
+    pub async fn has_prompt(&self, context: &RequestContext, arn: &str) -> Result<bool, ApiError> {
+        let Ok(reference) = PromptRef::parse(context, arn) else { return Ok(false) };
+        match self.find(context, &reference).await {
+            Ok(found) => Ok(found.arn == arn),
+            Err(error) if error.code == "ResourceNotFoundException" => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// The version that an earlier request with this token published.

@@ -23,6 +23,7 @@ mod pipeline;
 mod routes;
 mod server;
 mod services;
+mod tags;
 mod transport;
 
 pub use config::ServerConfig;

@@ -258,12 +258,12 @@ fn compose(
     }));
     let vectors = craton_vectors::Drivers::new(store.clone(), config.data_dir.join("vectors"));
     let collections = collections((store, &vectors), (&clock, &ids), url);
-    let lambda = functions(config, (store, directory), &account, (&clock, &ids), url);
     let policies: Arc<dyn PolicySource> = Arc::new(directory.clone());
     let identity = Identity::new(credentials, &account).with_directory(directory.clone(), Arc::clone(&clock));
     let identity = Arc::new(identity);
     let authorizer = authorizer.unwrap_or_else(|| Arc::new(PolicyAuthorizer::new(Arc::clone(&policies))));
     let objects = compose::objects(config, store, &clock)?;
+    let lambda = functions(config, (store, directory, &objects), &account, (&clock, &ids), url);
     let keeping = compose::keep_objects(&objects, config, &clock);
     let s3 = compose::s3(config, objects.clone(), (&identity, &authorizer, &account));
     let roles = ServiceRoles::new(Arc::clone(&policies), &account.id, config.enforce_service_roles);

@@ -54,6 +54,15 @@ pub struct Idempotency {
     pub answer: Value,
 }
 
+impl Idempotency {
+    /// `request` is everything that was asked besides the token.
+    pub fn of(token: String, request: &Value, answer: Value) -> Self {
+        let digest = ring::digest::digest(&ring::digest::SHA256, request.to_string().as_bytes());
+        let request_hash = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { token, request_hash, answer }
+    }
+}
+
 /// What came of a creation.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Created {

@@ -1,13 +1,11 @@
 //! CreateGuardrail, GetGuardrail, ListGuardrails, UpdateGuardrail, DeleteGuardrail.
 
-use std::collections::BTreeMap;
-
 use craton_api_bedrock as api;
 use craton_core::{PageRequest, RequestContext};
+use craton_models::tags_from_list;
 use craton_store::{Created, Idempotency, NewRecord, Range, Record};
 use craton_wire::ApiError;
 use craton_wire::types::Timestamp;
-use ring::digest::{SHA256, digest};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -27,19 +25,16 @@ impl Guardrails {
         context: &RequestContext,
         input: api::CreateGuardrailRequest,
     ) -> Result<api::CreateGuardrailResponse, ApiError> {
-        let tags = tags_from(input.tags.unwrap_or_default())?;
+        let tags = tags_from_list(input.tags.unwrap_or_default())?;
         let token = input.client_request_token;
         let definition = wanted!(input).check()?;
         let id = self.parts.ids.short(ID_LENGTH).to_ascii_lowercase();
         let arn = guardrail_arn(&context.region, &context.account.id, &id);
         let name = definition.name.clone();
         let now_ms = self.parts.clock.now_ms();
-        let request = json!([definition, tags]).to_string();
-        let idempotency = token.map(|token| Idempotency {
-            token,
-            request_hash: hex::encode(digest(&SHA256, request.as_bytes())),
-            answer: json!({ "id": id, "arn": arn, "created_ms": now_ms }),
-        });
+        let request = json!([definition, tags]);
+        let first = json!({ "id": id, "arn": arn, "created_ms": now_ms });
+        let idempotency = token.map(|token| Idempotency::of(token, &request, first));
         let at = Identifier::parse(context, &id)?;
         let existing = self.parts.store.list(&at.drafts(), &Range::default()).await.map_err(store_error)?;
         if existing.len() >= MAX_GUARDRAILS {
@@ -173,6 +168,13 @@ impl Guardrails {
         store.delete(&at.drafts(), &at.id, Some(&draft.arn)).await.map_err(store_error)?;
         Ok(api::DeleteGuardrailResponse {})
     }
+
+    /// Whether `arn` is a guardrail's, in its only spelling, that is there.
+    pub async fn has_guardrail(&self, context: &RequestContext, arn: &str) -> Result<bool, ApiError> {
+        let Ok(at) = Identifier::parse(context, arn) else { return Ok(false) };
+        let record = self.parts.store.get(&at.drafts(), &at.id).await.map_err(store_error)?;
+        Ok(record.is_some() && guardrail_arn(&at.region, &at.account, &at.id) == arn)
+    }
 }
 
 fn draft_place(at: &Identifier, record: &Record, draft: &Draft) -> Place {
@@ -195,17 +197,4 @@ fn version_place(at: &Identifier, record: &Record, numbered: &Numbered) -> Place
         created_ms: record.created_ms,
         updated_ms: record.updated_ms,
     }
-}
-
-fn tags_from(tags: Vec<api::Tag>) -> Result<BTreeMap<String, String>, ApiError> {
-    let mut by_key = BTreeMap::new();
-    for api::Tag { key, value } in tags {
-        if key.to_ascii_lowercase().starts_with("aws:") {
-            return Err(ApiError::validation("Tag keys starting with aws: are reserved for system use."));
-        }
-        if by_key.insert(key.clone(), value).is_some() {
-            return Err(ApiError::validation(format!("The tag key {key} is given more than once.")));
-        }
-    }
-    Ok(by_key)
 }

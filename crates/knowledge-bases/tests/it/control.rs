@@ -32,12 +32,11 @@ async fn names_are_unique_tokens_repeat_and_ids_are_like_aws() {
     refused(create(request).await, "ConflictException", "client token");
     refused(create(base_request("one")).await, "ConflictException", "already exists");
 
-    let arn = json!({ "resourceArn": first.knowledge_base_arn });
-    let tags = world.service.list_tags_for_resource(&context(), input(arn)).await.unwrap().tags.unwrap();
-    assert_eq!(tags["team"], "a");
-    let elsewhere = json!({ "resourceArn": "arn:aws:bedrock:us-east-1:123456789012:knowledge-base/NONE" });
-    let missing = world.service.list_tags_for_resource(&context(), input(elsewhere)).await;
-    refused(missing, "ResourceNotFoundException", "NONE");
+    let arn = &first.knowledge_base_arn;
+    assert_eq!(world.store.tags(arn).await.unwrap()["team"], "a");
+    assert!(world.service.has_knowledge_base(&context(), arn).await.unwrap());
+    let elsewhere = "arn:aws:bedrock:us-east-1:123456789012:knowledge-base/NONE";
+    assert!(!world.service.has_knowledge_base(&context(), elsewhere).await.unwrap());
 }
 
 #[tokio::test]

@@ -7,11 +7,10 @@ use craton_core::{PageRequest, RequestContext};
 use craton_store::{Created, Idempotency, NewRecord, Range, Record};
 use craton_wire::error::ApiError;
 use craton_wire::types::Timestamp;
-use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
 use super::profiles::{self, ApplicationProfile, ID_LENGTH, application_arn, scope, system_arn};
-use super::{ModelsService, tags};
+use super::{ModelsService, tags_from_list};
 use crate::catalogue::{FoundationModel, Geography};
 use crate::error::store_error;
 use crate::resolve::{ArnRef, unresolved};
@@ -24,16 +23,14 @@ impl ModelsService {
     ) -> Result<api::CreateInferenceProfileResponse, ApiError> {
         let api::InferenceProfileModelSource::CopyFrom(source) = &input.model_source;
         let (source_id, model_arns) = self.copy_from(context, source)?;
-        let tags = tags::from_list(input.tags.clone().unwrap_or_default())?;
+        let tags = tags_from_list(input.tags.clone().unwrap_or_default())?;
         let id = self.ids.short(ID_LENGTH).to_ascii_lowercase();
         let arn = application_arn(&context.region, &context.account.id, &id);
         let request =
             json!([input.inference_profile_name, input.description, source, tags.iter().collect::<Vec<_>>()]);
-        let idempotency = input.client_request_token.map(|token| Idempotency {
-            token,
-            request_hash: hex::encode(digest(&SHA256, request.to_string().as_bytes())),
-            answer: Value::String(arn.clone()),
-        });
+        let idempotency = input
+            .client_request_token
+            .map(|token| Idempotency::of(token, &request, Value::String(arn.clone())));
         let profile =
             ApplicationProfile { arn: arn.clone(), description: input.description, source_id, model_arns };
         let record = NewRecord {

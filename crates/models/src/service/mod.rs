@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use craton_core::{Clock, IdSource};
 
+pub use tags::tags_from_list;
+
 use crate::resolve::Models;
 
 /// Handlers of the model listings and inference profiles; clones share it.

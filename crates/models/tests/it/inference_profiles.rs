@@ -37,12 +37,6 @@ async fn delete(service: &ModelsService, identifier: &str) -> Result<(), ApiErro
     service.delete_inference_profile(&context(), input).await.map(|_| ())
 }
 
-async fn tags(service: &ModelsService, arn: &str) -> Result<Vec<(String, String)>, ApiError> {
-    let input = api::ListTagsForResourceRequest { resource_arn: arn.into() };
-    let tags = service.list_tags_for_resource(&context(), input).await?.tags.unwrap();
-    Ok(tags.into_iter().map(|tag| (tag.key, tag.value)).collect())
-}
-
 #[tokio::test]
 async fn system_profiles_say_where_they_route() {
     let directory = tempfile::tempdir().unwrap();
@@ -88,7 +82,7 @@ async fn an_application_profile_lives_from_creation_to_deletion() {
     assert_eq!(get(&service, id).await.unwrap_err().code, "ResourceNotFoundException");
     assert_eq!(delete(&service, id).await.unwrap_err().code, "ResourceNotFoundException");
     assert!(service.models().resolve(&context(), &arn).await.is_err());
-    assert!(tags(&service, &arn).await.is_err());
+    assert!(!service.has_inference_profile(&context(), &arn).await.unwrap());
     create(&service, request("mine", HAIKU_ARN)).await.unwrap();
 }
 
@@ -179,29 +173,4 @@ async fn pages_go_through_all_profiles_once() {
         api::ListInferenceProfilesRequest { next_token: Some("nonsense".into()), ..Default::default() };
     let error = service.list_inference_profiles(&context(), input).await.unwrap_err();
     assert_eq!(error.code, "ValidationException");
-}
-
-#[tokio::test]
-async fn tags_can_be_listed_added_and_removed() {
-    let directory = tempfile::tempdir().unwrap();
-    let service = service(directory.path(), "").await;
-    let arn = create(&service, request("mine", HAIKU_ARN)).await.unwrap();
-    let input = api::TagResourceRequest {
-        resource_arn: arn.clone(),
-        tags: vec![
-            api::Tag { key: "team".into(), value: "b".into() },
-            api::Tag { key: "cost".into(), value: "1".into() },
-        ],
-    };
-    service.tag_resource(&context(), input).await.unwrap();
-    let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
-    assert_eq!(tags(&service, &arn).await.unwrap(), [pair("cost", "1"), pair("team", "b")]);
-    let input = api::UntagResourceRequest { resource_arn: arn.clone(), tag_keys: vec!["cost".into()] };
-    service.untag_resource(&context(), input).await.unwrap();
-    assert_eq!(tags(&service, &arn).await.unwrap(), [pair("team", "b")]);
-
-    let unknown = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/aaaaaaaaaaaa";
-    assert_eq!(tags(&service, unknown).await.unwrap_err().code, "ResourceNotFoundException");
-    let system = format!("arn:aws:bedrock:us-east-1:123456789012:inference-profile/{US_HAIKU}");
-    assert_eq!(tags(&service, &system).await.unwrap_err().code, "ValidationException");
 }

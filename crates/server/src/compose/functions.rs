@@ -6,6 +6,7 @@ use std::sync::Arc;
 use craton_core::{Account, Clock, IdSource};
 use craton_identity::directory::Directory;
 use craton_lambda::{Credentials, Lambda, LambdaParts};
+use craton_objects::Objects;
 use craton_store::Store;
 
 use crate::config::ServerConfig;
@@ -41,14 +42,14 @@ impl Credentials for RoleSessions {
 
 pub(crate) fn functions(
     config: &ServerConfig,
-    (store, directory): (&Store, &Directory),
+    (store, directory, objects): (&Store, &Directory, &Objects),
     account: &Arc<Account>,
     (clock, ids): (&Arc<dyn Clock>, &Arc<dyn IdSource>),
     url: &str,
 ) -> Lambda {
     Lambda::new(LambdaParts {
         store: store.clone(),
-        objects: None,
+        objects: Some(Arc::new(objects.clone())),
         account: Arc::clone(account),
         clock: Arc::clone(clock),
         ids: Arc::clone(ids),

@@ -4,6 +4,7 @@ use craton_api_bedrock::ops;
 use futures::FutureExt as _;
 
 use super::Routes;
+use crate::tags;
 
 pub(super) fn routes(routes: Routes) -> Routes {
     routes
@@ -33,7 +34,9 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .serve::<ops::GetInferenceProfile, _>(|s, c, i| s.models.get_inference_profile(c, i).boxed())
         .serve::<ops::ListFoundationModels, _>(|s, c, i| s.models.list_foundation_models(c, i).boxed())
         .serve::<ops::ListInferenceProfiles, _>(|s, c, i| s.models.list_inference_profiles(c, i).boxed())
-        .serve::<ops::ListTagsForResource, _>(|s, c, i| s.models.list_tags_for_resource(c, i).boxed())
-        .serve::<ops::TagResource, _>(|s, c, i| s.models.tag_resource(c, i).boxed())
-        .serve::<ops::UntagResource, _>(|s, c, i| s.models.untag_resource(c, i).boxed())
+        .serve::<ops::ListTagsForResource, _>(|s, c, i| {
+            tags::bedrock::list_tags_for_resource(s, c, i).boxed()
+        })
+        .serve::<ops::TagResource, _>(|s, c, i| tags::bedrock::tag_resource(s, c, i).boxed())
+        .serve::<ops::UntagResource, _>(|s, c, i| tags::bedrock::untag_resource(s, c, i).boxed())
 }

@@ -4,6 +4,7 @@ use craton_api_bedrock_agent::ops;
 use futures::FutureExt as _;
 
 use super::Routes;
+use crate::tags;
 
 pub(super) fn routes(routes: Routes) -> Routes {
     knowledge_bases(prompts(routes))
@@ -44,12 +45,12 @@ fn knowledge_bases(routes: Routes) -> Routes {
         })
         .serve::<ops::ListKnowledgeBases, _>(|s, c, i| s.knowledge_bases.list_knowledge_bases(c, i).boxed())
         .serve::<ops::ListTagsForResource, _>(|s, c, i| {
-            s.knowledge_bases.list_tags_for_resource(c, i).boxed()
+            tags::bedrock_agent::list_tags_for_resource(s, c, i).boxed()
         })
         .serve::<ops::StartIngestionJob, _>(|s, c, i| s.knowledge_bases.start_ingestion_job(c, i).boxed())
         .serve::<ops::StopIngestionJob, _>(|s, c, i| s.knowledge_bases.stop_ingestion_job(c, i).boxed())
-        .serve::<ops::TagResource, _>(|s, c, i| s.knowledge_bases.tag_resource(c, i).boxed())
-        .serve::<ops::UntagResource, _>(|s, c, i| s.knowledge_bases.untag_resource(c, i).boxed())
+        .serve::<ops::TagResource, _>(|s, c, i| tags::bedrock_agent::tag_resource(s, c, i).boxed())
+        .serve::<ops::UntagResource, _>(|s, c, i| tags::bedrock_agent::untag_resource(s, c, i).boxed())
         .serve::<ops::UpdateDataSource, _>(|s, c, i| s.knowledge_bases.update_data_source(c, i).boxed())
         .serve::<ops::UpdateKnowledgeBase, _>(|s, c, i| s.knowledge_bases.update_knowledge_base(c, i).boxed())
 }

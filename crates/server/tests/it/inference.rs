@@ -104,3 +104,32 @@ async fn models_are_listed() {
     let summaries = answer.json()["modelSummaries"].as_array().unwrap().clone();
     assert!(summaries.len() > 3 && summaries.iter().all(|model| model["providerName"] == "Anthropic"));
 }
+
+#[tokio::test]
+async fn application_profiles_carry_tags_and_system_profiles_do_not() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    let source = "arn:aws:bedrock:us-east-1::foundation-model/anthropic.claude-3-haiku-20240307-v1:0";
+    let body = json!({"inferenceProfileName": "mine", "modelSource": {"copyFrom": source},
+        "tags": [{"key": "team", "value": "a"}]});
+    let arn = client.post("/inference-profiles", &body).await.json()["inferenceProfileArn"].clone();
+    let list = async |arn: &serde_json::Value| {
+        client.post("/listTagsForResource", &json!({"resourceARN": arn})).await
+    };
+    let tag = json!({"resourceARN": arn,
+        "tags": [{"key": "team", "value": "b"}, {"key": "cost", "value": "1"}]});
+    assert_eq!(client.post("/tagResource", &tag).await.status, 200);
+    let both = json!([{"key": "cost", "value": "1"}, {"key": "team", "value": "b"}]);
+    assert_eq!(list(&arn).await.json()["tags"], both);
+    let untag = json!({"resourceARN": arn, "tagKeys": ["cost"]});
+    assert_eq!(client.post("/untagResource", &untag).await.status, 200);
+    assert_eq!(list(&arn).await.json()["tags"], json!([{"key": "team", "value": "b"}]));
+
+    let unknown = json!("arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/aaaaaaaaaaaa");
+    assert_eq!(list(&unknown).await.error(), (404, "ResourceNotFoundException"));
+    let system = json!(format!(
+        "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.{}",
+        "anthropic.claude-3-haiku-20240307-v1:0"
+    ));
+    assert_eq!(list(&system).await.error(), (400, "ValidationException"));
+}

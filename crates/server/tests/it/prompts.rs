@@ -152,3 +152,25 @@ async fn a_prompt_made_better_keeps_its_variables() {
     assert!(text.contains("Hello there.") && text.contains("{{who}}") && text.contains("{{what}}"), "{text}");
     assert_eq!(server.model.requests().len(), 3, "one analysis, two attempts");
 }
+
+#[tokio::test]
+async fn prompts_and_their_versions_carry_tags() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    let prompt = create(&client, "tagged", "x").await;
+    let id = field(&prompt, "id");
+    let made = json!({"tags": {"stage": "test"}});
+    let version = client.post(&format!("/prompts/{id}/versions"), &made).await.json();
+    let path = |arn: &str| format!("/tags/{}", arn.replace(':', "%3A").replace('/', "%2F"));
+    let (draft, first) = (path(field(&prompt, "arn")), path(field(&version, "arn")));
+    assert_eq!(client.get(&first).await.json()["tags"], json!({"stage": "test"}));
+    let tags = json!({"tags": {"team": "blue", "cost": "7"}});
+    assert_eq!(client.post(&draft, &tags).await.status, 200);
+    let untagged = client.json(Method::DELETE, &format!("{draft}?tagKeys=cost"), &Value::Null).await;
+    assert_eq!(untagged.status, 200, "{}", untagged.snapshot());
+    assert_eq!(client.get(&draft).await.json()["tags"], json!({"team": "blue"}));
+    let gone = draft.replace(id, "ABCDEFGHIJ");
+    assert_eq!(client.get(&gone).await.error(), (404, "ResourceNotFoundException"));
+    let reserved = client.post(&draft, &json!({"tags": {"aws:x": "1"}})).await;
+    assert_eq!(reserved.error(), (400, "ValidationException"));
+}

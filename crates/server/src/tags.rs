@@ -1,0 +1,120 @@
+//! Tags of resources, whichever crate keeps the resource: one mechanism behind the tag operations of `bedrock` and
+//! `bedrock-agent`, whose types differ. A resource's own crate says whether it is there; the records keep the tags
+//! under its ARN, so no other spelling of it may pass.
+
+use craton_core::{Arn, RequestContext};
+use craton_store::StoreError;
+use craton_wire::ApiError;
+
+use crate::services::Services;
+
+/// Fails unless `arn` names a resource that is there and carries tags.
+async fn check(services: &Services, context: &RequestContext, arn: &str) -> Result<(), ApiError> {
+    let parsed: Option<Arn> = arn.parse().ok();
+    let kind = parsed.as_ref().map_or("", |arn| arn.resource_parts().0);
+    let there = match kind {
+        "inference-profile" => {
+            return Err(ApiError::validation("System-defined inference profiles can't be tagged."));
+        }
+        "application-inference-profile" => services.models.has_inference_profile(context, arn).await?,
+        "guardrail" => services.guardrails.has_guardrail(context, arn).await?,
+        "knowledge-base" => services.knowledge_bases.has_knowledge_base(context, arn).await?,
+        "prompt" => services.prompts.has_prompt(context, arn).await?,
+        _ => false,
+    };
+    if there { Ok(()) } else { Err(ApiError::not_found(format!("Could not find the resource {arn}."))) }
+}
+
+fn failed(error: StoreError) -> ApiError {
+    match error {
+        StoreError::TooManyTags { limit } => ApiError::new(
+            "TooManyTagsException",
+            format!("The resource would have more tags than the {limit} it can have."),
+        ),
+        other => {
+            tracing::error!(error = %other, "tags were not read or written");
+            ApiError::internal("The server could not complete the request. See its log.")
+        }
+    }
+}
+
+/// The tag operations of `bedrock`: tags are lists.
+pub(crate) mod bedrock {
+    use craton_api_bedrock as api;
+    use craton_models::tags_from_list;
+
+    use super::{ApiError, RequestContext, Services, check, failed};
+
+    pub(crate) async fn tag_resource(
+        services: &Services,
+        context: &RequestContext,
+        input: api::TagResourceRequest,
+    ) -> Result<api::TagResourceResponse, ApiError> {
+        let tags = tags_from_list(input.tags)?;
+        check(services, context, &input.resource_arn).await?;
+        services.store.tag(&input.resource_arn, &tags).await.map_err(failed)?;
+        Ok(api::TagResourceResponse {})
+    }
+
+    pub(crate) async fn untag_resource(
+        services: &Services,
+        context: &RequestContext,
+        input: api::UntagResourceRequest,
+    ) -> Result<api::UntagResourceResponse, ApiError> {
+        check(services, context, &input.resource_arn).await?;
+        services.store.untag(&input.resource_arn, &input.tag_keys).await.map_err(failed)?;
+        Ok(api::UntagResourceResponse {})
+    }
+
+    pub(crate) async fn list_tags_for_resource(
+        services: &Services,
+        context: &RequestContext,
+        input: api::ListTagsForResourceRequest,
+    ) -> Result<api::ListTagsForResourceResponse, ApiError> {
+        check(services, context, &input.resource_arn).await?;
+        let tags = services.store.tags(&input.resource_arn).await.map_err(failed)?;
+        let tags = tags.into_iter().map(|(key, value)| api::Tag { key, value }).collect();
+        Ok(api::ListTagsForResourceResponse { tags: Some(tags) })
+    }
+}
+
+/// The tag operations of `bedrock-agent`: tags are maps.
+pub(crate) mod bedrock_agent {
+    use craton_api_bedrock_agent as api;
+
+    use super::{ApiError, RequestContext, Services, check, failed};
+
+    pub(crate) async fn tag_resource(
+        services: &Services,
+        context: &RequestContext,
+        input: api::TagResourceRequest,
+    ) -> Result<api::TagResourceResponse, ApiError> {
+        if input.tags.keys().any(|key| key.to_ascii_lowercase().starts_with("aws:")) {
+            return Err(ApiError::validation("Tag keys starting with aws: are reserved for system use."));
+        }
+        check(services, context, &input.resource_arn).await?;
+        let tags = input.tags.into_iter().collect();
+        services.store.tag(&input.resource_arn, &tags).await.map_err(failed)?;
+        Ok(api::TagResourceResponse {})
+    }
+
+    pub(crate) async fn untag_resource(
+        services: &Services,
+        context: &RequestContext,
+        input: api::UntagResourceRequest,
+    ) -> Result<api::UntagResourceResponse, ApiError> {
+        check(services, context, &input.resource_arn).await?;
+        services.store.untag(&input.resource_arn, &input.tag_keys).await.map_err(failed)?;
+        Ok(api::UntagResourceResponse {})
+    }
+
+    pub(crate) async fn list_tags_for_resource(
+        services: &Services,
+        context: &RequestContext,
+        input: api::ListTagsForResourceRequest,
+    ) -> Result<api::ListTagsForResourceResponse, ApiError> {
+        check(services, context, &input.resource_arn).await?;
+        let tags = services.store.tags(&input.resource_arn).await.map_err(failed)?;
+        Ok(api::ListTagsForResourceResponse { tags: Some(tags.into_iter().collect()) })
+    }
+}
