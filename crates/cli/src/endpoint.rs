@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
+use clap::Args;
 use craton_identity::{RootCredentials, RootKeys};
 use craton_server::{Server, ServerConfig, Surroundings};
 
 use crate::client;
+use crate::options::ServerOptions;
 
 /// Everything an AWS client needs to call this server.
 #[derive(Debug, Clone)]
@@ -82,6 +84,31 @@ impl Endpoint {
 pub(crate) enum Attached {
     Running,
     Own(Box<Server>),
+}
+
+/// Which server a command calls.
+#[derive(Args)]
+pub(crate) struct EndpointOptions {
+    /// Call this URL, and start nothing
+    #[arg(long, value_name = "URL", conflicts_with = "listen")]
+    endpoint: Option<String>,
+
+    #[command(flatten)]
+    server: ServerOptions,
+}
+
+impl EndpointOptions {
+    /// The server at the URL given, else the one [`Attached::find_or_start`] comes to.
+    pub(crate) async fn attach(&self) -> anyhow::Result<(Attached, Endpoint)> {
+        let config = self.server.load()?;
+        match &self.endpoint {
+            Some(url) => {
+                let url = url.trim_end_matches('/').to_owned();
+                Ok((Attached::Running, Endpoint { url, ..Endpoint::of(&config)? }))
+            }
+            None => Attached::find_or_start(config).await,
+        }
+    }
 }
 
 impl Attached {

@@ -9,8 +9,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use crate::client::Client;
-use crate::endpoint::{Attached, Endpoint};
-use crate::options::{ServerOptions, start_log};
+use crate::endpoint::EndpointOptions;
+use crate::options::start_log;
 
 const POLL: Duration = Duration::from_millis(300);
 
@@ -42,12 +42,8 @@ struct Sync {
     /// The data source's id
     data_source: String,
 
-    /// Call this URL, and start nothing
-    #[arg(long, value_name = "URL", conflicts_with = "listen")]
-    endpoint: Option<String>,
-
     #[command(flatten)]
-    server: ServerOptions,
+    server: EndpointOptions,
 }
 
 impl KnowledgeBases {
@@ -60,14 +56,7 @@ impl KnowledgeBases {
 
 impl Sync {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let config = self.server.load()?;
-        let (attached, endpoint) = match &self.endpoint {
-            Some(url) => {
-                let url = url.trim_end_matches('/').to_owned();
-                (Attached::Running, Endpoint { url, ..Endpoint::of(&config)? })
-            }
-            None => Attached::find_or_start(config).await?,
-        };
+        let (attached, endpoint) = self.server.attach().await?;
         let followed = self.follow(&Client::new(&endpoint)?).await;
         attached.detach().await;
         followed

@@ -43,20 +43,27 @@ macro_rules! answer {
     }};
 }
 
+/// The stored form of what a create or an update request says.
+macro_rules! draft_of {
+    ($input:ident) => {
+        StoredPrompt {
+            name: $input.name.clone(),
+            description: $input.description,
+            customer_encryption_key_arn: $input.customer_encryption_key_arn,
+            default_variant: $input.default_variant,
+            variants: $input.variants.unwrap_or_default(),
+            client_token: None,
+        }
+    };
+}
+
 impl Prompts {
     pub async fn create_prompt(
         &self,
         context: &RequestContext,
         input: api::CreatePromptRequest,
     ) -> Result<api::CreatePromptResponse, ApiError> {
-        let body = StoredPrompt {
-            name: input.name.clone(),
-            description: input.description,
-            customer_encryption_key_arn: input.customer_encryption_key_arn,
-            default_variant: input.default_variant,
-            variants: input.variants.unwrap_or_default(),
-            client_token: None,
-        };
+        let body = draft_of!(input);
         check::variants(&body.variants, body.default_variant.as_deref())?;
         let tags = input.tags.unwrap_or_default().into_iter().collect();
         let id = self.ids.short(ID_LENGTH);
@@ -152,14 +159,7 @@ impl Prompts {
         input: api::UpdatePromptRequest,
     ) -> Result<api::UpdatePromptResponse, ApiError> {
         let reference = self.own_draft(context, &input.prompt_identifier)?;
-        let body = StoredPrompt {
-            name: input.name.clone(),
-            description: input.description,
-            customer_encryption_key_arn: input.customer_encryption_key_arn,
-            default_variant: input.default_variant,
-            variants: input.variants.unwrap_or_default(),
-            client_token: None,
-        };
+        let body = draft_of!(input);
         check::variants(&body.variants, body.default_variant.as_deref())?;
         let record = self.draft(context, &reference.region, &reference.id).await?;
         let mut record = record.ok_or_else(|| prompt_not_found(&input.prompt_identifier))?;

@@ -9,8 +9,8 @@ use clap::Args;
 use tokio::sync::mpsc;
 
 use crate::client::Client;
-use crate::endpoint::{Attached, Endpoint};
-use crate::options::{ServerOptions, start_log};
+use crate::endpoint::EndpointOptions;
+use crate::options::start_log;
 use conversation::{Conversation, Ended};
 
 /// Any text model's id will do: it is answered by whatever is configured to serve it.
@@ -43,12 +43,8 @@ pub(crate) struct Chat {
     #[arg(long, value_name = "T")]
     temperature: Option<f64>,
 
-    /// Call this URL, and start nothing
-    #[arg(long, value_name = "URL", conflicts_with = "listen")]
-    endpoint: Option<String>,
-
     #[command(flatten)]
-    server: ServerOptions,
+    server: EndpointOptions,
 }
 
 impl Chat {
@@ -62,14 +58,7 @@ impl Chat {
     }
 
     async fn chat(self) -> anyhow::Result<ExitCode> {
-        let config = self.server.load()?;
-        let (attached, endpoint) = match &self.endpoint {
-            Some(url) => {
-                let url = url.trim_end_matches('/').to_owned();
-                (Attached::Running, Endpoint { url, ..Endpoint::of(&config)? })
-            }
-            None => Attached::find_or_start(config).await?,
-        };
+        let (attached, endpoint) = self.server.attach().await?;
         let mut conversation = Conversation::new(Client::new(&endpoint)?, &self.model, self.max_tokens);
         conversation.system = self.system;
         conversation.temperature = self.temperature;

@@ -63,7 +63,7 @@ impl Guard {
                 .iter()
                 .map(|piece| {
                     if piece.is_judged() {
-                        guard.look(source, &piece.text, names.as_ref())
+                        guard.look(source, &piece.text, names.as_ref(), DEPTH)
                     } else {
                         Found::default()
                     }
@@ -105,8 +105,9 @@ impl Guard {
         }
     }
 
-    /// Everything that one piece has, short of what takes a large model.
-    fn look(&self, source: Source, text: &str, names: Option<&Arc<NameModel>>) -> Found {
+    /// Everything that one piece has, short of what takes a large model. What is inside runs of base64, up to `depth`
+    /// of them within each other, is found where the run is.
+    fn look(&self, source: Source, text: &str, names: Option<&Arc<NameModel>>, depth: usize) -> Found {
         let mut found = Found::default();
         let folded = View::folded(text);
         self.look_at_words(source, text, &folded, &mut found);
@@ -117,34 +118,9 @@ impl Guard {
         if let Some(topics) = &self.topics {
             found.topics = topics.scores(&folded);
         }
-        self.open_encoded(source, text, names, DEPTH, &mut found);
-        found
-    }
-
-    /// What is inside runs of base64 is found where the run is.
-    fn open_encoded(
-        &self,
-        source: Source,
-        text: &str,
-        names: Option<&Arc<NameModel>>,
-        depth: usize,
-        found: &mut Found,
-    ) {
-        if depth == 0 {
-            return;
-        }
+        let Some(depth) = depth.checked_sub(1) else { return found };
         for (range, inner) in decoded_runs(text) {
-            let mut inside = Found::default();
-            let folded = View::folded(&inner);
-            self.look_at_words(source, &inner, &folded, &mut inside);
-            self.look_for_secrets(source, &inner, names, &mut inside);
-            if let Some(content) = &self.content {
-                inside.content = content.scores(&folded);
-            }
-            if let Some(topics) = &self.topics {
-                inside.topics = topics.scores(&folded);
-            }
-            self.open_encoded(source, &inner, names, depth - 1, &mut inside);
+            let inside = self.look(source, &inner, names, depth);
             for spot in inside.spots {
                 found.spots.push(Spot { range: range.clone(), ..spot });
             }
@@ -155,6 +131,7 @@ impl Guard {
                 topic.raise(more);
             }
         }
+        found
     }
 
     fn look_at_words(&self, source: Source, text: &str, folded: &View, found: &mut Found) {

@@ -113,7 +113,7 @@ impl Access {
             _ => None,
         };
         let Some(principal) = &caller.principal else {
-            return self.ask_for_nobody(caller, action, resource, bucket, policy.as_deref()).await;
+            return self.ask_for_nobody(caller, action, resource, bucket.zip(policy.as_deref())).await;
         };
         let request = AuthorizationRequest {
             context: &caller.context,
@@ -131,11 +131,10 @@ impl Access {
         caller: &Caller,
         action: &str,
         resource: &Arn,
-        bucket: Option<&str>,
-        policy: Option<&Policy>,
+        bucket: Option<(&str, &Policy)>,
     ) -> S3Result<()> {
         let denied = || s3_error!(AccessDenied, "Access Denied");
-        let (Some(policy), Some(bucket)) = (policy, bucket) else { return Err(denied()) };
+        let Some((bucket, policy)) = bucket else { return Err(denied()) };
         if self.backend.is_closed_to_the_public(bucket).await? {
             return Err(denied());
         }

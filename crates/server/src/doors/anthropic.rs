@@ -1,40 +1,22 @@
 //! `/anthropic/v1/*`: Messages, token counts, and the list of models.
 
 use craton_backend::ChatEvent;
+use craton_inference::ModelChoice;
 use craton_inference::codec::anthropic::{self, count_answer, error_event, event_name};
 use craton_inference::codec::{ChatCodec as _, StreamEncoder};
-use craton_inference::{ChatCall, ModelChoice};
 use craton_models::{FoundationModel, Task};
 use craton_wire::ApiError;
 use http::Response;
 use serde_json::{Value, json};
 
-use super::sse::{self, Dialogue};
-use super::{Call, authorize, authorize_invocation, json_response, served_by, with_served_by};
+use super::sse::Dialogue;
+use super::{Call, Operation, authorize, converse, json_response};
 use crate::body::Body;
 use crate::services::Services;
 
 /// `POST messages`
 pub(super) async fn create_message(services: &Services, call: Call) -> Result<Response<Body>, ApiError> {
-    let codec = &anthropic::DIRECT;
-    let mut decoded = codec.decode(&call.body)?;
-    decoded.request.stream = decoded.stream;
-    authorize_invocation(services, &call, &decoded.model_id, decoded.stream).await?;
-    let chat = ChatCall {
-        operation: "CreateMessage",
-        model: ModelChoice::Id(decoded.model_id.clone()),
-        request: decoded.request.clone(),
-        metadata: Vec::new(),
-    };
-    let mut chat = services.inference.chat(&call.context, chat).await?;
-    let served = served_by(chat.resolved());
-    let response = if decoded.stream {
-        sse::response(chat, StreamedMessage(codec.stream(&decoded)), call.shutdown)
-    } else {
-        let answer = chat.collect().await?;
-        json_response(codec.encode(&decoded, &answer)?)
-    };
-    Ok(with_served_by(response, served))
+    converse(services, call, Operation::CreateMessage, &anthropic::DIRECT, StreamedMessage).await
 }
 
 struct StreamedMessage(Box<dyn StreamEncoder>);

@@ -14,7 +14,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use craton_core::RequestContext;
-use craton_inference::codec::{anthropic as anthropic_codec, openai_chat};
+use craton_inference::codec::{ChatCodec, StreamEncoder, anthropic as anthropic_codec, openai_chat};
+use craton_inference::{ChatCall, ModelChoice};
 use craton_models::Resolved;
 use craton_wire::ApiError;
 use http::request::Parts;
@@ -185,6 +186,34 @@ impl Dialect {
         }
         response
     }
+}
+
+/// Answers a call in the dialect of `codec`; streams through the dialogue that `dialogue` makes of the codec's encoder.
+async fn converse<D: sse::Dialogue>(
+    services: &Services,
+    call: Call,
+    operation: Operation,
+    codec: &dyn ChatCodec,
+    dialogue: impl FnOnce(Box<dyn StreamEncoder>) -> D,
+) -> Result<Response<Body>, ApiError> {
+    let mut decoded = codec.decode(&call.body)?;
+    decoded.request.stream = decoded.stream;
+    authorize_invocation(services, &call, &decoded.model_id, decoded.stream).await?;
+    let chat = ChatCall {
+        operation: operation.name(),
+        model: ModelChoice::Id(decoded.model_id.clone()),
+        request: decoded.request.clone(),
+        metadata: Vec::new(),
+    };
+    let mut chat = services.inference.chat(&call.context, chat).await?;
+    let served = served_by(chat.resolved());
+    let response = if decoded.stream {
+        sse::response(chat, dialogue(codec.stream(&decoded)), call.shutdown)
+    } else {
+        let answer = chat.collect().await?;
+        json_response(codec.encode(&decoded, &answer)?)
+    };
+    Ok(with_served_by(response, served))
 }
 
 /// The id in `models/{id}`.

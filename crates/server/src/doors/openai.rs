@@ -1,9 +1,9 @@
 //! `/openai/v1/*` and `/v1/*`: Chat Completions, Responses, and the list of models.
 
 use craton_backend::ChatEvent;
+use craton_inference::codec::StreamEncoder;
 use craton_inference::codec::openai_chat::{self, error_object};
 use craton_inference::codec::openai_responses::{ResponsesCall, ResponsesStream};
-use craton_inference::codec::{ChatCodec as _, StreamEncoder};
 use craton_inference::{ChatCall, ModelChoice};
 use craton_models::FoundationModel;
 use craton_wire::ApiError;
@@ -11,7 +11,7 @@ use http::Response;
 use serde_json::{Value, json};
 
 use super::sse::{self, Dialogue};
-use super::{Call, authorize_invocation, json_response, served_by, with_served_by};
+use super::{Call, Operation, authorize_invocation, converse, json_response, served_by, with_served_by};
 use crate::body::Body;
 use crate::services::Services;
 
@@ -20,25 +20,7 @@ pub(super) async fn create_chat_completion(
     services: &Services,
     call: Call,
 ) -> Result<Response<Body>, ApiError> {
-    let codec = &openai_chat::DIRECT;
-    let mut decoded = codec.decode(&call.body)?;
-    decoded.request.stream = decoded.stream;
-    authorize_invocation(services, &call, &decoded.model_id, decoded.stream).await?;
-    let chat = ChatCall {
-        operation: "CreateChatCompletion",
-        model: ModelChoice::Id(decoded.model_id.clone()),
-        request: decoded.request.clone(),
-        metadata: Vec::new(),
-    };
-    let mut chat = services.inference.chat(&call.context, chat).await?;
-    let served = served_by(chat.resolved());
-    let response = if decoded.stream {
-        sse::response(chat, Completion(codec.stream(&decoded)), call.shutdown)
-    } else {
-        let answer = chat.collect().await?;
-        json_response(codec.encode(&decoded, &answer)?)
-    };
-    Ok(with_served_by(response, served))
+    converse(services, call, Operation::CreateChatCompletion, &openai_chat::DIRECT, Completion).await
 }
 
 /// A streamed chat completion.
@@ -66,7 +48,7 @@ pub(super) async fn create_response(services: &Services, call: Call) -> Result<R
     decoded.request.stream = decoded.stream;
     authorize_invocation(services, &call, &decoded.model_id, decoded.stream).await?;
     let chat = ChatCall {
-        operation: "CreateResponse",
+        operation: Operation::CreateResponse.name(),
         model: ModelChoice::Id(decoded.model_id.clone()),
         request: decoded.request.clone(),
         metadata: decoded.metadata.clone(),

@@ -13,8 +13,8 @@ use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use craton_core::RequestContext;
-use craton_identity::Authenticated;
 use craton_metering::RequestTimer;
 use craton_wire::ApiError;
 use craton_wire::bind;
@@ -236,9 +236,8 @@ impl Pipeline {
         let (request_id, ending) = (arrival.request_id.clone(), arrival.shutdown.clone());
         let answering = async {
             let mut arrival = arrival;
-            let (who, body) = self.authenticate(&mut arrival).await?;
-            let Arrival { parts, shutdown, request_id, received_ms, peer, .. } = arrival;
-            let context = self.context(request_id, who, received_ms, peer, &trail);
+            let (context, body) = self.identify(&mut arrival, &trail).await?;
+            let Arrival { parts, shutdown, .. } = arrival;
             let trail = Arc::clone(&trail);
             dialect.answer(&self.services, Call { context, parts, body, shutdown, trail }).await
         };
@@ -283,15 +282,14 @@ impl Pipeline {
             // Its body is a conversation that ends with the answer; there is nothing to read first.
             return Err(not_served(found.table, found.operation));
         }
-        let (who, body) = self.authenticate(&mut arrival).await?;
-        let Arrival { parts, request_id, received_ms, peer, found, .. } = arrival;
+        let (context, body) = self.identify(&mut arrival, trail).await?;
+        let Arrival { parts, found, .. } = arrival;
         let found = match found? {
             Found::Operation(found) => found,
             Found::InBody(table) => query::find(table, parts.uri.query(), &body)?,
         };
         timer.set_operation(found.operation.name);
         trail.note(|event| event.operation = found.operation.name);
-        let context = self.context(request_id, who, received_ms, peer, trail);
         let read = bind::read(&found, parts.uri.query(), &parts.headers, body)?;
         self.authorize(&parts, &found, &read, (&context, trail)).await?;
         let handler = self.routes.find(found.table, found.operation)?;
@@ -306,26 +304,26 @@ impl Pipeline {
         front.is_some_and(|front| front.find(parts.method.as_str(), parts.uri.path(), &parts.headers).is_ok())
     }
 
-    fn context(
+    /// Authenticates, reads the body, and says what the call's context is.
+    async fn identify(
         &self,
-        request_id: String,
-        who: Authenticated,
-        received_ms: i64,
-        peer: IpAddr,
+        arrival: &mut Arrival,
         trail: &Trail,
-    ) -> RequestContext {
+    ) -> Result<(RequestContext, Bytes), ApiError> {
+        let (who, body) = self.authenticate(arrival).await?;
         trail.note(|event| {
             event.principal = Some(Arc::clone(&who.principal));
             event.region.clone_from(&who.region);
         });
-        RequestContext {
-            request_id,
+        let context = RequestContext {
+            request_id: std::mem::take(&mut arrival.request_id),
             account: Arc::clone(&self.services.account),
             region: who.region,
             principal: who.principal,
-            source_ip: Some(peer),
-            received_ms,
-        }
+            source_ip: Some(arrival.peer),
+            received_ms: arrival.received_ms,
+        };
+        Ok((context, body))
     }
 }
 
