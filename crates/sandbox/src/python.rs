@@ -1,0 +1,52 @@
+//! Which Python runs the code, and what it must be able to read.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use serde::Deserialize;
+use tokio::process::Command;
+
+use crate::{SYSTEM_PATHS, SandboxError};
+
+/// Its own path, because what is found by name may be a script that chooses among versions; and where it imports from.
+const ASK: &str = "
+import json, os, sys
+places = [p for p in sys.path if p and os.path.isdir(p)]
+for prefix in (sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix):
+    if prefix not in ('/', '/usr', '/usr/local'):
+        places.append(prefix)
+print(json.dumps({'executable': sys.executable, 'file': os.path.realpath(sys.executable), 'places': places}))
+";
+
+/// An interpreter.
+#[derive(Debug, Clone)]
+pub(crate) struct Python {
+    pub executable: PathBuf,
+    /// What it may read.
+    pub read: Vec<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct Said {
+    executable: PathBuf,
+    file: PathBuf,
+    places: Vec<PathBuf>,
+}
+
+impl Python {
+    /// The configured interpreter, else the machine's.
+    pub(crate) async fn find(configured: Option<&Path>) -> Result<Self, SandboxError> {
+        let name = configured.unwrap_or(Path::new("python3"));
+        let failed =
+            |why: String| SandboxError::Unavailable(format!("{} can't run code: {why}", name.display()));
+        let mut command = Command::new(name);
+        command.args(["-I", "-c", ASK]).stdin(Stdio::null()).kill_on_drop(true);
+        let output = command.output().await.map_err(|error| failed(error.to_string()))?;
+        let said: Said = serde_json::from_slice(&output.stdout)
+            .map_err(|_| failed(String::from_utf8_lossy(&output.stderr).chars().take(500).collect()))?;
+        let mut read = said.places;
+        read.extend(SYSTEM_PATHS.iter().map(PathBuf::from));
+        read.extend([said.executable.clone(), said.file]);
+        Ok(Self { executable: said.executable, read })
+    }
+}
