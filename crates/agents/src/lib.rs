@@ -4,4 +4,9 @@
 //! on them, and settles them into snapshots; the runtime (`run`) runs a snapshot, whether it was stored or came with
 //! its call.
 
+mod control;
 pub mod definition;
+mod error;
+pub mod schema;
+
+pub use control::{Agents, AliasRef, Parts};

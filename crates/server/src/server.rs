@@ -275,7 +275,7 @@ fn compose(
             .with_guardrails(Arc::clone(&guardrails));
     let knowledge_bases = KnowledgeBases::new(craton_knowledge_bases::Parts {
         store: store.clone(),
-        objects: Arc::new(objects),
+        objects: Arc::new(objects.clone()),
         drivers: vectors,
         models: models.clone(),
         backends,
@@ -285,6 +285,8 @@ fn compose(
         config: config.knowledge_bases.clone(),
     });
     let retrieval = knowledge_bases.retrieval(inference.clone());
+    let agents =
+        compose::agents((store, objects), (&models, &guardrails, &knowledge_bases), &roles, (&clock, &ids));
     let services = Services {
         identity,
         authorizer,
@@ -299,6 +301,7 @@ fn compose(
         collections,
         lambda,
         knowledge_bases,
+        agents,
         retrieval,
         models: ModelsService::new(models, Arc::clone(&clock), Arc::clone(&ids)),
         iam: Iam::new(directory.clone()),

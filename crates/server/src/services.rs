@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use craton_agents::Agents;
 use craton_aoss::Collections;
 use craton_core::{Account, Clock, IdSource};
 use craton_guardrails::Guardrails;
@@ -42,6 +43,7 @@ pub(crate) struct Services {
     pub(crate) collections: Collections,
     pub(crate) lambda: Lambda,
     pub(crate) knowledge_bases: KnowledgeBases,
+    pub(crate) agents: Agents,
     pub(crate) retrieval: Retrieval,
     pub(crate) iam: Iam,
     pub(crate) sts: Sts,

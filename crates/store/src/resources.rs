@@ -220,7 +220,7 @@ impl Transaction {
             self.execute(sql, &of).await?;
         }
         if let Some(resource) = tags_of {
-            self.execute("DELETE FROM tags WHERE resource = $1", &values![resource]).await?;
+            self.forget_tags(resource).await?;
         }
         Ok(deleted > 0)
     }

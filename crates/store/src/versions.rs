@@ -116,46 +116,38 @@ impl Store {
 
     /// Aliases in the order of their ids.
     pub async fn list_aliases(&self, scope: &Scope, id: &str) -> Result<Vec<Alias>, StoreError> {
-        let rows = self
-            .fetch_all(
-                "SELECT id, name, number, body, created_ms, updated_ms FROM aliases \
-                 WHERE kind = $1 AND account = $2 AND region = $3 AND resource_id = $4 ORDER BY id",
-                &within(scope, values![id]),
-            )
-            .await?;
+        let rows = self.fetch_all(ALIASES, &within(scope, values![id])).await?;
         rows.iter().map(alias).collect()
     }
 
     /// Replaces an alias's name, pointer and body. NotFound when there is none.
     pub async fn update_alias(&self, scope: &Scope, id: &str, new: &Alias) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
-        transaction.check_target(scope, id, new.number).await?;
-        let body = serde_json::to_string(&new.body)?;
-        let updated = transaction
-            .execute(
-                "UPDATE aliases SET name = $6, number = $7, body = $8, updated_ms = $9 \
-                 WHERE kind = $1 AND account = $2 AND region = $3 AND resource_id = $4 AND id = $5",
-                &within(scope, values![id, &new.id, &new.name, new.number, body, new.updated_ms]),
-            )
-            .await
-            .map_err(|error| name_taken(error, new))?;
-        if updated == 0 {
-            return Err(missing("alias", &new.id));
-        }
+        transaction.update_alias(scope, id, new).await?;
         transaction.commit().await
     }
 
     /// False when it is not there.
     pub async fn delete_alias(&self, scope: &Scope, id: &str, alias_id: &str) -> Result<bool, StoreError> {
-        let deleted = self
-            .execute(
-                "DELETE FROM aliases \
-                 WHERE kind = $1 AND account = $2 AND region = $3 AND resource_id = $4 AND id = $5",
-                &within(scope, values![id, alias_id]),
-            )
-            .await?;
-        Ok(deleted > 0)
+        let mut transaction = self.begin().await?;
+        let deleted = transaction.delete_alias(scope, id, alias_id).await?;
+        transaction.commit().await?;
+        Ok(deleted)
     }
+
+    /// The numbers of all versions, ascending, without their bodies.
+    pub async fn version_numbers(&self, scope: &Scope, id: &str) -> Result<Vec<i64>, StoreError> {
+        numbers(&self.fetch_all(NUMBERS, &within(scope, values![id])).await?)
+    }
+}
+
+const NUMBERS: &str = "SELECT number FROM versions \
+                       WHERE kind = $1 AND account = $2 AND region = $3 AND resource_id = $4 ORDER BY number";
+const ALIASES: &str = "SELECT id, name, number, body, created_ms, updated_ms FROM aliases \
+                       WHERE kind = $1 AND account = $2 AND region = $3 AND resource_id = $4 ORDER BY id";
+
+fn numbers(rows: &[Row]) -> Result<Vec<i64>, StoreError> {
+    rows.iter().map(|row| row.get("number")).collect()
 }
 
 impl Transaction {
@@ -229,6 +221,43 @@ impl Transaction {
         .await
         .map_err(|error| name_taken(error, new))?;
         Ok(())
+    }
+
+    /// As [`Store::list_aliases`].
+    pub async fn list_aliases(&mut self, scope: &Scope, id: &str) -> Result<Vec<Alias>, StoreError> {
+        self.fetch_all(ALIASES, &within(scope, values![id])).await?.iter().map(alias).collect()
+    }
+
+    /// As [`Store::version_numbers`].
+    pub async fn version_numbers(&mut self, scope: &Scope, id: &str) -> Result<Vec<i64>, StoreError> {
+        numbers(&self.fetch_all(NUMBERS, &within(scope, values![id])).await?)
+    }
+
+    /// As [`Store::update_alias`].
+    pub async fn update_alias(&mut self, scope: &Scope, id: &str, new: &Alias) -> Result<(), StoreError> {
+        self.check_target(scope, id, new.number).await?;
+        let body = serde_json::to_string(&new.body)?;
+        let updated = self
+            .execute(
+                "UPDATE aliases SET name = $6, number = $7, body = $8, updated_ms = $9 \
+                 WHERE kind = $1 AND account = $2 AND region = $3 AND resource_id = $4 AND id = $5",
+                &within(scope, values![id, &new.id, &new.name, new.number, body, new.updated_ms]),
+            )
+            .await
+            .map_err(|error| name_taken(error, new))?;
+        if updated == 0 { Err(missing("alias", &new.id)) } else { Ok(()) }
+    }
+
+    /// False when it is not there.
+    pub async fn delete_alias(&mut self, scope: &Scope, id: &str, alias_id: &str) -> Result<bool, StoreError> {
+        let deleted = self
+            .execute(
+                "DELETE FROM aliases \
+                 WHERE kind = $1 AND account = $2 AND region = $3 AND resource_id = $4 AND id = $5",
+                &within(scope, values![id, alias_id]),
+            )
+            .await?;
+        Ok(deleted > 0)
     }
 
     async fn check_target(&mut self, scope: &Scope, id: &str, number: Option<i64>) -> Result<(), StoreError> {

@@ -1,6 +1,7 @@
 //! The concrete drivers: what computes for a target (local models through the engine, upstreams through their
 //! providers), and where objects are.
 
+mod agents;
 mod functions;
 mod guardrails;
 mod lazy;
@@ -16,6 +17,7 @@ use craton_inference::Backends;
 use craton_models::Target;
 
 use crate::health::{HealthSource, Readiness};
+pub(crate) use agents::agents;
 pub(crate) use functions::functions;
 pub(crate) use guardrails::guardrail_models;
 pub(crate) use local::LocalModels;

@@ -1,4 +1,4 @@
-//! `bedrock-agent`: prompts and knowledge bases.
+//! `bedrock-agent`: agents, prompts and knowledge bases.
 
 use craton_api_bedrock_agent::ops;
 use futures::FutureExt as _;
@@ -7,7 +7,7 @@ use super::Routes;
 use crate::tags;
 
 pub(super) fn routes(routes: Routes) -> Routes {
-    knowledge_bases(prompts(routes))
+    agents(knowledge_bases(prompts(routes)))
 }
 
 fn prompts(routes: Routes) -> Routes {
@@ -53,4 +53,47 @@ fn knowledge_bases(routes: Routes) -> Routes {
         .serve::<ops::UntagResource, _>(|s, c, i| tags::bedrock_agent::untag_resource(s, c, i).boxed())
         .serve::<ops::UpdateDataSource, _>(|s, c, i| s.knowledge_bases.update_data_source(c, i).boxed())
         .serve::<ops::UpdateKnowledgeBase, _>(|s, c, i| s.knowledge_bases.update_knowledge_base(c, i).boxed())
+}
+
+fn agents(routes: Routes) -> Routes {
+    routes
+        .serve::<ops::AssociateAgentCollaborator, _>(|s, c, i| {
+            s.agents.associate_agent_collaborator(c, i).boxed()
+        })
+        .serve::<ops::AssociateAgentKnowledgeBase, _>(|s, c, i| {
+            s.agents.associate_agent_knowledge_base(c, i).boxed()
+        })
+        .serve::<ops::CreateAgent, _>(|s, c, i| s.agents.create_agent(c, i).boxed())
+        .serve::<ops::CreateAgentActionGroup, _>(|s, c, i| s.agents.create_agent_action_group(c, i).boxed())
+        .serve::<ops::CreateAgentAlias, _>(|s, c, i| s.agents.create_agent_alias(c, i).boxed())
+        .serve::<ops::DeleteAgent, _>(|s, c, i| s.agents.delete_agent(c, i).boxed())
+        .serve::<ops::DeleteAgentActionGroup, _>(|s, c, i| s.agents.delete_agent_action_group(c, i).boxed())
+        .serve::<ops::DeleteAgentAlias, _>(|s, c, i| s.agents.delete_agent_alias(c, i).boxed())
+        .serve::<ops::DeleteAgentVersion, _>(|s, c, i| s.agents.delete_agent_version(c, i).boxed())
+        .serve::<ops::DisassociateAgentCollaborator, _>(|s, c, i| {
+            s.agents.disassociate_agent_collaborator(c, i).boxed()
+        })
+        .serve::<ops::DisassociateAgentKnowledgeBase, _>(|s, c, i| {
+            s.agents.disassociate_agent_knowledge_base(c, i).boxed()
+        })
+        .serve::<ops::GetAgent, _>(|s, c, i| s.agents.get_agent(c, i).boxed())
+        .serve::<ops::GetAgentActionGroup, _>(|s, c, i| s.agents.get_agent_action_group(c, i).boxed())
+        .serve::<ops::GetAgentAlias, _>(|s, c, i| s.agents.get_agent_alias(c, i).boxed())
+        .serve::<ops::GetAgentCollaborator, _>(|s, c, i| s.agents.get_agent_collaborator(c, i).boxed())
+        .serve::<ops::GetAgentKnowledgeBase, _>(|s, c, i| s.agents.get_agent_knowledge_base(c, i).boxed())
+        .serve::<ops::GetAgentVersion, _>(|s, c, i| s.agents.get_agent_version(c, i).boxed())
+        .serve::<ops::ListAgentActionGroups, _>(|s, c, i| s.agents.list_agent_action_groups(c, i).boxed())
+        .serve::<ops::ListAgentAliases, _>(|s, c, i| s.agents.list_agent_aliases(c, i).boxed())
+        .serve::<ops::ListAgentCollaborators, _>(|s, c, i| s.agents.list_agent_collaborators(c, i).boxed())
+        .serve::<ops::ListAgentKnowledgeBases, _>(|s, c, i| s.agents.list_agent_knowledge_bases(c, i).boxed())
+        .serve::<ops::ListAgentVersions, _>(|s, c, i| s.agents.list_agent_versions(c, i).boxed())
+        .serve::<ops::ListAgents, _>(|s, c, i| s.agents.list_agents(c, i).boxed())
+        .serve::<ops::PrepareAgent, _>(|s, c, i| s.agents.prepare_agent(c, i).boxed())
+        .serve::<ops::UpdateAgent, _>(|s, c, i| s.agents.update_agent(c, i).boxed())
+        .serve::<ops::UpdateAgentActionGroup, _>(|s, c, i| s.agents.update_agent_action_group(c, i).boxed())
+        .serve::<ops::UpdateAgentAlias, _>(|s, c, i| s.agents.update_agent_alias(c, i).boxed())
+        .serve::<ops::UpdateAgentCollaborator, _>(|s, c, i| s.agents.update_agent_collaborator(c, i).boxed())
+        .serve::<ops::UpdateAgentKnowledgeBase, _>(|s, c, i| {
+            s.agents.update_agent_knowledge_base(c, i).boxed()
+        })
 }

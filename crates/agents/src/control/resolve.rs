@@ -1,0 +1,95 @@
+//! From an agent and one of its aliases to the definition that a run works from.
+
+use std::sync::Arc;
+
+use craton_api_bedrock_agent as api;
+use craton_core::{Arn, RequestContext};
+use craton_wire::ApiError;
+use serde::Deserialize as _;
+
+use super::records::{Kept, Place, Snapshot, TEST_ALIAS, kinds};
+use super::{Agents, alias};
+use crate::definition::AgentDefinition;
+use crate::error::{from_store, internal, missing};
+
+/// What an agent alias's ARN says, for aliases that could be this account's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AliasRef {
+    pub(super) place: Place,
+    pub agent_id: String,
+    pub alias_id: String,
+}
+
+impl AliasRef {
+    /// Reads `arn:…:agent-alias/AGENT/ALIAS`.
+    pub fn parse(context: &RequestContext, arn: &str) -> Result<Self, ApiError> {
+        let none = || missing(arn);
+        let parsed: Arn = arn.parse().map_err(|_| none())?;
+        let ids = parsed.resource.strip_prefix("agent-alias/").and_then(|ids| ids.split_once('/'));
+        let (agent_id, alias_id) = ids.ok_or_else(none)?;
+        if parsed.service != "bedrock" || parsed.account != context.account.id {
+            return Err(none());
+        }
+        let place = Place { account: parsed.account.clone(), region: parsed.region.clone() };
+        Ok(Self { place, agent_id: agent_id.to_owned(), alias_id: alias_id.to_owned() })
+    }
+}
+
+impl Agents {
+    /// What the alias of an agent of the caller's account and region serves.
+    pub async fn resolve(
+        &self,
+        context: &RequestContext,
+        agent_id: &str,
+        alias_id: &str,
+    ) -> Result<Arc<AgentDefinition>, ApiError> {
+        self.resolve_in(&Place::of(context), agent_id, alias_id).await
+    }
+
+    /// What an alias serves, by its ARN.
+    pub async fn resolve_alias(
+        &self,
+        context: &RequestContext,
+        alias_arn: &str,
+    ) -> Result<Arc<AgentDefinition>, ApiError> {
+        let alias = AliasRef::parse(context, alias_arn)?;
+        self.resolve_in(&alias.place, &alias.agent_id, &alias.alias_id).await
+    }
+
+    async fn resolve_in(
+        &self,
+        place: &Place,
+        agent_id: &str,
+        alias_id: &str,
+    ) -> Result<Arc<AgentDefinition>, ApiError> {
+        if alias_id == TEST_ALIAS {
+            let record = self.parts.store.get(&place.scope(kinds::PREPARED), agent_id).await;
+            let Some(record) = record.map_err(from_store)? else {
+                let agent = self.agent(place, agent_id).await?;
+                return Err(ApiError::validation(format!(
+                    "The agent {agent_id} can't be invoked while its status is {}. Prepare the agent and try again.",
+                    agent.body.status.as_str()
+                )));
+            };
+            let snapshot = Snapshot::deserialize(&record.body).map_err(|error| internal(&error))?;
+            return Ok(Arc::new(snapshot.definition));
+        }
+        let found = self.alias(place, agent_id, alias_id).await?;
+        if alias::read(&found)?.state == api::AliasInvocationState::RejectInvocations {
+            return Err(ApiError::validation(format!(
+                "The agent alias {alias_id} rejects invocations: its aliasInvocationState is REJECT_INVOCATIONS."
+            )));
+        }
+        let number = found.number.unwrap_or_default();
+        let version = self.parts.store.version(&place.scope(kinds::AGENT), agent_id, number).await;
+        let Some(version) = version.map_err(from_store)? else {
+            return Err(ApiError::validation(format!(
+                "The agent alias {alias_id} is dissociated: its version {number} was deleted. Point it at another \
+                 version."
+            )));
+        };
+        let mut definition = Kept::read(&version)?.snapshot.definition;
+        definition.agent_version = number.to_string();
+        Ok(Arc::new(definition))
+    }
+}
