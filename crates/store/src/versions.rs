@@ -249,7 +249,12 @@ impl Transaction {
     }
 
     /// False when it is not there.
-    pub async fn delete_alias(&mut self, scope: &Scope, id: &str, alias_id: &str) -> Result<bool, StoreError> {
+    pub async fn delete_alias(
+        &mut self,
+        scope: &Scope,
+        id: &str,
+        alias_id: &str,
+    ) -> Result<bool, StoreError> {
         let deleted = self
             .execute(
                 "DELETE FROM aliases \

@@ -263,10 +263,13 @@ async fn new_version(
 ) -> Result<i64, ApiError> {
     let scope = place.scope(kinds::AGENT);
     let Some(prepared) = prepared(transaction, place, agent).await? else {
+        let status = match agent.body.status {
+            api::AgentStatus::Failed => "Failed",
+            _ => "Not Prepared",
+        };
         return Err(ApiError::validation(format!(
-            "A version of the agent {} can't be created while its status is {}. Prepare the agent and try again.",
-            agent.id,
-            agent.body.status.as_str()
+            "Create operation can't be performed on AgentAlias when Agent is in {status} state. Prepare the agent and \
+             try again."
         )));
     };
     if transaction.version_numbers(&scope, &agent.id).await.map_err(from_store)?.len() >= MOST_VERSIONS {

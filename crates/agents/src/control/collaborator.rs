@@ -154,7 +154,7 @@ impl Agents {
         Ok(self.snapshot(place, agent_id, version).await?.snapshot.collaborators)
     }
 
-    /// The alias that is to collaborate is there, and is not one of the agent's own.
+    /// The alias that is to collaborate is there, is not one of the agent's own, and the agent's role may see it.
     async fn check_collaborator(
         &self,
         context: &RequestContext,
@@ -169,6 +169,8 @@ impl Agents {
             return Err(ApiError::validation("An agent can't be its own collaborator."));
         }
         self.check_alias(&alias).await?;
+        let supervisor = self.agent(&Place::of(context), agent_id).await?;
+        self.check_role(&Place::of(context), &supervisor, "bedrock:GetAgentAlias", &arn)?;
         Ok(arn)
     }
 

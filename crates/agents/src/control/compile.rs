@@ -64,7 +64,7 @@ impl Draft {
     pub(super) fn check_complete(&self) -> Result<(), ApiError> {
         let settings = &self.agent.body.settings;
         let refused =
-            |what: String| Err(ApiError::validation(format!("This Agent cannot be prepared. {what}")));
+            |what: String| Err(ApiError::validation(format!("This agent cannot be prepared. {what}")));
         match &settings.instruction {
             None => return refused("The agent has no instruction. Update the agent with one.".into()),
             Some(text) if text.chars().count() < MIN_INSTRUCTION => {

@@ -98,3 +98,6 @@ pub fn check_functions(functions: &[FunctionAction]) -> Result<(), SchemaError> 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
