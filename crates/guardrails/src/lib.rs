@@ -32,4 +32,4 @@ pub use config::GuardrailsConfig;
 pub use guard::{Assessed, Guard, Piece, Qualifier, Source};
 pub use policies::content::ContentModel;
 pub use policies::pii::{Finding as PiiFinding, PiiDetector};
-pub use service::{GuardReference, Guardrails, GuardrailsParts, NameModels, Vectors};
+pub use service::{EnforcedGuard, GuardReference, Guardrails, GuardrailsParts, NameModels, Vectors};

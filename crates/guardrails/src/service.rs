@@ -55,6 +55,16 @@ pub struct GuardReference {
     pub version: Option<String>,
 }
 
+/// A guardrail that the account enforces.
+#[derive(Debug, Clone)]
+pub struct EnforcedGuard {
+    pub guard: Arc<Guard>,
+    /// Judge every system prompt, whatever the caller marks; else what is marked of it.
+    pub whole_system: bool,
+    /// Judge every text of the messages, whatever the caller marks.
+    pub whole_messages: bool,
+}
+
 /// Keeps guardrails, and applies them.
 pub struct Guardrails {
     pub(crate) parts: GuardrailsParts,
@@ -113,12 +123,14 @@ impl Guardrails {
         &self,
         context: &RequestContext,
         model_id: &str,
-    ) -> Result<Vec<Arc<Guard>>, ApiError> {
+    ) -> Result<Vec<EnforcedGuard>, ApiError> {
         let all = self.enforced_list(context).await?;
         let mut guards = Vec::new();
         for it in all.iter().filter(|it| it.covers(model_id)) {
             let reference = GuardReference { identifier: it.arn.clone(), version: Some(it.version.clone()) };
-            guards.push(self.guard(context, &reference).await?);
+            let guard = self.guard(context, &reference).await?;
+            let (whole_system, whole_messages) = it.whole();
+            guards.push(EnforcedGuard { guard, whole_system, whole_messages });
         }
         Ok(guards)
     }

@@ -84,7 +84,7 @@ impl Inference {
     }
 
     /// The same through a guardrail: it judges what goes in, before the model sees it, and what comes out, before
-    /// anybody does. Guardrails that the account enforces judge every call, this way or the other.
+    /// anybody does. Guardrails that the account enforces judge every chat, this way or the other.
     pub async fn chat_guarded(
         &self,
         context: &RequestContext,
@@ -97,24 +97,27 @@ impl Inference {
         check_prefill(&resolved, &request).map_err(|error| as_of_model(operation, error))?;
         let mut guards = self.guards(context, &resolved, guarding).await?;
         let mut request = request;
-        let refused = guards.judge_input(&mut request).await?;
-        let (backend, request) = self.prepare(&resolved, request).await?;
-        let start = CallStart {
-            context,
-            operation,
-            model_id: &resolved.model.id,
-            invoked_id: &resolved.invoked_id,
-            profile_arn: resolved.profile_arn.as_deref(),
-            served_by: &resolved.served_by,
-            streamed,
+        let start = |resolved: &Resolved| {
+            let start = CallStart {
+                context,
+                operation,
+                model_id: &resolved.model.id,
+                invoked_id: &resolved.invoked_id,
+                profile_arn: resolved.profile_arn.as_deref(),
+                served_by: &resolved.served_by,
+                streamed,
+            };
+            self.metering.call(start, metadata)
         };
-        let mut meter = self.metering.call(start, metadata);
-        if let Some(message) = refused {
+        if let Some(message) = guards.judge_input(&mut request).await? {
             // The model never sees it, and nothing is counted against it. The words are the guardrail's: no schema binds them.
             let checks = SchemaChecks::of(&ChatRequest::default(), false);
+            let meter = start(&resolved);
             let refusal = ActiveChat::new(resolved, guarded::refusal(message), meter, checks);
             return Ok(refusal.with_guards(guards.record()));
         }
+        let (backend, request) = self.prepare(&resolved, request).await?;
+        let mut meter = start(&resolved);
         let checks = SchemaChecks::of(&request, matches!(resolved.target, Target::Local { .. }));
         match backend.chat(request).await {
             Ok(events) => {

@@ -16,6 +16,9 @@ pub(crate) fn store_error(error: &StoreError) -> ApiError {
             ApiError::conflict("The prompt was changed by another request. Try again.")
         }
         StoreError::NotFound { id, .. } => prompt_not_found(id),
+        StoreError::TooManyTags { limit } => {
+            ApiError::validation(format!("A prompt can have at most {limit} tags. Send fewer and try again."))
+        }
         other => {
             tracing::error!(error = %other, "a prompt operation failed");
             ApiError::internal("The server could not complete the request. See its log.")

@@ -47,7 +47,4 @@ struct StoredPrompt {
     customer_encryption_key_arn: Option<String>,
     default_variant: Option<String>,
     variants: Vec<api::PromptVariant>,
-    /// Of the request that published it, so that its repetition publishes nothing. Drafts have none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    client_token: Option<String>,
 }

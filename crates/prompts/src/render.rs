@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use crate::error::template_error;
 use crate::identifier::PromptRef;
-use crate::{Prompts, StoredPrompt, template};
+use crate::template::{self, TemplateError};
+use crate::{Prompts, StoredPrompt};
 
 /// A prompt with its variables filled in: what a conversation with it begins with.
 #[derive(Debug, Clone)]
@@ -42,14 +43,16 @@ impl Prompts {
                 None => format!("The prompt {identifier} names no model. Give its variant a modelId."),
             }));
         };
-        let mut rendered = fill(&variant.template_configuration, values)?;
-        rendered.model_id = model_id;
-        rendered.additional_fields = variant.additional_model_request_fields.clone();
-        rendered.inference = variant
-            .inference_configuration
-            .as_ref()
-            .map(|api::PromptInferenceConfiguration::Text(inference)| inference.clone());
-        Ok(rendered)
+        let Filled { system, messages, tools } = fill(&variant.template_configuration, values)?;
+        let inference = variant.inference_configuration.as_ref();
+        Ok(Rendered {
+            model_id,
+            system,
+            messages,
+            tools,
+            inference: inference.map(|api::PromptInferenceConfiguration::Text(inference)| inference.clone()),
+            additional_fields: variant.additional_model_request_fields.clone(),
+        })
     }
 }
 
@@ -79,70 +82,84 @@ fn chosen<'a>(prompt: &'a StoredPrompt, identifier: &str) -> Result<&'a api::Pro
     })
 }
 
-/// A template with its variables filled in; the model is still to be named.
-pub(crate) fn fill(
+/// What a template becomes.
+#[derive(Default)]
+struct Filled {
+    system: Vec<api::SystemContentBlock>,
+    messages: Vec<api::Message>,
+    tools: Option<api::ToolConfiguration>,
+}
+
+/// The texts of a template that variables may be in.
+fn texts(configuration: &api::PromptTemplateConfiguration) -> Vec<&str> {
+    let chat = match configuration {
+        api::PromptTemplateConfiguration::Text(text) => return vec![&text.text],
+        api::PromptTemplateConfiguration::Chat(chat) => chat,
+    };
+    let system = chat.system.iter().flatten().filter_map(|block| match block {
+        api::SystemContentBlock::Text(text) => Some(text.as_str()),
+        api::SystemContentBlock::CachePoint(_) => None,
+    });
+    let messages = chat.messages.iter().flat_map(|message| &message.content);
+    let messages = messages.filter_map(|block| match block {
+        api::ContentBlock::Text(text) => Some(text.as_str()),
+        api::ContentBlock::CachePoint(_) => None,
+    });
+    system.chain(messages).collect()
+}
+
+/// Fails with the names of all variables without a value, or of all values that no variable asks for.
+fn check_values(
     configuration: &api::PromptTemplateConfiguration,
     values: &BTreeMap<String, String>,
-) -> Result<Rendered, ApiError> {
-    let mut filler = Filler { values, used: BTreeSet::new() };
-    let mut rendered = Rendered {
-        model_id: String::new(),
-        system: Vec::new(),
-        messages: Vec::new(),
-        tools: None,
-        inference: None,
-        additional_fields: None,
-    };
+) -> Result<(), ApiError> {
+    let used: BTreeSet<&str> = texts(configuration).into_iter().flat_map(template::variables).collect();
+    let missing: Vec<String> =
+        used.iter().filter(|name| !values.contains_key(**name)).map(|name| (*name).to_owned()).collect();
+    if !missing.is_empty() {
+        return Err(template_error(&TemplateError::Missing(missing)));
+    }
+    let unused: Vec<&str> = values.keys().map(String::as_str).filter(|name| !used.contains(name)).collect();
+    if unused.is_empty() {
+        return Ok(());
+    }
+    Err(ApiError::validation(format!(
+        "The prompt has no variable {}. Remove it from promptVariables.",
+        unused.join(", ")
+    )))
+}
+
+/// A template with its variables filled in.
+fn fill(
+    configuration: &api::PromptTemplateConfiguration,
+    values: &BTreeMap<String, String>,
+) -> Result<Filled, ApiError> {
+    check_values(configuration, values)?;
+    let fill = |text: &str| template::render(text, values).map_err(|error| template_error(&error));
+    let mut filled = Filled::default();
     match configuration {
         api::PromptTemplateConfiguration::Text(text) => {
-            let mut content = vec![api::ContentBlock::Text(filler.fill(&text.text)?)];
+            let mut content = vec![api::ContentBlock::Text(fill(&text.text)?)];
             content.extend(text.cache_point.clone().map(api::ContentBlock::CachePoint));
-            rendered.messages.push(api::Message { role: api::ConversationRole::User, content });
+            filled.messages.push(api::Message { role: api::ConversationRole::User, content });
         }
         api::PromptTemplateConfiguration::Chat(chat) => {
             for block in chat.system.iter().flatten() {
-                rendered.system.push(match block {
-                    api::SystemContentBlock::Text(text) => api::SystemContentBlock::Text(filler.fill(text)?),
+                filled.system.push(match block {
+                    api::SystemContentBlock::Text(text) => api::SystemContentBlock::Text(fill(text)?),
                     point @ api::SystemContentBlock::CachePoint(_) => point.clone(),
                 });
             }
             for message in &chat.messages {
                 let content = message.content.iter().map(|block| match block {
-                    api::ContentBlock::Text(text) => filler.fill(text).map(api::ContentBlock::Text),
+                    api::ContentBlock::Text(text) => fill(text).map(api::ContentBlock::Text),
                     point @ api::ContentBlock::CachePoint(_) => Ok(point.clone()),
                 });
                 let content = content.collect::<Result<_, ApiError>>()?;
-                rendered.messages.push(api::Message { role: message.role, content });
+                filled.messages.push(api::Message { role: message.role, content });
             }
-            rendered.tools = chat.tool_configuration.clone();
+            filled.tools = chat.tool_configuration.clone();
         }
     }
-    filler.finish()?;
-    Ok(rendered)
-}
-
-/// Fills in texts and remembers which values had a place.
-struct Filler<'a> {
-    values: &'a BTreeMap<String, String>,
-    used: BTreeSet<String>,
-}
-
-impl Filler<'_> {
-    fn fill(&mut self, text: &str) -> Result<String, ApiError> {
-        self.used.extend(template::variables(text).into_iter().map(str::to_owned));
-        template::render(text, self.values).map_err(|error| template_error(&error))
-    }
-
-    /// Values that no template asked for are a client's mistake, and named.
-    fn finish(self) -> Result<(), ApiError> {
-        let unused: Vec<&str> =
-            self.values.keys().filter(|name| !self.used.contains(*name)).map(String::as_str).collect();
-        if unused.is_empty() {
-            return Ok(());
-        }
-        Err(ApiError::validation(format!(
-            "The prompt has no variable {}. Remove it from promptVariables.",
-            unused.join(", ")
-        )))
-    }
+    Ok(filled)
 }

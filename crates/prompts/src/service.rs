@@ -1,5 +1,7 @@
 //! CreatePrompt, GetPrompt, ListPrompts, UpdatePrompt, DeletePrompt, CreatePromptVersion.
 
+use std::collections::BTreeMap;
+
 use craton_api_bedrock_agent as api;
 use craton_core::{PageRequest, RequestContext};
 use craton_store::{Created, Idempotency, NewRecord, Range, Record, Scope};
@@ -52,7 +54,6 @@ macro_rules! draft_of {
             customer_encryption_key_arn: $input.customer_encryption_key_arn,
             default_variant: $input.default_variant,
             variants: $input.variants.unwrap_or_default(),
-            client_token: None,
         }
     };
 }
@@ -209,21 +210,29 @@ impl Prompts {
     ) -> Result<api::CreatePromptVersionResponse, ApiError> {
         let reference = self.own_draft(context, &input.prompt_identifier)?;
         let scope = scope(context, &reference.region);
-        if let Some(first) = self.repeated(context, &reference, input.client_token.as_deref()).await? {
-            return Ok(answer!(CreatePromptVersionResponse, first));
-        }
+        let tags: BTreeMap<String, String> = input.tags.unwrap_or_default().into_iter().collect();
+        let request = serde_json::json!([input.description, tags]);
         let mut transaction = self.store.begin().await.map_err(|error| store_error(&error))?;
         let draft = transaction.get(&scope, &reference.id).await.map_err(|error| store_error(&error))?;
         let mut body = read(&draft.ok_or_else(|| prompt_not_found(&input.prompt_identifier))?.body)?;
         body.description = input.description.or(body.description);
-        body.client_token = input.client_token;
         let now_ms = self.clock.now_ms();
         let version = transaction.publish(&scope, &reference.id, write(&body)?, now_ms).await;
         let version = version.map_err(|error| store_error(&error))?;
-        let tags = input.tags.unwrap_or_default().into_iter().collect();
-        transaction.commit().await.map_err(|error| store_error(&error))?;
+        if let Some(token) = input.client_token {
+            // Tokens are one operation's, on one prompt.
+            let token = format!("{}/versions/{token}", reference.id);
+            let idempotency = Idempotency::of(token, &request, Value::from(version.number));
+            let first = transaction.claim(&scope, &reference.id, &idempotency, now_ms).await;
+            if let Some(first) = first.map_err(|error| store_error(&error))? {
+                drop(transaction);
+                let first = PromptRef { version: first.as_i64(), ..reference };
+                return Ok(answer!(CreatePromptVersionResponse, self.find(context, &first).await?));
+            }
+        }
         let found = published(context, &reference, &version)?;
-        self.store.tag(&found.arn, &tags).await.map_err(|error| store_error(&error))?;
+        transaction.tag(&found.arn, &tags).await.map_err(|error| store_error(&error))?;
+        transaction.commit().await.map_err(|error| store_error(&error))?;
         Ok(answer!(CreatePromptVersionResponse, found))
     }
 
@@ -235,24 +244,6 @@ impl Prompts {
             Err(error) if error.code == "ResourceNotFoundException" => Ok(false),
             Err(error) => Err(error),
         }
-    }
-
-    /// The version that an earlier request with this token published.
-    async fn repeated(
-        &self,
-        context: &RequestContext,
-        reference: &PromptRef,
-        token: Option<&str>,
-    ) -> Result<Option<Found>, ApiError> {
-        let Some(token) = token else { return Ok(None) };
-        let versions = self.store.list_versions(&scope(context, &reference.region), &reference.id).await;
-        for version in versions.map_err(|error| store_error(&error))? {
-            let found = published(context, reference, &version)?;
-            if found.body.client_token.as_deref() == Some(token) {
-                return Ok(Some(found));
-            }
-        }
-        Ok(None)
     }
 
     /// A reference that must be to a draft: versions never change.

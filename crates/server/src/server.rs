@@ -158,6 +158,7 @@ impl Server {
         let shutdown = Shutdown::default();
         let audit = composed.services.audit.clone();
         let lambda = composed.services.lambda.clone();
+        lambda.sweep_later();
         let pipeline =
             Pipeline::new(Arc::new(composed.services), config.limits.clone(), config.s3.domain.clone());
         let transport = Transport {

@@ -75,6 +75,15 @@ impl Store {
         self.fetch_all(LIST, &range_values(scope, range)).await?.iter().map(read).collect()
     }
 
+    /// Bodies of all records and versions of a kind, in every account and region: for what must know all that refers to
+    /// something.
+    pub async fn bodies(&self, kind: &str) -> Result<Vec<serde_json::Value>, StoreError> {
+        let sql =
+            "SELECT body FROM resources WHERE kind = $1 UNION ALL SELECT body FROM versions WHERE kind = $1";
+        let rows = self.fetch_all(sql, &values![kind]).await?;
+        rows.iter().map(|row| Ok(serde_json::from_str(row.get("body")?)?)).collect()
+    }
+
     /// Replaces a record's name and body. With `expected_version`, only if nobody changed it since.
     pub async fn update(
         &self,
@@ -103,7 +112,7 @@ impl Store {
 impl Transaction {
     pub async fn create(&mut self, scope: &Scope, new: NewRecord) -> Result<Created, StoreError> {
         if let Some(idempotency) = &new.idempotency
-            && let Some(answer) = self.claim(scope, &new, idempotency).await?
+            && let Some(answer) = self.claim(scope, &new.id, idempotency, new.now_ms).await?
         {
             return Ok(Created::Repeated(answer));
         }
@@ -122,12 +131,17 @@ impl Transaction {
     }
 
     /// Takes the token for this request, or answers what was answered when it was first used. Of two requests at the
-    /// same time the second waits here until the first is committed.
-    async fn claim(
+    /// same time the second waits here until the first is committed. TokenReused when the first asked for something
+    /// else. The token goes with the resource it is kept under.
+    ///
+    /// [`Self::create`] does this itself. For anything else whose answer is known only once it is done (a published
+    /// version's number): do it, claim, and give the transaction up where there is a first answer.
+    pub async fn claim(
         &mut self,
         scope: &Scope,
-        new: &NewRecord,
+        resource_id: &str,
         idempotency: &Idempotency,
+        now_ms: i64,
     ) -> Result<Option<serde_json::Value>, StoreError> {
         let answer = serde_json::to_string(&idempotency.answer)?;
         let claimed = self
@@ -137,7 +151,7 @@ impl Transaction {
                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (kind, account, region, token) DO NOTHING",
                 &within(
                     scope,
-                    values![&idempotency.token, &idempotency.request_hash, &new.id, answer, new.now_ms],
+                    values![&idempotency.token, &idempotency.request_hash, resource_id, answer, now_ms],
                 ),
             )
             .await?;
@@ -151,7 +165,7 @@ impl Transaction {
                 &within(scope, values![&idempotency.token]),
             )
             .await?;
-        let Some(first) = first else { return Err(not_found(scope, &new.id)) };
+        let Some(first) = first else { return Err(not_found(scope, resource_id)) };
         if first.get::<&str>("request_hash")? != idempotency.request_hash {
             return Err(StoreError::TokenReused);
         }

@@ -49,6 +49,13 @@ impl Store {
     }
 }
 
+impl Transaction {
+    /// As [`Store::tag`], as part of a larger whole.
+    pub async fn tag(&mut self, resource: &str, tags: &BTreeMap<String, String>) -> Result<(), StoreError> {
+        write_tags(self, resource, tags).await
+    }
+}
+
 pub(crate) async fn write_tags(
     transaction: &mut Transaction,
     resource: &str,

@@ -42,6 +42,15 @@ impl Enforced {
         let included = self.included_models.is_empty() || names(&self.included_models);
         included && !names(&self.excluded_models)
     }
+
+    /// Whether all of the system prompt, and of the messages, is judged whatever callers mark: so it is unless the account
+    /// leaves it to them.
+    pub(crate) fn whole(&self) -> (bool, bool) {
+        let selective = Some(api::SelectiveGuardingMode::Selective);
+        let guarding = self.guarding.as_ref();
+        let of = |mode: Option<api::SelectiveGuardingMode>| mode != selective;
+        (of(guarding.and_then(|it| it.system)), of(guarding.and_then(|it| it.messages)))
+    }
 }
 
 fn scope(context: &RequestContext) -> Scope {

@@ -10,9 +10,33 @@ use super::{Marked, Place};
 /// Where a piece came from.
 pub(super) type Origin = (Place, Range<usize>);
 
-/// The texts to judge and where each is. Where the client marked content of messages, only that; otherwise every text of
-/// the messages, and marked content of the system prompt.
-pub(super) fn pieces(marked: &[Marked], request: &ChatRequest) -> (Vec<Origin>, Vec<Piece>) {
+/// What of a request a guardrail judges whatever the client marked. By default nothing: marked content of the system
+/// prompt, and of the messages what is marked, or every text where nothing is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Reach {
+    pub whole_system: bool,
+    pub whole_messages: bool,
+}
+
+impl Reach {
+    /// What one or the other judges.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self {
+            whole_system: self.whole_system || other.whole_system,
+            whole_messages: self.whole_messages || other.whole_messages,
+        }
+    }
+
+    fn ignores(self, mark: &Marked) -> bool {
+        match mark.place {
+            Place::System(_) => self.whole_system,
+            Place::Message(..) => self.whole_messages,
+        }
+    }
+}
+
+/// The texts to judge and where each is.
+pub(super) fn pieces(reach: Reach, marked: &[Marked], request: &ChatRequest) -> (Vec<Origin>, Vec<Piece>) {
     let mut origins = Vec::new();
     let mut pieces = Vec::new();
     let mut add = |place: Place, range: Option<Range<usize>>, qualifiers: &[Qualifier]| {
@@ -24,10 +48,15 @@ pub(super) fn pieces(marked: &[Marked], request: &ChatRequest) -> (Vec<Origin>, 
             }
         }
     };
-    for mark in marked {
+    for mark in marked.iter().filter(|mark| !reach.ignores(mark)) {
         add(mark.place, mark.range.clone(), &mark.qualifiers);
     }
-    if !marked.iter().any(|mark| matches!(mark.place, Place::Message(..))) {
+    if reach.whole_system {
+        for block in 0..request.system.len() {
+            add(Place::System(block), None, &[]);
+        }
+    }
+    if reach.whole_messages || !marked.iter().any(|mark| matches!(mark.place, Place::Message(..))) {
         for (message, it) in request.messages.iter().enumerate() {
             for block in 0..it.content.len() {
                 add(Place::Message(message, block), None, &[]);

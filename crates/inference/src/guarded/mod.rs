@@ -1,27 +1,27 @@
 //! Calls through guardrails: what goes in is judged before a model sees it, what comes out before anybody does.
 //!
-//! * [`Guarding`]: what a call asks of its guardrail.
+//! * [`Guarding`]: what a call asks of its guardrail. It has a say over that one only: guardrails that the account enforces
+//!   judge everything, before anything leaves, unless the account itself leaves some of that to callers.
+//! * `applied`: the guardrails of a call, and how far each reaches.
 //! * `input`: what of a request is judged, and what is put in place of what is anonymised.
 //! * `output`: an answer's events on their way through.
 //! * [`GuardRecord`]: what happened, for traces and answers.
 //! * [`tags`]: marks in the text of InvokeModel's bodies.
 
+mod applied;
 mod input;
 mod output;
 mod record;
 pub(crate) mod tags;
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use craton_backend::{BlockStart, ChatEvent, ChatRequest, ChatStream, Delta, Finished, StopReason, Usage};
-use craton_core::RequestContext;
-use craton_guardrails::{Guard, GuardReference, Piece, Qualifier, Source};
-use craton_models::Resolved;
+use craton_guardrails::{GuardReference, Piece, Qualifier, Source};
 use craton_wire::ApiError;
 use futures::StreamExt as _;
 
-use crate::chat::Inference;
+use applied::Applied;
 pub use record::GuardRecord;
 
 /// What a call asks of its guardrail.
@@ -33,6 +33,28 @@ pub struct Guarding {
     pub asynchronous: bool,
     /// What is judged. Empty: every text of the messages.
     pub marked: Vec<Marked>,
+}
+
+impl Guarding {
+    /// What an identifier, a version and a trace level ask for, wherever a request has them. Empty ones are none.
+    pub(crate) fn asked(
+        identifier: Option<String>,
+        version: Option<String>,
+        trace: TraceLevel,
+    ) -> Result<Self, ApiError> {
+        let present = |text: Option<String>| text.filter(|text| !text.is_empty());
+        let guardrail = match (present(identifier), present(version)) {
+            (Some(identifier), Some(version)) => Some(GuardReference { identifier, version: Some(version) }),
+            (None, None) => None,
+            _ => {
+                return Err(ApiError::validation(
+                    "A guardrail needs both its guardrailIdentifier and its guardrailVersion. Add what is missing and \
+                     try again.",
+                ));
+            }
+        };
+        Ok(Self { guardrail, trace, ..Self::default() })
+    }
 }
 
 /// How much a call wants to be told.
@@ -65,42 +87,12 @@ pub enum Place {
 
 /// The guardrails of one call.
 pub(crate) struct Guards {
-    guards: Vec<Arc<Guard>>,
+    guards: Vec<Applied>,
     marked: Vec<Marked>,
     asynchronous: bool,
     record: GuardRecord,
     /// Sources and query that answers are held against.
     context: Vec<Piece>,
-}
-
-impl Inference {
-    /// The guardrail that a call asks for, and those that the account enforces.
-    pub(crate) async fn guards(
-        &self,
-        context: &RequestContext,
-        resolved: &Resolved,
-        guarding: Guarding,
-    ) -> Result<Guards, ApiError> {
-        let mut guards = Vec::new();
-        match (&self.guardrails, &guarding.guardrail) {
-            (Some(guardrails), reference) => {
-                if let Some(reference) = reference {
-                    guards.push(guardrails.guard(context, reference).await?);
-                }
-                guards.extend(guardrails.enforced(context, &resolved.model.id).await?);
-            }
-            // A guardrail must never be passed over in silence.
-            (None, Some(_)) => return Err(ApiError::validation("This server keeps no guardrails.")),
-            (None, None) => {}
-        }
-        Ok(Guards {
-            guards,
-            marked: guarding.marked,
-            asynchronous: guarding.asynchronous,
-            record: GuardRecord::new(guarding.trace),
-            context: Vec::new(),
-        })
-    }
 }
 
 impl Guards {
@@ -115,8 +107,9 @@ impl Guards {
         request: &mut ChatRequest,
     ) -> Result<Option<String>, ApiError> {
         self.context = input::grounding_context(&self.marked, request);
-        for guard in &self.guards {
-            let (places, pieces) = input::pieces(&self.marked, request);
+        for applied in &self.guards {
+            let guard = &applied.guard;
+            let (places, pieces) = input::pieces(applied.reach, &self.marked, request);
             if pieces.is_empty() || !guard.looks_at(Source::Input) {
                 continue;
             }
@@ -125,7 +118,7 @@ impl Guards {
             if assessed.masked && message.is_none() {
                 input::mask(&places, &assessed.masks, &mut self.marked, request);
             }
-            self.record.input(guard.id(), assessed);
+            self.record.input(applied, assessed);
             if message.is_some() {
                 return Ok(message);
             }
@@ -135,18 +128,18 @@ impl Guards {
 
     /// An answer's events, through every guardrail.
     pub(crate) fn watch(self, mut events: ChatStream, streamed: bool) -> ChatStream {
-        for guard in self.guards {
-            if !guard.looks_at(Source::Output) {
+        for applied in self.guards {
+            if !applied.guard.looks_at(Source::Output) {
                 continue;
             }
-            let grounded = guard.needs_whole_answers() && !self.context.is_empty();
-            let mode = match (streamed && !grounded, self.asynchronous) {
+            let grounded = applied.guard.needs_whole_answers() && !self.context.is_empty();
+            let mode = match (streamed && !grounded, self.asynchronous && !applied.enforced) {
                 (false, _) => output::Mode::Whole,
                 (true, false) => output::Mode::Sync,
                 (true, true) => output::Mode::Async,
             };
-            events =
-                output::Filter::new(events, guard, mode, self.context.clone(), self.record.clone()).stream();
+            events = output::Filter::new(events, applied, mode, self.context.clone(), self.record.clone())
+                .stream();
         }
         events
     }

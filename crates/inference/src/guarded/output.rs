@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use craton_backend::{BackendError, BlockStart, ChatEvent, ChatStream, Delta, Finished, StopReason, Usage};
 use craton_guardrails::stream::{StreamText, Verdict};
-use craton_guardrails::{Guard, Piece, Source};
+use craton_guardrails::{Piece, Source};
 use craton_wire::ApiError;
 use futures::StreamExt as _;
 
+use super::applied::Applied;
 use super::{GuardRecord, intervened, said};
 
 /// When text leaves.
@@ -24,15 +25,15 @@ pub(super) enum Mode {
 
 pub(super) struct Filter {
     events: ChatStream,
-    guard: Arc<Guard>,
+    applied: Applied,
     mode: Mode,
     /// What answers are held against.
     context: Vec<Piece>,
     record: GuardRecord,
     /// The open text block.
     text: Option<StreamText>,
-    /// Text that has left and is yet to be judged.
-    unjudged: Option<String>,
+    /// Text that has left and is yet to be judged, and the block it is in.
+    unjudged: Option<(u32, String)>,
     held: Vec<ChatEvent>,
     ready: VecDeque<ChatEvent>,
     usage: Usage,
@@ -43,14 +44,14 @@ pub(super) struct Filter {
 impl Filter {
     pub(super) fn new(
         events: ChatStream,
-        guard: Arc<Guard>,
+        applied: Applied,
         mode: Mode,
         context: Vec<Piece>,
         record: GuardRecord,
     ) -> Self {
         Self {
             events,
-            guard,
+            applied,
             mode,
             context,
             record,
@@ -90,8 +91,8 @@ impl Filter {
 
     /// Judges what is due, or takes one more event.
     async fn step(&mut self) -> Result<(), BackendError> {
-        if let Some(text) = self.unjudged.take() {
-            return self.judge_late(&text).await;
+        if let Some((index, text)) = self.unjudged.take() {
+            return self.judge_late(index, &text).await;
         }
         match self.events.next().await {
             Some(Ok(event)) => self.take(event).await,
@@ -114,13 +115,13 @@ impl Filter {
         }
         match event {
             ChatEvent::BlockStart { block: BlockStart::Text, .. } => {
-                self.text = Some(StreamText::new(Arc::clone(&self.guard)));
+                self.text = Some(StreamText::new(Arc::clone(&self.applied.guard)));
                 self.ready.push_back(event);
             }
             ChatEvent::BlockDelta { index, delta: Delta::Text(more) } if self.text.is_some() => {
                 self.usage.output_tokens = self.usage.output_tokens.saturating_add(1);
                 if self.mode == Mode::Async {
-                    self.unjudged = Some(more.clone());
+                    self.unjudged = Some((index, more.clone()));
                     self.ready.push_back(ChatEvent::BlockDelta { index, delta: Delta::Text(more) });
                 } else if let Some(text) = &mut self.text {
                     let verdict = text.push(&more).await.map_err(failed)?;
@@ -155,11 +156,11 @@ impl Filter {
     }
 
     /// Judges text that has left: what follows it may yet be stopped.
-    async fn judge_late(&mut self, more: &str) -> Result<(), BackendError> {
+    async fn judge_late(&mut self, index: u32, more: &str) -> Result<(), BackendError> {
         if let Some(text) = &mut self.text
             && text.push(more).await.map_err(failed)? == Verdict::Blocked
         {
-            self.pass(0, Verdict::Blocked);
+            self.pass(index, Verdict::Blocked);
         }
         Ok(())
     }
@@ -174,9 +175,9 @@ impl Filter {
             Verdict::Blocked => {
                 if let Some(mut text) = self.text.take() {
                     self.record.model_output(text.original());
-                    self.record.output(self.guard.id(), text.assessments(), (true, "Guardrail blocked."));
+                    self.record.output(&self.applied, text.assessments(), (true, "Guardrail blocked."));
                 }
-                let message = self.guard.blocked_message(Source::Output).to_owned();
+                let message = self.applied.guard.blocked_message(Source::Output).to_owned();
                 self.ready.push_back(ChatEvent::BlockDelta { index, delta: Delta::Text(message) });
                 self.ready.push_back(ChatEvent::BlockStop { index });
                 self.ready.push_back(ChatEvent::Finished(intervened(self.usage)));
@@ -194,7 +195,7 @@ impl Filter {
             self.record.model_output(text.original());
         }
         self.masked |= masked;
-        self.record.output(self.guard.id(), text.assessments(), (masked, "Guardrail masked."));
+        self.record.output(&self.applied, text.assessments(), (masked, "Guardrail masked."));
     }
 
     /// A stop reason says when words of the answer are not the model's.
@@ -232,18 +233,18 @@ impl Filter {
         let mut pieces = self.context.clone();
         let before = pieces.len();
         pieces.extend(texts.iter().map(Piece::new));
-        let assessed = self.guard.assess(Source::Output, pieces).await.map_err(failed)?;
+        let assessed = self.applied.guard.assess(Source::Output, pieces).await.map_err(failed)?;
         if assessed.intervened() {
             texts.iter().for_each(|text| self.record.model_output(text));
         }
         let happened = (assessed.intervened(), assessed.reason());
-        self.record.output(self.guard.id(), vec![assessed.assessment], happened);
+        self.record.output(&self.applied, vec![assessed.assessment], happened);
         if assessed.blocked {
             let usage = held.iter().find_map(|event| match event {
                 ChatEvent::Finished(finished) => Some(finished.usage),
                 _ => None,
             });
-            let message = self.guard.blocked_message(Source::Output).to_owned();
+            let message = self.applied.guard.blocked_message(Source::Output).to_owned();
             self.ready.extend(said(message, usage.unwrap_or(self.usage)));
             return Ok(());
         }

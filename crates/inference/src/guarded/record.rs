@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::TraceLevel;
+use super::applied::Applied;
 
 /// What guardrails did with one call. Clones share it.
 #[derive(Debug, Clone)]
@@ -37,29 +38,33 @@ impl GuardRecord {
         }
     }
 
-    pub(super) fn input(&self, guard: &str, assessed: Assessed) {
+    pub(super) fn input(&self, applied: &Applied, assessed: Assessed) {
         let mut told = self.told.lock();
         told.note(assessed.intervened(), assessed.reason());
-        let mut assessment = assessed.assessment;
-        narrow(&mut assessment, self.scope());
-        told.input.insert(guard.to_owned(), assessment);
+        let assessment = self.shown(applied, assessed.assessment);
+        told.input.insert(applied.guard.id().to_owned(), assessment);
     }
 
     /// What came of the answer, or of a part of it: `happened` says whether anything was changed.
     pub(super) fn output(
         &self,
-        guard: &str,
+        applied: &Applied,
         assessments: Vec<api::GuardrailAssessment>,
         happened: (bool, &'static str),
     ) {
         let mut told = self.told.lock();
         told.note(happened.0, happened.1);
-        let scope = self.scope();
-        let list = told.output.entry(guard.to_owned()).or_default();
-        list.extend(assessments.into_iter().map(|mut assessment| {
-            narrow(&mut assessment, scope);
-            assessment
-        }));
+        let list = told.output.entry(applied.guard.id().to_owned()).or_default();
+        list.extend(assessments.into_iter().map(|assessment| self.shown(applied, assessment)));
+    }
+
+    /// An assessment as far as the call wants to be told, with whose wish it was.
+    fn shown(&self, applied: &Applied, mut assessment: api::GuardrailAssessment) -> api::GuardrailAssessment {
+        narrow(&mut assessment, self.scope());
+        if let Some(details) = &mut assessment.applied_guardrail_details {
+            details.guardrail_origin = Some(applied.origins());
+        }
+        assessment
     }
 
     /// What the model wrote before a guardrail changed it.

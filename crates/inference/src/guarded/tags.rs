@@ -19,8 +19,7 @@ pub(crate) struct BodyConfig {
 
 /// Takes the configuration out of a body: models' own formats have no such field.
 pub(crate) fn take_config(body: &[u8]) -> Result<(BodyConfig, Option<Vec<u8>>), ApiError> {
-    let name = CONFIG.as_bytes();
-    if !body.windows(name.len()).any(|window| window == name) {
+    if memchr::memmem::find(body, CONFIG.as_bytes()).is_none() {
         return Ok((BodyConfig::default(), None));
     }
     let Ok(mut object) = serde_json::from_slice::<Map<String, Value>>(body) else {
@@ -41,8 +40,16 @@ pub(crate) fn take_config(body: &[u8]) -> Result<(BodyConfig, Option<Vec<u8>>), 
             )));
         }
     };
-    let mode = config["streamProcessingMode"].as_str().unwrap_or("SYNCHRONOUS");
-    let asynchronous = mode.eq_ignore_ascii_case("ASYNCHRONOUS") || mode.eq_ignore_ascii_case("async");
+    let asynchronous = match config["streamProcessingMode"].as_str().map(str::to_ascii_uppercase).as_deref() {
+        None if config["streamProcessingMode"].is_null() => false,
+        Some("SYNCHRONOUS" | "SYNC") => false,
+        Some("ASYNCHRONOUS" | "ASYNC") => true,
+        _ => {
+            return Err(ApiError::validation(format!(
+                "The streamProcessingMode of {CONFIG} must be SYNCHRONOUS or ASYNCHRONOUS. Correct it and try again."
+            )));
+        }
+    };
     let rest = serde_json::to_vec(&object).map_err(|error| ApiError::internal(error.to_string()))?;
     Ok((BodyConfig { tag_suffix, asynchronous }, Some(rest)))
 }
@@ -102,6 +109,12 @@ mod tests {
         assert_eq!(config.tag_suffix.as_deref(), Some("xyz"));
         assert_eq!(rest.unwrap(), br#"{"prompt":"x"}"#);
         assert!(take_config(br#"{"amazon-bedrock-guardrailConfig": {"tagSuffix": "<>"}}"#).is_err());
+        let mode = |mode: &str| {
+            let body = format!(r#"{{"amazon-bedrock-guardrailConfig": {{"streamProcessingMode": {mode}}}}}"#);
+            take_config(body.as_bytes()).map(|(config, _)| config.asynchronous)
+        };
+        assert_eq!((mode("\"ASYNCHRONOUS\""), mode("\"SYNCHRONOUS\"")), (Ok(true), Ok(false)));
+        assert!(mode("\"SOMETIMES\"").is_err() && mode("1").is_err());
         assert_eq!(take_config(b"{}").unwrap(), (BodyConfig::default(), None));
     }
 }

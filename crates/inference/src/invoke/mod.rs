@@ -7,7 +7,6 @@ mod windows;
 use bytes::Bytes;
 use craton_api_bedrock_runtime as api;
 use craton_core::RequestContext;
-use craton_guardrails::GuardReference;
 use craton_models::{Resolved, Task};
 use craton_wire::ApiError;
 use craton_wire::operation::WithHeaders;
@@ -28,7 +27,8 @@ impl Inference {
         context: &RequestContext,
         input: api::InvokeModelRequest,
     ) -> Result<WithHeaders<api::InvokeModelResponse>, ApiError> {
-        let guarding = guarding(input.guardrail_identifier, input.guardrail_version, input.trace)?;
+        let trace = level(input.trace);
+        let guarding = Guarding::asked(input.guardrail_identifier, input.guardrail_version, trace)?;
         check_types(input.content_type.as_deref(), input.accept.as_deref())?;
         let metadata = metadata(input.request_metadata.as_deref())?;
         let body = input.body.unwrap_or_default().0;
@@ -36,6 +36,9 @@ impl Inference {
         let body = rest.map_or(body, Bytes::from);
         let guarding = Guarding { asynchronous: config.asynchronous, ..guarding };
         let resolved = self.resolve(context, ModelChoice::Id(input.model_id)).await?;
+        if resolved.model.task() != Task::Chat && guarding.guardrail.is_some() {
+            return Err(guardrails_need_text());
+        }
         let asked = Asked {
             operation: "InvokeModel",
             tier: input.service_tier,
@@ -65,7 +68,8 @@ impl Inference {
         context: &RequestContext,
         input: api::InvokeModelWithResponseStreamRequest,
     ) -> Result<WithHeaders<api::InvokeModelWithResponseStreamResponse>, ApiError> {
-        let guarding = guarding(input.guardrail_identifier, input.guardrail_version, input.trace)?;
+        let trace = level(input.trace);
+        let guarding = Guarding::asked(input.guardrail_identifier, input.guardrail_version, trace)?;
         check_types(input.content_type.as_deref(), input.accept.as_deref())?;
         let metadata = metadata(input.request_metadata.as_deref())?;
         let body = input.body.unwrap_or_default().0;
@@ -162,32 +166,24 @@ struct Asked {
     tag_suffix: Option<String>,
 }
 
+/// A guardrail must never be passed over in silence.
+fn guardrails_need_text() -> ApiError {
+    ApiError::validation(
+        "The model that you provided doesn't support guardrails: they judge what goes into text models and comes out of \
+         them. Leave the guardrail out, or judge the text with ApplyGuardrail first.",
+    )
+}
+
 fn images_not_served() -> ApiError {
     ApiError::validation("This server does not serve image models yet.")
 }
 
-/// The guardrail that the headers name.
-fn guarding(
-    identifier: Option<String>,
-    version: Option<String>,
-    trace: Option<api::Trace>,
-) -> Result<Guarding, ApiError> {
-    let present = |text: Option<String>| text.filter(|text| !text.is_empty());
-    let guardrail = match (present(identifier), present(version)) {
-        (Some(identifier), Some(version)) => Some(GuardReference { identifier, version: Some(version) }),
-        (None, None) => None,
-        _ => {
-            return Err(ApiError::validation(
-                "A guardrail needs both its identifier and its version. Add what is missing and try again.",
-            ));
-        }
-    };
-    let trace = match trace {
+fn level(trace: Option<api::Trace>) -> TraceLevel {
+    match trace {
         Some(api::Trace::Enabled) => TraceLevel::Enabled,
         Some(api::Trace::EnabledFull) => TraceLevel::Full,
         Some(api::Trace::Disabled) | None => TraceLevel::Disabled,
-    };
-    Ok(Guarding { guardrail, trace, ..Guarding::default() })
+    }
 }
 
 /// A body with fields of the service's own at its end.

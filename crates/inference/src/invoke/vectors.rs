@@ -11,7 +11,6 @@ use super::{Asked, windows};
 use crate::chat::{Inference, ModelChoice};
 use crate::codec::{embedding, rerank};
 use crate::error;
-use crate::guarded::Guarding;
 use crate::headers::{self, Headers};
 
 impl Inference {
@@ -40,7 +39,7 @@ impl Inference {
         decoded: &embedding::EmbedDecoded,
         asked: Asked,
     ) -> Result<(Embeddings, u64), ApiError> {
-        let mut meter = self.meter(context, resolved, asked);
+        let mut meter = self.meter(context, resolved, asked.operation, asked.metadata);
         let request = EmbedRequest { model: target_model(resolved).to_owned(), ..decoded.request.clone() };
         let embedded = match self.backends.embedding(&resolved.target) {
             Ok(backend) => embed_any_length(&*backend, resolved, request, decoded.raw).await,
@@ -62,13 +61,8 @@ impl Inference {
     ) -> Result<(Bytes, Headers), ApiError> {
         let decoded = rerank::decode(resolved.model.family, body)?;
         let request = RerankRequest { model: target_model(resolved).to_owned(), ..decoded.request.clone() };
-        let mut meter = self.meter(context, resolved, asked);
-        let scored = match self.backends.rerank(&resolved.target) {
-            Ok(backend) => backend.rerank(request).await,
-            Err(error) => Err(error),
-        };
-        let Reranked { scores, input_tokens } = finished(scored, &mut meter, resolved)?;
-        meter.complete("end_turn", Tokens { input: input_tokens, ..Tokens::default() });
+        let mut meter = self.meter(context, resolved, asked.operation, asked.metadata);
+        let Reranked { scores, input_tokens } = self.score(resolved, request, &mut meter).await?;
         let headers = headers::invocation(resolved, (input_tokens.into(), None), meter.elapsed_ms());
         Ok((decoded.encode(&scores)?, headers))
     }
@@ -86,35 +80,42 @@ impl Inference {
             return Err(ApiError::validation(format!("The model {model_id} is not a rerank model.")));
         }
         let request = RerankRequest { model: target_model(&resolved).to_owned(), query, documents };
-        let asked = Asked {
-            operation: "Rerank",
-            tier: None,
-            metadata: Vec::new(),
-            stream: false,
-            guarding: Guarding::default(),
-            tag_suffix: None,
-        };
-        let mut meter = self.meter(context, &resolved, asked);
+        let mut meter = self.meter(context, &resolved, "Rerank", Vec::new());
+        self.score(&resolved, request, &mut meter).await.map(|reranked| reranked.scores)
+    }
+
+    async fn score(
+        &self,
+        resolved: &Resolved,
+        request: RerankRequest,
+        meter: &mut CallMeter,
+    ) -> Result<Reranked, ApiError> {
         let scored = match self.backends.rerank(&resolved.target) {
             Ok(backend) => backend.rerank(request).await,
             Err(error) => Err(error),
         };
-        let Reranked { scores, input_tokens } = finished(scored, &mut meter, &resolved)?;
-        meter.complete("end_turn", Tokens { input: input_tokens, ..Tokens::default() });
-        Ok(scores)
+        let reranked = finished(scored, meter, resolved)?;
+        meter.complete("end_turn", Tokens { input: reranked.input_tokens, ..Tokens::default() });
+        Ok(reranked)
     }
 
-    fn meter(&self, context: &RequestContext, resolved: &Resolved, asked: Asked) -> CallMeter {
+    fn meter(
+        &self,
+        context: &RequestContext,
+        resolved: &Resolved,
+        operation: &'static str,
+        metadata: Vec<(String, String)>,
+    ) -> CallMeter {
         let start = CallStart {
             context,
-            operation: asked.operation,
+            operation,
             model_id: &resolved.model.id,
             invoked_id: &resolved.invoked_id,
             profile_arn: resolved.profile_arn.as_deref(),
             served_by: &resolved.served_by,
             streamed: false,
         };
-        self.metering.call(start, asked.metadata)
+        self.metering.call(start, metadata)
     }
 }
 

@@ -1,23 +1,29 @@
 //! Archives of code and the folders they become.
 //!
 //! A folder is named by its archive's SHA-256 and appears by a rename once it is whole and on the disk, so that
-//! equal code is kept once and a crash leaves no half of it. Archives are untrusted: entries may not leave the folder,
+//! equal code is kept once and a crash leaves no half of it. Code that no function has any more goes a while later, when no
+//! call can be running in its folder ([`CodeStore::sweep`]). Archives are untrusted: entries may not leave the folder,
 //! be links, or be more or larger than the bounds.
 
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Cursor, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use craton_objects::{GetOptions, ObjectRef, ObjectStore};
 use futures::TryStreamExt as _;
+use parking_lot::Mutex;
 use ring::digest::{SHA256, digest};
 use zip::ZipArchive;
 
 /// AWS's limit of an unpacked deployment package.
 const MAX_UNPACKED_BYTES: u64 = 262_144_000;
 const MAX_ENTRIES: usize = 20_000;
+/// How folders begin that are not whole yet, or no more.
+const STAGING: &str = ".staging-";
 
 /// Why an archive is not code.
 #[derive(Debug, thiserror::Error)]
@@ -47,11 +53,13 @@ pub(crate) struct StoredCode {
 /// The folders of all code.
 pub(crate) struct CodeStore {
     root: PathBuf,
+    /// Code that no function had when last looked at, and since when that is known.
+    unused: Mutex<HashMap<String, Instant>>,
 }
 
 impl CodeStore {
     pub(crate) fn new(root: PathBuf) -> Self {
-        Self { root }
+        Self { root, unused: Mutex::default() }
     }
 
     /// The folder of stored code.
@@ -64,17 +72,65 @@ impl CodeStore {
         self.root.join(format!("{id}.zip"))
     }
 
+    /// What an archive would be stored as, if it is one. Blocking, as [`Self::store`], and nothing of it stays.
+    pub(crate) fn check(&self, archive: &Bytes) -> Result<StoredCode, CodeError> {
+        fs::create_dir_all(&self.root)?;
+        let staging = tempfile::Builder::new().prefix(STAGING).tempdir_in(&self.root)?;
+        unpack(archive, staging.path())?;
+        Ok(named(archive))
+    }
+
+    /// Removes code that is not among `used` and has not been for `grace`. True when some waits for its time.
+    /// Blocking.
+    pub(crate) fn sweep(&self, used: &HashSet<String>, grace: Duration) -> io::Result<bool> {
+        let mut there = HashSet::new();
+        let entries = match fs::read_dir(&self.root) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            entries => entries?,
+        };
+        for entry in entries {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            let id = name.strip_suffix(".zip").unwrap_or(&name);
+            if id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                there.insert(id.to_owned());
+            }
+        }
+        let mut gone = Vec::new();
+        let mut unused = self.unused.lock();
+        unused.retain(|id, _| there.contains(id) && !used.contains(id));
+        for id in there.difference(used) {
+            let since = unused.entry(id.clone()).or_insert_with(Instant::now);
+            if since.elapsed() >= grace {
+                gone.push(id.clone());
+            }
+        }
+        let mut removed = Vec::new();
+        for id in gone {
+            unused.remove(&id);
+            // Out of the way under the lock, so that the same code stored meanwhile finds nothing, or all of it.
+            let trash = tempfile::Builder::new().prefix(STAGING).tempdir_in(&self.root)?;
+            fs::rename(self.archive(&id), trash.path().join("archive")).or_else(ignore_missing)?;
+            fs::rename(self.folder(&id), trash.path().join("folder")).or_else(ignore_missing)?;
+            removed.push(trash);
+        }
+        let waiting = !unused.is_empty();
+        drop(unused);
+        removed.into_iter().try_for_each(tempfile::TempDir::close)?;
+        Ok(waiting)
+    }
+
     /// Stores an archive and its folder. Blocking: takes as long as the archive is large.
     pub(crate) fn store(&self, archive: &Bytes) -> Result<StoredCode, CodeError> {
-        let hash = digest(&SHA256, archive);
-        let id: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-        let stored = StoredCode { id: id.clone(), bytes: archive.len() as u64 };
+        let stored = named(archive);
+        let id = stored.id.clone();
+        // Somebody wants it again.
+        self.unused.lock().remove(&id);
         let folder = self.folder(&id);
         if folder.is_dir() && self.archive(&id).is_file() {
             return Ok(stored);
         }
         fs::create_dir_all(&self.root)?;
-        let staging = tempfile::Builder::new().prefix(".staging-").tempdir_in(&self.root)?;
+        let staging = tempfile::Builder::new().prefix(STAGING).tempdir_in(&self.root)?;
         unpack(archive, staging.path())?;
         let mut file = tempfile::NamedTempFile::new_in(&self.root)?;
         file.write_all(archive)?;
@@ -92,6 +148,15 @@ impl CodeStore {
         File::open(&self.root)?.sync_all()?;
         Ok(stored)
     }
+}
+
+fn ignore_missing(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
+}
+
+/// What an archive is stored as.
+fn named(archive: &[u8]) -> StoredCode {
+    StoredCode { id: hex::encode(digest(&SHA256, archive)), bytes: archive.len() as u64 }
 }
 
 fn unpack(archive: &[u8], into: &Path) -> Result<(), CodeError> {
@@ -178,6 +243,29 @@ mod tests {
         assert_eq!(text, "y = 2");
         let names = fs::read_dir(folder.path().join("code")).unwrap().count();
         assert_eq!(names, 2, "one folder, one archive, nothing left over");
+    }
+
+    #[test]
+    fn code_that_nobody_has_goes_a_while_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let code = CodeStore::new(folder.path().join("code"));
+        let none = HashSet::new();
+        assert!(!code.sweep(&none, Duration::ZERO).unwrap(), "there is nothing yet");
+        let kept = code.store(&archive(&[("main.py", "x = 1")])).unwrap();
+        let archive = archive(&[("main.py", "x = 2")]);
+        let old = code.store(&archive).unwrap();
+        assert_eq!(code.check(&archive).unwrap(), old);
+        let used = HashSet::from([kept.id.clone()]);
+        let hour = Duration::from_secs(3600);
+        assert!(code.sweep(&used, hour).unwrap() && code.folder(&old.id).is_dir(), "a call may run in it");
+        // Stored again before its time, it counts from then on.
+        assert_eq!(code.store(&archive).unwrap(), old);
+        assert!(code.unused.lock().is_empty());
+        assert!(!code.sweep(&used, Duration::ZERO).unwrap());
+        assert!(!code.folder(&old.id).exists() && !code.archive(&old.id).exists());
+        assert!(code.folder(&kept.id).is_dir() && code.archive(&kept.id).is_file());
+        let names = fs::read_dir(folder.path().join("code")).unwrap().count();
+        assert_eq!(names, 2, "nothing is left of it");
     }
 
     #[test]

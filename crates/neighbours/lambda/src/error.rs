@@ -29,6 +29,9 @@ pub(crate) fn store_error(error: &StoreError) -> ApiError {
             "PreconditionFailedException",
             "The function was changed by another request. Read its RevisionId again.",
         ),
+        StoreError::TooManyTags { limit } => {
+            invalid(format!("A function can have at most {limit} tags. Send fewer and try again."))
+        }
         other => service(other),
     }
 }

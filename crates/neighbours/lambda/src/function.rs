@@ -34,15 +34,23 @@ pub(crate) struct StoredFunction {
     /// Calls that may run at the same time; None: as many as the server allows.
     #[serde(default)]
     pub reserved_concurrency: Option<u32>,
-    /// Statements of the resource policy.
+    /// Statements of the resource policies, of the function as of its versions and aliases.
     #[serde(default)]
     pub statements: Vec<Value>,
+    /// Of the resource policies; None where they never changed.
+    #[serde(default)]
+    pub policy_revision: Option<String>,
 }
 
 impl StoredFunction {
     /// What an environment of this function must have been started with to be used again.
     pub(crate) fn environment_key(&self) -> String {
         format!("{}:{}", self.name, self.revision)
+    }
+
+    /// What a version keeps: not what is the function's as a whole, and may change after the version is published.
+    pub(crate) fn frozen(self) -> Self {
+        Self { reserved_concurrency: None, statements: Vec::new(), policy_revision: None, ..self }
     }
 }
 
@@ -109,8 +117,11 @@ pub(crate) fn arn(region: &str, account: &str, name: &str, qualifier: Option<&st
     Arn::new("lambda", region, account, format!("function:{name}{qualifier}")).to_string()
 }
 
+/// What functions are called among the records.
+pub(crate) const KIND: &str = "lambda-function";
+
 pub(crate) fn scope(account: &str, region: &str) -> Scope {
-    Scope::new("lambda-function", account, region)
+    Scope::new(KIND, account, region)
 }
 
 /// How AWS writes when a function was changed: `2026-11-22T10:11:12.123+0000`.

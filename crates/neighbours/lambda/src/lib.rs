@@ -26,6 +26,7 @@ mod service;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use craton_core::{Account, Clock, IdSource};
 use craton_objects::ObjectStore;
@@ -69,6 +70,8 @@ struct Inner {
     code: CodeStore,
     pool: Arc<Pool>,
     mapped: mapped::Mapped,
+    /// Whether somebody is about to look for unused code.
+    sweeping: AtomicBool,
 }
 
 impl Lambda {
@@ -79,7 +82,8 @@ impl Lambda {
         let pool = Pool::new(&config, directory.join("logs"), Arc::clone(&ids), credentials);
         let mapped = mapped::Mapped::new(&functions);
         let code = CodeStore::new(directory.join("code"));
-        Self { inner: Arc::new(Inner { store, objects, account, clock, ids, code, pool, mapped }) }
+        let sweeping = AtomicBool::new(false);
+        Self { inner: Arc::new(Inner { store, objects, account, clock, ids, code, pool, mapped, sweeping }) }
     }
 
     /// Ends every environment.

@@ -153,6 +153,9 @@ async fn resolve(lookups: Lookups<'_>, subject: &Subject<'_>, action: &str, temp
             None => one(Some(arn(subject, "foundation-model/*"))),
         };
     }
+    if template.starts_with("object/{") {
+        return one(object(subject.document, template));
+    }
     if let Some(path) = template.strip_prefix("profile/{").and_then(|rest| rest.strip_suffix('}')) {
         let id = text(subject.document, path).unwrap_or_else(|| "*".into());
         // The profiles of AWS are named by their geography, those of users by twelve characters.
@@ -160,6 +163,13 @@ async fn resolve(lookups: Lookups<'_>, subject: &Subject<'_>, action: &str, temp
         return one(Some(id.parse().unwrap_or_else(|_| arn(subject, &format!("{kind}/{id}")))));
     }
     one(fill(subject, template).map(|arn| with_path(lookups, template, arn)))
+}
+
+/// The object in a bucket that a request names. Keys are any text, so nothing in them is read as an ARN.
+fn object(document: &Map<String, Value>, template: &str) -> Option<Arn> {
+    let mut named = placeholders(template).map(|path| text(document, path));
+    let (bucket, key) = (named.next()??, named.next()??);
+    Some(Arn::new("s3", "", "", format!("{bucket}/{key}")))
 }
 
 /// The ARN of a user, role or group that a request names without its path.

@@ -6,8 +6,8 @@ pub(crate) struct Rule {
     pub(crate) action: Option<&'static str>,
     /// Templates of resources: `agent/{agentId}`, `{resourceArn}` for an ARN as it was sent, `*` for none.
     ///
-    /// `model/{…}` is whatever answers for a model id, `profile/{…}` an inference profile of either kind. What a
-    /// template names and the request lacks becomes a `*`, which only patterns that end in one match.
+    /// `model/{…}` is whatever answers for a model id, `profile/{…}` an inference profile of either kind,
+    /// `object/{…}/{…}` an object in a bucket (behind a `?` what else must be named). What a template names and the request lacks becomes a `*`, which only patterns that end in one match.
     pub(crate) on: &'static [&'static str],
     /// Further actions on what the body names, each asked about only where the request names it.
     pub(crate) also: &'static [(&'static str, &'static str)],

@@ -99,6 +99,14 @@ fn no_role_is_handed_over_without_pass_role() {
     assert!(missing.is_empty(), "{missing:#?}");
 }
 
+#[test]
+fn an_object_is_asked_about_as_it_is_named() {
+    let document = json!({"S3Bucket": "secrets", "S3Key": "arn:aws:s3:::public/x"});
+    let arn = object(document.as_object().unwrap(), "object/{S3Bucket}/{S3Key}").unwrap().to_string();
+    assert_eq!(arn, "arn:aws:s3:::secrets/arn:aws:s3:::public/x");
+    assert_eq!(object(document.as_object().unwrap(), "object/{S3Bucket}/{Other}"), None);
+}
+
 fn context(who: &str) -> RequestContext {
     RequestContext {
         request_id: "r".into(),

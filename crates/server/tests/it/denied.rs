@@ -195,6 +195,34 @@ async fn guardrails_roles_and_tags_in_a_body_need_their_own_permissions() {
 }
 
 #[tokio::test]
+async fn a_function_from_a_bucket_needs_leave_to_read_it() {
+    let policies = Arc::new(Policies::default());
+    let server = server(policies.clone()).await;
+    let client = server.client().for_service("lambda");
+    let code = json!({"S3Bucket": "secrets", "S3Key": "a/b.zip"});
+    let made = json!({"FunctionName": "f", "Runtime": "python3.11", "Handler": "m.h", "Code": code,
+                      "Role": "arn:aws:iam::123456789012:role/R"});
+    let mut versioned = code.clone();
+    versioned["S3ObjectVersion"] = "7".into();
+    let update = ("/2015-03-31/functions/f/code", Method::PUT);
+    let on_functions = json!({"Effect": "Allow", "Action": ["lambda:*", "iam:PassRole"], "Resource": "*"});
+    policies.set(json!([on_functions]));
+    let object = "s3:GetObject on resource: arn:aws:s3:::secrets/a/b.zip because";
+    for (path, method, body) in
+        [("/2015-03-31/functions", Method::POST, &made), (update.0, update.1.clone(), &code)]
+    {
+        let answer = client.json(method, path, body).await;
+        assert_eq!(answer.error(), (403, "AccessDeniedException"), "{}", answer.snapshot());
+        assert!(answer.snapshot().contains(object), "{}", answer.snapshot());
+    }
+    policies.set(json!([on_functions, {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}]));
+    let answer = client.json(update.1.clone(), update.0, &code).await;
+    assert_ne!(answer.error().1, "AccessDeniedException", "{}", answer.snapshot());
+    let answer = client.json(update.1, update.0, &versioned).await;
+    assert!(answer.snapshot().contains("s3:GetObjectVersion on resource"), "{}", answer.snapshot());
+}
+
+#[tokio::test]
 async fn the_front_doors_ask_the_same_questions() {
     let policies = Arc::new(Policies::default());
     let server = server(policies.clone()).await;

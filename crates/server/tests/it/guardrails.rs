@@ -4,9 +4,9 @@ use craton_backend::{Block, ChatRequest};
 use craton_testkit::{Scripted, TestServer, text};
 use serde_json::{Value, json};
 
-const CLAUDE: &str = "/model/anthropic.claude-3-5-sonnet-20241022-v2%3A0";
-const BLOCKED_INPUT: &str = "I cannot process that request. Please rephrase your question.";
-const BLOCKED_OUTPUT: &str = "I cannot provide that information. How else can I help you?";
+pub(super) const CLAUDE: &str = "/model/anthropic.claude-3-5-sonnet-20241022-v2%3A0";
+pub(super) const BLOCKED_INPUT: &str = "I cannot process that request. Please rephrase your question.";
+pub(super) const BLOCKED_OUTPUT: &str = "I cannot provide that information. How else can I help you?";
 
 /// The guardrail of the project's seed document, as it is written there.
 fn sample() -> Value {
@@ -52,7 +52,7 @@ fn sample() -> Value {
 }
 
 /// A guardrail that has the cheap policies only.
-fn plain() -> Value {
+pub(super) fn plain() -> Value {
     json!({
         "name": "plain",
         "sensitiveInformationPolicyConfig": {
@@ -65,7 +65,7 @@ fn plain() -> Value {
     })
 }
 
-async fn server(answer: &str) -> TestServer {
+pub(super) async fn server(answer: &str) -> TestServer {
     let script = Scripted::playing(text(answer));
     TestServer::with(script, |config| {
         // Names by patterns, topics by the light vectors: no model has to be fetched.
@@ -75,7 +75,7 @@ async fn server(answer: &str) -> TestServer {
     .await
 }
 
-async fn create(server: &TestServer, guardrail: &Value) -> String {
+pub(super) async fn create(server: &TestServer, guardrail: &Value) -> String {
     let answer = server.client().post("/guardrails", guardrail).await;
     assert_eq!(answer.status, 202, "{}", answer.snapshot());
     answer.json()["guardrailId"].as_str().unwrap().to_owned()
@@ -89,14 +89,14 @@ async fn apply(server: &TestServer, id: &str, source: &str, text: &str) -> Value
     answer.json()
 }
 
-fn converse(id: &str, version: &str, text: &str) -> Value {
+pub(super) fn converse(id: &str, version: &str, text: &str) -> Value {
     json!({
         "messages": [{"role": "user", "content": [{"text": text}]}],
         "guardrailConfig": {"guardrailIdentifier": id, "guardrailVersion": version, "trace": "enabled"},
     })
 }
 
-fn seen(request: &ChatRequest) -> String {
+pub(super) fn seen(request: &ChatRequest) -> String {
     let blocks = request.messages.iter().flat_map(|message| &message.content);
     let texts: Vec<&str> = blocks
         .filter_map(|block| if let Block::Text(text) = block { Some(text.as_str()) } else { None })

@@ -7,6 +7,7 @@ mod attacks;
 mod coverage;
 mod denied;
 mod doors;
+mod enforced;
 mod front;
 mod guardrails;
 mod identity;

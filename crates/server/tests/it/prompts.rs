@@ -49,6 +49,13 @@ async fn versions_stay_while_the_draft_moves() {
         client.post(&format!("/prompts/{id}/versions"), &json!({"clientToken": "t".repeat(33)})).await;
     assert_eq!(field(&again.json(), "version"), "1", "a repeated request publishes nothing");
 
+    let other = json!({"clientToken": "t".repeat(33), "description": "another"});
+    let other = client.post(&format!("/prompts/{id}/versions"), &other).await;
+    assert_eq!(other.error(), (409, "ConflictException"), "the token was another request's");
+    let tags: serde_json::Map<String, Value> = (0..250).map(|n| (format!("k{n}"), json!("v"))).collect();
+    let tagged = client.post(&format!("/prompts/{id}/versions"), &json!({ "tags": tags })).await;
+    assert_eq!(tagged.error(), (400, "ValidationException"), "{}", tagged.snapshot());
+
     let changed =
         json!({"name": "support", "defaultVariant": "default", "variants": [variant("Bye {{name}}")]});
     let updated = client.json(Method::PUT, &format!("/prompts/{id}/"), &changed).await;
@@ -112,6 +119,49 @@ async fn wrong_variables_and_fields_are_named() {
     let missing = converse(&field(&prompt, "arn").replace(field(&prompt, "id"), "ABCDEFGHIJ"));
     assert_eq!(client.post(&missing, &json!({})).await.error(), (404, "ResourceNotFoundException"));
     assert!(server.model.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_token_publishes_once_however_often_it_is_sent_at_once() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    let prompt = create(&client, "once", "x").await;
+    let (id, body) = (field(&prompt, "id"), json!({"clientToken": "t".repeat(33)}));
+    let path = format!("/prompts/{id}/versions");
+    let repeats = futures::future::join_all((0..8).map(|_| client.post(&path, &body))).await;
+    for answer in repeats {
+        let answer = answer.json();
+        assert_eq!(answer["version"], "1", "{answer}");
+    }
+    let listed = client.get(&format!("/prompts/?promptIdentifier={id}")).await.json();
+    assert_eq!(listed["promptSummaries"].as_array().unwrap().len(), 2, "{listed}");
+}
+
+#[tokio::test]
+async fn all_missing_variables_of_a_chat_are_named() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    let chat = json!({
+        "name": "default", "templateType": "CHAT", "modelId": CLAUDE,
+        "templateConfiguration": {"chat": {
+            "system": [{"text": "{{a}}"}],
+            "messages": [
+                {"role": "user", "content": [{"text": "{{b}} {{d}}"}]},
+                {"role": "assistant", "content": [{"text": "ok"}]},
+                {"role": "user", "content": [{"text": "{{c}}"}]},
+            ],
+        }},
+    });
+    let body = json!({"name": "chat", "defaultVariant": "default", "variants": [chat]});
+    let prompt = client.post("/prompts/", &body).await;
+    let path = converse(field(&prompt.json(), "arn"));
+    let answer = client.post(&path, &ask(&json!({"d": {"text": "1"}, "z": {"text": "2"}}))).await;
+    assert_eq!(answer.error(), (400, "ValidationException"), "{}", answer.snapshot());
+    assert!(
+        field(&answer.json(), "message").contains("variables a, b, c have no value"),
+        "{}",
+        answer.snapshot()
+    );
 }
 
 #[tokio::test]

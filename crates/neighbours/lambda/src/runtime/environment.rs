@@ -224,7 +224,7 @@ fn command(launch: &Launch, client: &Client) -> Command {
     command
 }
 
-/// The variables AWS documents for functions, under the function's own.
+/// The function's own variables, and those that AWS documents. Some of these a function may set otherwise.
 fn variables(
     launch: &Launch,
     client: &Client,
@@ -232,21 +232,32 @@ fn variables(
     scratch: &TempDir,
 ) -> BTreeMap<String, String> {
     let mut variables = launch.variables.clone();
+    for (name, value) in [
+        ("PATH", std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".into())),
+        ("LANG", "C.UTF-8".into()),
+        ("TZ", ":UTC".into()),
+    ] {
+        variables.entry(name.to_owned()).or_insert(value);
+    }
+    let own = |name: &str, between: &str| {
+        launch.variables.get(name).map(|own| format!("{between}{own}")).unwrap_or_default()
+    };
     let mut set = |name: &str, value: String| drop(variables.insert(name.to_owned(), value));
     let folder = launch.folder.display().to_string();
     let scratch = scratch.path().display().to_string();
     match launch.language {
         Language::Python => {
-            set("PYTHONPATH", format!("{folder}:{}", client.folder.display()));
+            set("PYTHONPATH", format!("{folder}:{}{}", client.folder.display(), own("PYTHONPATH", ":")));
             // The folder of code is shared, and stays as it was unpacked.
             set("PYTHONDONTWRITEBYTECODE", "1".into());
             set("PYTHONUNBUFFERED", "1".into());
         }
-        Language::Node => set("NODE_OPTIONS", format!("--max-old-space-size={}", launch.memory_mib)),
+        // What is said last counts.
+        Language::Node => {
+            let options = format!("--max-old-space-size={}{}", launch.memory_mib, own("NODE_OPTIONS", " "));
+            set("NODE_OPTIONS", options);
+        }
     }
-    set("PATH", std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".into()));
-    set("LANG", "C.UTF-8".into());
-    set("TZ", ":UTC".into());
     set("HOME", scratch.clone());
     set("TMPDIR", scratch);
     set("_HANDLER", launch.handler.clone());

@@ -6,6 +6,7 @@ use craton_wire::ApiError;
 
 use super::{read, unqualified};
 use crate::Lambda;
+use crate::function::FunctionRef;
 
 impl Lambda {
     pub async fn put_function_concurrency(
@@ -15,7 +16,7 @@ impl Lambda {
     ) -> Result<api::Concurrency, ApiError> {
         let reference = unqualified(context, &input.function_name)?;
         let count = u32::try_from(input.reserved_concurrent_executions).unwrap_or(0);
-        self.change(&reference, None, |function| function.reserved_concurrency = Some(count)).await?;
+        self.reserve(&reference, Some(count)).await?;
         Ok(api::Concurrency { reserved_concurrent_executions: Some(input.reserved_concurrent_executions) })
     }
 
@@ -36,6 +37,15 @@ impl Lambda {
         input: api::DeleteFunctionConcurrencyRequest,
     ) -> Result<(), ApiError> {
         let reference = unqualified(context, &input.function_name)?;
-        self.change(&reference, None, |function| function.reserved_concurrency = None).await.map(drop)
+        self.reserve(&reference, None).await
+    }
+
+    /// The function stays as it is, and so do its environments.
+    async fn reserve(&self, reference: &FunctionRef, count: Option<u32>) -> Result<(), ApiError> {
+        let reserved = self.rewrite(reference, |function| {
+            function.reserved_concurrency = count;
+            Ok(())
+        });
+        reserved.await.map(drop)
     }
 }

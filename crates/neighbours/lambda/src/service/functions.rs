@@ -10,9 +10,9 @@ use craton_store::{NewRecord, Range, StoreError};
 use craton_wire::ApiError;
 use craton_wire::types::{Blob, Map};
 
-use super::{Found, check_revision, page, read, unqualified, write};
+use super::{Found, check_revision, page, read, unqualified, unserved, write};
 use crate::Lambda;
-use crate::code::{CodeError, StoredCode};
+use crate::code::{CodeError, CodeStore, StoredCode};
 use crate::error::{conflict, invalid, service, store_error};
 use crate::function::{self, FunctionRef, LATEST, StoredFunction, language, runtime_name};
 
@@ -46,7 +46,7 @@ impl Lambda {
         input: api::CreateFunctionRequest,
     ) -> Result<api::FunctionConfiguration, ApiError> {
         let reference = unqualified(context, &input.function_name)?;
-        refuse_unserved(&input)?;
+        unserved::in_create(&input)?;
         let runtime = input.runtime.map(runtime_name).ok_or_else(|| missing("Runtime"))?;
         language(&runtime)?;
         let handler = input.handler.ok_or_else(|| missing("Handler"))?;
@@ -84,6 +84,7 @@ impl Lambda {
             modified_ms: now_ms,
             reserved_concurrency: None,
             statements: Vec::new(),
+            policy_revision: None,
         };
         let arn = function::arn(&reference.region, &self.inner.account.id, &reference.name, None);
         let new = NewRecord {
@@ -108,8 +109,25 @@ impl Lambda {
         conflict(format!("Function already exist: {}", reference.name))
     }
 
-    /// The archive in a request, or in a bucket, unpacked.
-    pub(super) async fn store_code(&self, source: Source) -> Result<StoredCode, ApiError> {
+    /// The archive in a request, or in a bucket, unpacked and kept.
+    async fn store_code(&self, source: Source) -> Result<StoredCode, ApiError> {
+        let archive = self.archive(source).await?;
+        self.unpack(move |code| code.store(&archive)).await
+    }
+
+    async fn unpack(
+        &self,
+        unpack: impl FnOnce(&CodeStore) -> Result<StoredCode, CodeError> + Send + 'static,
+    ) -> Result<StoredCode, ApiError> {
+        let this = self.clone();
+        let unpacked = tokio::task::spawn_blocking(move || unpack(&this.inner.code)).await;
+        unpacked.map_err(|error| service(&error))?.map_err(|error| match error {
+            CodeError::Io(error) => service(&error),
+            other => invalid(other.to_string()),
+        })
+    }
+
+    async fn archive(&self, source: Source) -> Result<Bytes, ApiError> {
         let archive = match source {
             Source { image: true, .. } => {
                 return Err(invalid(
@@ -132,12 +150,7 @@ impl Lambda {
                 format!("The archive is larger than {MAX_ARCHIVE_BYTES} bytes."),
             ));
         }
-        let this = self.clone();
-        let stored = tokio::task::spawn_blocking(move || this.inner.code.store(&archive)).await;
-        stored.map_err(|error| service(&error))?.map_err(|error| match error {
-            CodeError::Io(error) => service(&error),
-            other => invalid(other.to_string()),
-        })
+        Ok(archive)
     }
 
     async fn fetch(&self, bucket: &str, key: &str, version: Option<&str>) -> Result<Bytes, ApiError> {
@@ -162,7 +175,8 @@ impl Lambda {
         let arn = function::arn(&reference.region, &self.inner.account.id, &reference.name, None);
         let tags = self.inner.store.tags(&arn).await.map_err(|error| store_error(&error))?;
         let location = format!("file://{}", self.inner.code.archive(&found.function.code).display());
-        let concurrency = found.function.reserved_concurrency.and_then(|count| i32::try_from(count).ok());
+        let concurrency = self.reserved_concurrency(&reference, &found).await?;
+        let concurrency = concurrency.and_then(|count| i32::try_from(count).ok());
         Ok(api::GetFunctionResponse {
             configuration: Some(self.configuration(&found)),
             code: Some(api::FunctionCodeLocation {
@@ -226,6 +240,7 @@ impl Lambda {
         let reference = unqualified(context, &input.function_name)?;
         let before = read(&self.record(&reference).await?.body)?;
         check_revision(&before, input.revision_id.as_deref())?;
+        unserved::in_code_update(&input)?;
         let source = Source {
             zip_file: input.zip_file,
             bucket: input.s3_bucket,
@@ -233,17 +248,28 @@ impl Lambda {
             version: input.s3_object_version,
             image: input.image_uri.is_some(),
         };
-        let code = self.store_code(source).await?;
+        let dry_run = input.dry_run == Some(true);
+        let code = match dry_run {
+            true => {
+                let archive = self.archive(source).await?;
+                self.unpack(move |code| code.check(&archive)).await?
+            }
+            false => self.store_code(source).await?,
+        };
+        let architecture = input.architectures.and_then(|all| all.first().map(|one| one.as_str().to_owned()));
         let change = |function: &mut StoredFunction| {
             function.code = code.id;
             function.code_bytes = code.bytes;
+            replace(&mut function.architecture, architecture);
         };
-        let function = if input.dry_run == Some(true) {
+        let function = if dry_run {
             let mut function = before;
             change(&mut function);
             function
         } else {
-            self.change(&reference, input.revision_id.as_deref(), change).await?
+            let function = self.change(&reference, input.revision_id.as_deref(), change).await?;
+            self.sweep_later();
+            function
         };
         if input.publish == Some(true) && input.dry_run != Some(true) {
             return self.publish(&reference, function, None).await;
@@ -257,9 +283,7 @@ impl Lambda {
         input: api::UpdateFunctionConfigurationRequest,
     ) -> Result<api::FunctionConfiguration, ApiError> {
         let reference = unqualified(context, &input.function_name)?;
-        if input.layers.as_ref().is_some_and(|layers| !layers.is_empty()) {
-            return Err(unserved("Layers"));
-        }
+        unserved::in_configuration_update(&input)?;
         let runtime = input.runtime.map(runtime_name);
         if let Some(runtime) = &runtime {
             language(runtime)?;
@@ -306,6 +330,7 @@ impl Lambda {
             }
             Some(version) => self.delete_version(&reference, version).await?,
         }
+        self.sweep_later();
         Ok(api::DeleteFunctionResponse { status_code: Some(204) })
     }
 }
@@ -322,24 +347,6 @@ fn positive(value: Option<i32>, otherwise: u32) -> u32 {
 
 fn missing(field: &str) -> ApiError {
     invalid(format!("{field} is mandatory for functions created with deployment packages."))
-}
-
-fn unserved(what: &str) -> ApiError {
-    invalid(format!("{what} are not served here. Leave the field out."))
-}
-
-/// What would silently not happen must not be accepted.
-fn refuse_unserved(input: &api::CreateFunctionRequest) -> Result<(), ApiError> {
-    if matches!(input.package_type, Some(api::PackageType::Image)) || input.image_config.is_some() {
-        return Err(unserved("Container images"));
-    }
-    if input.layers.as_ref().is_some_and(|layers| !layers.is_empty()) {
-        return Err(unserved("Layers"));
-    }
-    if input.file_system_configs.as_ref().is_some_and(|all| !all.is_empty()) {
-        return Err(unserved("File systems"));
-    }
-    Ok(())
 }
 
 fn variables(environment: Option<api::Environment>) -> Result<BTreeMap<String, String>, ApiError> {

@@ -25,6 +25,7 @@ const MAX_EVENT_BYTES: usize = 1 << 20;
 /// AWS tries an asynchronous call three times.
 const EVENT_ATTEMPTS: u32 = 3;
 
+/// The client context is synchronous calls' only, as AWS has it.
 #[derive(Debug, Serialize, Deserialize)]
 struct QueuedEvent {
     arn: String,
@@ -58,7 +59,6 @@ impl Lambda {
                 response.status_code = Some(202);
             }
             Some(api::InvocationType::RequestResponse) | None => {
-                let payload = if payload.is_empty() { "{}".into() } else { payload };
                 let event = self.event(&reference, payload, input.client_context);
                 let outcome = self.run(ready, event).await.map_err(function_error)?;
                 response.status_code = Some(200);
@@ -79,7 +79,8 @@ impl Lambda {
             .and_then(|bytes| String::from_utf8(bytes).ok());
         Event {
             request_id: self.inner.pool.request_id(),
-            payload,
+            // No payload is an empty event, however the call is made.
+            payload: if payload.is_empty() { bytes::Bytes::from_static(b"{}") } else { payload },
             invoked_arn: reference.arn(&self.inner.account.id),
             client_context: decoded,
         }
@@ -127,6 +128,7 @@ impl Lambda {
             }
         }
         let found = self.find(reference).await?;
+        let reserved_concurrency = self.reserved_concurrency(reference, &found).await?;
         let (language, language_version) = language(&found.function.runtime)?;
         let function = &found.function;
         let launch = Launch {
@@ -143,7 +145,7 @@ impl Lambda {
             memory_mib: function.memory_mib,
             timeout_s: function.timeout_s,
             variables: function.variables.clone(),
-            reserved_concurrency: function.reserved_concurrency,
+            reserved_concurrency,
         };
         Ok((Ready::Run(Box::new(launch)), found.version))
     }

@@ -5,7 +5,9 @@ mod concurrency;
 mod functions;
 mod invoke;
 mod permissions;
+mod sweep;
 mod tags;
+mod unserved;
 mod versions;
 
 use craton_api_lambda as api;
@@ -78,19 +80,49 @@ impl Lambda {
         expected: Option<&str>,
         change: impl FnOnce(&mut StoredFunction),
     ) -> Result<StoredFunction, ApiError> {
-        let mut record = self.record(reference).await?;
-        let mut function = read(&record.body)?;
-        check_revision(&function, expected)?;
-        change(&mut function);
-        function.revision = self.inner.ids.uuid();
-        function.modified_ms = self.inner.clock.now_ms();
-        record.body = write(&function)?;
-        let scope = self.scope(&reference.region);
-        let updated =
-            self.inner.store.update(&scope, &record, Some(record.version), function.modified_ms).await;
-        updated.map_err(|error| store_error(&error))?;
+        let (revision, now_ms) = (self.inner.ids.uuid(), self.inner.clock.now_ms());
+        let changed = self.rewrite(reference, |function| {
+            check_revision(function, expected)?;
+            change(function);
+            function.revision = revision;
+            function.modified_ms = now_ms;
+            Ok(())
+        });
+        let function = changed.await?;
         self.inner.pool.retire(&function.name);
         Ok(function)
+    }
+
+    /// Changes what is kept with a function, which nobody else changes meanwhile. Its environments stay.
+    pub(crate) async fn rewrite(
+        &self,
+        reference: &FunctionRef,
+        change: impl FnOnce(&mut StoredFunction) -> Result<(), ApiError>,
+    ) -> Result<StoredFunction, ApiError> {
+        let scope = self.scope(&reference.region);
+        let mut transaction = self.inner.store.begin().await.map_err(|error| store_error(&error))?;
+        let record = transaction.get(&scope, &reference.name).await.map_err(|error| store_error(&error))?;
+        let mut record = record.ok_or_else(|| self.missing(reference))?;
+        let mut function = read(&record.body)?;
+        change(&mut function)?;
+        record.body = write(&function)?;
+        let now_ms = self.inner.clock.now_ms();
+        let updated = transaction.update(&scope, &record, Some(record.version), now_ms).await;
+        updated.map_err(|error| store_error(&error))?;
+        transaction.commit().await.map_err(|error| store_error(&error))?;
+        Ok(function)
+    }
+
+    /// Calls of a function that may run at the same time, whichever version is called; None: as many as the server allows.
+    pub(crate) async fn reserved_concurrency(
+        &self,
+        reference: &FunctionRef,
+        found: &Found,
+    ) -> Result<Option<u32>, ApiError> {
+        if found.version == LATEST {
+            return Ok(found.function.reserved_concurrency);
+        }
+        Ok(read(&self.record(reference).await?.body)?.reserved_concurrency)
     }
 
     pub(crate) fn configuration(&self, found: &Found) -> api::FunctionConfiguration {
@@ -134,8 +166,12 @@ pub(crate) fn base64(bytes: &[u8]) -> String {
 }
 
 pub(crate) fn check_revision(function: &StoredFunction, expected: Option<&str>) -> Result<(), ApiError> {
+    check_expected(&function.revision, expected)
+}
+
+pub(crate) fn check_expected(revision: &str, expected: Option<&str>) -> Result<(), ApiError> {
     match expected {
-        Some(expected) if expected != function.revision => Err(ApiError::new(
+        Some(expected) if expected != revision => Err(ApiError::new(
             "PreconditionFailedException",
             "The Revision Id provided does not match the latest Revision Id. Call the GetFunction/GetAlias API to \
              retrieve the latest Revision Id.",

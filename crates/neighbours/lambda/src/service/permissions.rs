@@ -1,14 +1,18 @@
 //! AddPermission, RemovePermission, GetPolicy.
+//!
+//! A function, each of its versions and each alias has a policy of its own; a statement's resource says whose it is.
+//! Policies are kept and shown, and not yet evaluated: there are no callers from other accounts here, and within an
+//! account identities' own policies decide.
 
 use craton_api_lambda as api;
 use craton_core::RequestContext;
 use craton_wire::ApiError;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::{check_revision, read};
+use super::read;
 use crate::Lambda;
-use crate::error::{conflict, not_found, service};
-use crate::function::{self, FunctionRef, StoredFunction};
+use crate::error::{conflict, not_found};
+use crate::function::{FunctionRef, LATEST, StoredFunction};
 
 /// AWS's limit of a function's policy.
 const MAX_POLICY_BYTES: usize = 20 * 1024;
@@ -20,58 +24,31 @@ impl Lambda {
         input: api::AddPermissionRequest,
     ) -> Result<api::AddPermissionResponse, ApiError> {
         let reference = FunctionRef::parse(context, &input.function_name, input.qualifier.as_deref())?;
-        let before = read(&self.record(&reference).await?.body)?;
-        check_revision(&before, input.revision_id.as_deref())?;
-        if before.statements.iter().any(|statement| statement["Sid"] == input.statement_id) {
-            return Err(conflict(format!(
-                "The statement id ({}) provided already exists. Please provide a new statement id, or remove the \
-                 existing statement.",
-                input.statement_id
-            )));
-        }
-        let statement = self.statement(&reference, &input);
-        let mut after = before.statements;
-        after.push(statement.clone());
-        if policy(&after).len() > MAX_POLICY_BYTES {
-            return Err(ApiError::new(
-                "PolicyLengthExceededException",
-                format!("The final policy size is bigger than the limit ({MAX_POLICY_BYTES})."),
-            ));
-        }
-        self.set_statements(&reference, after).await?;
+        let resource = self.policy_resource(&reference);
+        let statement = statement(&resource, &input);
+        let added = statement.clone();
+        let revision = self.inner.ids.uuid();
+        self.rewrite(&reference, |function| {
+            check_policy_revision(function, input.revision_id.as_deref())?;
+            if of(function, &resource).any(|statement| statement["Sid"] == input.statement_id) {
+                return Err(conflict(format!(
+                    "The statement id ({}) provided already exists. Please provide a new statement id, or remove the \
+                     existing statement.",
+                    input.statement_id
+                )));
+            }
+            function.statements.push(added);
+            function.policy_revision = Some(revision);
+            if policy(of(function, &resource)).len() > MAX_POLICY_BYTES {
+                return Err(ApiError::new(
+                    "PolicyLengthExceededException",
+                    format!("The final policy size is bigger than the limit ({MAX_POLICY_BYTES})."),
+                ));
+            }
+            Ok(())
+        })
+        .await?;
         Ok(api::AddPermissionResponse { statement: Some(statement.to_string()) })
-    }
-
-    fn statement(&self, reference: &FunctionRef, input: &api::AddPermissionRequest) -> Value {
-        let principal = match input.principal.as_str() {
-            "*" => json!("*"),
-            service if service.contains(".amazonaws.") => json!({ "Service": service }),
-            account => json!({ "AWS": account }),
-        };
-        let resource = function::arn(
-            &reference.region,
-            &self.inner.account.id,
-            &reference.name,
-            reference.qualifier.as_deref(),
-        );
-        let mut statement = json!({
-            "Sid": input.statement_id,
-            "Effect": "Allow",
-            "Principal": principal,
-            "Action": input.action,
-            "Resource": resource,
-        });
-        let mut condition = serde_json::Map::new();
-        if let Some(account) = &input.source_account {
-            condition.insert("StringEquals".into(), json!({"AWS:SourceAccount": account}));
-        }
-        if let Some(arn) = &input.source_arn {
-            condition.insert("ArnLike".into(), json!({"AWS:SourceArn": arn}));
-        }
-        if !condition.is_empty() {
-            statement["Condition"] = Value::Object(condition);
-        }
-        statement
     }
 
     pub async fn remove_permission(
@@ -80,14 +57,21 @@ impl Lambda {
         input: api::RemovePermissionRequest,
     ) -> Result<(), ApiError> {
         let reference = FunctionRef::parse(context, &input.function_name, input.qualifier.as_deref())?;
-        let before = read(&self.record(&reference).await?.body)?;
-        check_revision(&before, input.revision_id.as_deref())?;
-        let mut after = before.statements.clone();
-        after.retain(|statement| statement["Sid"] != input.statement_id);
-        if after.len() == before.statements.len() {
-            return Err(not_found("No policy is associated with the given resource."));
-        }
-        self.set_statements(&reference, after).await.map(drop)
+        let resource = self.policy_resource(&reference);
+        let revision = self.inner.ids.uuid();
+        let removed = self.rewrite(&reference, |function| {
+            check_policy_revision(function, input.revision_id.as_deref())?;
+            let before = function.statements.len();
+            function.statements.retain(|statement| {
+                statement["Sid"] != input.statement_id || statement["Resource"] != resource.as_str()
+            });
+            if function.statements.len() == before {
+                return Err(not_found("No policy is associated with the given resource."));
+            }
+            function.policy_revision = Some(revision);
+            Ok(())
+        });
+        removed.await.map(drop)
     }
 
     pub async fn get_policy(
@@ -96,34 +80,82 @@ impl Lambda {
         input: api::GetPolicyRequest,
     ) -> Result<api::GetPolicyResponse, ApiError> {
         let reference = FunctionRef::parse(context, &input.function_name, input.qualifier.as_deref())?;
+        let resource = self.policy_resource(&reference);
         let function = read(&self.record(&reference).await?.body)?;
-        if function.statements.is_empty() {
+        if of(&function, &resource).next().is_none() {
             return Err(not_found("The resource you requested does not exist."));
         }
         Ok(api::GetPolicyResponse {
-            policy: Some(policy(&function.statements)),
-            revision_id: Some(function.revision),
+            policy: Some(policy(of(&function, &resource))),
+            revision_id: Some(policy_revision(&function).to_owned()),
         })
     }
 
-    /// A policy is no part of what a function runs as, so its environments stay.
-    async fn set_statements(
-        &self,
-        reference: &FunctionRef,
-        statements: Vec<Value>,
-    ) -> Result<StoredFunction, ApiError> {
-        let mut record = self.record(reference).await?;
-        let mut function = read(&record.body)?;
-        function.statements = statements;
-        record.body = serde_json::to_value(&function).map_err(|error| service(&error))?;
-        let now_ms = self.inner.clock.now_ms();
-        let scope = self.scope(&reference.region);
-        let updated = self.inner.store.update(&scope, &record, Some(record.version), now_ms).await;
-        updated.map_err(|error| crate::error::store_error(&error))?;
-        Ok(function)
+    /// Whose policy an operation is about. `$LATEST` has the function's.
+    fn policy_resource(&self, reference: &FunctionRef) -> String {
+        let qualifier = reference.qualifier.clone().filter(|qualifier| qualifier != LATEST);
+        FunctionRef { qualifier, ..reference.clone() }.arn(&self.inner.account.id)
     }
 }
 
-fn policy(statements: &[Value]) -> String {
+fn statement(resource: &str, input: &api::AddPermissionRequest) -> Value {
+    let is_account = |text: &str| text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let principal = match input.principal.as_str() {
+        "*" => json!("*"),
+        service if service.contains(".amazonaws.") => json!({ "Service": service }),
+        account if is_account(account) => json!({ "AWS": format!("arn:aws:iam::{account}:root") }),
+        arn => json!({ "AWS": arn }),
+    };
+    let mut statement = json!({
+        "Sid": input.statement_id,
+        "Effect": "Allow",
+        "Principal": principal,
+        "Action": input.action,
+        "Resource": resource,
+    });
+    let condition = conditions(input);
+    if !condition.is_empty() {
+        statement["Condition"] = Value::Object(condition);
+    }
+    statement
+}
+
+/// What a permission is bound to: by operator, by key.
+fn conditions(input: &api::AddPermissionRequest) -> Map<String, Value> {
+    let url_auth = input.function_url_auth_type.as_ref().map(|kind| kind.as_str().to_owned());
+    let via_url = input.invoked_via_function_url.map(|via| via.to_string());
+    let mut conditions = Map::new();
+    for (operator, key, value) in [
+        ("StringEquals", "AWS:SourceAccount", &input.source_account),
+        ("StringEquals", "aws:PrincipalOrgID", &input.principal_org_id),
+        ("StringEquals", "lambda:EventSourceToken", &input.event_source_token),
+        ("StringEquals", "lambda:FunctionUrlAuthType", &url_auth),
+        ("Bool", "lambda:InvokedViaFunctionUrl", &via_url),
+        ("ArnLike", "AWS:SourceArn", &input.source_arn),
+    ] {
+        if let Some(value) = value {
+            let keys = conditions.entry(operator).or_insert_with(|| json!({}));
+            keys[key] = json!(value);
+        }
+    }
+    conditions
+}
+
+/// The statements of one of a function's policies.
+fn of<'a>(function: &'a StoredFunction, resource: &'a str) -> impl Iterator<Item = &'a Value> {
+    function.statements.iter().filter(move |statement| statement["Resource"] == resource)
+}
+
+fn policy<'a>(statements: impl Iterator<Item = &'a Value>) -> String {
+    let statements: Vec<&Value> = statements.collect();
     json!({"Version": "2012-10-17", "Id": "default", "Statement": statements}).to_string()
+}
+
+/// Policies have revisions of their own: they change without the function.
+fn policy_revision(function: &StoredFunction) -> &str {
+    function.policy_revision.as_deref().unwrap_or(&function.revision)
+}
+
+fn check_policy_revision(function: &StoredFunction, expected: Option<&str>) -> Result<(), ApiError> {
+    super::check_expected(policy_revision(function), expected)
 }

@@ -42,12 +42,13 @@ impl Lambda {
             version: number.to_string(),
             region: reference.region.clone(),
         };
+        function = function.frozen();
         if let Some(description) = description {
             function.description = description;
         }
         let versions = self.inner.store.list_versions(&scope, &reference.name).await;
         if let Some(last) = versions.map_err(|error| store_error(&error))?.pop() {
-            let published = read(&last.body)?;
+            let published = read(&last.body)?.frozen();
             if published
                 == (StoredFunction { description: published.description.clone(), ..function.clone() })
             {

@@ -59,13 +59,15 @@ async fn an_environment_knows_its_own_variables_and_nothing_of_the_server() {
     let source = "import os\ndef handler(e, c): return dict(os.environ)";
     world
         .create_with("env", source, |request| {
-            let variables = [("COLOUR".to_owned(), "blue".to_owned())];
+            let variables = [("COLOUR", "blue"), ("TZ", "Europe/Berlin"), ("PYTHONPATH", "/opt/own")];
+            let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
             request.environment = Some(api::Environment { variables: Some(variables.into_iter().collect()) });
         })
         .await;
     let seen: BTreeMap<String, String> =
         serde_json::from_value(world.call("env", json!({})).await.payload).unwrap();
-    assert_eq!(seen["COLOUR"], "blue");
+    assert_eq!((seen["COLOUR"].as_str(), seen["TZ"].as_str()), ("blue", "Europe/Berlin"));
+    assert!(seen["PYTHONPATH"].ends_with(":/opt/own"), "{}", seen["PYTHONPATH"]);
     assert_eq!(seen["AWS_ACCESS_KEY_ID"], "key-of-L");
     assert_eq!(seen["AWS_REGION"], "us-east-1");
     assert!(seen["HOME"].contains("craton-lambda-") && seen["HOME"] == seen["TMPDIR"]);
@@ -176,4 +178,49 @@ async fn a_folder_of_sources_is_read_again_when_it_changes() {
     let answer =
         FunctionInvoker::invoke(&world.lambda, FunctionCall { arn, payload: "{}".into() }).await.unwrap();
     assert_eq!(&answer.payload[..], b"\"two\"");
+}
+
+#[tokio::test]
+async fn a_call_without_a_payload_is_an_empty_event_however_it_is_made() {
+    let world = world(Vec::new()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let seen = folder.path().join("seen");
+    let source = "
+import json, os
+def handler(event, context):
+    with open(os.environ['SEEN'], 'a') as seen:
+        seen.write(json.dumps(event) + '\\n')
+    return event
+";
+    world
+        .create_with("f", source, |request| {
+            let variables = [("SEEN".to_owned(), seen.display().to_string())];
+            request.environment = Some(api::Environment { variables: Some(variables.into_iter().collect()) });
+        })
+        .await;
+    let call = |kind: Option<api::InvocationType>| api::InvocationRequest {
+        function_name: "f".into(),
+        invocation_type: kind,
+        ..Default::default()
+    };
+    let answer = world.lambda.invoke(&world.context, call(None)).await.unwrap();
+    assert_eq!((answer.function_error, answer.payload.unwrap().0), (None, "{}".into()));
+    let arn = "arn:aws:lambda:us-east-1:123456789012:function:f".to_owned();
+    let direct = FunctionCall { arn, payload: Default::default() };
+    let answer = FunctionInvoker::invoke(&world.lambda, direct).await.unwrap();
+    assert!(!answer.failed && answer.payload == "{}", "{:?}", answer.payload);
+    world.lambda.invoke(&world.context, call(Some(api::InvocationType::Event))).await.unwrap();
+    let runner = Runner::new(world.store.clone(), Arc::new(SystemClock)).handle(
+        EVENT_JOB,
+        1,
+        Arc::new(world.lambda.clone()),
+    );
+    let _running = runner.start().await.unwrap();
+    for _ in 0..100 {
+        if std::fs::read_to_string(&seen).unwrap().lines().count() == 3 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(std::fs::read_to_string(&seen).unwrap(), "{}\n{}\n{}\n");
 }
