@@ -12,7 +12,6 @@ use craton_identity::{
     ServiceRoles,
 };
 use craton_inference::{Backends, Inference};
-use craton_knowledge_bases::KnowledgeBases;
 use craton_lambda::{EVENT_JOB, Lambda};
 use craton_metering::Metering;
 use craton_models::files::{FilesError, ModelFiles};
@@ -274,17 +273,13 @@ fn compose(
         Inference::new(catalogue, Arc::clone(&backends), measured, Arc::clone(&clock), Arc::clone(&ids))
             .with_prompts(prompts.clone())
             .with_guardrails(Arc::clone(&guardrails));
-    let knowledge_bases = KnowledgeBases::new(craton_knowledge_bases::Parts {
-        store: store.clone(),
-        objects: Arc::new(objects.clone()),
-        drivers: vectors,
-        models: models.clone(),
-        backends,
-        roles: roles.clone(),
-        clock: Arc::clone(&clock),
-        ids: Arc::clone(&ids),
-        config: config.knowledge_bases.clone(),
-    });
+    let knowledge_bases = compose::knowledge_bases(
+        config,
+        (store, objects.clone(), vectors),
+        (&models, backends),
+        &roles,
+        (&clock, &ids),
+    );
     let retrieval = knowledge_bases.retrieval(inference.clone());
     let agents =
         compose::agents((store, objects), (&models, &guardrails, &knowledge_bases), &roles, (&clock, &ids));

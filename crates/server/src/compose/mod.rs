@@ -4,6 +4,7 @@
 mod agents;
 mod functions;
 mod guardrails;
+mod knowledge_bases;
 mod lazy;
 mod local;
 mod objects;
@@ -20,6 +21,7 @@ use crate::health::{HealthSource, Readiness};
 pub(crate) use agents::agents;
 pub(crate) use functions::functions;
 pub(crate) use guardrails::guardrail_models;
+pub(crate) use knowledge_bases::knowledge_bases;
 pub(crate) use local::LocalModels;
 pub(crate) use objects::{keep_objects, objects, s3};
 pub(crate) use upstreams::Upstreams;
