@@ -2,19 +2,6 @@ use std::collections::BTreeMap;
 
 use crate::{Store, StoreError, Transaction, values};
 
-impl Transaction {
-    /// Adds tags, as [`Store::tag`] does.
-    pub async fn tag(&mut self, resource: &str, tags: &BTreeMap<String, String>) -> Result<(), StoreError> {
-        write_tags(self, resource, tags).await
-    }
-
-    /// Removes all tags of a resource that goes.
-    pub async fn forget_tags(&mut self, resource: &str) -> Result<(), StoreError> {
-        self.execute("DELETE FROM tags WHERE resource = $1", &values![resource]).await?;
-        Ok(())
-    }
-}
-
 /// Most tags a resource can carry.
 pub const MAX_TAGS: usize = 200;
 
@@ -53,6 +40,12 @@ impl Transaction {
     /// As [`Store::tag`], as part of a larger whole.
     pub async fn tag(&mut self, resource: &str, tags: &BTreeMap<String, String>) -> Result<(), StoreError> {
         write_tags(self, resource, tags).await
+    }
+
+    /// Removes all tags of a resource that goes.
+    pub async fn forget_tags(&mut self, resource: &str) -> Result<(), StoreError> {
+        self.execute("DELETE FROM tags WHERE resource = $1", &values![resource]).await?;
+        Ok(())
     }
 }
 
