@@ -9,6 +9,8 @@ SHELL := bash
 # CI builds from a clean clone each time: keep what was compiled outside of it.
 ifdef CI
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/craton-ci/target
+# Nothing is built twice there, and what would be kept for that takes more room than all the rest.
+export CARGO_INCREMENTAL ?= 0
 endif
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 # The service models the API layer is generated from. `compat/requirements.txt` pins the same version.

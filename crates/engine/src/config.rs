@@ -45,7 +45,7 @@ impl Default for EngineConfig {
             batch_tokens: 512,
             prefill_chunk_tokens: 64,
             default_max_tokens: 2048,
-            fast_format: false,
+            fast_format: true,
             max_loaded_models: 16,
             loaded_models_mib: None,
             load_timeout_ms: 120_000,

@@ -1,23 +1,32 @@
 //! A copy of a model in a format that computes faster.
 //!
-//! llama.cpp has interleaved kernels for Q4_0 weights and none for Q4_1. Rewriting a Q4_1 file as Q4_0 costs some
-//! precision (the example `precision` measures how much) and gains speed, so it is the operator's choice. The original stays as it is, and answers whenever there is no copy.
+//! llama.cpp multiplies Q8_0 weights with many tokens at once, block by block, and Q4_1 weights one token after the other.
+//! Eight bits hold what four and an offset say all but exactly (the example `precision` measures it), so a Q4_1 file
+//! rewritten as Q8_0 answers the same, and a batch or a prompt is computed about half as fast again. It takes more memory,
+//! and of a large model the memory is what costs time: only small ones have a copy. The original stays as it is, and
+//! answers whenever there is no copy.
 
 use std::path::{Path, PathBuf};
 
 use crate::gguf::GgufHeader;
 use crate::model::backend;
-use crate::raw::rewrite_as_q4_0;
+use crate::raw::rewrite_as_q8_0;
 
 /// `general.file_type` of files whose weights are mostly Q4_1.
 const MOSTLY_Q4_1: u64 = 3;
-const SUFFIX: &str = "fast-q4_0";
+/// Weights of more than this are read from memory for every token, and fewer bytes are what is fast.
+const MOST_BYTES: u64 = 512 << 20;
+const SUFFIX: &str = "fast-q8_0";
 
 /// The faster copy of the model in the file at `original`, beside it, made now if there is none; `None` when this
 /// model's format has nothing to gain. Reads and writes the whole file: call it on a thread that may block. The error
 /// is for the person who runs the server.
 pub fn fast_copy(original: &Path) -> Result<Option<PathBuf>, String> {
     let wrong = |error: &dyn std::fmt::Display| format!("{}: {error}", original.display());
+    let size = std::fs::metadata(original).map_err(|error| wrong(&error))?.len();
+    if size > MOST_BYTES {
+        return Ok(None);
+    }
     let header = GgufHeader::read(original).map_err(|error| wrong(&error))?;
     if header.unsigned("general.file_type") != Some(MOSTLY_Q4_1) {
         return Ok(None);
@@ -30,7 +39,7 @@ pub fn fast_copy(original: &Path) -> Result<Option<PathBuf>, String> {
     }
     backend()?;
     let unfinished = original.with_extension(format!("{SUFFIX}.{}.part", std::process::id()));
-    let written = rewrite_as_q4_0(original, &unfinished)
+    let written = rewrite_as_q8_0(original, &unfinished)
         .and_then(|()| std::fs::File::open(&unfinished)?.sync_all())
         .and_then(|()| std::fs::rename(&unfinished, &copy));
     if let Err(error) = written {

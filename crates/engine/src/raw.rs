@@ -13,7 +13,7 @@ use std::ptr::NonNull;
 
 use llama_cpp_2::context::LlamaContext;
 use llama_cpp_sys_2::{
-    LLAMA_FTYPE_MOSTLY_Q4_0, llama_context, llama_model_quantize, llama_model_quantize_default_params,
+    LLAMA_FTYPE_MOSTLY_Q8_0, llama_context, llama_model_quantize, llama_model_quantize_default_params,
     llama_n_threads, llama_set_n_threads,
 };
 
@@ -48,13 +48,13 @@ impl ThreadSetter {
     }
 }
 
-/// Writes the model in `from` to `to` with its weights as Q4_0. The backend must have been started.
-pub(crate) fn rewrite_as_q4_0(from: &Path, to: &Path) -> io::Result<()> {
+/// Writes the model in `from` to `to` with its weights as Q8_0. The backend must have been started.
+pub(crate) fn rewrite_as_q8_0(from: &Path, to: &Path) -> io::Result<()> {
     let text = |path: &Path| CString::new(path.as_os_str().as_encoded_bytes()).map_err(io::Error::other);
     let (from, to) = (text(from)?, text(to)?);
     // SAFETY: no arguments; it returns a plain struct without ownership.
     let mut settings = unsafe { llama_model_quantize_default_params() };
-    settings.ftype = LLAMA_FTYPE_MOSTLY_Q4_0;
+    settings.ftype = LLAMA_FTYPE_MOSTLY_Q8_0;
     settings.allow_requantize = true;
     // SAFETY: the two strings end in zero and live beyond the call, as does the struct, whose pointers are null as
     // the defaults left them. C++ exceptions are caught inside and become the result.

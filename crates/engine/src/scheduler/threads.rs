@@ -6,14 +6,13 @@
 //! size of step uses the count that was fastest lately and now and then tries another, the more rarely the worse it
 //! did.
 
-/// Weight of the newest measurement.
+/// Weight of the newest measurement where it is the slower one.
 const NEWEST: f64 = 0.3;
 /// Steps between tries of a count that is as fast as the best.
-const TRY_EVERY: f64 = 24.0;
+const TRY_EVERY: f64 = 8.0;
 const TRY_AT_LEAST_EVERY: f64 = 1024.0;
 /// Steps of a size before a count that it never used is tried.
 const FIRST_TRY_AFTER: u64 = 3;
-const LARGE_STEP_TOKENS: usize = 32;
 
 /// Steps of about the same number of tokens.
 #[derive(Debug, Clone, Default)]
@@ -47,9 +46,7 @@ impl ThreadChoice {
     /// Threads for a step of `tokens` tokens.
     pub(crate) fn next(&self, tokens: usize) -> i32 {
         let Some(class) = self.classes.get(Self::class_of(tokens)) else { return 1 };
-        // Nothing known: large steps meet few barriers for their work, small ones many.
-        let first = if tokens >= LARGE_STEP_TOKENS { self.counts.len() - 1 } else { 0 };
-        let at = class.due().or_else(|| class.best()).unwrap_or(first);
+        let at = class.due().or_else(|| class.best()).unwrap_or(self.counts.len() - 1);
         self.counts.get(at).copied().unwrap_or(1)
     }
 
@@ -61,7 +58,8 @@ impl ThreadChoice {
         class.steps += 1;
         let each = seconds / tokens.max(1) as f64;
         if let Some(seen) = class.seen.get_mut(at) {
-            let smoothed = seen.map_or(each, |(before, _)| before + NEWEST * (each - before));
+            // What else the machine does makes steps slower and never faster: one fast step says what the count can do.
+            let smoothed = seen.map_or(each, |(before, _)| each.min(before + NEWEST * (each - before)));
             *seen = Some((smoothed, class.steps));
         }
     }
@@ -122,7 +120,8 @@ mod tests {
     fn a_bad_count_is_tried_rarely() {
         let mut choice = ThreadChoice::new(2);
         let used = run(&mut choice, 5000, 1, |threads| if threads == 1 { 0.01 } else { 0.2 });
-        assert!(used[1] <= 6, "{used:?}");
+        // The first steps, before the other count is tried, and then about one in a thousand.
+        assert!(used[1] <= 9, "{used:?}");
     }
 
     #[test]

@@ -224,9 +224,9 @@ pub const SETTINGS: &[Setting] = &[
     number("engine.default_max_tokens", "2048", "Answer length when a request gives none."),
     switch(
         "engine.fast_format",
-        "false",
-        "Run models with Q4_1 weights from a copy with Q4_0 weights, made beside the file when first needed: faster, and \
-         less precise (docs/local-models.md).",
+        "true",
+        "Run small models with Q4_1 weights from a copy with Q8_0 weights, made beside the file when first needed: faster, \
+         and half as large again in memory (docs/local-models.md).",
     ),
     number(
         "engine.max_loaded_models",
