@@ -13,9 +13,9 @@ use tokio::net::TcpStream;
 pub(crate) struct Options {
     #[arg(long)]
     address: SocketAddr,
-    /// File holding the whole request: head and body.
-    #[arg(long)]
-    request: PathBuf,
+    /// File holding the whole request: head and body. With several, each connection sends one of them.
+    #[arg(long, required = true, num_args = 1..)]
+    request: Vec<PathBuf>,
     #[arg(long, default_value_t = 1)]
     connections: usize,
     #[arg(long, default_value_t = 5.0)]
@@ -51,14 +51,17 @@ struct Sample {
 }
 
 pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
-    let request = std::fs::read(&options.request).context("read the request file")?;
+    let read = |path: &PathBuf| std::fs::read(path).with_context(|| format!("read {}", path.display()));
+    let requests: Vec<Vec<u8>> = options.request.iter().map(read).collect::<anyhow::Result<_>>()?;
     let start = Instant::now();
     let warm_until = start + Duration::from_secs_f64(options.warm_up_seconds);
     let until = warm_until + Duration::from_secs_f64(options.seconds);
     let mark = options.first_token_mark.as_deref().unwrap_or("").as_bytes();
     let pause = Duration::from_millis(options.pause_ms);
-    let clients =
-        (0..options.connections).map(|_| client(options.address, &request, mark, pause, warm_until..until));
+    let clients = (0..options.connections).map(|number| {
+        let request = &requests[number % requests.len()];
+        client(options.address, request, mark, pause, warm_until..until)
+    });
     let samples: Vec<Sample> = futures::future::try_join_all(clients).await?.into_iter().flatten().collect();
     if samples.is_empty() {
         bail!("no request was answered in {} s", options.seconds);

@@ -28,6 +28,12 @@ pub(crate) struct Options {
 
 const ANSWER: &str = r#"{"id":"chatcmpl-1","object":"chat.completion","created":1700000000,"model":"standin","choices":[{"index":0,"message":{"role":"assistant","content":"A lighthouse warns ships of dangerous coasts and helps them find their way at night."},"finish_reason":"stop"}],"usage":{"prompt_tokens":21,"completion_tokens":16,"total_tokens":37}}"#;
 
+/// What a model that has the tool `bench__lookup` answers before it has seen the tool's result.
+const CALL: &str = r#"{"id":"chatcmpl-2","object":"chat.completion","created":1700000000,"model":"standin","choices":[{"index":0,"message":{"role":"assistant","content":null,"tool_calls":[{"id":"call_1","type":"function","function":{"name":"bench__lookup","arguments":"{\"key\":\"a\"}"}}]},"finish_reason":"tool_calls"}],"usage":{"prompt_tokens":21,"completion_tokens":16,"total_tokens":37}}"#;
+
+/// What the function behind that tool answers, at `/function`.
+const REPLY: &str = r#"{"messageVersion":"1.0","response":{"actionGroup":"bench","function":"lookup","functionResponse":{"responseBody":{"TEXT":{"body":"It was found in the second drawer."}}}}}"#;
+
 pub(crate) async fn serve(options: Options) -> anyhow::Result<()> {
     let listener = TcpListener::bind(options.listen).await?;
     let delay = Duration::from_millis(options.token_delay_ms);
@@ -51,7 +57,15 @@ async fn answer(
     tokens: u32,
     delay: Duration,
 ) -> Result<Response<BoxBody<Bytes, Infallible>>, hyper::Error> {
+    let is_function = request.uri().path() == "/function";
     let body = request.into_body().collect().await?.to_bytes();
+    if is_function || calls_tool(&body) {
+        let text = if is_function { REPLY } else { CALL };
+        let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())).boxed());
+        let kind = hyper::header::HeaderValue::from_static("application/json");
+        response.headers_mut().insert("content-type", kind);
+        return Ok(response);
+    }
     let streamed = memchr::memmem::find(&body, b"\"stream\":true").is_some()
         || memchr::memmem::find(&body, b"\"stream\": true").is_some();
     let mut response = if streamed {
@@ -62,6 +76,13 @@ async fn answer(
     let kind = if streamed { "text/event-stream" } else { "application/json" };
     response.headers_mut().insert("content-type", hyper::header::HeaderValue::from_static(kind));
     Ok(response)
+}
+
+/// Whether the request offers the tool and does not end in its result.
+fn calls_tool(body: &[u8]) -> bool {
+    let role = |from: usize| memchr::memmem::find(&body[from..], b"\"tool\"").is_some_and(|at| at < 12);
+    memchr::memmem::find(body, b"\"bench__lookup\",\"").is_some()
+        && memchr::memmem::rfind(body, b"\"role\":").is_some_and(|at| !role(at + 7))
 }
 
 fn events(tokens: u32, delay: Duration) -> impl futures::Stream<Item = Result<Frame<Bytes>, Infallible>> {

@@ -7,6 +7,7 @@
 mod control;
 pub mod definition;
 mod error;
+pub mod run;
 pub mod schema;
 
 pub use control::{Agents, AliasRef, Parts};

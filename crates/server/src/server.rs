@@ -19,6 +19,7 @@ use craton_models::{Models, ModelsError, ModelsService};
 use craton_objects::{ObjectError, RemoteError};
 use craton_prompts::Prompts;
 use craton_providers::SettingsError;
+use craton_sandbox::Sandbox;
 use craton_store::jobs::{Runner, Running};
 use craton_store::{Store, StoreError};
 use craton_wire::sigv4::Secret;
@@ -281,8 +282,20 @@ fn compose(
         (&clock, &ids),
     );
     let retrieval = knowledge_bases.retrieval(inference.clone());
-    let agents =
-        compose::agents((store, objects), (&models, &guardrails, &knowledge_bases), &roles, (&clock, &ids));
+    let agents = compose::agents(
+        (store, objects.clone()),
+        (&models, &guardrails, &knowledge_bases),
+        &roles,
+        (&clock, &ids),
+    );
+    let sandbox = Sandbox::new(craton_sandbox::SandboxConfig::default());
+    let agent_runs = compose::agent_runs(
+        (&agents, config),
+        (&inference, &guardrails, &retrieval),
+        (&lambda, &sandbox, objects),
+        (&roles, &authorizer),
+        (store, &clock, &ids),
+    );
     let services = Services {
         identity,
         authorizer,
@@ -298,6 +311,7 @@ fn compose(
         lambda,
         knowledge_bases,
         agents,
+        agent_runs,
         retrieval,
         models: ModelsService::new(models, Arc::clone(&clock), Arc::clone(&ids)),
         iam: Iam::new(directory.clone()),

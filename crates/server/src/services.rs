@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use craton_agents::Agents;
+use craton_agents::run::AgentRuns;
 use craton_aoss::Collections;
 use craton_core::{Account, Clock, IdSource};
 use craton_guardrails::Guardrails;
@@ -44,6 +45,7 @@ pub(crate) struct Services {
     pub(crate) lambda: Lambda,
     pub(crate) knowledge_bases: KnowledgeBases,
     pub(crate) agents: Agents,
+    pub(crate) agent_runs: AgentRuns,
     pub(crate) retrieval: Retrieval,
     pub(crate) iam: Iam,
     pub(crate) sts: Sts,

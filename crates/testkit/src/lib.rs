@@ -19,7 +19,7 @@ use craton_server::{Server, ServerConfig, Surroundings};
 use craton_wire::sigv4::{PathEncoding, Secret, Signer, SigningSecret};
 
 pub use client::{Answer, Client, Open};
-pub use scripted::{Scripted, Step, text};
+pub use scripted::{Scripted, Step, calls, text};
 pub use surroundings::{CountingIds, FixedClock};
 
 /// The root keys of every test server.

@@ -42,16 +42,50 @@ pub fn text(answer: &str) -> Vec<Step> {
     events.into_iter().map(Step::Event).collect()
 }
 
+/// The script of an answer that says something (or nothing) and calls tools: each a name and its input.
+pub fn calls(saying: &str, tools: &[(&str, serde_json::Value)]) -> Vec<Step> {
+    let usage = Usage { input_tokens: 7, ..Usage::default() };
+    let mut events = vec![ChatEvent::Started { usage }];
+    let mut index = 0;
+    let mut block = |start: BlockStart, delta: Delta| {
+        events.push(ChatEvent::BlockStart { index, block: start });
+        events.push(ChatEvent::BlockDelta { index, delta });
+        events.push(ChatEvent::BlockStop { index });
+        index += 1;
+    };
+    if !saying.is_empty() {
+        block(BlockStart::Text, Delta::Text(saying.to_owned()));
+    }
+    for (number, (name, input)) in tools.iter().enumerate() {
+        let start = BlockStart::ToolUse { id: format!("call_{number}"), name: (*name).to_owned() };
+        block(start, Delta::ToolInput(input.to_string()));
+    }
+    events.push(ChatEvent::Finished(Finished {
+        reason: StopReason::ToolUse,
+        stop_sequence: None,
+        usage: Usage { output_tokens: 9, ..usage },
+        extra: serde_json::Value::Null,
+    }));
+    events.into_iter().map(Step::Event).collect()
+}
+
+type Script = dyn Fn(&ChatRequest) -> Vec<Step> + Send + Sync;
+
 /// A model that plays a script to every request, keeps the requests, and counts streams that were dropped unfinished.
 #[derive(Clone)]
 pub struct Scripted {
-    script: Arc<Vec<Step>>,
+    script: Arc<Script>,
     requests: Arc<Mutex<Vec<ChatRequest>>>,
     cancelled: Arc<AtomicUsize>,
 }
 
 impl Scripted {
     pub fn playing(script: Vec<Step>) -> Self {
+        Self::deciding(move |_| script.clone())
+    }
+
+    /// A model whose script depends on what it is asked.
+    pub fn deciding(script: impl Fn(&ChatRequest) -> Vec<Step> + Send + Sync + 'static) -> Self {
         Self { script: Arc::new(script), requests: Arc::default(), cancelled: Arc::default() }
     }
 
@@ -89,12 +123,12 @@ impl ChatModel for Scripted {
     }
 
     fn chat(&self, request: ChatRequest) -> BoxFuture<'_, Result<ChatStream, BackendError>> {
+        let script = (self.script)(&request);
         self.requests.lock().push(request);
-        if let Some(Step::Fail(error)) = self.script.first() {
+        if let Some(Step::Fail(error)) = script.first() {
             return std::future::ready(Err(error.clone())).boxed();
         }
         let guard = CountsDrop { cancelled: Arc::clone(&self.cancelled), finished: false };
-        let script = Arc::clone(&self.script);
         let steps = futures::stream::unfold((script, 0, guard), |(script, at, mut guard)| async move {
             // Other tasks run between two steps, as with a model that takes its time.
             tokio::task::yield_now().await;

@@ -6,6 +6,7 @@
 //! * `generate`: RetrieveAndGenerate and its stream: retrieve → prompt → one `Inference::chat` → attribution.
 //! * `prompt`: templates; passages are data between marks that their text can't close.
 //! * `attribution`: which passages a sentence of an answer rests on.
+//! * `cite`: the same for an answer that an agent made.
 //! * `sessions`: what was said before, kept in the records.
 //! * `external`: answers from a document that came with the request or lies in S3.
 //!
@@ -13,6 +14,7 @@
 //! depends on how documents got in.
 
 mod attribution;
+mod cite;
 mod decompose;
 mod error;
 mod external;

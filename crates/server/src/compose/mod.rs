@@ -18,7 +18,7 @@ use craton_inference::Backends;
 use craton_models::Target;
 
 use crate::health::{HealthSource, Readiness};
-pub(crate) use agents::agents;
+pub(crate) use agents::{agent_runs, agents};
 pub(crate) use functions::functions;
 pub(crate) use guardrails::guardrail_models;
 pub(crate) use knowledge_bases::knowledge_bases;

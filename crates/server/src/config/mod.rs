@@ -8,6 +8,7 @@ mod registry;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use craton_agents::run::RunsConfig;
 use craton_engine::EngineConfig;
 use craton_guardrails::GuardrailsConfig;
 use craton_knowledge_bases::KnowledgeBasesConfig;
@@ -51,6 +52,8 @@ pub struct ServerConfig {
     /// Check what components do against the roles given to them.
     pub enforce_service_roles: bool,
     pub audit: AuditConfig,
+    /// What agents may use up.
+    pub agents: RunsConfig,
     /// How documents are taken in.
     pub knowledge_bases: KnowledgeBasesConfig,
     pub limits: Limits,
@@ -128,6 +131,7 @@ impl Default for ServerConfig {
             allow_networks: String::new(),
             enforce_service_roles: false,
             audit: AuditConfig::default(),
+            agents: RunsConfig::default(),
             knowledge_bases: KnowledgeBasesConfig::default(),
             limits: Limits::default(),
             s3: S3Config::default(),
@@ -268,6 +272,7 @@ impl ServerConfig {
             return wrong("limits", "max_connections and max_body_bytes must be more than 0");
         }
         let wrong = |key| move |message| ConfigError::Value { key, message };
+        self.agents.check().map_err(wrong("agents"))?;
         self.lambda.check().map_err(wrong("lambda"))?;
         self.functions.iter().try_for_each(MappedFunction::check).map_err(wrong("function"))?;
         self.models_config().check().map_err(ConfigError::Models)

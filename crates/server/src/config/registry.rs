@@ -148,6 +148,17 @@ pub const SETTINGS: &[Setting] = &[
         "Time that open requests have to finish after SIGTERM or SIGINT. Streams that still run then end with a \
          modelled error.",
     ),
+    number(
+        "agents.max_steps",
+        "25",
+        "Calls of a model that one turn of an agent may make, its collaborators' included.",
+    ),
+    number("agents.max_run_s", "600", "Longest time of a turn."),
+    number(
+        "agents.function_timeout_s",
+        "120",
+        "Longest time that a turn waits for a function of an action group.",
+    ),
     number("knowledge_bases.concurrent_syncs", "2", "Data sources synced at the same time; more wait."),
     number(
         "knowledge_bases.max_document_bytes",
@@ -415,6 +426,7 @@ mod tests {
             "s3",
             "engine",
             "audit",
+            "agents",
             "knowledge_bases",
             "guardrails",
             "lambda",
@@ -423,7 +435,8 @@ mod tests {
             "upstream",
             "bucket",
         ];
-        let tables = ["", "limits", "s3", "engine", "audit", "knowledge_bases", "guardrails", "lambda"];
+        let tables =
+            ["", "limits", "s3", "engine", "audit", "agents", "knowledge_bases", "guardrails", "lambda"];
         for place in tables.into_iter().chain(["[[function]]", "[[model]]", "[[upstream]]", "[[bucket]]"]) {
             let mut known = known(place);
             known.retain(|key| !place.is_empty() || !sections.contains(&key.as_str()));

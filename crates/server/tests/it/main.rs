@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod agent_frames;
+mod agent_runs;
 mod agents;
 mod attacks;
 mod coverage;

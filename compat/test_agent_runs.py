@@ -1,0 +1,223 @@
+"""Runs of agents through boto3 and LangChain. The model is an upstream that plays a script: what is tested is what the
+agent makes of what it says."""
+
+import http.server
+import io
+import json
+import re
+import threading
+import time
+import uuid
+import zipfile
+
+import pytest
+
+from conftest import Server
+
+ACCOUNT = "123456789012"
+MODEL = "anthropic.claude-3-5-sonnet-20241022-v2:0"
+HANDLER = '''
+import json
+def lambda_handler(event, context):
+    params = {p["name"]: p["value"] for p in event.get("parameters", [])}
+    if event.get("function") == "get_order_status":
+        result = {"order_id": params.get("order_id"), "status": "SHIPPED", "tracking_number": "7749283746271"}
+    else:
+        result = {"error": "Unknown function"}
+    return {"messageVersion": "1.0", "response": {"actionGroup": event["actionGroup"], "function": event.get("function"),
+            "functionResponse": {"responseBody": {"application/json": {"body": json.dumps(result)}}}}}
+'''
+SCHEMA = {"openapi": "3.0.0", "info": {"title": "Orders", "version": "1.0.0"}, "paths": {"/get_order_status": {"get": {
+    "operationId": "get_order_status", "description": "Retrieve the current status of a customer order",
+    "parameters": [{"name": "order_id", "in": "query", "required": True, "schema": {"type": "string"}}],
+    "responses": {"200": {"description": "Order status returned"}}}}}}
+DOCUMENTS = {
+    "returns": "Enterprise subscriptions may be returned within 45 days of purchase for a full refund.",
+    "shipping": "Hardware is shipped by FedEx within three business days from our Rotterdam warehouse.",
+}
+
+
+def script(messages, tools):
+    """What the model says: it calls the first tool that fits the question, and then tells what came back."""
+    result = messages[-1]["content"] if messages[-1]["role"] == "tool" else None
+    if result is not None:
+        text = result if isinstance(result, str) else json.dumps(result)
+        if found := re.search(r"774928\d+", text):
+            return f"Your order is on its way, tracking {found.group(0)}."
+        return "You can return enterprise subscriptions within 45 days of purchase." if "45 days" in text else f"I see: {text}"
+    for part in ("get_order_status", "knowledgebase", "get_time"):
+        for tool in tools:
+            if part in tool["function"]["name"]:
+                arguments = {"get_order_status": {"order_id": "ORD-447829"}, "knowledgebase": {"searchQuery": "return an enterprise subscription"}}
+                return {"name": tool["function"]["name"], "arguments": json.dumps(arguments.get(part, {"zone": "UTC"}))}
+    return "I have no tool for that."
+
+
+class Upstream(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *arguments):
+        pass
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        said = script(body["messages"], body.get("tools") or [])
+        call = {"id": f"call_{uuid.uuid4().hex[:8]}", "type": "function", "function": said}
+        message = {"role": "assistant", "content": said} if isinstance(said, str) else {"role": "assistant", "content": None, "tool_calls": [call]}
+        answer = {"id": "c1", "object": "chat.completion", "created": 1, "model": "scripted",
+                  "usage": {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18},
+                  "choices": [{"index": 0, "message": message, "finish_reason": "stop" if isinstance(said, str) else "tool_calls"}]}
+        data = json.dumps(answer).encode()
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    upstream = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Upstream)
+    threading.Thread(target=upstream.serve_forever, daemon=True).start()
+    server = Server(tmp_path_factory.mktemp("agent-runs"), config=f"""
+[[upstream]]
+name = "scripted"
+kind = "openai"
+base_url = "http://127.0.0.1:{upstream.server_address[1]}/v1"
+[[model]]
+id = "{MODEL}"
+upstream = "scripted"
+upstream_model = "scripted"
+""").start()
+    yield server
+    server.stop()
+    upstream.shutdown()
+
+
+def wait(ask, done, seconds=60):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        answer = ask()
+        if done(answer):
+            return answer
+        time.sleep(0.1)
+    raise AssertionError(f"still {answer}")
+
+
+def make_agent(server, **more):
+    control = server.client("bedrock-agent")
+    agent = control.create_agent(
+        agentName=f"agent-{uuid.uuid4().hex[:8]}", agentResourceRoleArn=f"arn:aws:iam::{ACCOUNT}:role/A",
+        foundationModel=MODEL, instruction="You are a support agent of a shop. Use the tools that you are given.", **more)
+    return control, agent["agent"]["agentId"]
+
+
+def prepare(control, agent_id):
+    control.prepare_agent(agentId=agent_id)
+    wait(lambda: control.get_agent(agentId=agent_id)["agent"]["agentStatus"], lambda status: status == "PREPARED")
+
+
+def invoke(server, agent_id, text, **more):
+    answer = server.client("bedrock-agent-runtime").invoke_agent(
+        agentId=agent_id, agentAliasId="TSTALIASID", sessionId=more.pop("session", str(uuid.uuid4())), inputText=text,
+        enableTrace=True, **more)
+    return list(answer["completion"])
+
+
+def said(events):
+    return b"".join(event["chunk"]["bytes"] for event in events if "chunk" in event).decode()
+
+
+@pytest.fixture(scope="module")
+def orders(world):
+    """The agent of the seed's sample: an API schema, a function that reads `function`."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("lambda_function.py", HANDLER)
+    made = world.client("lambda").create_function(
+        FunctionName="order-support-handler", Runtime="python3.11", Handler="lambda_function.lambda_handler",
+        Role=f"arn:aws:iam::{ACCOUNT}:role/L", Code={"ZipFile": archive.getvalue()})
+    control, agent_id = make_agent(world)
+    control.create_agent_action_group(
+        agentId=agent_id, agentVersion="DRAFT", actionGroupName="order-operations",
+        actionGroupExecutor={"lambda": made["FunctionArn"]}, apiSchema={"payload": json.dumps(SCHEMA)})
+    prepare(control, agent_id)
+    return agent_id
+
+
+def test_an_action_is_called_and_traced(world, orders):
+    events = invoke(world, orders, "My order ORD-447829 hasn't arrived.")
+    assert said(events) == "Your order is on its way, tracking 7749283746271."
+    steps = [event["trace"]["trace"]["orchestrationTrace"] for event in events if "trace" in event]
+    assert [next(iter(step)) for step in steps] == [
+        "modelInvocationInput", "modelInvocationOutput", "invocationInput", "observation", "modelInvocationInput",
+        "modelInvocationOutput", "observation"]
+    called = steps[2]["invocationInput"]["actionGroupInvocationInput"]
+    assert (called["function"], called["apiPath"], called["verb"]) == ("get_order_status", "/get_order_status", "get")
+    assert steps[1]["modelInvocationOutput"]["metadata"]["usage"] == {"inputTokens": 11, "outputTokens": 7}
+    assert steps[3]["observation"]["actionGroupInvocationOutput"]["text"].startswith("{")
+    assert steps[6]["observation"]["type"] == "FINISH"
+
+
+def test_a_knowledge_base_is_searched_and_cited(world):
+    control, agent_id = make_agent(world)
+    base = control.create_knowledge_base(
+        name=f"kb-{uuid.uuid4().hex[:8]}", roleArn=f"arn:aws:iam::{ACCOUNT}:role/KB",
+        knowledgeBaseConfiguration={"type": "VECTOR", "vectorKnowledgeBaseConfiguration": {
+            "embeddingModelArn": "arn:aws:bedrock:us-east-1::foundation-model/amazon.titan-embed-text-v2:0"}},
+        storageConfiguration={"type": "OPENSEARCH_SERVERLESS", "opensearchServerlessConfiguration": {
+            "collectionArn": f"arn:aws:aoss:us-east-1:{ACCOUNT}:collection/c", "vectorIndexName": "i",
+            "fieldMapping": {"vectorField": "v", "textField": "t", "metadataField": "m"}}})["knowledgeBase"]
+    ids = {"knowledgeBaseId": base["knowledgeBaseId"]}
+    wait(lambda: control.get_knowledge_base(**ids)["knowledgeBase"]["status"], lambda status: status == "ACTIVE")
+    source = control.create_data_source(**ids, name="own", dataSourceConfiguration={"type": "CUSTOM"})["dataSource"]
+    of_source = {**ids, "dataSourceId": source["dataSourceId"]}
+    control.ingest_knowledge_base_documents(**of_source, documents=[
+        {"content": {"dataSourceType": "CUSTOM", "custom": {
+            "customDocumentIdentifier": {"id": name}, "sourceType": "IN_LINE",
+            "inlineContent": {"type": "TEXT", "textContent": {"data": text}}}}} for name, text in DOCUMENTS.items()])
+    identifiers = [{"dataSourceType": "CUSTOM", "custom": {"id": name}} for name in DOCUMENTS]
+    wait(lambda: control.get_knowledge_base_documents(**of_source, documentIdentifiers=identifiers)["documentDetails"],
+         lambda details: all(detail["status"] == "INDEXED" for detail in details))
+    control.associate_agent_knowledge_base(agentId=agent_id, agentVersion="DRAFT", description="Policies of the shop", **ids)
+    prepare(control, agent_id)
+    events = invoke(world, agent_id, "Can I give my enterprise subscription back?")
+    assert said(events) == "You can return enterprise subscriptions within 45 days of purchase."
+    chunk = next(event["chunk"] for event in events if "chunk" in event)
+    citation = chunk["attribution"]["citations"][0]
+    assert citation["retrievedReferences"][0]["content"]["text"] == DOCUMENTS["returns"]
+    assert citation["generatedResponsePart"]["textResponsePart"]["span"] == {"start": 0, "end": 66}
+    steps = [event["trace"]["trace"]["orchestrationTrace"] for event in events if "trace" in event]
+    found = next(step["observation"]["knowledgeBaseLookupOutput"] for step in steps
+                 if "knowledgeBaseLookupOutput" in step.get("observation", {}))
+    assert found["retrievedReferences"]
+
+
+def test_a_session_survives_a_restart(world, orders):
+    session = str(uuid.uuid4())
+    invoke(world, orders, "Remember the number 4711.", session=session)
+    world.stop()
+    world.start()
+    events = invoke(world, orders, "Which number?", session=session)
+    first = next(event["trace"]["trace"]["orchestrationTrace"]["modelInvocationInput"] for event in events if "trace" in event)
+    assert "4711" in first["text"]
+
+
+def test_langchain_runs_an_agent(world):
+    from langchain_aws.agents import BedrockAgentAction, BedrockAgentFinish, BedrockAgentsRunnable
+    from langchain_core.tools import tool
+
+    @tool("ClockActions::get_time")
+    def get_time(zone: str) -> str:
+        """Tells the time in a zone."""
+        return f"12:34 {zone}"
+
+    agent = BedrockAgentsRunnable.create_agent(
+        agent_name=f"clock-{uuid.uuid4().hex[:8]}", agent_resource_role_arn=f"arn:aws:iam::{ACCOUNT}:role/A",
+        foundation_model=MODEL, instruction="You tell people what time it is, wherever they are in the world.",
+        tools=[get_time], region_name="us-east-1", bedrock_endpoint_url=world.url, runtime_endpoint_url=world.url)
+    (action,) = agent.invoke({"input": "What time is it?"})
+    assert isinstance(action, BedrockAgentAction) and action.tool == "ClockActions::get_time"
+    finish = agent.invoke({"input": "", "intermediate_steps": [(action, get_time.invoke(action.tool_input))]})
+    assert isinstance(finish, BedrockAgentFinish)
+    assert finish.return_values["output"] == "I see: 12:34 UTC"

@@ -1,0 +1,161 @@
+//! A tool's input, checked against its schema and brought into the shape that functions and callers are given.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::tools::{Action, ActionShape, body_of, fields, type_name};
+
+/// Violations named to the model.
+const MOST_VIOLATIONS: usize = 5;
+
+/// One call of an action, ready for whoever carries it out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Invocation {
+    pub group: String,
+    /// The function's name or the operation's id.
+    pub function: String,
+    /// Path and verb of an operation.
+    pub operation: Option<(String, String)>,
+    pub parameters: Vec<Argument>,
+    /// The body's content type and its properties.
+    pub body: Option<(String, Vec<Argument>)>,
+}
+
+/// Values travel as text: strings as they are, everything else as JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Argument {
+    pub name: String,
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub value: String,
+}
+
+/// The input with numbers and booleans that came as text made what the schema says, or what is wrong with it, in words
+/// for the model.
+pub(super) fn check(schema: &Value, input: &Value) -> Result<Map<String, Value>, String> {
+    let Value::Object(mut input) = input.clone() else {
+        return Err("The input is not a JSON object. Send all parameters as one JSON object.".to_owned());
+    };
+    if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
+        for (name, property) in properties {
+            if let Some(value) = input.get_mut(name) {
+                coerce(property, value);
+            }
+        }
+        // An optional parameter that is null was not given.
+        let required = schema.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
+        input.retain(|name, value| !value.is_null() || required.iter().any(|it| it == name.as_str()));
+    }
+    let Ok(validator) = jsonschema::validator_for(schema) else { return Ok(input) };
+    let whole = Value::Object(input);
+    let violations: Vec<String> = validator
+        .iter_errors(&whole)
+        .take(MOST_VIOLATIONS)
+        .map(|error| {
+            let place = error.instance_path().to_string();
+            if place.is_empty() { error.to_string() } else { format!("{place}: {error}") }
+        })
+        .collect();
+    match whole {
+        Value::Object(input) if violations.is_empty() => Ok(input),
+        _ => Err(format!(
+            "The input does not fit the tool's schema, and nothing was done. {}. Correct it and call the tool again, or \
+             ask the user for what is missing.",
+            violations.join("; ")
+        )),
+    }
+}
+
+fn coerce(schema: &Value, value: &mut Value) {
+    let Value::String(text) = &*value else { return };
+    let text = text.trim();
+    let better = match schema.get("type").and_then(Value::as_str) {
+        Some("integer") => text.parse::<i64>().ok().map(Value::from),
+        Some("number") => text.parse::<f64>().ok().filter(|it| it.is_finite()).map(Value::from),
+        Some("boolean") => text.to_ascii_lowercase().parse::<bool>().ok().map(Value::from),
+        Some("array") => serde_json::from_str(text).ok().filter(Value::is_array),
+        Some("object") => serde_json::from_str(text).ok().filter(Value::is_object),
+        _ => None,
+    };
+    if let Some(better) = better {
+        *value = better;
+    }
+}
+
+/// What an action is called with.
+pub(super) fn invocation(action: &Action, input: &Map<String, Value>) -> Invocation {
+    let mut invocation = Invocation {
+        group: action.group.clone(),
+        function: action.function().to_owned(),
+        operation: None,
+        parameters: Vec::new(),
+        body: None,
+    };
+    match &action.shape {
+        ActionShape::Function(function) => {
+            let given = input.iter().map(|(name, value)| {
+                let kind = function.parameters.get(name).map_or("string", |it| it.kind.as_str());
+                argument(name, kind, value)
+            });
+            invocation.parameters = given.collect();
+        }
+        ActionShape::Api(api) => {
+            invocation.operation = Some((api.path.clone(), api.method.clone()));
+            let given = api.parameters.iter().filter_map(|parameter| {
+                let value = input.get(&parameter.name)?;
+                Some(argument(&parameter.name, &type_name(&parameter.schema), value))
+            });
+            invocation.parameters = given.collect();
+            if let Some((content_type, body)) = body_of(api) {
+                let taken: Vec<String> = api.parameters.iter().map(|it| it.name.clone()).collect();
+                let properties: Vec<Argument> = fields(body, &taken)
+                    .into_iter()
+                    .filter_map(|(name, field)| {
+                        let value = input.get(&name)?;
+                        let kind = type_name(&field.schema);
+                        Some(argument(field.property.as_deref().unwrap_or(&name), &kind, value))
+                    })
+                    .collect();
+                if !properties.is_empty() {
+                    invocation.body = Some((content_type.to_owned(), properties));
+                }
+            }
+        }
+    }
+    invocation
+}
+
+fn argument(name: &str, kind: &str, value: &Value) -> Argument {
+    let value = match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    Argument { name: name.to_owned(), kind: kind.to_owned(), value }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_fits_passes_and_text_becomes_what_was_meant() {
+        let schema = json!({ "type": "object", "properties": {
+            "n": { "type": "integer" }, "on": { "type": "boolean" }, "list": { "type": "array", "items": {} },
+            "note": { "type": "string" } }, "required": ["n"] });
+        let input = check(&schema, &json!({ "n": "5", "on": "True", "list": "[1]", "note": null })).unwrap();
+        assert_eq!(Value::Object(input), json!({ "n": 5, "on": true, "list": [1] }));
+    }
+
+    #[test]
+    fn violations_are_named() {
+        let schema =
+            json!({ "type": "object", "properties": { "n": { "type": "integer" } }, "required": ["n"] });
+        let missing = check(&schema, &json!({})).unwrap_err();
+        assert!(missing.contains("\"n\" is a required property"), "{missing}");
+        let wrong = check(&schema, &json!({ "n": "many" })).unwrap_err();
+        assert!(wrong.contains("/n: "), "{wrong}");
+        assert!(check(&schema, &json!("text")).unwrap_err().contains("JSON object"));
+    }
+}

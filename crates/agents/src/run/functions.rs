@@ -1,0 +1,205 @@
+//! What the functions behind actions are sent, and how their answers are read.
+
+use std::collections::BTreeMap;
+
+use craton_api_bedrock_agent_runtime::ResponseState;
+use serde_json::{Map, Value, json};
+
+use super::arguments::{Argument, Invocation};
+use super::trace::Identity;
+
+/// Longest answer of a function, in bytes.
+const MOST_ANSWER: usize = 256 * 1024;
+
+/// Who calls a function, and in which conversation.
+pub(super) struct Caller<'a> {
+    pub identity: &'a Identity,
+    pub agent_name: &'a str,
+    pub question: &'a str,
+    pub attributes: &'a BTreeMap<String, String>,
+    pub prompt_attributes: &'a BTreeMap<String, String>,
+}
+
+impl Caller<'_> {
+    pub(super) fn agent(&self) -> Value {
+        let Identity { agent_id, alias_id, version, .. } = self.identity;
+        json!({ "name": self.agent_name, "id": agent_id, "alias": alias_id, "version": version })
+    }
+
+    /// The event of one call, as AWS documents it. An operation's event carries its id as `function` too: handlers
+    /// written for both kinds of action group read that.
+    pub(super) fn event(&self, invocation: &Invocation) -> Value {
+        let mut event = Map::new();
+        let mut put = |name: &str, value: Value| event.insert(name.to_owned(), value);
+        put("messageVersion", "1.0".into());
+        put("agent", self.agent());
+        put("inputText", self.question.into());
+        put("sessionId", self.identity.session_id.as_str().into());
+        put("actionGroup", invocation.group.as_str().into());
+        if let Some((path, verb)) = &invocation.operation {
+            put("apiPath", path.as_str().into());
+            put("httpMethod", verb.as_str().into());
+        }
+        put("function", invocation.function.as_str().into());
+        put("parameters", arguments(&invocation.parameters));
+        if let Some((content_type, properties)) = &invocation.body {
+            put(
+                "requestBody",
+                json!({ "content": { content_type.as_str(): { "properties": arguments(properties) } } }),
+            );
+        }
+        put("sessionAttributes", json!(self.attributes));
+        put("promptSessionAttributes", json!(self.prompt_attributes));
+        Value::Object(event)
+    }
+}
+
+fn arguments(list: &[Argument]) -> Value {
+    list.iter().map(|it| json!({ "name": it.name, "type": it.kind, "value": it.value })).collect()
+}
+
+/// What a function answered.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Reply {
+    pub text: String,
+    pub state: Option<ResponseState>,
+    /// The operation's own status says that it failed.
+    pub failed: bool,
+    pub attributes: Option<BTreeMap<String, String>>,
+    pub prompt_attributes: Option<BTreeMap<String, String>>,
+    /// Retrieval configurations by knowledge base.
+    pub knowledge_bases: Vec<(String, Value)>,
+}
+
+/// Reads an answer in either form, `responseBody` or `functionResponse`; what is wrong with it otherwise.
+pub(super) fn reply(payload: &[u8]) -> Result<Reply, String> {
+    if payload.len() > MOST_ANSWER {
+        return Err(format!(
+            "the function's answer has {} bytes, and at most {MOST_ANSWER} can be read",
+            payload.len()
+        ));
+    }
+    let answer: Value = serde_json::from_slice(payload)
+        .map_err(|error| format!("the function's answer is no JSON: {error}"))?;
+    let response = answer.get("response").filter(|it| it.is_object()).ok_or(
+        "the function's answer has no \"response\" object; see the response format of action group functions",
+    )?;
+    let inner = response.get("functionResponse").unwrap_or(response);
+    let state = inner
+        .get("responseState")
+        .or_else(|| response.get("responseState"))
+        .and_then(Value::as_str)
+        .and_then(|state| state.parse().ok());
+    let text = inner.get("responseBody").map(body_text).unwrap_or_default();
+    let status = response.get("httpStatusCode").and_then(Value::as_u64);
+    Ok(Reply {
+        text,
+        state,
+        failed: status.is_some_and(|status| status >= 400),
+        attributes: attributes(&answer, "sessionAttributes"),
+        prompt_attributes: attributes(&answer, "promptSessionAttributes"),
+        knowledge_bases: knowledge_bases(&answer),
+    })
+}
+
+/// The body that a model reads: JSON or plain text before anything else.
+fn body_text(body: &Value) -> String {
+    let Value::Object(by_type) = body else { return as_text(body) };
+    let preferred = ["TEXT", "application/json", "text/plain"];
+    let chosen = preferred.iter().find_map(|kind| by_type.get(*kind)).or_else(|| by_type.values().next());
+    chosen.map(|content| as_text(content.get("body").unwrap_or(content))).unwrap_or_default()
+}
+
+fn as_text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
+}
+
+fn attributes(answer: &Value, name: &str) -> Option<BTreeMap<String, String>> {
+    let object = answer.get(name)?.as_object()?;
+    Some(object.iter().map(|(key, value)| (key.clone(), as_text(value))).collect())
+}
+
+fn knowledge_bases(answer: &Value) -> Vec<(String, Value)> {
+    let list = answer.get("knowledgeBasesConfiguration").and_then(Value::as_array);
+    let one = |entry: &Value| {
+        let id = entry.get("knowledgeBaseId")?.as_str()?.to_owned();
+        Some((id, entry.get("retrievalConfiguration")?.clone()))
+    };
+    list.into_iter().flatten().filter_map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn argument(name: &str, kind: &str, value: &str) -> Argument {
+        Argument { name: name.into(), kind: kind.into(), value: value.into() }
+    }
+
+    #[test]
+    fn an_operations_event_is_as_documented() {
+        let identity = Identity {
+            agent_id: "AGENT00001".into(),
+            alias_id: "TSTALIASID".into(),
+            version: "DRAFT".into(),
+            session_id: "s-1".into(),
+            ..Identity::default()
+        };
+        let attributes = BTreeMap::from([("tier".to_owned(), "gold".to_owned())]);
+        let caller = Caller {
+            identity: &identity,
+            agent_name: "support",
+            question: "Cancel it",
+            attributes: &attributes,
+            prompt_attributes: &BTreeMap::new(),
+        };
+        let invocation = Invocation {
+            group: "orders".into(),
+            function: "cancel".into(),
+            operation: Some(("/orders/{id}".into(), "POST".into())),
+            parameters: vec![argument("id", "string", "7")],
+            body: Some(("application/json".into(), vec![argument("reason", "string", "late")])),
+        };
+        assert_eq!(
+            caller.event(&invocation),
+            json!({
+                "messageVersion": "1.0",
+                "agent": { "name": "support", "id": "AGENT00001", "alias": "TSTALIASID", "version": "DRAFT" },
+                "inputText": "Cancel it", "sessionId": "s-1", "actionGroup": "orders",
+                "apiPath": "/orders/{id}", "httpMethod": "POST", "function": "cancel",
+                "parameters": [{ "name": "id", "type": "string", "value": "7" }],
+                "requestBody": { "content": { "application/json": { "properties": [
+                    { "name": "reason", "type": "string", "value": "late" }] } } },
+                "sessionAttributes": { "tier": "gold" }, "promptSessionAttributes": {},
+            })
+        );
+    }
+
+    #[test]
+    fn both_forms_of_answers_are_read() {
+        let api = json!({ "messageVersion": "1.0", "response": { "actionGroup": "g", "httpStatusCode": 404,
+            "responseBody": { "application/json": { "body": "{\"error\":\"none\"}" } } },
+            "sessionAttributes": { "n": 1 } });
+        let read = reply(api.to_string().as_bytes()).unwrap();
+        assert_eq!((read.text.as_str(), read.failed), ("{\"error\":\"none\"}", true));
+        assert_eq!(read.attributes.unwrap()["n"], "1");
+        let function = json!({ "response": { "functionResponse": { "responseState": "REPROMPT",
+            "responseBody": { "TEXT": { "body": "which one?" } } } },
+            "knowledgeBasesConfiguration": [{ "knowledgeBaseId": "KB", "retrievalConfiguration": { "a": 1 } }] });
+        let read = reply(function.to_string().as_bytes()).unwrap();
+        assert_eq!((read.text.as_str(), read.state), ("which one?", Some(ResponseState::Reprompt)));
+        assert_eq!(read.knowledge_bases, [("KB".to_owned(), json!({ "a": 1 }))]);
+    }
+
+    #[test]
+    fn answers_that_are_none_are_refused() {
+        for bad in ["", "null", "[]", "{}", "{\"response\": 3}"] {
+            assert!(reply(bad.as_bytes()).is_err(), "{bad}");
+        }
+        assert!(reply(&vec![b' '; MOST_ANSWER + 1]).is_err());
+    }
+}

@@ -1,0 +1,306 @@
+//! InvokeInlineAgent's request as a definition: what a stored agent would have been settled into.
+
+use std::collections::{BTreeMap, HashMap};
+
+use craton_api_bedrock_agent_runtime as api;
+use craton_core::{Arn, RequestContext};
+use craton_identity::AuthorizationRequest;
+use craton_objects::{GetOptions, ObjectRef};
+use craton_wire::ApiError;
+
+use super::AgentRuns;
+use crate::definition::{
+    ActionGroup, ActionGroupKind, Actions, AgentDefinition, Collaboration, Collaborator, CollaboratorAgent,
+    Executor, FunctionAction, FunctionParameter, GuardrailUse, Inference, KnowledgeBaseUse, PromptOverrides,
+    PromptStep,
+};
+use crate::schema;
+
+const INLINE_AGENT: &str = "INLINE_AGENT";
+const IDLE_S: u32 = 600;
+
+/// Retrieval configurations by knowledge base, as the request has them.
+pub(super) type Retrievals = HashMap<String, api::KnowledgeBaseRetrievalConfiguration>;
+
+/// An inline agent, and how its knowledge bases are searched.
+pub(super) struct Inline {
+    pub agent: AgentDefinition,
+    pub retrievals: Retrievals,
+}
+
+/// What the request and each collaborator in it have in common.
+struct Given {
+    name: String,
+    model: String,
+    instruction: String,
+    idle_s: Option<i32>,
+    groups: Vec<api::AgentActionGroup>,
+    bases: Vec<api::KnowledgeBase>,
+    guardrail: Option<api::GuardrailConfigurationWithArn>,
+    prompts: Option<api::PromptOverrideConfiguration>,
+    collaboration: Option<api::AgentCollaboration>,
+    collaborators: Vec<api::CollaboratorConfiguration>,
+}
+
+pub(super) async fn definition(
+    runs: &AgentRuns,
+    context: &RequestContext,
+    input: api::InvokeInlineAgentRequest,
+) -> Result<Inline, ApiError> {
+    if input.orchestration_type == Some(api::OrchestrationType::CustomOrchestration)
+        || input.custom_orchestration.is_some()
+    {
+        return Err(ApiError::validation(
+            "This server does not serve custom orchestration. Use orchestrationType DEFAULT.",
+        ));
+    }
+    let reading = Reading { runs, context };
+    let mut retrievals = Retrievals::new();
+    let mut inline: BTreeMap<String, api::Collaborator> = BTreeMap::new();
+    for collaborator in input.collaborators.unwrap_or_default() {
+        let name = collaborator.agent_name.clone().unwrap_or_default();
+        inline.insert(name, collaborator);
+    }
+    let given = Given {
+        name: input.agent_name.unwrap_or_else(|| INLINE_AGENT.to_owned()),
+        model: input.foundation_model,
+        instruction: input.instruction,
+        idle_s: input.idle_session_ttl_in_seconds,
+        groups: input.action_groups.unwrap_or_default(),
+        bases: input.knowledge_bases.unwrap_or_default(),
+        guardrail: input.guardrail_configuration,
+        prompts: input.prompt_override_configuration,
+        collaboration: input.agent_collaboration,
+        collaborators: input.collaborator_configurations.unwrap_or_default(),
+    };
+    let (mut agent, configurations) = reading.agent(given, &mut retrievals).await?;
+    for configuration in configurations {
+        let named = inline.remove(&configuration.collaborator_name);
+        agent.collaborators.push(reading.collaborator(configuration, named, &mut retrievals).await?);
+    }
+    if agent.collaboration != Collaboration::Disabled && agent.collaborators.is_empty() {
+        return Err(ApiError::validation("A supervisor needs collaboratorConfigurations."));
+    }
+    Ok(Inline { agent, retrievals })
+}
+
+struct Reading<'a> {
+    runs: &'a AgentRuns,
+    context: &'a RequestContext,
+}
+
+impl Reading<'_> {
+    async fn collaborator(
+        &self,
+        configuration: api::CollaboratorConfiguration,
+        named: Option<api::Collaborator>,
+        retrievals: &mut Retrievals,
+    ) -> Result<Collaborator, ApiError> {
+        let name = configuration.collaborator_name;
+        let agent = match (configuration.agent_alias_arn, named) {
+            (Some(arn), _) => CollaboratorAgent::Alias(arn),
+            (None, Some(given)) => {
+                if given.agent_collaboration.is_some_and(|it| it != api::AgentCollaboration::Disabled) {
+                    return Err(ApiError::validation(format!(
+                        "The collaborator {name} is a supervisor itself. Inline collaborators can't be; use an alias."
+                    )));
+                }
+                let given = Given {
+                    name: name.clone(),
+                    model: given.foundation_model,
+                    instruction: given.instruction,
+                    idle_s: given.idle_session_ttl_in_seconds,
+                    groups: given.action_groups.unwrap_or_default(),
+                    bases: given.knowledge_bases.unwrap_or_default(),
+                    guardrail: given.guardrail_configuration,
+                    prompts: given.prompt_override_configuration,
+                    collaboration: None,
+                    collaborators: Vec::new(),
+                };
+                CollaboratorAgent::Inline(Box::new(self.agent(given, retrievals).await?.0))
+            }
+            (None, None) => {
+                return Err(ApiError::validation(format!(
+                    "The collaborator {name} has neither an agentAliasArn nor an entry in collaborators with that \
+                     agentName."
+                )));
+            }
+        };
+        let relay = configuration.relay_conversation_history;
+        Ok(Collaborator {
+            name,
+            instruction: configuration.collaborator_instruction,
+            relay_history: relay == Some(api::RelayConversationHistory::ToCollaborator),
+            agent,
+        })
+    }
+
+    /// An agent but for its collaborators.
+    async fn agent(
+        &self,
+        given: Given,
+        retrievals: &mut Retrievals,
+    ) -> Result<(AgentDefinition, Vec<api::CollaboratorConfiguration>), ApiError> {
+        let mut groups = Vec::new();
+        for group in given.groups {
+            groups.push(self.group(group).await?);
+        }
+        let mut bases = Vec::new();
+        for base in given.bases {
+            if let Some(retrieval) = base.retrieval_configuration {
+                retrievals.insert(base.knowledge_base_id.clone(), retrieval);
+            }
+            let (id, description) = (base.knowledge_base_id, base.description);
+            bases.push(KnowledgeBaseUse { id, description, retrieval: None });
+        }
+        let agent = AgentDefinition {
+            agent_id: INLINE_AGENT.to_owned(),
+            agent_name: given.name,
+            agent_version: "DRAFT".to_owned(),
+            account: self.context.account.id.clone(),
+            region: self.context.region.clone(),
+            foundation_model: given.model,
+            instruction: given.instruction,
+            idle_session_ttl_s: given.idle_s.and_then(|s| u32::try_from(s).ok()).unwrap_or(IDLE_S),
+            action_groups: groups,
+            knowledge_bases: bases,
+            guardrail: given.guardrail.map(|it| GuardrailUse {
+                identifier: it.guardrail_identifier,
+                version: it.guardrail_version,
+            }),
+            prompts: given.prompts.map(prompts).unwrap_or_default(),
+            collaboration: match given.collaboration {
+                None | Some(api::AgentCollaboration::Disabled) => Collaboration::Disabled,
+                Some(api::AgentCollaboration::Supervisor) => Collaboration::Supervisor,
+                Some(api::AgentCollaboration::SupervisorRouter) => Collaboration::SupervisorRouter,
+            },
+            ..AgentDefinition::default()
+        };
+        Ok((agent, given.collaborators))
+    }
+
+    async fn group(&self, group: api::AgentActionGroup) -> Result<ActionGroup, ApiError> {
+        let name = group.action_group_name;
+        let kind = match group.parent_action_group_signature {
+            Some(api::ActionGroupSignature::AmazonUserInput) => ActionGroupKind::UserInput,
+            Some(api::ActionGroupSignature::AmazonCodeInterpreter) => ActionGroupKind::CodeInterpreter,
+            Some(other) => {
+                return Err(ApiError::validation(format!(
+                    "The action group {name} asks for {}, which this server does not serve.",
+                    other.as_str()
+                )));
+            }
+            None => ActionGroupKind::Actions {
+                executor: executor(&name, group.action_group_executor)?,
+                actions: self.actions(&name, group.api_schema, group.function_schema).await?,
+            },
+        };
+        Ok(ActionGroup { id: name.clone(), name, description: group.description, kind })
+    }
+
+    async fn actions(
+        &self,
+        group: &str,
+        api_schema: Option<api::APISchema>,
+        functions: Option<api::FunctionSchema>,
+    ) -> Result<Actions, ApiError> {
+        let invalid = |error: &dyn std::fmt::Display| {
+            ApiError::validation(format!("The action group {group}: {error}"))
+        };
+        let text = match (api_schema, functions) {
+            (None, Some(api::FunctionSchema::Functions(functions))) => {
+                let functions: Vec<FunctionAction> = functions.into_iter().map(function).collect();
+                schema::check_functions(&functions).map_err(|error| invalid(&error))?;
+                return Ok(Actions::Functions(functions));
+            }
+            (Some(api::APISchema::Payload(text)), None) => text,
+            (Some(api::APISchema::S3(at)), None) => {
+                let (Some(bucket), Some(key)) = (at.s3_bucket_name, at.s3_object_key) else {
+                    return Err(invalid(&"apiSchema.s3 needs s3BucketName and s3ObjectKey."));
+                };
+                let uri = format!("s3://{bucket}/{key}");
+                let bytes = read_object(self.runs, self.context, &uri, schema::MAX_BYTES).await?;
+                String::from_utf8(bytes).map_err(|_| invalid(&"the schema is not UTF-8 text"))?
+            }
+            _ => return Err(invalid(&"it needs either an apiSchema or a functionSchema.")),
+        };
+        let read = tokio::task::spawn_blocking(move || schema::read_openapi(&text)).await;
+        let read = read.map_err(|error| super::session::internal(&error))?;
+        read.map(Actions::Api).map_err(|error| invalid(&error))
+    }
+}
+
+fn executor(group: &str, executor: Option<api::ActionGroupExecutor>) -> Result<Executor, ApiError> {
+    match executor {
+        Some(api::ActionGroupExecutor::Lambda(arn)) => Ok(Executor::Function(arn)),
+        Some(api::ActionGroupExecutor::CustomControl(_)) => Ok(Executor::ReturnControl),
+        None => Err(ApiError::validation(format!("The action group {group} needs an actionGroupExecutor."))),
+    }
+}
+
+fn function(function: api::FunctionDefinition) -> FunctionAction {
+    let parameters = function.parameters.unwrap_or_default().into_iter().map(|(name, detail)| {
+        let parameter = FunctionParameter {
+            kind: detail.r#type.as_str().to_owned(),
+            description: detail.description.unwrap_or_default(),
+            required: detail.required.unwrap_or_default(),
+        };
+        (name, parameter)
+    });
+    FunctionAction {
+        name: function.name,
+        description: function.description.unwrap_or_default(),
+        parameters: parameters.collect(),
+        require_confirmation: function.require_confirmation == Some(api::RequireConfirmation::Enabled),
+    }
+}
+
+fn prompts(from: api::PromptOverrideConfiguration) -> PromptOverrides {
+    let step = |it: api::PromptConfiguration| {
+        let kind = it.prompt_type?.as_str().to_owned();
+        let number = |n: i32| u32::try_from(n).ok();
+        let inference = it.inference_configuration.map(|from| Inference {
+            temperature: from.temperature,
+            top_p: from.top_p,
+            top_k: from.top_k.and_then(number),
+            max_tokens: from.maximum_length.and_then(number),
+            stop_sequences: from.stop_sequences.unwrap_or_default(),
+        });
+        let overridden = it.prompt_creation_mode == Some(api::CreationMode::Overridden);
+        let step = PromptStep {
+            enabled: it.prompt_state.map(|state| state == api::PromptState::Enabled),
+            template: it.base_prompt_template.filter(|_| overridden),
+            parser_overridden: it.parser_mode == Some(api::CreationMode::Overridden),
+            foundation_model: it.foundation_model,
+            inference: inference.filter(|_| overridden).unwrap_or_default(),
+            additional_model_request_fields: it.additional_model_request_fields,
+        };
+        Some((kind, step))
+    };
+    PromptOverrides {
+        parser_function: from.override_lambda,
+        steps: from.prompt_configurations.into_iter().filter_map(step).collect(),
+    }
+}
+
+/// An object that the caller names, read as the caller.
+pub(super) async fn read_object(
+    runs: &AgentRuns,
+    context: &RequestContext,
+    uri: &str,
+    most_bytes: usize,
+) -> Result<Vec<u8>, ApiError> {
+    let (bucket, key) = uri
+        .strip_prefix("s3://")
+        .and_then(|rest| rest.split_once('/'))
+        .ok_or_else(|| ApiError::validation(format!("{uri} is not of the form s3://bucket/key.")))?;
+    let resources: Vec<Arn> = format!("arn:aws:s3:::{bucket}/{key}").parse().into_iter().collect();
+    let request = AuthorizationRequest::new("s3:GetObject", &resources);
+    runs.parts.authorizer.authorize(&context.principal, &request)?;
+    let unreadable =
+        |error: &dyn std::fmt::Display| ApiError::validation(format!("{uri} can't be read: {error}."));
+    let object = runs.parts.objects.get(&ObjectRef::new(bucket, key), GetOptions::default()).await;
+    let object = object.map_err(|error| unreadable(&error))?;
+    let bytes = object.bytes(most_bytes).await.map_err(|error| unreadable(&error))?;
+    Ok(bytes.to_vec())
+}

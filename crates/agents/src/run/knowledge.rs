@@ -1,0 +1,123 @@
+//! Knowledge bases: looking things up, and saying what an answer rests on.
+
+use craton_api_bedrock_agent_runtime as api;
+use craton_wire::ApiError;
+use serde::Deserialize as _;
+use serde_json::{Value, json};
+
+use super::prompt::{self, PromptKind, Thread};
+use super::step::Plan;
+use super::tell;
+use super::turn::Run;
+use crate::definition::KnowledgeBaseUse;
+
+/// Longest query, in characters: what Retrieve takes.
+const MOST_QUERY: usize = 1000;
+
+/// A passage that a knowledge base gave in this turn.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    pub knowledge_base_id: String,
+    pub reference: api::RetrievedReference,
+}
+
+impl Run {
+    /// Searches, and says what was found in words for the model.
+    pub(super) async fn look_up(
+        &self,
+        base: &KnowledgeBaseUse,
+        query: &str,
+    ) -> Result<(Vec<Found>, String), ApiError> {
+        self.permit("bedrock:Retrieve", &self.knowledge_base_arn(&base.id))?;
+        let kept = || {
+            let given = self.session.knowledge_bases.get(&base.id).or(base.retrieval.as_ref());
+            given.map(api::KnowledgeBaseRetrievalConfiguration::deserialize).transpose()
+        };
+        let configuration = match self.retrievals.get(&base.id) {
+            Some(given) => Some(given.clone()),
+            None => kept().map_err(|error| {
+                ApiError::validation(format!("The retrieval configuration is malformed: {error}"))
+            })?,
+        };
+        let request = api::RetrieveRequest {
+            guardrail_configuration: None,
+            knowledge_base_id: base.id.clone(),
+            next_token: None,
+            retrieval_configuration: configuration,
+            retrieval_query: api::KnowledgeBaseQuery {
+                image: None,
+                text: Some(query.chars().take(MOST_QUERY).collect()),
+                r#type: None,
+            },
+            user_context: None,
+        };
+        let answer = self.runs.parts.retrieval.retrieve(&self.context, request).await?;
+        let found: Vec<Found> = answer
+            .retrieval_results
+            .into_iter()
+            .map(|result| Found {
+                knowledge_base_id: base.id.clone(),
+                reference: api::RetrievedReference {
+                    content: Some(result.content),
+                    location: result.location,
+                    metadata: result.metadata,
+                },
+            })
+            .collect();
+        let text = match self.generates() {
+            true => self.generate(query, &found).await?,
+            false => listed(&found),
+        };
+        Ok((found, text))
+    }
+
+    /// Whether the agent's owner gave a prompt of their own for answers from search results.
+    fn generates(&self) -> bool {
+        self.prompt_step(PromptKind::KnowledgeBaseResponseGeneration)
+            .is_some_and(|step| step.template.is_some() && step.enabled != Some(false))
+    }
+
+    async fn generate(&self, query: &str, found: &[Found]) -> Result<String, ApiError> {
+        let kind = PromptKind::KnowledgeBaseResponseGeneration;
+        let mut values = self.values();
+        values.insert("search_results", listed(found));
+        values.insert("query", query.to_owned());
+        let thread = Thread { question: query.to_owned(), ..Thread::default() };
+        let prompt = prompt::render(self.template(kind), &values, thread);
+        let plan = Plan { kind, prompt, tools: &[], choice: craton_backend::ToolChoice::Auto };
+        let said = self.ask(plan, None).await?;
+        self.trace_said(&said);
+        if let Some(text) = self.parsed_text(kind, &said).await? {
+            return Ok(text);
+        }
+        Ok(tell::part(&said.text()).1)
+    }
+
+    /// Which parts of the answer rest on what was found.
+    pub(super) async fn citations(&self, answer: &str) -> Result<Vec<api::Citation>, ApiError> {
+        let Some(first) = self.found.first() else { return Ok(Vec::new()) };
+        let references = self.found.iter().map(|found| found.reference.clone()).collect();
+        let id = &first.knowledge_base_id;
+        self.runs.parts.retrieval.cite(&self.context, id, answer, references).await
+    }
+}
+
+/// Search results as data that their own text can't get out of: a JSON list.
+fn listed(found: &[Found]) -> String {
+    let one = |found: &Found| {
+        let content = found.reference.content.as_ref();
+        let text = content.and_then(|content| content.text.as_deref()).unwrap_or_default();
+        let source = found.reference.location.as_ref().and_then(source);
+        json!({ "source": source, "text": text })
+    };
+    if found.is_empty() {
+        return "The search found nothing.".to_owned();
+    }
+    Value::Array(found.iter().map(one).collect()).to_string()
+}
+
+fn source(location: &api::RetrievalResultLocation) -> Option<String> {
+    let s3 = location.s3_location.as_ref().and_then(|it| it.uri.clone());
+    let web = || location.web_location.as_ref().and_then(|it| it.url.clone());
+    s3.or_else(web).or_else(|| location.custom_document_location.as_ref().and_then(|it| it.id.clone()))
+}

@@ -1,0 +1,175 @@
+//! Running agents: InvokeAgent, InvokeInlineAgent, and the memory that sessions leave.
+//!
+//! A **turn** is a small state machine. It holds a definition, a session and a bounded number of steps; each **step**
+//! is one call of a model whose tools are what the agent may do. Whatever the model calls is checked against its
+//! schema and carried out, several calls side by side; what comes back goes to the model as results, and the next step
+//! begins. A turn ends with an answer, with actions that the caller has to carry out (the session then waits for them),
+//! or with an error at one of its bounds.
+//!
+//! ```text
+//! invoke ─ inline | Definitions ─► definition        session (opened, leased)
+//!    └─ frame: guardrail → pre-processing → routing →┐
+//!         turn: prompt → step → [parser] → act ─► functions | knowledge | code | collaborate | returned
+//!               ▲                          └──── results ──┘
+//!       └→ post-processing → guardrail → citations → session kept → chunk, files
+//! ```
+//!
+//! * `invoke`: the two operations; `inline`: a request as a definition; `events`: what the caller is told, as a stream
+//!   that *is* the run: nothing is spawned, so dropping it frees a model, a function, a sandbox, a session.
+//! * `frame`, `turn`, `step`, `act`: the turn, from its outermost ring to one tool call.
+//! * `tools`, `arguments`: what a definition offers a model, and its calls checked and put into the API's form.
+//! * `functions`, `knowledge`, `code`, `collaborate`, `returned`: the ways a call is carried out.
+//! * [`prompt`], `parser`: what a model reads, and who reads its answers.
+//! * `session`, `conversation`, `memory`: what stays.
+//! * `guard`, `permit`: who may say and touch what. `trace`, `failure`: what the caller sees of all that.
+//!
+//! A tool that fails is told to the model, which may find another way; failing again in a row ends the turn with
+//! DependencyFailedException. Bounds are configured in [`RunsConfig`].
+
+mod act;
+mod arguments;
+mod code;
+mod collaborate;
+mod conversation;
+mod events;
+mod failure;
+mod frame;
+mod functions;
+mod guard;
+mod inline;
+mod invoke;
+mod knowledge;
+mod memory;
+mod parser;
+mod permit;
+pub mod prompt;
+mod returned;
+mod session;
+mod step;
+mod tell;
+mod tools;
+mod trace;
+mod turn;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use craton_backend::function::FunctionInvoker;
+use craton_core::{Clock, IdSource, RequestContext};
+use craton_guardrails::Guardrails;
+use craton_identity::{Authorizer, ServiceRoles};
+use craton_inference::Inference;
+use craton_knowledge_bases::retrieval::Retrieval;
+use craton_objects::ObjectStore;
+use craton_sandbox::Sandbox;
+use craton_store::Store;
+use craton_wire::ApiError;
+use serde::Deserialize;
+
+use crate::control::Agents;
+use crate::definition::AgentDefinition;
+use session::Busy;
+
+/// `[agents]` of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RunsConfig {
+    /// Calls of a model that one turn may make, its collaborators' included.
+    pub max_steps: u32,
+    /// Longest time of a turn.
+    pub max_run_s: u64,
+    /// Longest time that a turn waits for a function of an action group.
+    pub function_timeout_s: u64,
+}
+
+impl Default for RunsConfig {
+    fn default() -> Self {
+        Self { max_steps: 25, max_run_s: 600, function_timeout_s: 120 }
+    }
+}
+
+impl RunsConfig {
+    /// The first thing that is wrong, if anything is.
+    pub fn check(&self) -> Result<(), String> {
+        match self {
+            Self { max_steps: 0, .. } => Err("max_steps must be at least 1".into()),
+            Self { max_run_s: 0, .. } => Err("max_run_s must be at least 1".into()),
+            Self { function_timeout_s: 0, .. } => Err("function_timeout_s must be at least 1".into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Finds what an alias of an agent stands for.
+#[async_trait]
+pub trait Definitions: Send + Sync {
+    /// ResourceNotFoundException when the context's account and region have no such agent or alias, and
+    /// ValidationException when the agent was never prepared.
+    async fn resolve(
+        &self,
+        context: &RequestContext,
+        agent_id: &str,
+        alias_id: &str,
+    ) -> Result<Arc<AgentDefinition>, ApiError>;
+
+    /// The same by an alias's ARN.
+    async fn resolve_alias(
+        &self,
+        context: &RequestContext,
+        alias_arn: &str,
+    ) -> Result<Arc<AgentDefinition>, ApiError>;
+}
+
+#[async_trait]
+impl Definitions for Agents {
+    async fn resolve(
+        &self,
+        context: &RequestContext,
+        agent_id: &str,
+        alias_id: &str,
+    ) -> Result<Arc<AgentDefinition>, ApiError> {
+        Agents::resolve(self, context, agent_id, alias_id).await
+    }
+
+    async fn resolve_alias(
+        &self,
+        context: &RequestContext,
+        alias_arn: &str,
+    ) -> Result<Arc<AgentDefinition>, ApiError> {
+        Agents::resolve_alias(self, context, alias_arn).await
+    }
+}
+
+/// What runs stand on.
+#[derive(Clone)]
+pub struct RunsParts {
+    pub definitions: Arc<dyn Definitions>,
+    pub inference: Inference,
+    pub guardrails: Arc<Guardrails>,
+    pub retrieval: Retrieval,
+    pub functions: Arc<dyn FunctionInvoker>,
+    pub sandbox: Sandbox,
+    pub objects: Arc<dyn ObjectStore>,
+    /// What a stored agent may do with its role.
+    pub roles: ServiceRoles,
+    /// What the caller of an inline agent may do.
+    pub authorizer: Arc<dyn Authorizer>,
+    /// Where sessions and memories are kept.
+    pub store: Store,
+    pub clock: Arc<dyn Clock>,
+    pub ids: Arc<dyn IdSource>,
+    pub config: RunsConfig,
+}
+
+/// The service; clones share it.
+#[derive(Clone)]
+pub struct AgentRuns {
+    parts: Arc<RunsParts>,
+    busy: Busy,
+}
+
+impl AgentRuns {
+    pub fn new(parts: RunsParts) -> Self {
+        Self { parts: Arc::new(parts), busy: Busy::default() }
+    }
+}
