@@ -1,8 +1,10 @@
 """IAM and STS with boto3: users, roles, policies and temporary credentials, and what they open."""
 
+import io
 import json
 import subprocess
 import uuid
+import zipfile
 
 import boto3
 import pytest
@@ -168,3 +170,155 @@ def test_keys_on_the_command_line(server):
     assert made["AWS_ACCESS_KEY_ID"] in craton("list")
     craton("revoke", made["AWS_ACCESS_KEY_ID"])
     assert code(bedrock.list_foundation_models) == "UnrecognizedClientException"
+
+
+def archive(source):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        file.writestr("main.py", source)
+    return buffer.getvalue()
+
+
+HAS_KEYS = """
+import os
+def handler(event, context):
+    return "AWS_SESSION_TOKEN" in os.environ
+"""
+
+
+def function(lam, role, source=HAS_KEYS):
+    made = lam.create_function(FunctionName=name("f-"), Runtime="python3.11", Handler="main.handler", Role=role,
+                               Code={"ZipFile": archive(source)}, Timeout=20)
+    lam.get_waiter("function_active_v2").wait(FunctionName=made["FunctionName"])
+    return made["FunctionName"]
+
+
+def trusting(principal, **condition):
+    statement = {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole", "Condition": condition}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
+def test_a_deputy_is_not_confused(server, iam, user):
+    """A component gets a role's credentials only where the role trusts the service to act for that component."""
+    lam = server.client("lambda")
+    service = {"Service": "lambda.amazonaws.com"}
+    anything = "arn:aws:lambda:*:*:function:*"
+    for document, given in [
+        (trusting(service), True),
+        (trusting({"Service": "bedrock.amazonaws.com"}), False),
+        (trusting(service, StringEquals={"aws:SourceAccount": "123456789012"}, ArnLike={"aws:SourceArn": anything}), True),
+        (trusting(service, StringEquals={"aws:SourceAccount": "999999999999"}), False),
+        (trusting(service, ArnLike={"aws:SourceArn": "arn:aws:lambda:*:*:function:another"}), False),
+    ]:
+        role = iam.create_role(RoleName=name("deputy"), AssumeRolePolicyDocument=document)["Role"]["Arn"]
+        made = function(lam, role)
+        assert json.loads(lam.invoke(FunctionName=made)["Payload"].read()) == given, document
+        lam.delete_function(FunctionName=made)
+    # Nobody speaks for a service: these conditions hold for services alone.
+    user_name, as_user = user
+    iam.put_user_policy(UserName=user_name, PolicyName="p", PolicyDocument=policy("sts:*"))
+    user_arn = iam.get_user(UserName=user_name)["User"]["Arn"]
+    outside = {"RoleSessionName": "s", "ExternalId": "wrong"}
+    for document in [
+        trusting({"AWS": user_arn}, StringEquals={"aws:SourceAccount": "123456789012"}),
+        trusting({"AWS": user_arn}, ArnLike={"aws:SourceArn": "arn:aws:bedrock:*:*:*"}),
+        trusting({"AWS": user_arn}, StringEquals={"sts:ExternalId": "right"}),
+        trusting(service),
+    ]:
+        role = iam.create_role(RoleName=name("deputy"), AssumeRolePolicyDocument=document)["Role"]["Arn"]
+        assert code(as_user("sts").assume_role, RoleArn=role, **outside) == "AccessDenied", document
+
+
+def test_a_role_is_passed_only_by_who_may(server, iam, user):
+    user_name, as_user = user
+    role = iam.create_role(RoleName=name("passed"), AssumeRolePolicyDocument=trusting({"Service": "lambda.amazonaws.com"}))["Role"]
+    make = lambda: as_user("lambda").create_function(
+        FunctionName=name("f-"), Runtime="python3.11", Handler="main.handler", Role=role["Arn"], Code={"ZipFile": archive(HAS_KEYS)})
+    iam.put_user_policy(UserName=user_name, PolicyName="p", PolicyDocument=policy("lambda:*"))
+    with pytest.raises(ClientError, match="iam:PassRole on resource"):
+        make()
+    to = {"StringEquals": {"iam:PassedToService": "bedrock.amazonaws.com"}}
+    iam.put_user_policy(UserName=user_name, PolicyName="pass", PolicyDocument=policy("iam:PassRole", role["Arn"], Condition=to))
+    with pytest.raises(ClientError, match="iam:PassRole on resource"):
+        make()
+    to["StringEquals"]["iam:PassedToService"] = "lambda.amazonaws.com"
+    iam.put_user_policy(UserName=user_name, PolicyName="pass", PolicyDocument=policy("iam:PassRole", role["Arn"], Condition=to))
+    iam.tag_role(RoleName=role["RoleName"], Tags=[{"Key": "protected", "Value": "true"}])
+    deny = policy("iam:*", effect="Deny", Condition={"StringEquals": {"aws:ResourceTag/protected": "true"}})
+    iam.put_user_policy(UserName=user_name, PolicyName="deny", PolicyDocument=deny)
+    assert code(make) == "AccessDeniedException"
+    iam.untag_role(RoleName=role["RoleName"], TagKeys=["protected"])
+    made = make()["FunctionName"]
+    server.client("lambda").delete_function(FunctionName=made)
+
+
+def test_a_functions_own_permissions_count(server, iam, user):
+    user_name, as_user = user
+    user_arn = iam.get_user(UserName=user_name)["User"]["Arn"]
+    lam = server.client("lambda")
+    made = function(lam, "arn:aws:iam::123456789012:role/nobodys")
+    assert code(as_user("lambda").invoke, FunctionName=made) == "AccessDeniedException"
+    lam.add_permission(FunctionName=made, StatementId="s", Action="lambda:InvokeFunction", Principal=user_arn)
+    assert json.loads(as_user("lambda").invoke(FunctionName=made)["Payload"].read()) is False
+    assert code(as_user("lambda").get_function, FunctionName=made) == "AccessDeniedException"
+    lam.remove_permission(FunctionName=made, StatementId="s")
+    assert code(as_user("lambda").invoke, FunctionName=made) == "AccessDeniedException"
+    lam.delete_function(FunctionName=made)
+
+
+def test_a_tampered_session_opens_nothing(server, iam, user):
+    user_name, as_user = user
+    user_arn = iam.get_user(UserName=user_name)["User"]["Arn"]
+    role = iam.create_role(RoleName=name("role"), AssumeRolePolicyDocument=trust({"AWS": user_arn}))["Role"]
+    iam.put_role_policy(RoleName=role["RoleName"], PolicyName="p", PolicyDocument=policy("bedrock:*"))
+    begin = lambda: as_user("sts").assume_role(RoleArn=role["Arn"], RoleSessionName="s")["Credentials"]
+    good, other = begin(), begin()
+    open_with = lambda keys: client_with(server, "bedrock", keys["AccessKeyId"], keys["SecretAccessKey"], keys.get("SessionToken"))
+    assert open_with(good).list_foundation_models()["modelSummaries"]
+    token = good["SessionToken"]
+    for place in (0, 7, len(token) // 2, len(token) - 3):
+        changed = token[:place] + ("A" if token[place] != "A" else "B") + token[place + 1:]
+        assert code(open_with(dict(good, SessionToken=changed)).list_foundation_models) == "UnrecognizedClientException", place
+    for wrong in (dict(good, SessionToken=other["SessionToken"]), dict(good, SessionToken=None), dict(other, AccessKeyId=good["AccessKeyId"])):
+        assert code(open_with(wrong).list_foundation_models) in ("UnrecognizedClientException", "InvalidSignatureException")
+    wrong_secret = dict(good, SecretAccessKey=other["SecretAccessKey"])
+    assert code(open_with(wrong_secret).list_foundation_models) == "InvalidSignatureException"
+    # A role of the same name is another role: sessions of the first don't become its own.
+    iam.delete_role_policy(RoleName=role["RoleName"], PolicyName="p")
+    iam.delete_role(RoleName=role["RoleName"])
+    iam.create_role(RoleName=role["RoleName"], AssumeRolePolicyDocument=trust({"AWS": user_arn}))
+    assert code(open_with(good).list_foundation_models) == "UnrecognizedClientException"
+
+
+def test_policies_of_resources(server, iam, user):
+    user_name, as_user = user
+    user_arn = iam.get_user(UserName=user_name)["User"]["Arn"]
+    bedrock = server.client("bedrock")
+    made = bedrock.create_guardrail(name=name("g"), blockedInputMessaging="no", blockedOutputsMessaging="no",
+                                    wordPolicyConfig={"wordsConfig": [{"text": "abracadabra"}]})
+    arn = made["guardrailArn"]
+    assert code(bedrock.get_resource_policy, resourceArn=arn) == "ResourceNotFoundException"
+    assert code(as_user("bedrock").get_guardrail, guardrailIdentifier=arn) == "AccessDeniedException"
+    document = policy("bedrock:GetGuardrail", arn, Principal={"AWS": user_arn})
+    assert bedrock.put_resource_policy(resourceArn=arn, resourcePolicy=document)["resourceArn"] == arn
+    assert json.loads(bedrock.get_resource_policy(resourceArn=arn)["resourcePolicy"]) == json.loads(document)
+    assert as_user("bedrock").get_guardrail(guardrailIdentifier=made["guardrailId"])["guardrailArn"] == arn
+    assert code(as_user("bedrock").put_resource_policy, resourceArn=arn, resourcePolicy=document) == "AccessDeniedException"
+    bedrock.delete_resource_policy(resourceArn=arn)
+    assert code(as_user("bedrock").get_guardrail, guardrailIdentifier=arn) == "AccessDeniedException"
+    nowhere = "arn:aws:bedrock:us-east-1:123456789012:knowledge-base/NOSUCHKB00"
+    agent = server.client("bedrock-agent")
+    assert code(agent.get_resource_policy, resourceArn=nowhere) == "ResourceNotFoundException"
+
+
+def test_policies_are_tried_on_the_command_line(server, tmp_path):
+    path = tmp_path / "own.json"
+    path.write_text(policy("iam:CreateAccessKey", "arn:aws:iam::123456789012:user/${aws:username}"))
+    def simulate(who, *more):
+        arn = "arn:aws:iam::123456789012:user/"
+        run = subprocess.run([server.binary, "policy", "simulate", "--policy", str(path), "--action", "iam:CreateAccessKey",
+                              "--resource", arn + "eve", "--principal", arn + who, *more], capture_output=True, text=True, timeout=60)
+        return run.returncode, run.stdout
+    assert simulate("eve")[0] == 0 and simulate("adam")[0] == 1
+    status, text = simulate("adam", "--json")
+    assert json.loads(text)["EvaluationResults"][0]["EvalDecision"] == "implicitDeny"

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import os
 import uuid
 
@@ -402,3 +403,123 @@ def test_operations_are_counted(server, s3, bucket):
     s3.put_object(Bucket=bucket, Key="counted", Body=b"")
     metrics = requests.get(f"{server.url}/metrics").text
     assert 'craton_requests_total{operation="PutObject",status="200"}' in metrics
+
+
+def made_with(server, credentials, **config):
+    """An S3 client with keys as IAM or STS gave them."""
+    return boto3.client(
+        "s3", region_name=REGION, endpoint_url=server.url, aws_access_key_id=credentials["AccessKeyId"],
+        aws_secret_access_key=credentials["SecretAccessKey"], aws_session_token=credentials.get("SessionToken"),
+        config=Config(retries={"total_max_attempts": 1}, **config))
+
+
+def statement(effect, actions, resources, **more):
+    return {"Effect": effect, "Action": actions, "Resource": resources, **more}
+
+
+def document(*statements):
+    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
+
+
+@pytest.fixture
+def person(server, bucket):
+    """A user who may read, write and list under `own/` of the bucket: its name, ARN and keys."""
+    iam, name = server.client("iam"), f"s3-{uuid.uuid4().hex[:8]}"
+    arn = iam.create_user(UserName=name)["User"]["Arn"]
+    iam.put_user_policy(UserName=name, PolicyName="own", PolicyDocument=document(
+        statement("Allow", ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"], f"arn:aws:s3:::{bucket}/own/*"),
+        statement("Allow", "s3:ListBucket", f"arn:aws:s3:::{bucket}", Condition={"StringLike": {"s3:prefix": "own/*"}})))
+    return name, arn, iam.create_access_key(UserName=name)["AccessKey"]
+
+
+DENIED = (403, "AccessDenied")
+
+
+def test_a_user_stays_under_its_prefix(server, s3, bucket, person):
+    _, arn, key = person
+    own = made_with(server, key)
+    s3.put_object(Bucket=bucket, Key="others/a", Body=b"theirs")
+    own.put_object(Bucket=bucket, Key="own/a", Body=b"mine")
+    assert own.get_object(Bucket=bucket, Key="own/a")["Body"].read() == b"mine"
+    assert [item["Key"] for item in own.list_objects_v2(Bucket=bucket, Prefix="own/")["Contents"]] == ["own/a"]
+    assert code(own.list_objects_v2, Bucket=bucket) == DENIED
+    assert code(own.list_objects_v2, Bucket=bucket, Prefix="others/") == DENIED
+    assert code(own.get_object, Bucket=bucket, Key="others/a") == DENIED
+    assert code(own.put_object, Bucket=bucket, Key="others/b", Body=b"x") == DENIED
+    assert code(own.copy_object, Bucket=bucket, Key="own/b", CopySource=f"{bucket}/others/a") == DENIED
+    assert code(own.create_multipart_upload, Bucket=bucket, Key="others/c") == DENIED
+    assert code(own.put_bucket_policy, Bucket=bucket, Policy="{}")[0] == 403
+    assert code(own.list_buckets) == DENIED
+    gone = own.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "own/a"}, {"Key": "others/a"}]})
+    assert [item["Key"] for item in gone["Deleted"]] == ["own/a"]
+    assert [(item["Key"], item["Code"]) for item in gone["Errors"]] == [("others/a", "AccessDenied")]
+    # The bucket's own policy takes away what the user's gives, and gives what it does not.
+    own.put_object(Bucket=bucket, Key="own/secret", Body=b"s")
+    s3.put_bucket_policy(Bucket=bucket, Policy=document(
+        statement("Deny", "s3:GetObject", f"arn:aws:s3:::{bucket}/own/secret", Principal={"AWS": arn}),
+        statement("Allow", "s3:GetObject", f"arn:aws:s3:::{bucket}/others/*", Principal={"AWS": arn})))
+    assert code(own.get_object, Bucket=bucket, Key="own/secret") == DENIED
+    assert own.get_object(Bucket=bucket, Key="others/a")["Body"].read() == b"theirs"
+    assert s3.get_object(Bucket=bucket, Key="own/secret")["Body"].read() == b"s"
+    s3.delete_bucket_policy(Bucket=bucket)
+    assert own.get_object(Bucket=bucket, Key="own/secret")["Body"].read() == b"s"
+
+
+def test_a_role_at_s3_does_what_its_session_may(server, s3, bucket, person):
+    name, arn, key = person
+    iam, role = server.client("iam"), f"s3-{uuid.uuid4().hex[:8]}"
+    trust = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": arn}}
+    made = iam.create_role(RoleName=role, AssumeRolePolicyDocument=document(trust))["Role"]["Arn"]
+    iam.put_role_policy(RoleName=role, PolicyName="p", PolicyDocument=document(
+        statement("Allow", "s3:*", [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"])))
+    sts = boto3.client("sts", region_name=REGION, endpoint_url=server.url, aws_access_key_id=key["AccessKeyId"],
+                       aws_secret_access_key=key["SecretAccessKey"])
+    begin = lambda **more: sts.assume_role(RoleArn=made, RoleSessionName="s", **more)["Credentials"]
+    whole = begin()
+    session = made_with(server, whole)
+    session.put_object(Bucket=bucket, Key="docs/a", Body=b"a")
+    assert session.get_object(Bucket=bucket, Key="docs/a")["Body"].read() == b"a"
+    assert code(session.list_buckets) == DENIED
+    narrow = made_with(server, begin(Policy=document(statement("Allow", "s3:GetObject", f"arn:aws:s3:::{bucket}/docs/*"))))
+    assert narrow.get_object(Bucket=bucket, Key="docs/a")["Body"].read() == b"a"
+    assert code(narrow.put_object, Bucket=bucket, Key="docs/b", Body=b"b") == DENIED
+    token = whole["SessionToken"]
+    middle = len(token) // 2
+    for forged in (token[:middle] + ("A" if token[middle] != "A" else "B") + token[middle + 1:], "made-up", begin()["SessionToken"]):
+        borrowed = made_with(server, dict(whole, SessionToken=forged))
+        assert code(borrowed.get_object, Bucket=bucket, Key="docs/a") == (403, "InvalidAccessKeyId")
+    without = made_with(server, {"AccessKeyId": whole["AccessKeyId"], "SecretAccessKey": whole["SecretAccessKey"]})
+    assert code(without.get_object, Bucket=bucket, Key="docs/a") == (403, "InvalidAccessKeyId")
+    # A session may do no more from the moment its role may not, and ends with it.
+    iam.delete_role_policy(RoleName=role, PolicyName="p")
+    assert code(session.get_object, Bucket=bucket, Key="docs/a") == DENIED
+    iam.delete_role(RoleName=role)
+    assert code(session.get_object, Bucket=bucket, Key="docs/a")[0] == 403
+
+
+def test_who_presigns_must_have_the_permission(server, s3, bucket, person):
+    name, _, key = person
+    for item in ("own/a", "others/a"):
+        s3.put_object(Bucket=bucket, Key=item, Body=b"x")
+    signer = made_with(server, key, signature_version="s3v4")
+    sign = lambda item: signer.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": item}, ExpiresIn=60)
+    allowed, denied = sign("own/a"), sign("others/a")
+    assert requests.get(allowed).content == b"x"
+    refused = requests.get(denied)
+    assert refused.status_code == 403 and "<Code>AccessDenied</Code>" in refused.text
+    # What was signed is good for as long as whoever signed it is.
+    server.client("iam").delete_user_policy(UserName=name, PolicyName="own")
+    assert requests.get(allowed).status_code == 403
+    server.client("iam").delete_access_key(UserName=name, AccessKeyId=key["AccessKeyId"])
+    refused = requests.get(allowed)
+    assert refused.status_code == 403 and "<Code>InvalidAccessKeyId</Code>" in refused.text
+
+
+def test_guessing_a_secret_is_ended(server, bucket, person):
+    _, _, key = person
+    tries = [code(made_with(server, dict(key, SecretAccessKey=f"guess-{n}")).list_objects_v2, Bucket=bucket, Prefix="own/")
+             for n in range(25)]
+    assert tries[0] == (403, "SignatureDoesNotMatch") and tries[-1] == (503, "SlowDown"), tries
+    # Not even the right one is looked at for a minute; nobody else is held up.
+    assert code(made_with(server, key).list_objects_v2, Bucket=bucket, Prefix="own/") == (503, "SlowDown")
+    assert server.client("s3").list_objects_v2(Bucket=bucket)["KeyCount"] == 0

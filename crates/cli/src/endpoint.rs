@@ -62,22 +62,39 @@ impl Endpoint {
         variables
     }
 
+    /// What begins so names one service's own endpoint, which wins over the general one: calls there would be signed with
+    /// this server's keys.
+    const OF_ONE_SERVICE: &'static str = "AWS_ENDPOINT_URL_";
+
     /// What would send a client elsewhere, or send our keys along with its own: a session token goes into every request,
     /// a profile or bearer token replaces the keys, a service's own endpoint wins over the general one.
-    pub(crate) const CLEARED: [&'static str; 9] = [
+    const CLEARED: [&'static str; 5] = [
         "AWS_SESSION_TOKEN",
         "AWS_PROFILE",
         "AWS_DEFAULT_PROFILE",
         "AWS_BEARER_TOKEN_BEDROCK",
         "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
-        "AWS_ENDPOINT_URL_BEDROCK",
-        "AWS_ENDPOINT_URL_BEDROCK_RUNTIME",
-        "AWS_ENDPOINT_URL_BEDROCK_AGENT",
-        "AWS_ENDPOINT_URL_BEDROCK_AGENT_RUNTIME",
     ];
     /// Those of [`Self::CLEARED`] that are cleared whether they are set now or not, since what `env` prints may be kept
     /// and read later.
-    pub(crate) const ALWAYS_CLEARED: usize = 2;
+    const ALWAYS_CLEARED: usize = 2;
+
+    /// The variables to clear, of those that are `set` now.
+    pub(crate) fn cleared(set: impl Iterator<Item = String>) -> Vec<String> {
+        let is_cleared =
+            |name: &String| Self::CLEARED.contains(&name.as_str()) || name.starts_with(Self::OF_ONE_SERVICE);
+        let always = Self::CLEARED[..Self::ALWAYS_CLEARED].iter().map(ToString::to_string);
+        let mut names: Vec<String> = always.collect();
+        names.extend(set.filter(is_cleared));
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// [`Self::cleared`] of this process's own environment.
+    pub(crate) fn cleared_here() -> Vec<String> {
+        Self::cleared(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()))
+    }
 }
 
 /// A server to call: the one that runs at the configured address, or one in this process.
@@ -156,6 +173,14 @@ mod tests {
             assert_eq!(endpoint(listen, false).unwrap().url, url);
         }
         assert!(endpoint("127.0.0.1:0", false).is_err());
+    }
+
+    #[test]
+    fn no_service_has_an_endpoint_of_its_own() {
+        let set = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_STS", "AWS_PROFILE", "PATH"];
+        let cleared = Endpoint::cleared(set.into_iter().map(str::to_owned));
+        let expected = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_STS", "AWS_PROFILE", "AWS_SESSION_TOKEN"];
+        assert_eq!(cleared, expected);
     }
 
     #[test]

@@ -68,11 +68,8 @@ impl Env {
         for (name, value) in endpoint.variables() {
             writeln!(out, "{}", shell.line(name, &value))?;
         }
-        let (always, others) = Endpoint::CLEARED.split_at(Endpoint::ALWAYS_CLEARED);
-        // Of the others only what is set now: clearing more would be noise.
-        let others = others.iter().filter(|name| std::env::var_os(name).is_some());
-        for name in always.iter().chain(others) {
-            if let Some(line) = shell.clear(name) {
+        for name in Endpoint::cleared_here() {
+            if let Some(line) = shell.clear(&name) {
                 writeln!(out, "{line}")?;
             }
         }

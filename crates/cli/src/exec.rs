@@ -50,7 +50,7 @@ async fn run_command(command: &[OsString], endpoint: &Endpoint) -> anyhow::Resul
     let (program, arguments) = command.split_first().context("there is no command to run")?;
     let mut child = tokio::process::Command::new(program);
     child.args(arguments).envs(endpoint.variables());
-    for name in Endpoint::CLEARED {
+    for name in Endpoint::cleared_here() {
         child.env_remove(name);
     }
     let mut interrupt = signal(SignalKind::interrupt())?;

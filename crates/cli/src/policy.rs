@@ -1,5 +1,6 @@
 //! `craton policy`: what policies come to, without a server.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,9 +10,9 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use craton_core::Principal;
 use craton_identity::policy::{
-    Context, Effect, Policies, Policy, PolicyKind, Request, ResourceSide, Verdict, evaluate,
+    Context, Effect, Keys, Policies, Policy, PolicyKind, Request, ResourceSide, Values, Verdict, evaluate,
 };
-use craton_identity::requester;
+use craton_identity::{PrincipalKeys, requester};
 use serde_json::{Value, json};
 
 /// Try policies before they are attached
@@ -30,8 +31,9 @@ enum Commands {
 
 /// Say what policy files allow
 ///
-/// Decides as the server would, for every action on every resource, and names the statements that decided. Needs no
-/// server and changes nothing. Ends with status 0 when everything is allowed, else 1.
+/// Decides as the server would, for every action on every resource, and names the statements that decided. What the
+/// principal's ARN says of it (aws:username, aws:PrincipalArn and the like) is known; everything else of the request is
+/// what --context says. Needs no server and changes nothing. Ends with status 0 when everything is allowed, else 1.
 #[derive(Args)]
 #[command(after_help = "Examples:
   craton policy simulate --policy invoke.json --action bedrock:InvokeModel \\
@@ -90,6 +92,18 @@ impl PolicyCommand {
     }
 }
 
+/// The context keys given, and beside them what the principal's ARN says of it, such as `aws:username`.
+struct Tried<'a> {
+    given: &'a Context,
+    of_principal: PrincipalKeys<'a>,
+}
+
+impl Keys for Tried<'_> {
+    fn values(&self, key: &str) -> Option<Values<'_>> {
+        self.given.values(key).or_else(|| self.of_principal.values(key))
+    }
+}
+
 /// The policies of one simulation, each with the name it is shown by.
 struct Loaded {
     identity: Vec<(String, Arc<Policy>)>,
@@ -101,12 +115,16 @@ struct Loaded {
 impl Simulate {
     fn run(self) -> anyhow::Result<ExitCode> {
         let loaded = self.load()?;
-        let requester = requester(&Principal::new(self.principal.clone(), ""));
-        let context = context(&self.context)?;
+        let principal = Principal::new(self.principal.clone(), "");
+        let requester = requester(&principal);
+        let (given, nothing) = (context(&self.context)?, BTreeMap::new());
+        let of_principal =
+            PrincipalKeys { principal: &principal, requester: &requester, tags: &nothing, request: &() };
+        let keys = Tried { given: &given, of_principal };
         let mut results = Vec::new();
         for action in &self.action {
             for resource in &self.resource {
-                let request = Request { requester: &requester, action, resource, keys: &context };
+                let request = Request { requester: &requester, action, resource, keys: &keys };
                 results.push(self.result(&loaded, &request));
             }
         }
@@ -213,4 +231,38 @@ fn context(pairs: &[String]) -> anyhow::Result<Context> {
         context.set_all(&key, values);
     }
     Ok(context)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_principals_own_keys_are_known_and_can_be_given() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("own.json");
+        let text = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"iam:*",
+            "Resource":"arn:aws:iam::123456789012:user/${aws:username}",
+            "Condition":{"StringEqualsIfExists":{"aws:PrincipalTag/team":"red"}}}}"#;
+        std::fs::write(&file, text).unwrap();
+        let decide = |user: &str, context: &[&str]| {
+            let command = Simulate {
+                policy: vec![file.clone()],
+                boundary: None,
+                session: Vec::new(),
+                resource_policy: None,
+                trust: None,
+                principal: format!("arn:aws:iam::123456789012:user/{user}"),
+                action: vec!["iam:CreateAccessKey".into()],
+                resource: vec!["arn:aws:iam::123456789012:user/eve".into()],
+                context: context.iter().map(ToString::to_string).collect(),
+                json: true,
+            };
+            command.run().unwrap() == ExitCode::SUCCESS
+        };
+        assert!(decide("eve", &[]) && !decide("adam", &[]));
+        assert!(decide("adam", &["aws:username=eve"]));
+        assert!(decide("eve", &["aws:PrincipalTag/team=red"]));
+        assert!(!decide("eve", &["aws:PrincipalTag/team=blue"]));
+    }
 }

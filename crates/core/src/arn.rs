@@ -18,16 +18,33 @@ pub struct Arn {
 #[error("'{0}' is not an ARN: expected arn:partition:service:region:account:resource")]
 pub struct ArnError(String);
 
+/// The ARN partition that a region belongs to; that of what has no region is `aws`.
+pub fn partition(region: &str) -> &'static str {
+    if region.starts_with("us-gov-") {
+        "aws-us-gov"
+    } else if region.starts_with("cn-") {
+        "aws-cn"
+    } else {
+        "aws"
+    }
+}
+
 impl Arn {
-    /// An ARN of the `aws` partition.
+    /// An ARN of the region's partition.
     pub fn new(service: &str, region: &str, account: &str, resource: impl Into<String>) -> Self {
         Self {
-            partition: "aws".into(),
+            partition: partition(region).into(),
             service: service.into(),
             region: region.into(),
             account: account.into(),
             resource: resource.into(),
         }
+    }
+
+    /// This ARN in its region's own partition, whatever partition it was written with.
+    #[must_use]
+    pub fn canonical(self) -> Self {
+        Self { partition: partition(&self.region).into(), ..self }
     }
 
     /// The resource's type and id, split at the first `/` or `:`: `foundation-model/x` gives `("foundation-model", "x")`.
@@ -71,6 +88,18 @@ mod tests {
         assert_eq!(arn.account, "");
         assert_eq!(arn.resource_parts(), ("foundation-model", "anthropic.claude-3-haiku-20240307-v1:0"));
         assert_eq!(arn.to_string(), text);
+    }
+
+    #[test]
+    fn a_region_has_one_partition() {
+        for (text, expected) in [
+            ("arn:aws-x:bedrock:us-east-1::foundation-model/m", "aws"),
+            ("arn:aws:bedrock:us-gov-west-1::foundation-model/m", "aws-us-gov"),
+            ("arn:aws:lambda:cn-north-1:1:function:f", "aws-cn"),
+            ("arn:aws-cn:iam::1:role/r", "aws"),
+        ] {
+            assert_eq!(text.parse::<Arn>().unwrap().canonical().partition, expected, "{text}");
+        }
     }
 
     #[test]

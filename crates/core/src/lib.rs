@@ -8,7 +8,7 @@ mod context;
 mod ids;
 mod page;
 
-pub use arn::{Arn, ArnError};
+pub use arn::{Arn, ArnError, partition};
 pub use clock::{Clock, SystemClock};
 pub use context::{Account, Principal, RequestContext, Session, SessionKind};
 pub use ids::{IdSource, RandomIds};

@@ -68,6 +68,24 @@ pub struct Authenticated {
     pub region: String,
 }
 
+/// A key that a request says to be signed with, for a service that checks signatures itself.
+#[derive(Debug, Clone)]
+pub struct ClaimedKey {
+    credential: Arc<Credential>,
+    session_token: Option<String>,
+    source: Option<IpAddr>,
+}
+
+impl ClaimedKey {
+    pub fn principal(&self) -> &Arc<Principal> {
+        &self.credential.principal
+    }
+
+    pub fn secret(&self) -> &Secret {
+        self.credential.secret.secret()
+    }
+}
+
 /// A request whose head is read and whose key is known; its body is still to come.
 #[derive(Debug)]
 pub struct PendingRequest<'i> {
@@ -154,17 +172,14 @@ impl Identity {
         now_ms: i64,
         source: Option<IpAddr>,
     ) -> Result<Authenticated, ApiError> {
-        let stranger = source.map(|source| Attempt { source, key: None });
-        stranger.map_or(Ok(()), |attempt| self.attempts.check(attempt))?;
         let view = self.directory.as_ref().map(Directory::view);
         let found = view.as_ref().and_then(|view| {
             let credential = view.api_key(token).filter(|credential| credential.active)?;
             Some((credential, view.user_by_id(&credential.user_id)?, view.account()))
         });
         let Some((credential, user, account)) = found else {
-            if let Some(attempt) = stranger {
-                self.attempts.failed(attempt);
-            }
+            // Only who has no key here is counted: strangers lock nobody else out.
+            self.count_stranger(source)?;
             return Err(ApiError::access_denied(BAD_API_KEY));
         };
         if credential.expires_ms.is_some_and(|expires_ms| now_ms >= expires_ms) {
@@ -190,16 +205,29 @@ impl Identity {
         api_key::generate(&signer, expires_s, now_ms)
     }
 
-    /// The principal and secret of an access key, for services whose signatures are not checked here (S3's). A session
-    /// token belongs to its key: temporary keys without theirs are unknown, as others are with one.
-    pub fn secret_of(
+    /// First half of authenticating a request for a service that checks signatures itself (S3's): finds the key. A
+    /// session token belongs to its key: temporary keys without theirs are unknown, as others are with one.
+    pub fn claimed(
         &self,
         access_key_id: &str,
         session_token: Option<&str>,
-    ) -> Result<(Arc<Principal>, Secret), ApiError> {
-        let credential = self.credential(access_key_id, session_token)?;
+        source: Option<IpAddr>,
+    ) -> Result<ClaimedKey, ApiError> {
+        let credential = self.credential_from(access_key_id, session_token, source)?;
         credential.check_expiry(self.clock.0.now_ms())?;
-        Ok((Arc::clone(&credential.principal), credential.secret.secret().clone()))
+        Ok(ClaimedKey { credential, session_token: session_token.map(str::to_owned), source })
+    }
+
+    /// Second half of [`Self::claimed`]: the signature was right. `scope`: the service, and the region if it is known.
+    pub fn proven(&self, key: &ClaimedKey, (service, region): (&str, Option<&str>)) {
+        self.note(&key.credential, key.source, true);
+        let scope = (service, region.unwrap_or(&self.home_region));
+        self.used(&key.credential, key.session_token.as_deref(), scope, self.clock.0.now_ms());
+    }
+
+    /// Second half of [`Self::claimed`]: the signature was wrong.
+    pub fn disproven(&self, key: &ClaimedKey) {
+        self.note(&key.credential, key.source, false);
     }
 
     /// The root's principal, for what the server does on its own account.
@@ -207,12 +235,15 @@ impl Identity {
         &self.root.principal
     }
 
-    /// The root's secret, for handing to the operator's own processes.
-    pub fn root_secret(&self) -> &Secret {
-        self.root.secret.secret()
+    /// Counts a failure with a key that nobody has; refused after too many.
+    fn count_stranger(&self, source: Option<IpAddr>) -> Result<(), ApiError> {
+        let Some(source) = source else { return Ok(()) };
+        self.attempts.check(Attempt { source, key: None })?;
+        self.attempts.failed(Attempt { source, key: None });
+        Ok(())
     }
 
-    /// Whether there are more failures from here than are looked at; and the key.
+    /// The key, unless more failures came from here than are looked at.
     fn credential_from(
         &self,
         access_key_id: &str,
@@ -220,15 +251,12 @@ impl Identity {
         source: Option<IpAddr>,
     ) -> Result<Arc<Credential>, ApiError> {
         let found = self.credential(access_key_id, session_token);
-        let Some(source) = source else { return found };
-        match &found {
+        match (&found, source) {
             // Nobody can lock the root out, from wherever it signs.
-            Ok(credential) if Arc::ptr_eq(credential, &self.root) => {}
-            Ok(_) => self.attempts.check(Attempt { source, key: Some(access_key_id) })?,
-            Err(_) => {
-                self.attempts.check(Attempt { source, key: None })?;
-                self.attempts.failed(Attempt { source, key: None });
-            }
+            (Ok(credential), _) if Arc::ptr_eq(credential, &self.root) => {}
+            (Ok(_), Some(source)) => self.attempts.check(Attempt { source, key: Some(access_key_id) })?,
+            (Ok(_), None) => {}
+            (Err(_), _) => self.count_stranger(source)?,
         }
         found
     }

@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use craton_core::{Arn, Principal};
@@ -6,8 +7,8 @@ use craton_wire::ApiError;
 use smallvec::smallvec;
 
 use crate::policy::{
-    Denial, Keys, Policies, Policy, Request, Requester, RequesterKind, ResourceSide, Values, Verdict,
-    evaluate,
+    Denial, Keys, Policies, Policy, PolicyType, Request, Requester, RequesterKind, ResourceSide, Values,
+    Verdict, evaluate,
 };
 use crate::request_keys::rfc3339;
 use crate::source::{Attached, PolicySource, requester};
@@ -23,20 +24,25 @@ pub struct AuthorizationRequest<'a> {
     pub context: &'a dyn Keys,
     /// The resources' own policy, such as a bucket's.
     pub resource_policy: Option<&'a Policy>,
-    /// The trust policy of the role that is to be assumed: without it, nothing is allowed.
-    pub trust_policy: Option<&'a Policy>,
+    /// The resources are roles that are to be assumed: the trust policy of each decides, and a role that is not there is
+    /// refused in the same words.
+    pub assumes: bool,
 }
 
 impl<'a> AuthorizationRequest<'a> {
     /// Without context keys or a resource policy.
     pub fn new(action: &'a str, resources: &'a [Arn]) -> Self {
-        Self { action, resources, context: &(), resource_policy: None, trust_policy: None }
+        Self { action, resources, context: &(), resource_policy: None, assumes: false }
     }
 
     /// The error that AWS gives for a denial.
     pub(crate) fn refusal(&self, arn: &str, resource: Option<&Arn>, denial: Denial) -> ApiError {
         let on = resource.map(|arn| format!(" on resource: {arn}")).unwrap_or_default();
         let action = self.action;
+        if self.assumes {
+            let message = format!("User: {arn} is not authorized to perform: {action}{on}");
+            return ApiError::access_denied(message);
+        }
         let reason = denial.reason(action);
         ApiError::access_denied(format!("User: {arn} is not authorized to perform: {action}{on} {reason}"))
     }
@@ -66,6 +72,16 @@ pub trait Authorizer: Send + Sync {
         None
     }
 
+    /// The tags of the user, role or managed policy with this ARN.
+    fn tags_of(&self, _arn: &str) -> Option<BTreeMap<String, String>> {
+        None
+    }
+
+    /// The policy of the Bedrock resource with this ARN, if it has one of its own.
+    fn resource_policy(&self, _arn: &str) -> Option<Arc<Policy>> {
+        None
+    }
+
     /// [`Self::decide`], with a denial as the error that AWS gives for it.
     fn authorize(&self, principal: &Principal, request: &AuthorizationRequest<'_>) -> Result<(), ApiError> {
         match self.decide(principal, request) {
@@ -91,27 +107,47 @@ impl PolicyAuthorizer {
 impl Authorizer for PolicyAuthorizer {
     fn decide(&self, principal: &Principal, request: &AuthorizationRequest<'_>) -> Decision {
         let requester = requester(principal);
-        // Even the root can assume a role only where the role trusts it.
-        if requester.kind == RequesterKind::Root && request.trust_policy.is_none() {
+        if requester.kind == RequesterKind::Root && !request.assumes {
             return Decision::Allow;
         }
-        let attached = if requester.kind == RequesterKind::Root {
-            Arc::default()
-        } else {
-            self.source.attached(principal).unwrap_or_default()
+        let attached = match requester.kind {
+            RequesterKind::Root => Arc::default(),
+            _ => self.source.attached(principal).unwrap_or_default(),
         };
-        decide(principal, &requester, &attached, request)
+        if !request.assumes {
+            let side = request.resource_policy.map_or(ResourceSide::Silent, ResourceSide::Own);
+            return decide(principal, &requester, (&attached, side), request);
+        }
+        for arn in request.resources {
+            let role = self.source.role(&arn.to_string());
+            let decision = role.as_ref().map(|role| {
+                let one = AuthorizationRequest { resources: std::slice::from_ref(arn), ..*request };
+                decide(principal, &requester, (&attached, ResourceSide::Trust(&role.trust)), &one)
+            });
+            let denial = Denial { explicit: false, by: PolicyType::Trust };
+            let refused = || Decision::Deny { resource: Some(arn.clone()), denial };
+            if let decision @ Decision::Deny { .. } = decision.unwrap_or_else(refused) {
+                return decision;
+            }
+        }
+        Decision::Allow
     }
 
     fn arn_of(&self, kind: &str, name: &str) -> Option<String> {
         self.source.arn_of(kind, name)
     }
 
+    fn tags_of(&self, arn: &str) -> Option<BTreeMap<String, String>> {
+        self.source.tags_of(arn)
+    }
+
+    fn resource_policy(&self, arn: &str) -> Option<Arc<Policy>> {
+        self.source.resource_policy(arn)
+    }
+
     fn asks_for(&self, principal: &Principal, prefix: &str) -> bool {
-        if principal.arn.ends_with(":root") {
-            return false;
-        }
-        self.source.attached(principal).is_some_and(|attached| attached.asks_for(prefix))
+        !principal.is_root()
+            && self.source.attached(principal).is_some_and(|attached| attached.asks_for(prefix))
     }
 }
 
@@ -137,16 +173,11 @@ impl Attached {
 pub(crate) fn decide(
     principal: &Principal,
     requester: &Requester,
-    attached: &Attached,
+    (attached, side): (&Attached, ResourceSide<'_>),
     request: &AuthorizationRequest<'_>,
 ) -> Decision {
-    let side = match (request.trust_policy, request.resource_policy) {
-        (Some(policy), _) => ResourceSide::Trust(policy),
-        (None, Some(policy)) => ResourceSide::Own(policy),
-        (None, None) => ResourceSide::Silent,
-    };
     let policies = attached.policies(side);
-    let keys = PrincipalKeys { principal, requester, attached, request: request.context };
+    let keys = PrincipalKeys { principal, requester, tags: &attached.tags, request: request.context };
     let ask = |resource: &str| {
         evaluate(&Request { requester, action: request.action, resource, keys: &keys }, &policies)
     };
@@ -165,11 +196,13 @@ pub(crate) fn decide(
 }
 
 /// The keys of the principal, then those of the request.
-pub(crate) struct PrincipalKeys<'a> {
-    pub(crate) principal: &'a Principal,
-    pub(crate) requester: &'a Requester,
-    pub(crate) attached: &'a Attached,
-    pub(crate) request: &'a dyn Keys,
+pub struct PrincipalKeys<'a> {
+    pub principal: &'a Principal,
+    /// What the principal is to policies.
+    pub requester: &'a Requester,
+    /// Those of the user or the role.
+    pub tags: &'a BTreeMap<String, String>,
+    pub request: &'a dyn Keys,
 }
 
 impl Keys for PrincipalKeys<'_> {
@@ -179,7 +212,7 @@ impl Keys for PrincipalKeys<'_> {
         if let Some(tag) = name.strip_prefix("principaltag/") {
             // Tag keys are compared without regard to case; keys are in lower case already.
             let session = self.principal.session.iter().flat_map(|session| &session.tags);
-            let mut tags = session.chain(&self.attached.tags);
+            let mut tags = session.chain(self.tags);
             return tags.find(|(own, _)| own.to_lowercase() == tag).and_then(|(_, value)| one(value));
         }
         match name {
@@ -203,16 +236,13 @@ impl Keys for PrincipalKeys<'_> {
             "tokenissuetime" => one(&rfc3339(self.principal.session.as_ref()?.issued_ms)?),
             // There are no second factors here; only temporary credentials say so.
             "multifactorauthpresent" => self.principal.session.as_ref().and_then(|_| one("false")),
-            // What is known of the principal is never the request's to say.
-            _ => self.attached.keys.values(key).or_else(|| self.request.values(key)),
+            _ => self.request.values(key),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::policy::PolicyKind;
     use crate::source::{NoPolicies, RolePolicies};

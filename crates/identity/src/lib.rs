@@ -10,21 +10,20 @@
 //! * [`PolicyAuthorizer`]: both together, with AWS's messages.
 //! * [`ServiceRoles`]: what agents, knowledge bases, flows, jobs and functions may do with the roles given to them.
 
-mod assume;
 mod attempts;
 mod authenticate;
 mod authorize;
 pub mod directory;
 pub mod policy;
+mod private_file;
 mod request_keys;
 mod root;
 mod service_roles;
 mod source;
 
-pub use assume::may_assume;
-pub use authenticate::{Authenticated, Identity, PendingRequest};
-pub use authorize::{AuthorizationRequest, Authorizer, Decision, PolicyAuthorizer};
-pub use request_keys::RequestKeys;
+pub use authenticate::{Authenticated, ClaimedKey, Identity, PendingRequest};
+pub use authorize::{AuthorizationRequest, Authorizer, Decision, PolicyAuthorizer, PrincipalKeys};
+pub use request_keys::{RequestKeys, rfc3339};
 pub use root::{CREDENTIALS_FILE, CredentialsError, Origin, RootCredentials, RootKeys};
 pub use service_roles::{ServiceRoles, ServiceUse};
 pub use source::{Attached, NoPolicies, PolicySource, RolePolicies, requester};

@@ -5,7 +5,7 @@ use smallvec::smallvec;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::policy::{Keys, Values};
+use crate::policy::{Context, Keys, Values};
 
 /// The context keys that every request has, worked out when a policy asks for them.
 #[derive(Debug, Clone, Copy, Default)]
@@ -21,6 +21,32 @@ pub struct RequestKeys<'a> {
     pub referer: Option<&'a str>,
     /// `SHORT_TERM` or `LONG_TERM` for a request with an API key.
     pub bearer_token: Option<&'static str>,
+}
+
+impl RequestKeys<'_> {
+    const NAMES: [&'static str; 10] = [
+        "aws:sourceip",
+        "aws:currenttime",
+        "aws:epochtime",
+        "aws:securetransport",
+        "aws:requestedregion",
+        "aws:useragent",
+        "aws:referer",
+        "aws:viaawsservice",
+        "aws:principalisawsservice",
+        "bedrock:bearertokentype",
+    ];
+
+    /// All of them worked out, for a service that adds its own.
+    pub fn context(&self) -> Context {
+        let mut context = Context::new();
+        for name in Self::NAMES {
+            if let Some(values) = self.values(name) {
+                context.set_all(name, values.into_iter().map(Cow::into_owned));
+            }
+        }
+        context
+    }
 }
 
 impl Keys for RequestKeys<'_> {
@@ -42,7 +68,7 @@ impl Keys for RequestKeys<'_> {
 }
 
 /// `2026-01-01T00:00:00Z`, as AWS writes times.
-pub(crate) fn rfc3339(ms: i64) -> Option<String> {
+pub fn rfc3339(ms: i64) -> Option<String> {
     OffsetDateTime::from_unix_timestamp(ms.div_euclid(1000)).ok()?.format(&Rfc3339).ok()
 }
 
@@ -67,6 +93,7 @@ mod tests {
             ("aws:referer", None),
         ] {
             assert_eq!(keys.values(key).map(|values| values[0].to_string()).as_deref(), expected, "{key}");
+            assert_eq!(keys.context().values(key), keys.values(key), "{key}");
         }
     }
 }

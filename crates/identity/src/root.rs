@@ -1,16 +1,16 @@
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use craton_wire::sigv4::Secret;
-use rand::RngExt;
+use zeroize::Zeroizing;
+
+use crate::directory::new_key;
+use crate::private_file;
 
 /// Name of the credentials file inside a data directory, in the format of `~/.aws/credentials`.
 pub const CREDENTIALS_FILE: &str = "credentials";
 const ACCESS_KEY_ID: &str = "CRATON_ROOT_ACCESS_KEY_ID";
 const SECRET_ACCESS_KEY: &str = "CRATON_ROOT_SECRET_ACCESS_KEY";
-const MAX_FILE_BYTES: u64 = 64 * 1024;
 
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialsError {
@@ -120,7 +120,7 @@ impl RootCredentials {
             return Ok(found);
         }
         let made = Self::generate(Origin::Created(path.clone()));
-        match create(data_dir, &path, &made) {
+        match create(&path, &made) {
             Ok(()) => Ok(made),
             // Another server was first: its credentials are the ones.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => load(&path)?.ok_or_else(|| {
@@ -132,31 +132,16 @@ impl RootCredentials {
 
     /// Keys shaped like AWS's: `AKIA` and 16 characters; 40 characters of base64's alphabet, 240 bits.
     fn generate(origin: Origin) -> Self {
-        let mut random = rand::rng();
-        let mut pick = |alphabet: &[u8], length: usize| -> String {
-            (0..length).map(|_| char::from(alphabet[random.random_range(0..alphabet.len())])).collect()
-        };
-        let id = pick(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", 16);
-        let secret = pick(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", 40);
-        Self { access_key_id: format!("AKIA{id}"), secret: Secret::new(secret), origin }
+        let (access_key_id, secret) = new_key("AKIA");
+        Self { access_key_id, secret, origin }
     }
 }
 
 /// Reads a credentials file; `None` when there is none.
 fn load(path: &Path) -> Result<Option<RootCredentials>, CredentialsError> {
-    let io_error = |source| CredentialsError::Io { path: path.to_owned(), source };
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(io_error(source)),
-    };
-    let mode = file.metadata().map_err(io_error)?.permissions().mode();
-    if mode & 0o077 != 0 {
-        tracing::warn!(path = %path.display(), "others could read the root credentials; closing the file to them");
-        file.set_permissions(fs::Permissions::from_mode(0o600)).map_err(io_error)?;
-    }
-    let mut text = String::new();
-    file.take(MAX_FILE_BYTES).read_to_string(&mut text).map_err(io_error)?;
+    let read = private_file::read(path);
+    let read = read.map_err(|source| CredentialsError::Io { path: path.to_owned(), source })?;
+    let Some(text) = read else { return Ok(None) };
     let wrong = |reason: &str| CredentialsError::File { path: path.to_owned(), reason: reason.to_owned() };
     let id = default_value(&text, "aws_access_key_id")
         .ok_or_else(|| wrong("no aws_access_key_id under [default]"))?;
@@ -184,30 +169,20 @@ fn default_value<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     None
 }
 
-/// Writes the file whole or not at all, readable by nobody else, and never over another.
-fn create(data_dir: &Path, path: &Path, made: &RootCredentials) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir)?;
-    let draft = data_dir.join(format!(".{CREDENTIALS_FILE}.{}", made.access_key_id));
-    let text = format!(
+fn create(path: &Path, made: &RootCredentials) -> io::Result<()> {
+    let text = Zeroizing::new(format!(
         "[default]\naws_access_key_id = {}\naws_secret_access_key = {}\n",
         made.access_key_id,
         made.secret.expose()
-    );
-    let written =
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft).and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            file.sync_all()
-        });
-    // A link fails where the file exists, which a rename would replace.
-    let linked = written.and_then(|()| fs::hard_link(&draft, path));
-    let removed = fs::remove_file(&draft);
-    linked?;
-    removed?;
-    File::open(data_dir)?.sync_all()
+    ));
+    private_file::create_once(path, &text)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     fn keys(id: Option<&str>, secret: Option<&str>) -> RootKeys {

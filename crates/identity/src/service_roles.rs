@@ -41,23 +41,8 @@ impl ServiceRoles {
         Self::new(Arc::new(crate::source::NoPolicies), "", false)
     }
 
-    pub fn enforced(&self) -> bool {
-        self.enforce
-    }
-
-    /// Whether the service may do this with the role: the role trusts it, and its policies allow the action on the
-    /// resource (an ARN, or `*`).
-    pub fn authorize(
-        &self,
-        role_arn: &str,
-        service: &str,
-        action: &str,
-        resource: &str,
-    ) -> Result<(), ApiError> {
-        self.authorize_use(&ServiceUse { role_arn, service, source_arn: None }, action, resource)
-    }
-
-    /// [`Self::authorize`] for a component that the trust policy may name in `aws:SourceArn`.
+    /// Whether the service may do this with the role: the role trusts it to act for the component, and its policies allow
+    /// the action on the resource (an ARN, or `*`).
     pub fn authorize_use(
         &self,
         usage: &ServiceUse<'_>,
@@ -82,7 +67,7 @@ impl ServiceRoles {
         let mut request = AuthorizationRequest::new(action, &resources);
         let context = self.context(usage);
         request.context = &context;
-        match decide(&principal, &requester, &role.attached, &request) {
+        match decide(&principal, &requester, (&role.attached, ResourceSide::Silent), &request) {
             Decision::Allow => Ok(()),
             Decision::Deny { resource, denial } => {
                 Err(request.refusal(&principal.arn, resource.as_ref(), denial))
@@ -93,6 +78,12 @@ impl ServiceRoles {
     /// Whether the role lets the service act with it, as when it is handed over.
     pub fn check_trust(&self, usage: &ServiceUse<'_>) -> Result<(), ApiError> {
         if self.enforce { self.assume(usage).map(drop) } else { Ok(()) }
+    }
+
+    /// Whether the role is there and lets the service act with it. For what gives out a role's own credentials, which
+    /// are never given to whom the role does not trust, enforced or not.
+    pub fn trusts(&self, usage: &ServiceUse<'_>) -> Result<(), ApiError> {
+        self.assume(usage).map(drop)
     }
 
     fn assume(&self, usage: &ServiceUse<'_>) -> Result<RolePolicies, ApiError> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use craton_core::{Arn, Principal};
 
-use crate::policy::{Context, Policy, Requester, RequesterKind};
+use crate::policy::{Policy, Requester, RequesterKind};
 
 /// What applies to a principal at this moment.
 #[derive(Debug, Clone, Default)]
@@ -17,8 +17,6 @@ pub struct Attached {
     pub session: Option<Vec<Arc<Policy>>>,
     /// Tags of the user or the role, for `aws:PrincipalTag/…`. Those of the session are added to them.
     pub tags: BTreeMap<String, String>,
-    /// Further context keys of the principal, which win over the request's.
-    pub keys: Context,
 }
 
 /// A role as what uses it needs to know it.
@@ -41,6 +39,16 @@ pub trait PolicySource: Send + Sync {
 
     /// The ARN, with its path, of the `user`, `role` or `group` of this name, if there is one.
     fn arn_of(&self, _kind: &str, _name: &str) -> Option<String> {
+        None
+    }
+
+    /// The tags of the user, role or managed policy with this ARN.
+    fn tags_of(&self, _arn: &str) -> Option<BTreeMap<String, String>> {
+        None
+    }
+
+    /// The policy of the Bedrock resource with this ARN, if it has one of its own.
+    fn resource_policy(&self, _arn: &str) -> Option<Arc<Policy>> {
         None
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
+use craton_core::partition;
 use serde::Deserialize;
 
 use crate::family::{Family, Task};
@@ -45,17 +46,6 @@ impl FoundationModel {
     /// `arn:aws:bedrock:REGION::foundation-model/ID`.
     pub fn arn(&self, region: &str) -> String {
         format!("arn:{}:bedrock:{region}::foundation-model/{}", partition(region), self.id)
-    }
-}
-
-/// The ARN partition a region belongs to.
-pub fn partition(region: &str) -> &'static str {
-    if region.starts_with("us-gov-") {
-        "aws-us-gov"
-    } else if region.starts_with("cn-") {
-        "aws-cn"
-    } else {
-        "aws"
     }
 }
 

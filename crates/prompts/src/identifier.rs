@@ -50,6 +50,8 @@ impl PromptRef {
 pub(crate) fn version_number(version: &str) -> Result<Option<i64>, ()> {
     match version {
         "DRAFT" => Ok(None),
+        // One spelling a number, as AWS has it: policies name versions.
+        number if !number.starts_with(|first: char| ('1'..='9').contains(&first)) => Err(()),
         number => number.parse().map(Some).map_err(|_| ()),
     }
 }

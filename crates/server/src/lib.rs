@@ -6,6 +6,7 @@
 //! * `transport`: one port, HTTP/1.1, HTTP/2 and TLS.
 //! * `access`: what IAM calls each operation, and what a principal needs for it.
 //! * `pipeline`: request id → authenticate → authorise → bind and validate → handler → render → metrics.
+//! * `resource_policies`, `tags`: what resources of every crate have.
 //! * `routes`: tables, one line an operation.
 //! * `doors`: the OpenAI and Anthropic front doors.
 //! * `server`: puts them together.
@@ -20,6 +21,7 @@ pub mod coverage;
 mod doors;
 mod health;
 mod pipeline;
+mod resource_policies;
 mod routes;
 mod server;
 mod services;

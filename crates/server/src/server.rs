@@ -28,11 +28,11 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::audit::Audit;
 use crate::banner;
-use crate::compose::{self, Drivers, LocalModels, Upstreams, functions, guardrail_models};
+use crate::compose::{self, Drivers, LocalModels, RoleSessions, Upstreams, functions, guardrail_models};
 use crate::config::{ConfigError, ServerConfig};
 use crate::pipeline::Pipeline;
 use crate::services::Services;
-use crate::transport::{Listener, Networks, Shutdown, TlsError, TlsFiles, Transport, acceptor};
+use crate::transport::{Listener, Shutdown, TlsError, TlsFiles, Transport, acceptor};
 
 /// Why a server could not start.
 #[derive(Debug, thiserror::Error)]
@@ -137,7 +137,7 @@ impl Server {
         let files = tls_files(&config)?;
         let client_ca = config.tls_client_ca.as_deref();
         let tls = files.as_ref().map(|files| acceptor(files, client_ca)).transpose()?;
-        let networks = Networks::parse(&config.allow_networks).unwrap_or_default();
+        let networks = config.networks()?;
         let store = match &config.database_url {
             Some(url) => Store::connect(url).await?,
             None => Store::open(&config.data_dir).await?,
@@ -264,10 +264,11 @@ fn compose(
     let identity = Arc::new(identity);
     let authorizer = authorizer.unwrap_or_else(|| Arc::new(PolicyAuthorizer::new(Arc::clone(&policies))));
     let objects = compose::objects(config, store, &clock)?;
-    let lambda = functions(config, (store, directory, &objects), &account, (&clock, &ids), url);
     let keeping = compose::keep_objects(&objects, config, &clock);
     let s3 = compose::s3(config, objects.clone(), (&identity, &authorizer, &account));
     let roles = ServiceRoles::new(Arc::clone(&policies), &account.id, config.enforce_service_roles);
+    let sessions = RoleSessions::new((directory, &roles), &clock, url);
+    let lambda = functions(config, (store, &objects), &account, (&clock, &ids), sessions);
     let catalogue = Arc::new(models.clone());
     let measured = Arc::clone(&metering);
     let inference =
@@ -300,7 +301,7 @@ fn compose(
         identity,
         authorizer,
         s3,
-        roles,
+        directory: directory.clone(),
         store: store.clone(),
         audit: Audit::open(&config.audit, &config.data_dir).map_err(StartError::Audit)?,
         secure: config.tls,

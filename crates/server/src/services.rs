@@ -8,7 +8,8 @@ use craton_aoss::Collections;
 use craton_core::{Account, Clock, IdSource};
 use craton_guardrails::Guardrails;
 use craton_iam::{Iam, Sts};
-use craton_identity::{Authorizer, Identity, ServiceRoles};
+use craton_identity::directory::Directory;
+use craton_identity::{Authorizer, Identity};
 use craton_inference::Inference;
 use craton_knowledge_bases::KnowledgeBases;
 use craton_knowledge_bases::retrieval::Retrieval;
@@ -29,9 +30,8 @@ pub(crate) struct Services {
     pub(crate) ids: Arc<dyn IdSource>,
     pub(crate) identity: Arc<Identity>,
     pub(crate) authorizer: Arc<dyn Authorizer>,
-    /// What components may do with the roles given to them. Agents, knowledge bases, flows and functions take a clone.
-    #[allow(dead_code, reason = "the components that act with roles take it when they are composed")]
-    pub(crate) roles: ServiceRoles,
+    /// Users, roles and policies, those of resources too.
+    pub(crate) directory: Directory,
     pub(crate) store: Store,
     pub(crate) audit: Audit,
     /// Requests come over TLS.

@@ -8,8 +8,8 @@ use craton_wire::ApiError;
 
 use crate::services::Services;
 
-/// Fails unless `arn` names a resource that is there and carries tags.
-async fn check(services: &Services, context: &RequestContext, arn: &str) -> Result<(), ApiError> {
+/// Fails unless `arn` names a resource that is there and carries tags, or a policy of its own.
+pub(crate) async fn check(services: &Services, context: &RequestContext, arn: &str) -> Result<(), ApiError> {
     let parsed: Option<Arn> = arn.parse().ok();
     let kind = parsed.as_ref().map_or("", |arn| arn.resource_parts().0);
     let there = match kind {

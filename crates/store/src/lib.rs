@@ -19,6 +19,7 @@ mod error;
 mod flush;
 pub mod jobs;
 mod migrations;
+mod notices;
 mod record;
 mod resources;
 mod row;
@@ -41,6 +42,7 @@ use sqlx::sqlite::{
 use tokio::sync::Notify;
 
 pub use error::StoreError;
+pub use notices::Notices;
 pub use record::{Created, Idempotency, NewRecord, Range, Record, Scope};
 pub use row::{FromValue, Row};
 pub use sqlx::{AssertSqlSafe, SqlSafeStr};

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use craton_core::Clock as _;
 use craton_wire::eventstream::{Decoder, Frame};
-use craton_wire::sigv4::{PathEncoding, Secret, Signer, SigningSecret, sha256, sign_request};
+use craton_wire::sigv4::{
+    PathEncoding, Secret, Signer, SigningSecret, sha256, sign_request, sign_s3_request,
+};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
@@ -110,10 +112,14 @@ impl Client {
             session_token: self.session_token.as_deref(),
             region: &self.region,
             service: &self.service,
-            path: PathEncoding::Double,
+            path: if self.service == "s3" { PathEncoding::Once } else { PathEncoding::Double },
         };
-        sign_request(parts, &sha256(body), &signer, self.clock.now_ms())
-            .expect("a request that can be signed");
+        let (hash, now_ms) = (sha256(body), self.clock.now_ms());
+        let signed = match self.service.as_str() {
+            "s3" => sign_s3_request(parts, Some(&hash), &signer, now_ms),
+            _ => sign_request(parts, &hash, &signer, now_ms),
+        };
+        signed.expect("a request that can be signed");
     }
 
     pub fn unsigned(&self, method: Method, path: &str, body: Bytes) -> (Parts, Bytes) {

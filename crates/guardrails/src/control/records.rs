@@ -47,7 +47,7 @@ impl Identifier {
         }
         let arn: craton_core::Arn = text.parse().map_err(|_| not_found(text))?;
         let (kind, id) = arn.resource_parts();
-        if kind != GUARDRAIL || arn.account != context.account.id {
+        if kind != GUARDRAIL || arn.service != "bedrock" || arn.account != context.account.id {
             return Err(not_found(text));
         }
         Ok(Self { id: id.to_owned(), account: arn.account, region: arn.region })
@@ -92,7 +92,7 @@ impl Identifier {
 }
 
 pub(super) fn guardrail_arn(region: &str, account: &str, id: &str) -> String {
-    let partition = craton_models::catalogue::partition(region);
+    let partition = craton_core::partition(region);
     format!("arn:{partition}:bedrock:{region}:{account}:{GUARDRAIL}/{id}")
 }
 

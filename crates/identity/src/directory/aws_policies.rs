@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::entities::{Document, ManagedPolicy, PolicyVersion, Tags};
+use super::keys::LETTERS;
 use crate::policy::PolicyKind;
 
 /// `{name: {path, description, document}}`.
@@ -53,9 +54,8 @@ fn read(name: String, written: Written) -> Option<ManagedPolicy> {
 
 /// An id that is the same at every start.
 fn id_of(name: &str) -> String {
-    const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
     let digest = craton_wire::sigv4::sha256(name.as_bytes());
-    let letters = digest.iter().take(17).map(|byte| char::from(ALPHABET[usize::from(byte & 31)]));
+    let letters = digest.iter().take(17).map(|byte| char::from(LETTERS[usize::from(byte & 31)]));
     "ANPA".chars().chain(letters).collect()
 }
 

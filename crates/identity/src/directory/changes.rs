@@ -5,10 +5,15 @@ use std::sync::Arc;
 
 use super::entities::{Document, Grants, Group, Role, Tags, User, entity_arn, is_aws};
 use super::error::DirectoryError;
+use super::keys::new_id;
 use super::state::{Draft, Entity as _};
 
+/// IAM's and STS's words for a tag that is given twice.
+pub const DUPLICATE_TAG_KEYS: &str =
+    "Duplicate tag keys found. Please note that Tag keys are case insensitive.";
+
 const MAX_GROUPS_PER_USER: usize = 10;
-pub const MAX_TAGS: usize = 50;
+const MAX_TAGS: usize = 50;
 const MAX_ATTACHED: usize = 20;
 
 /// Who has policies.
@@ -79,7 +84,7 @@ impl Draft {
         check_tags(&tags)?;
         let user = User {
             name: name.to_owned(),
-            id: Self::new_id("AIDA"),
+            id: new_id("AIDA"),
             path: path.to_owned(),
             created_ms: self.now_ms,
             tags,
@@ -140,7 +145,7 @@ impl Draft {
         }
         let group = Group {
             name: name.to_owned(),
-            id: Self::new_id("AGPA"),
+            id: new_id("AGPA"),
             path: path.to_owned(),
             created_ms: self.now_ms,
             grants: Grants::default(),
@@ -226,7 +231,7 @@ impl Draft {
         self.check_boundary(new.boundary.as_deref())?;
         check_tags(&new.tags)?;
         let role = Role {
-            id: Self::new_id("AROA"),
+            id: new_id("AROA"),
             created_ms: self.now_ms,
             name: new.name,
             path: new.path,
@@ -431,8 +436,7 @@ pub(super) fn check_tags(tags: &Tags) -> Result<(), DirectoryError> {
     let mut keys: Vec<String> = tags.keys().map(|key| key.to_lowercase()).collect();
     keys.sort_unstable();
     if keys.windows(2).any(|pair| pair[0] == pair[1]) {
-        let message = "Duplicate tag keys found. Please note that Tag keys are case insensitive.";
-        return Err(DirectoryError::InvalidInput(message.to_owned()));
+        return Err(DirectoryError::InvalidInput(DUPLICATE_TAG_KEYS.to_owned()));
     }
     if keys.iter().any(|key| key.starts_with("aws:")) {
         let message = "System tags can not be added or removed: tag keys must not begin with aws:.";
@@ -450,7 +454,8 @@ fn no_boundary(kind: &str, name: &str) -> DirectoryError {
     DirectoryError::NoSuchEntity(format!("The {kind} {name} has no permissions boundary."))
 }
 
-fn upper_first(word: &str) -> String {
+/// `user` is `User` at the beginning of a message.
+pub fn upper_first(word: &str) -> String {
     let mut letters = word.chars();
     letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters).collect()
 }

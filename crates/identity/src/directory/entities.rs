@@ -223,6 +223,16 @@ pub struct ServiceCredential {
     pub secret_sha256: String,
 }
 
+/// What a Bedrock resource's own policy says of who may use it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ResourcePolicy {
+    /// The resource's.
+    pub arn: String,
+    pub document: Document,
+    /// Another one with every change.
+    pub revision: String,
+}
+
 /// When and for what a key was last used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyUse {

@@ -17,6 +17,9 @@ pub enum DirectoryError {
     InvalidInput(String),
     #[error("{0}")]
     Malformed(#[from] Malformed),
+    /// Somebody else was first.
+    #[error("{0}")]
+    Conflict(String),
     #[error("{0}")]
     NotAttachable(String),
     #[error("{0}")]
@@ -25,6 +28,8 @@ pub enum DirectoryError {
     Secrets(#[from] super::vault::VaultError),
     #[error("the records of users and roles can't be read or written: {0}")]
     Store(#[from] StoreError),
+    #[error("the change was broken off; whether it was made is in the records")]
+    Interrupted,
     #[error("a stored {kind} is not readable: {source}")]
     Corrupt { kind: &'static str, source: serde_json::Error },
 }

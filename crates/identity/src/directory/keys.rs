@@ -6,11 +6,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use craton_wire::sigv4::{Secret, sha256};
 use rand::RngExt as _;
-use subtle::ConstantTimeEq as _;
 
 use super::entities::{AccessKey, ServiceCredential};
 use super::error::DirectoryError;
-use super::state::{Draft, State};
+use super::state::Draft;
 use super::vault::Vault;
 
 const MAX_KEYS_PER_USER: usize = 2;
@@ -20,7 +19,7 @@ pub const BEDROCK: &str = "bedrock.amazonaws.com";
 pub const API_KEY_PREFIX: &str = "ABSK";
 
 const MAX_API_KEY_LEN: usize = 1_024;
-const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+pub(crate) const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 const SECRET_LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// Random characters of an alphabet.
@@ -29,9 +28,19 @@ pub(crate) fn pick(alphabet: &[u8], length: usize) -> String {
     (0..length).map(|_| char::from(alphabet[random.random_range(0..alphabet.len())])).collect()
 }
 
+/// A new id as AWS makes them: a prefix of four letters, such as `AIDA`, and 17 characters.
+pub(crate) fn new_id(prefix: &str) -> String {
+    format!("{prefix}{}", pick(LETTERS, 17))
+}
+
 /// A new access key id: `AKIA` for a user's, `ASIA` for a session's.
 pub(crate) fn new_key_id(prefix: &str) -> String {
     format!("{prefix}{}", pick(LETTERS, 16))
+}
+
+/// A new key shaped like AWS's: its id, and 40 characters of base64's alphabet, 240 bits.
+pub(crate) fn new_key(prefix: &str) -> (String, Secret) {
+    (new_key_id(prefix), Secret::new(pick(SECRET_LETTERS, 40)))
 }
 
 impl Draft {
@@ -45,8 +54,7 @@ impl Draft {
         if self.state.keys_of(&user).count() >= MAX_KEYS_PER_USER {
             return Err(DirectoryError::quota("AccessKeysPerUser", MAX_KEYS_PER_USER));
         }
-        let id = new_key_id("AKIA");
-        let secret = Secret::new(pick(SECRET_LETTERS, 40));
+        let (id, secret) = new_key("AKIA");
         let sealed = vault.seal(&id, &secret)?;
         let key = AccessKey { id, user_id: user.id.clone(), active: true, created_ms: self.now_ms, sealed };
         Ok((self.put(key)?, secret))
@@ -97,7 +105,7 @@ impl Draft {
         }
         let (text, secret) = new_api_key(&self.state.account);
         let credential = ServiceCredential {
-            id: Self::new_id("ACCA"),
+            id: new_id("ACCA"),
             user_id: user.id.clone(),
             service: service.to_owned(),
             alias: text,
@@ -151,16 +159,12 @@ impl Draft {
     }
 }
 
-impl State {
-    /// Whose long-term API key this is. Looks at the secret before anything else is told.
-    pub(crate) fn api_key(&self, text: &str) -> Option<&Arc<ServiceCredential>> {
-        let encoded = text.strip_prefix(API_KEY_PREFIX).filter(|rest| rest.len() <= MAX_API_KEY_LEN)?;
-        let decoded = String::from_utf8(STANDARD.decode(encoded).ok()?).ok()?;
-        let (alias, secret) = decoded.split_once(':')?;
-        let found = self.credentials.values().find(|credential| credential.alias == alias)?;
-        let given = hash(&Secret::new(secret));
-        bool::from(given.as_bytes().ct_eq(found.secret_sha256.as_bytes())).then_some(found)
-    }
+/// The alias in a long-term API key, and the hash of its secret.
+pub(super) fn read_api_key(text: &str) -> Option<(String, String)> {
+    let encoded = text.strip_prefix(API_KEY_PREFIX).filter(|rest| rest.len() <= MAX_API_KEY_LEN)?;
+    let decoded = String::from_utf8(STANDARD.decode(encoded).ok()?).ok()?;
+    let (alias, secret) = decoded.split_once(':')?;
+    Some((alias.to_owned(), hash(&Secret::new(secret))))
 }
 
 fn new_secret() -> Secret {

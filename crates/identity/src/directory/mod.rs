@@ -3,7 +3,11 @@
 //! Readers look at an immutable [`View`] and never wait. A change is made on a copy, in a transaction that first counts
 //! up the account's generation: on PostgreSQL that row's lock puts the changes of all servers in a row, and a server
 //! whose copy is older reads everything again before it changes anything. What is committed is what everybody here
-//! sees next; other servers on the same database look at the generation every [`WATCH_MS`].
+//! sees next, also where whoever asked for the change has hung up by then; other servers on the same database are told
+//! with the commit, and look at the generation every [`WATCH_MS`] besides, for what they may not have been told.
+//!
+//! Servers of one account must have one secrets key. A known text that is sealed with the first one's is kept in the
+//! records, so that a server with another key does not start.
 //!
 //! * [`entities`](self): the data; `state` holds all of it, `changes`, `policies` and `keys` change it with IAM's
 //!   conditions. All pure.
@@ -15,27 +19,32 @@ mod entities;
 mod error;
 mod keys;
 mod policies;
+mod resource_policies;
 mod session;
 mod snapshot;
 mod state;
 mod vault;
 
+use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use craton_core::Principal;
+use craton_core::{Principal, Session};
 use craton_store::{Store, StoreError, Transaction, values};
+use craton_wire::sigv4::Secret;
 
 pub use aws_policies::all as aws_managed_policies;
-pub use changes::{Holder, MAX_TAGS, NewRole, Tagged};
+pub use changes::{DUPLICATE_TAG_KEYS, Holder, NewRole, Tagged, upper_first};
 pub use entities::{
-    AccessKey, Document, Grants, Group, KeyUse, ManagedPolicy, PolicyVersion, Role, ServiceCredential, Tags,
-    User,
+    AccessKey, Document, Grants, Group, KeyUse, ManagedPolicy, PolicyVersion, ResourcePolicy, Role,
+    ServiceCredential, Tags, User,
 };
 pub use error::DirectoryError;
 pub use keys::{API_KEY_PREFIX, BEDROCK};
+pub(crate) use keys::{new_key, pick};
+pub use policies::unknown_version;
 pub use session::TemporaryCredentials;
 pub use state::{Draft, State};
 pub use vault::{SECRETS_FILE, SECRETS_KEY, Vault, VaultError};
@@ -43,10 +52,18 @@ pub use vault::{SECRETS_FILE, SECRETS_KEY, Vault, VaultError};
 pub(crate) use snapshot::Known;
 use snapshot::Snapshot;
 
+use crate::policy::Policy;
 use crate::source::{Attached, PolicySource, RolePolicies};
 
-/// How often a server that shares its database looks whether another has changed something.
-pub const WATCH_MS: u64 = 250;
+/// How often a server that shares its database looks by itself whether another has changed something.
+pub const WATCH_MS: u64 = 1_000;
+
+/// Where servers tell each other of changes.
+const CHANNEL: &str = "craton_identity";
+
+/// The entity whose body only the right secrets key opens.
+const CHECK_KIND: &str = "secrets-check";
+const CHECK_TEXT: &str = "the secrets of this account";
 
 /// How long a key's last use may be out of date.
 const USE_MS: i64 = 60_000;
@@ -63,7 +80,7 @@ struct Inner {
     vault: Vault,
     snapshot: ArcSwap<Snapshot>,
     /// Held by whoever changes or reads again.
-    changing: tokio::sync::Mutex<()>,
+    changing: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// The directory at one moment.
@@ -75,6 +92,20 @@ impl Deref for View {
 
     fn deref(&self) -> &State {
         &self.0.state
+    }
+}
+
+impl View {
+    pub fn user_by_id(&self, id: &str) -> Option<&Arc<User>> {
+        self.0.user_by_id(id)
+    }
+
+    pub(crate) fn api_key(&self, text: &str) -> Option<&Arc<ServiceCredential>> {
+        self.0.api_key(text)
+    }
+
+    pub(crate) fn principal_of(&self, access_key_id: &str, session: &Arc<Session>) -> Option<Principal> {
+        self.0.principal_of(access_key_id, session)
     }
 }
 
@@ -90,14 +121,10 @@ impl Directory {
             )
             .await?;
         let (state, generation) = read(&mut transaction, account).await?;
+        check_key(&mut transaction, &state, &vault).await?;
         transaction.commit().await?;
-        let snapshot = Snapshot::new(state, generation, None, &vault)?;
-        let inner = Inner {
-            store,
-            vault,
-            snapshot: ArcSwap::from_pointee(snapshot),
-            changing: tokio::sync::Mutex::new(()),
-        };
+        let snapshot = ArcSwap::from_pointee(Snapshot::new(state, generation, None, &vault));
+        let inner = Inner { store, vault, snapshot, changing: Arc::default() };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -115,13 +142,14 @@ impl Directory {
         &self.inner.vault
     }
 
-    /// Makes a change. It is durable and seen by every reader here when this returns.
+    /// Makes a change. It is durable and seen by every reader here when this returns. Whoever gives up waiting for it
+    /// leaves it either undone or seen by every reader all the same.
     pub async fn change<T>(
         &self,
         now_ms: i64,
         change: impl FnOnce(&mut Draft) -> Result<T, DirectoryError> + Send,
     ) -> Result<T, DirectoryError> {
-        let _alone = self.inner.changing.lock().await;
+        let alone = Arc::clone(&self.inner.changing).lock_owned().await;
         let now = self.inner.snapshot.load_full();
         let account = now.state.account.clone();
         let mut transaction = self.inner.store.begin().await?;
@@ -148,9 +176,21 @@ impl Directory {
         for write in &writes {
             write_row(&mut transaction, &account, write).await?;
         }
-        let next = Snapshot::new(state, generation, Some(&now), &self.inner.vault)?;
-        transaction.commit().await?;
-        self.inner.snapshot.store(Arc::new(next));
+        transaction.notify(CHANNEL).await?;
+        let next = Snapshot::new(state, generation, Some(&now), &self.inner.vault);
+        let inner = Arc::clone(&self.inner);
+        // A task of its own: a client that hangs up drops this future, and must not do so between the two.
+        let committing = tokio::spawn(async move {
+            let _alone = alone;
+            let committed = transaction.commit().await;
+            match &committed {
+                Ok(()) => inner.snapshot.store(Arc::new(next)),
+                // It may have happened all the same.
+                Err(_) => inner.read_again(&account).await?,
+            }
+            Ok(committed?)
+        });
+        committing.await.unwrap_or_else(|_| Err(DirectoryError::Interrupted))?;
         Ok(done)
     }
 
@@ -170,13 +210,7 @@ impl Directory {
             return Ok(());
         }
         let _alone = self.inner.changing.lock().await;
-        let now = self.inner.snapshot.load_full();
-        let mut transaction = self.inner.store.begin().await?;
-        let (state, generation) = read(&mut transaction, &account).await?;
-        transaction.rollback().await?;
-        let next = Snapshot::new(state, generation, Some(&now), &self.inner.vault)?;
-        self.inner.snapshot.store(Arc::new(next));
-        Ok(())
+        self.inner.read_again(&account).await
     }
 
     /// Keeps up with other servers on the same database; never returns. Without others there is nothing to do.
@@ -184,8 +218,24 @@ impl Directory {
         if !self.inner.store.is_shared() {
             return std::future::pending().await;
         }
+        let mut notices = None;
         loop {
-            tokio::time::sleep(Duration::from_millis(WATCH_MS)).await;
+            if notices.is_none() {
+                notices = self.inner.store.notices(CHANNEL).await.unwrap_or_else(|error| {
+                    tracing::warn!(%error, "this server is not told of changes by others, and looks for them");
+                    None
+                });
+            }
+            let patience = Duration::from_millis(WATCH_MS);
+            match &mut notices {
+                Some(listening) => {
+                    if let Ok(Err(_)) = tokio::time::timeout(patience, listening.next()).await {
+                        notices = None;
+                        tokio::time::sleep(patience).await;
+                    }
+                }
+                None => tokio::time::sleep(patience).await,
+            }
             if let Err(error) = self.refresh().await {
                 tracing::warn!(%error, "the directory of users and roles could not be brought up to date");
             }
@@ -195,11 +245,6 @@ impl Directory {
     /// The user's key with this id.
     pub(crate) fn known(&self, access_key_id: &str) -> Option<Arc<Known>> {
         self.inner.snapshot.load().keys.get(access_key_id).cloned()
-    }
-
-    /// Who acts with a key of its own.
-    pub fn principal_of_key(&self, access_key_id: &str) -> Option<Arc<Principal>> {
-        self.known(access_key_id).map(|known| Arc::clone(&known.principal))
     }
 
     /// Remembers that a key was used, now and then on the disk too.
@@ -248,6 +293,18 @@ impl Directory {
     }
 }
 
+impl Inner {
+    /// Whoever calls this changes nothing meanwhile, and lets nobody else.
+    async fn read_again(&self, account: &str) -> Result<(), DirectoryError> {
+        let now = self.snapshot.load_full();
+        let mut transaction = self.store.begin().await?;
+        let (state, generation) = read(&mut transaction, account).await?;
+        transaction.rollback().await?;
+        self.snapshot.store(Arc::new(Snapshot::new(state, generation, Some(&now), &self.vault)));
+        Ok(())
+    }
+}
+
 impl PolicySource for Directory {
     fn attached(&self, principal: &Principal) -> Option<Arc<Attached>> {
         self.inner.snapshot.load().attached(principal)
@@ -267,6 +324,50 @@ impl PolicySource for Directory {
             _ => None,
         }
     }
+
+    fn tags_of(&self, arn: &str) -> Option<BTreeMap<String, String>> {
+        self.inner.snapshot.load().tags(arn)
+    }
+
+    fn resource_policy(&self, arn: &str) -> Option<Arc<Policy>> {
+        let policies = &self.inner.snapshot.load().state.resource_policies;
+        policies.get(arn).map(|policy| Arc::clone(policy.document.policy()))
+    }
+}
+
+/// Fails unless `vault` is the one that the account's secrets are sealed with. The first vault is.
+async fn check_key(
+    transaction: &mut Transaction,
+    state: &State,
+    vault: &Vault,
+) -> Result<(), DirectoryError> {
+    let account = state.account.as_str();
+    let sealed = vault.seal(CHECK_KIND, &Secret::new(CHECK_TEXT))?;
+    let made = transaction
+        .execute(
+            "INSERT INTO identity_entities (account, kind, id, body) VALUES ($1, $2, '', $3) \
+             ON CONFLICT (account, kind, id) DO NOTHING",
+            &values![account, CHECK_KIND, sealed],
+        )
+        .await?;
+    if made > 0 {
+        // Records of an earlier release have keys, and nothing to check by but those.
+        for key in state.keys.values() {
+            vault.open_sealed(&key.id, &key.sealed)?;
+        }
+        return Ok(());
+    }
+    let rows = transaction
+        .fetch_all(
+            "SELECT body FROM identity_entities WHERE account = $1 AND kind = $2",
+            &values![account, CHECK_KIND],
+        )
+        .await?;
+    for row in rows {
+        let body: String = row.get("body")?;
+        vault.open_sealed(CHECK_KIND, &body)?;
+    }
+    Ok(())
 }
 
 async fn read(transaction: &mut Transaction, account: &str) -> Result<(State, i64), DirectoryError> {
@@ -276,7 +377,10 @@ async fn read(transaction: &mut Transaction, account: &str) -> Result<(State, i6
     let generation = generation.map(|row| row.get("generation")).transpose()?.unwrap_or_default();
     let mut state = State { account: account.to_owned(), ..State::default() };
     let rows = transaction
-        .fetch_all("SELECT kind, body FROM identity_entities WHERE account = $1", &values![account])
+        .fetch_all(
+            "SELECT kind, body FROM identity_entities WHERE account = $1 AND kind <> $2",
+            &values![account, CHECK_KIND],
+        )
         .await?;
     for row in rows {
         state.restore(row.get("kind")?, row.get("body")?)?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::changes::check_tags;
 use super::entities::{Document, ManagedPolicy, PolicyVersion, Tags, entity_arn, is_aws};
 use super::error::DirectoryError;
+use super::keys::new_id;
 use super::state::Draft;
 
 const MAX_VERSIONS: usize = 5;
@@ -31,7 +32,7 @@ impl Draft {
         let policy = ManagedPolicy {
             arn: entity_arn(&self.state.account, "policy", path, name),
             name: name.to_owned(),
-            id: Self::new_id("ANPA"),
+            id: new_id("ANPA"),
             path: path.to_owned(),
             description,
             created_ms: self.now_ms,
@@ -71,7 +72,7 @@ impl Draft {
 
     pub fn set_default_policy_version(&mut self, arn: &str, number: u32) -> Result<(), DirectoryError> {
         let mut policy = self.own_policy(arn)?;
-        let version = policy.version(number).ok_or_else(|| unknown_version(arn, number))?;
+        let version = policy.version(number).ok_or_else(|| unknown_version(arn, &format!("v{number}")))?;
         policy.default_version = version.number;
         policy.updated_ms = self.now_ms;
         self.put(policy).map(drop)
@@ -79,7 +80,7 @@ impl Draft {
 
     pub fn delete_policy_version(&mut self, arn: &str, number: u32) -> Result<(), DirectoryError> {
         let mut policy = self.own_policy(arn)?;
-        policy.version(number).ok_or_else(|| unknown_version(arn, number))?;
+        policy.version(number).ok_or_else(|| unknown_version(arn, &format!("v{number}")))?;
         if policy.default_version == number {
             return Err(DirectoryError::DeleteConflict(
                 "Cannot delete the default version of a policy.".to_owned(),
@@ -119,9 +120,10 @@ impl Draft {
     }
 }
 
-pub(crate) fn unknown_version(arn: &str, number: u32) -> DirectoryError {
+/// `version`: `v3`.
+pub fn unknown_version(arn: &str, version: &str) -> DirectoryError {
     DirectoryError::NoSuchEntity(format!(
-        "Policy {arn} version v{number} does not exist or is not attachable."
+        "Policy {arn} version {version} does not exist or is not attachable."
     ))
 }
 

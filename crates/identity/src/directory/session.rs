@@ -3,14 +3,11 @@
 //! The token is encrypted and authenticated for its key, so that no record of a session is kept and every server with
 //! the same secrets key can check it. The secret is derived from the key's id and is in no token.
 
-use std::sync::Arc;
-
-use craton_core::{Principal, Session, SessionKind};
+use craton_core::{Session, SessionKind};
 use craton_wire::sigv4::Secret;
 
 use super::Directory;
 use super::keys::new_key_id;
-use super::state::State;
 use super::vault::VaultError;
 
 /// Longer tokens are refused unread.
@@ -74,30 +71,5 @@ impl Directory {
         }
         let claims = self.vault().open_token(access_key_id, token)?;
         serde_json::from_slice(&claims).ok()
-    }
-}
-
-impl State {
-    /// Who acts in a session; `None` when who began it is there no longer.
-    pub(crate) fn principal_of(&self, access_key_id: &str, session: &Arc<Session>) -> Option<Principal> {
-        let account = &self.account;
-        let name = session.issuer_arn.rsplit('/').next().unwrap_or_default();
-        let (arn, user_id) = match session.kind {
-            SessionKind::AssumedRole => {
-                let role =
-                    self.roles.get(&name.to_lowercase()).filter(|role| role.id == session.issuer_id)?;
-                let arn = format!("arn:aws:sts::{account}:assumed-role/{}/{}", role.name, session.name);
-                (arn, format!("{}:{}", role.id, session.name))
-            }
-            SessionKind::SessionToken if session.issuer_id == *account => {
-                (format!("arn:aws:iam::{account}:root"), account.clone())
-            }
-            SessionKind::SessionToken => {
-                let user = self.user_by_id(&session.issuer_id)?;
-                (user.arn(account), user.id.clone())
-            }
-        };
-        let access_key_id = access_key_id.to_owned();
-        Some(Principal { arn, access_key_id, user_id, session: Some(Arc::clone(session)) })
     }
 }

@@ -1,14 +1,16 @@
 //! A state with what is worked out from it: keys ready to check signatures, and whose policies are whose.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use craton_core::{Principal, Session, SessionKind};
 use craton_wire::sigv4::SigningSecret;
 use parking_lot::RwLock;
+use subtle::ConstantTimeEq as _;
 
-use super::entities::{AccessKey, Document, Grants, Role, User};
+use super::entities::{AccessKey, Document, Grants, Role, ServiceCredential, User};
+use super::keys::read_api_key;
 use super::state::State;
 use super::vault::{Vault, VaultError};
 use crate::policy::{Policy, PolicyKind};
@@ -23,6 +25,10 @@ pub(crate) struct Snapshot {
     pub(super) generation: i64,
     /// Active and inactive access keys, by id.
     pub(super) keys: HashMap<String, Arc<Known>>,
+    /// Users by their own ids.
+    users: HashMap<String, Arc<User>>,
+    /// Long-term API keys by the alias in front of their secret.
+    api_keys: HashMap<String, Arc<ServiceCredential>>,
     /// By user id, or by access key id for sessions. Thrown away with the snapshot.
     attached: RwLock<HashMap<String, Arc<Attached>>>,
 }
@@ -47,27 +53,84 @@ impl Known {
 }
 
 impl Snapshot {
-    pub(super) fn new(
-        state: State,
-        generation: i64,
-        previous: Option<&Self>,
-        vault: &Vault,
-    ) -> Result<Self, VaultError> {
-        let owners: HashMap<&str, &Arc<User>> = state.users().map(|user| (user.id.as_str(), user)).collect();
+    /// A key that `vault` can't open opens nothing; the rest of the directory is as good as ever.
+    pub(super) fn new(state: State, generation: i64, previous: Option<&Self>, vault: &Vault) -> Self {
+        let users: HashMap<String, Arc<User>> =
+            state.users().map(|user| (user.id.clone(), Arc::clone(user))).collect();
         let mut keys = HashMap::with_capacity(state.keys.len());
         for key in state.keys.values() {
             // A key whose user is gone is nobody's.
-            let Some(user) = owners.get(key.user_id.as_str()) else { continue };
+            let Some(user) = users.get(&key.user_id) else { continue };
             let before = previous.and_then(|previous| previous.keys.get(&key.id));
             let known = match before {
                 Some(known) if Arc::ptr_eq(&known.key, key) && Arc::ptr_eq(&known.user, user) => {
                     Arc::clone(known)
                 }
-                _ => Arc::new(ready(&state, key, user, vault)?),
+                _ => match ready(&state, key, user, vault) {
+                    Ok(known) => Arc::new(known),
+                    Err(error) => {
+                        tracing::error!(key = key.id, %error, "an access key can't be used");
+                        continue;
+                    }
+                },
             };
             keys.insert(key.id.clone(), known);
         }
-        Ok(Self { state, generation, keys, attached: RwLock::default() })
+        let credentials = state.credentials.values();
+        let api_keys = credentials.map(|own| (own.alias.clone(), Arc::clone(own))).collect();
+        Self { state, generation, keys, users, api_keys, attached: RwLock::default() }
+    }
+
+    pub(super) fn user_by_id(&self, id: &str) -> Option<&Arc<User>> {
+        self.users.get(id)
+    }
+
+    /// Whose long-term API key this is. Looks at the secret before anything else is told.
+    pub(super) fn api_key(&self, text: &str) -> Option<&Arc<ServiceCredential>> {
+        let (alias, secret_sha256) = read_api_key(text)?;
+        let found = self.api_keys.get(&alias)?;
+        bool::from(secret_sha256.as_bytes().ct_eq(found.secret_sha256.as_bytes())).then_some(found)
+    }
+
+    /// Who acts in a session; `None` when who began it is there no longer.
+    pub(super) fn principal_of(&self, access_key_id: &str, session: &Arc<Session>) -> Option<Principal> {
+        let account = &self.state.account;
+        let name = session.issuer_arn.rsplit('/').next().unwrap_or_default();
+        let (arn, user_id) = match session.kind {
+            SessionKind::AssumedRole => {
+                let role = self.state.roles.get(&name.to_lowercase());
+                let role = role.filter(|role| role.id == session.issuer_id)?;
+                let arn = format!("arn:aws:sts::{account}:assumed-role/{}/{}", role.name, session.name);
+                (arn, format!("{}:{}", role.id, session.name))
+            }
+            SessionKind::SessionToken if session.issuer_id == *account => {
+                (format!("arn:aws:iam::{account}:root"), account.clone())
+            }
+            SessionKind::SessionToken => {
+                let user = self.user_by_id(&session.issuer_id)?;
+                (user.arn(account), user.id.clone())
+            }
+        };
+        let access_key_id = access_key_id.to_owned();
+        Some(Principal { arn, access_key_id, user_id, session: Some(Arc::clone(session)) })
+    }
+
+    /// The tags of the user, role or policy with this ARN.
+    pub(super) fn tags(&self, arn: &str) -> Option<BTreeMap<String, String>> {
+        let account = &self.state.account;
+        let (kind, path) = arn.split_once(":iam::")?.1.split_once(':')?.1.split_once('/')?;
+        let name = path.rsplit('/').next().unwrap_or_default();
+        match kind {
+            "user" => self
+                .state
+                .user(name)
+                .ok()
+                .filter(|user| user.arn(account) == arn)
+                .map(|user| user.tags.clone()),
+            "role" => self.role_at(arn).map(|role| role.tags.clone()),
+            "policy" => self.state.policy(arn).ok().map(|policy| policy.tags.clone()),
+            _ => None,
+        }
     }
 
     /// What applies to a principal; `None` for one that is not, or no longer, here.
@@ -98,7 +161,7 @@ impl Snapshot {
                 attached.session = self.passed(session);
                 Some(attached)
             }
-            Some(session) => self.state.user_by_id(&session.issuer_id).map(|user| self.of_user(user)),
+            Some(session) => self.user_by_id(&session.issuer_id).map(|user| self.of_user(user)),
             None => {
                 let name = principal.arn.rsplit('/').next()?;
                 let user = self.state.users.get(&name.to_lowercase())?;

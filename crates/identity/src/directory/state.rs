@@ -7,7 +7,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::aws_policies;
-use super::entities::{AccessKey, Group, ManagedPolicy, Role, ServiceCredential, User, is_aws};
+use super::entities::{
+    AccessKey, Group, ManagedPolicy, ResourcePolicy, Role, ServiceCredential, User, is_aws,
+};
 use super::error::DirectoryError;
 
 /// Entities of one kind. Names are found whatever their case, as IAM finds them.
@@ -24,6 +26,8 @@ pub struct State {
     pub(crate) policies: Entities<ManagedPolicy>,
     pub(crate) keys: Entities<AccessKey>,
     pub(crate) credentials: Entities<ServiceCredential>,
+    /// By the resource's ARN.
+    pub(crate) resource_policies: Entities<ResourcePolicy>,
 }
 
 /// A kind of entity and where it is kept.
@@ -73,6 +77,7 @@ entities! {
     ManagedPolicy, "policy", policies, |policy| policy.arn.clone();
     AccessKey, "access-key", keys, |key| key.id.clone();
     ServiceCredential, "service-credential", credentials, |credential| credential.id.clone();
+    ResourcePolicy, "resource-policy", resource_policies, |policy| policy.arn.clone();
 }
 
 impl State {
@@ -110,6 +115,11 @@ impl State {
         })
     }
 
+    /// The resource's own policy.
+    pub fn resource_policy(&self, arn: &str) -> Option<&Arc<ResourcePolicy>> {
+        self.resource_policies.get(arn)
+    }
+
     pub fn users(&self) -> impl Iterator<Item = &Arc<User>> {
         self.users.values()
     }
@@ -142,10 +152,6 @@ impl State {
 
     pub fn credentials_of(&self, user: &User) -> impl Iterator<Item = &Arc<ServiceCredential>> {
         self.credentials.values().filter(|credential| credential.user_id == user.id)
-    }
-
-    pub fn user_by_id(&self, id: &str) -> Option<&Arc<User>> {
-        self.users.values().find(|user| user.id == id)
     }
 
     /// How many users, groups and roles a managed policy is attached to, and how many it bounds.
@@ -201,14 +207,5 @@ impl Draft {
     pub(crate) fn remove<E: Entity>(&mut self, key: &str) {
         E::all_mut(&mut self.state).remove(key);
         self.writes.push(Write { kind: E::KIND, id: key.to_owned(), body: None });
-    }
-
-    /// A new id: a prefix of four letters and 17 characters, as AWS makes them.
-    pub(crate) fn new_id(prefix: &str) -> String {
-        use rand::RngExt as _;
-        const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
-        let mut random = rand::rng();
-        let rest = (0..17).map(|_| char::from(ALPHABET[random.random_range(0..ALPHABET.len())]));
-        prefix.chars().chain(rest).collect()
     }
 }

@@ -4,8 +4,7 @@
 //! its owner may read, made on the first start. Servers that share one database must be given the same key. Every use
 //! has a key of its own, derived with HKDF, so that no ciphertext of one means anything to another.
 
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -15,6 +14,9 @@ use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hkdf::{HKDF_SHA256, Salt};
 use ring::hmac;
 use ring::rand::{SecureRandom as _, SystemRandom};
+use zeroize::Zeroizing;
+
+use crate::private_file;
 
 /// The variable with the key, and the file that has it otherwise.
 pub const SECRETS_KEY: &str = "CRATON_SECRETS_KEY";
@@ -158,7 +160,8 @@ fn from_file(data_dir: &Path) -> Result<[u8; KEY_LEN], VaultError> {
         return Ok(key);
     }
     let key = new_key()?;
-    match create(data_dir, &path, &key) {
+    let text: Zeroizing<String> = Zeroizing::new(key.iter().map(|byte| format!("{byte:02x}")).collect());
+    match private_file::create_once(&path, &text) {
         Ok(()) => Ok(key),
         // Another server was first: its key is the one.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -169,37 +172,15 @@ fn from_file(data_dir: &Path) -> Result<[u8; KEY_LEN], VaultError> {
 }
 
 fn read(path: &Path) -> Result<Option<[u8; KEY_LEN]>, VaultError> {
-    let io_error = |source| VaultError::Io { path: path.to_owned(), source };
-    let file = match std::fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(io_error(source)),
-    };
-    if file.metadata().map_err(io_error)?.permissions().mode() & 0o077 != 0 {
-        tracing::warn!(path = %path.display(), "others could read the key of the secrets; closing the file to them");
-        file.set_permissions(std::fs::Permissions::from_mode(0o600)).map_err(io_error)?;
-    }
-    let mut text = zeroize::Zeroizing::new(String::new());
-    file.take(1024).read_to_string(&mut text).map_err(io_error)?;
+    let text = private_file::read(path).map_err(|source| VaultError::Io { path: path.to_owned(), source })?;
+    let Some(text) = text else { return Ok(None) };
     decode(&text).map(Some).ok_or_else(|| VaultError::BadFile { path: path.to_owned() })
-}
-
-/// Whole or not at all: a temporary file is linked to its name when it is on the disk.
-fn create(data_dir: &Path, path: &Path, key: &[u8; KEY_LEN]) -> io::Result<()> {
-    std::fs::create_dir_all(data_dir)?;
-    let temporary = data_dir.join(format!("{SECRETS_FILE}.{}", std::process::id()));
-    let mut file =
-        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-    let text: zeroize::Zeroizing<String> =
-        zeroize::Zeroizing::new(key.iter().map(|byte| format!("{byte:02x}")).collect());
-    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
-    let linked = written.and_then(|()| std::fs::hard_link(&temporary, path));
-    std::fs::remove_file(&temporary)?;
-    linked
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]

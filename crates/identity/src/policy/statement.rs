@@ -66,10 +66,6 @@ impl Policy {
         self.keys.get(first).is_some_and(|key| key.starts_with(prefix))
     }
 
-    pub fn statement_count(&self) -> usize {
-        self.statements.len()
-    }
-
     /// The statements that match a request: their index, `Sid` and effect.
     pub fn matching<'p>(
         &'p self,

@@ -271,3 +271,117 @@ async fn secrets_are_not_in_the_records() {
     let wrong = Directory::open(store, ACCOUNT, Vault::forgetful().unwrap()).await;
     assert!(matches!(wrong, Err(DirectoryError::Secrets(_))), "another key opens nothing");
 }
+
+/// Looks once whether a future is done.
+async fn poll(future: &mut (impl Future + Unpin)) -> bool {
+    std::future::poll_fn(|context| {
+        std::task::Poll::Ready(std::pin::Pin::new(&mut *future).poll(context).is_ready())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_change_whose_maker_hangs_up_is_seen_by_all_or_by_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).await.unwrap();
+    let open = || async {
+        let vault = Vault::open(folder.path(), None).unwrap();
+        Directory::open(store.clone(), ACCOUNT, vault).await.unwrap()
+    };
+    let here = open().await;
+    let (mut made, mut unmade) = (0, 0);
+    for polls in 0..60 {
+        let name = format!("user{polls}");
+        let mut change =
+            Box::pin(here.change(NOW_MS, |draft| draft.create_user(&name, "/", None, BTreeMap::new())));
+        for _ in 0..polls {
+            if poll(&mut change).await {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_micros(200)).await;
+        }
+        drop(change);
+        // Whoever changes next waits for what is under way.
+        here.change(NOW_MS, |draft| Ok(draft.state().users().count())).await.unwrap();
+        let (seen, kept) = (here.view().user(&name).is_ok(), open().await.view().user(&name).is_ok());
+        assert_eq!(seen, kept, "dropped after {polls} polls");
+        if kept { made += 1 } else { unmade += 1 }
+    }
+    assert!(made > 0 && unmade > 0, "{made} {unmade}");
+}
+
+#[tokio::test]
+async fn a_server_with_another_secrets_key_does_not_start() {
+    let store = Store::in_memory().await.unwrap();
+    let first = Directory::open(store.clone(), ACCOUNT, Vault::forgetful().unwrap()).await.unwrap();
+    let error = Directory::open(store.clone(), ACCOUNT, Vault::forgetful().unwrap()).await.unwrap_err();
+    assert!(matches!(error, DirectoryError::Secrets(_)), "{error}");
+    assert!(error.to_string().contains("another CRATON_SECRETS_KEY"), "{error}");
+    drop(first);
+    // Records of a release that kept no check are checked by their keys.
+    let vault = Vault::forgetful().unwrap();
+    let store = Store::in_memory().await.unwrap();
+    let old = Directory::open(store.clone(), ACCOUNT, Vault::forgetful().unwrap()).await.unwrap();
+    old.change(NOW_MS, |draft| {
+        draft.create_user("ada", "/", None, BTreeMap::new())?;
+        draft.create_access_key("ada", old.vault())
+    })
+    .await
+    .unwrap();
+    store.execute("DELETE FROM identity_entities WHERE kind = 'secrets-check'", &[]).await.unwrap();
+    assert!(Directory::open(store.clone(), ACCOUNT, vault).await.is_err());
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_be_opened_opens_nothing_and_holds_nothing_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::in_memory().await.unwrap();
+    let open = || async {
+        let vault = Vault::open(folder.path(), None).unwrap();
+        Directory::open(store.clone(), ACCOUNT, vault).await.unwrap()
+    };
+    let (here, there) = (open().await, open().await);
+    let foreign = Vault::forgetful().unwrap();
+    here.change(NOW_MS, |draft| {
+        draft.create_user("ada", "/", None, BTreeMap::new())?;
+        draft.create_access_key("ada", &foreign)?;
+        draft.create_user("eve", "/", None, BTreeMap::new())
+    })
+    .await
+    .unwrap();
+    there.refresh().await.unwrap();
+    assert!(there.view().user("eve").is_ok());
+    here.change(NOW_MS, |draft| draft.delete_user("eve")).await.unwrap();
+    there.refresh().await.unwrap();
+    assert!(there.view().user("eve").is_err(), "who is deleted there is gone here");
+}
+
+#[tokio::test]
+async fn servers_on_one_database_hear_of_changes_at_once() {
+    let store = craton_store::testing::postgres().await;
+    let folder = tempfile::tempdir().unwrap();
+    let open = || async {
+        let vault = Vault::open(folder.path(), None).unwrap();
+        Directory::open(store.clone(), ACCOUNT, vault).await.unwrap()
+    };
+    let (here, there) = (open().await, open().await);
+    let watching = tokio::spawn(there.clone().watch());
+    // Until it listens, it looks by itself.
+    here.change(NOW_MS, |draft| draft.create_user("first", "/", None, BTreeMap::new())).await.unwrap();
+    while there.view().user("first").is_err() {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    let mut slowest = std::time::Duration::ZERO;
+    for round in 0..10 {
+        let name = format!("user{round}");
+        here.change(NOW_MS, |draft| draft.create_user(&name, "/", None, BTreeMap::new())).await.unwrap();
+        let began = std::time::Instant::now();
+        while there.view().user(&name).is_err() {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        slowest = slowest.max(began.elapsed());
+    }
+    watching.abort();
+    let own = std::time::Duration::from_millis(craton_identity::directory::WATCH_MS);
+    assert!(slowest < own / 2, "{slowest:?}");
+}

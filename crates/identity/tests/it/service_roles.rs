@@ -92,8 +92,10 @@ fn nobody_borrows_a_role_that_does_not_trust_them() {
 #[test]
 fn without_enforcement_invented_roles_do() {
     let roles = ServiceRoles::new(Arc::new(Roles), ACCOUNT, false);
-    roles
-        .authorize("arn:aws:iam::123456789012:role/Invented", "bedrock.amazonaws.com", "s3:GetObject", "*")
-        .unwrap();
-    assert!(!roles.enforced() && roles.check_trust(&ServiceUse { role_arn: "?", ..USAGE }).is_ok());
+    let invented = ServiceUse { role_arn: "arn:aws:iam::123456789012:role/Invented", ..USAGE };
+    roles.authorize_use(&invented, "s3:GetObject", "*").unwrap();
+    assert!(roles.check_trust(&ServiceUse { role_arn: "?", ..USAGE }).is_ok());
+    // A role's own credentials go to nobody whom it does not trust.
+    assert!(roles.trusts(&USAGE).is_ok() && roles.trusts(&invented).is_err());
+    assert!(roles.trusts(&ServiceUse { service: "lambda.amazonaws.com", ..USAGE }).is_err());
 }

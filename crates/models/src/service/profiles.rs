@@ -1,10 +1,10 @@
 //! Inference profiles: the system-defined ones of the catalogue and the application ones users create.
 
+use craton_core::partition;
 use craton_store::{Record, Scope, Store};
 use craton_wire::error::ApiError;
 use serde::{Deserialize, Serialize};
 
-use crate::catalogue::partition;
 use crate::error::store_error;
 
 /// The kind of application profiles in the records and in ARNs.

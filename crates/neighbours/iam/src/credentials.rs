@@ -8,7 +8,7 @@ use craton_api_iam::{
     StatusType, UpdateServiceSpecificCredentialRequest,
 };
 use craton_core::RequestContext;
-use craton_identity::directory::{ServiceCredential, State};
+use craton_identity::directory::{ServiceCredential, View};
 use craton_wire::ApiError;
 use craton_wire::sigv4::Secret;
 use craton_wire::types::Timestamp;
@@ -41,7 +41,8 @@ impl Iam {
         input: ResetServiceSpecificCredentialRequest,
     ) -> Result<ResetServiceSpecificCredentialResponse, ApiError> {
         let id = &input.service_specific_credential_id;
-        let user = input.user_name.as_deref();
+        let user = owner(context, input.user_name)?;
+        let user = user.as_deref();
         let (changed, key) = self.change(context, |draft| draft.reset_service_credential(user, id)).await?;
         let view = self.directory.view();
         Ok(ResetServiceSpecificCredentialResponse {
@@ -56,7 +57,8 @@ impl Iam {
     ) -> Result<(), ApiError> {
         let active = is_active(input.status)?;
         let id = &input.service_specific_credential_id;
-        let user = input.user_name.as_deref();
+        let user = owner(context, input.user_name)?;
+        let user = user.as_deref();
         self.change(context, |draft| draft.set_service_credential_active(user, id, active)).await
     }
 
@@ -66,7 +68,8 @@ impl Iam {
         input: DeleteServiceSpecificCredentialRequest,
     ) -> Result<(), ApiError> {
         let id = &input.service_specific_credential_id;
-        let user = input.user_name.as_deref();
+        let user = owner(context, input.user_name)?;
+        let user = user.as_deref();
         self.change(context, |draft| draft.delete_service_credential(user, id)).await
     }
 
@@ -107,6 +110,14 @@ impl Iam {
     }
 }
 
+/// Whose credential it must be: the user that is named, else the caller. Only the root may leave it open.
+fn owner(context: &RequestContext, name: Option<String>) -> Result<Option<String>, ApiError> {
+    match name {
+        None if context.principal.is_root() => Ok(None),
+        name => user_or_caller(context, name).map(Some),
+    }
+}
+
 fn status(credential: &ServiceCredential, now_ms: i64) -> StatusType {
     match credential.active {
         _ if credential.expires_ms.is_some_and(|expires_ms| now_ms >= expires_ms) => StatusType::Expired,
@@ -115,12 +126,7 @@ fn status(credential: &ServiceCredential, now_ms: i64) -> StatusType {
     }
 }
 
-fn told(
-    state: &State,
-    credential: &ServiceCredential,
-    key: &Secret,
-    now_ms: i64,
-) -> ServiceSpecificCredential {
+fn told(view: &View, credential: &ServiceCredential, key: &Secret, now_ms: i64) -> ServiceSpecificCredential {
     ServiceSpecificCredential {
         create_date: Timestamp::from_ms(credential.created_ms),
         expiration_date: credential.expires_ms.map(Timestamp::from_ms),
@@ -130,7 +136,7 @@ fn told(
         service_credential_alias: Some(credential.alias.clone()),
         service_credential_secret: Some(key.expose().to_owned()),
         service_specific_credential_id: credential.id.clone(),
-        user_name: state.user_by_id(&credential.user_id).map(|user| user.name.clone()).unwrap_or_default(),
+        user_name: view.user_by_id(&credential.user_id).map(|user| user.name.clone()).unwrap_or_default(),
         status: status(credential, now_ms),
     }
 }

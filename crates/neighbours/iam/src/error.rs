@@ -12,7 +12,11 @@ pub(crate) fn refused(error: DirectoryError) -> ApiError {
         DirectoryError::Malformed(_) => "MalformedPolicyDocument",
         DirectoryError::NotAttachable(_) => "NotSupportedService",
         DirectoryError::Unmodifiable(_) => "UnmodifiableEntity",
-        DirectoryError::Secrets(_) | DirectoryError::Store(_) | DirectoryError::Corrupt { .. } => {
+        DirectoryError::Conflict(_) => "ConcurrentModification",
+        DirectoryError::Secrets(_)
+        | DirectoryError::Store(_)
+        | DirectoryError::Corrupt { .. }
+        | DirectoryError::Interrupted => {
             tracing::error!(%error, "the directory of users and roles failed");
             return ApiError::new(
                 "ServiceFailure",

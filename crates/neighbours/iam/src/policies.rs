@@ -7,7 +7,7 @@ use craton_api_iam::{
     SetDefaultPolicyVersionRequest,
 };
 use craton_core::RequestContext;
-use craton_identity::directory::{Grants, aws_managed_policies};
+use craton_identity::directory::{Grants, aws_managed_policies, unknown_version};
 use craton_identity::policy::PolicyKind;
 use craton_wire::ApiError;
 
@@ -104,11 +104,8 @@ impl Iam {
         let view = self.directory.view();
         let policy = view.policy(&input.policy_arn).map_err(refused)?;
         let number = shapes::version_number(&input.version_id, &policy.arn)?;
-        let version = policy.version(number).ok_or_else(|| {
-            let message =
-                format!("Policy {} version v{number} does not exist or is not attachable.", policy.arn);
-            ApiError::new("NoSuchEntity", message)
-        })?;
+        let version = policy.version(number);
+        let version = version.ok_or_else(|| refused(unknown_version(&policy.arn, &input.version_id)))?;
         let version = shapes::version(version, policy.default_version, true);
         Ok(GetPolicyVersionResponse { policy_version: Some(version) })
     }

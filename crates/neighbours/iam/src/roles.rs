@@ -5,7 +5,7 @@ use craton_api_iam::{
     UpdateRoleDescriptionRequest, UpdateRoleDescriptionResponse, UpdateRoleRequest, UpdateRoleResponse,
 };
 use craton_core::RequestContext;
-use craton_identity::directory::{NewRole, Tags};
+use craton_identity::directory::{NewRole, Tags, upper_first};
 use craton_identity::policy::PolicyKind;
 use craton_wire::ApiError;
 
@@ -146,9 +146,4 @@ impl Iam {
             marker: None,
         })
     }
-}
-
-fn upper_first(word: &str) -> String {
-    let mut letters = word.chars();
-    letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters).collect()
 }

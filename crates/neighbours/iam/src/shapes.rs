@@ -1,10 +1,14 @@
 //! The directory's entities as IAM's API shows them.
 
 use craton_api_iam as api;
-use craton_identity::directory::{Grants, Group, ManagedPolicy, PolicyVersion, Role, State, Tags, User};
+use craton_identity::directory::{
+    DUPLICATE_TAG_KEYS, Grants, Group, ManagedPolicy, PolicyVersion, Role, State, Tags, User, unknown_version,
+};
 use craton_wire::ApiError;
 use craton_wire::types::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::error::refused;
 
 /// What RFC 3986 leaves as it is.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -18,8 +22,7 @@ pub(crate) fn tags_in(tags: Option<Vec<api::Tag>>) -> Result<Tags, ApiError> {
     let mut out = Tags::new();
     for tag in tags.unwrap_or_default() {
         if out.insert(tag.key, tag.value).is_some() {
-            let message = "Duplicate tag keys found. Please note that Tag keys are case insensitive.";
-            return Err(ApiError::new("InvalidInput", message));
+            return Err(ApiError::new("InvalidInput", DUPLICATE_TAG_KEYS));
         }
     }
     Ok(out)
@@ -116,10 +119,8 @@ pub(crate) fn version_id(number: u32) -> String {
 
 /// The number in `v3`.
 pub(crate) fn version_number(id: &str, arn: &str) -> Result<u32, ApiError> {
-    id.strip_prefix('v').and_then(|digits| digits.parse().ok()).ok_or_else(|| {
-        let message = format!("Policy {arn} version {id} does not exist or is not attachable.");
-        ApiError::new("NoSuchEntity", message)
-    })
+    let number = id.strip_prefix('v').and_then(|digits| digits.parse().ok());
+    number.ok_or_else(|| refused(unknown_version(arn, id)))
 }
 
 pub(crate) fn attached(grants: &Grants, state: &State) -> Vec<api::AttachedPolicy> {

@@ -39,19 +39,15 @@ struct Simulation {
     context: Context,
 }
 
-/// What is asked, and for which page of the answers.
-struct Questions {
-    actions: Vec<String>,
-    resources: Vec<String>,
-    place: (Option<String>, Option<i32>),
-}
-
 impl Iam {
     pub async fn simulate_custom_policy(
         &self,
         context: &RequestContext,
         input: SimulateCustomPolicyRequest,
     ) -> Result<SimulatePolicyResponse, ApiError> {
+        let organization = input.ordered_organization_policy_input_list.is_some();
+        let further = organization.then_some("OrderedOrganizationPolicyInputList");
+        check_weighed(context, further, (&input.resource_owner, &input.resource_handling_option))?;
         let simulation = Simulation {
             identity: given(input.policy_input_list)?,
             boundary: boundaries(input.permissions_boundary_policy_input_list)?,
@@ -59,12 +55,7 @@ impl Iam {
             requester: caller(context, input.caller_arn.as_deref(), None),
             context: entries(input.context_entries),
         };
-        let questions = Questions {
-            actions: input.action_names,
-            resources: input.resource_arns.unwrap_or_default(),
-            place: (input.marker, input.max_items),
-        };
-        simulation.answer(questions)
+        simulation.answer(input.action_names, input.resource_arns, (input.marker, input.max_items))
     }
 
     pub async fn simulate_principal_policy(
@@ -72,6 +63,8 @@ impl Iam {
         context: &RequestContext,
         input: SimulatePrincipalPolicyRequest,
     ) -> Result<SimulatePolicyResponse, ApiError> {
+        let further = input.policy_exclusion_list.is_some().then_some("PolicyExclusionList");
+        check_weighed(context, further, (&input.resource_owner, &input.resource_handling_option))?;
         let view = self.directory.view();
         let arn = &input.policy_source_arn;
         let (mut identity, own_boundary) = of_principal(&view, arn)?;
@@ -90,18 +83,19 @@ impl Iam {
             requester: caller(context, input.caller_arn.as_deref(), Some(arn)),
             context: entries(input.context_entries),
         };
-        let questions = Questions {
-            actions: input.action_names,
-            resources: input.resource_arns.unwrap_or_default(),
-            place: (input.marker, input.max_items),
-        };
-        simulation.answer(questions)
+        simulation.answer(input.action_names, input.resource_arns, (input.marker, input.max_items))
     }
 }
 
 impl Simulation {
-    fn answer(&self, questions: Questions) -> Result<SimulatePolicyResponse, ApiError> {
-        let Questions { actions, mut resources, place } = questions;
+    /// Every action on every resource; `place`: which page of the answers.
+    fn answer(
+        &self,
+        actions: Vec<String>,
+        resources: Option<Vec<String>>,
+        place: (Option<String>, Option<i32>),
+    ) -> Result<SimulatePolicyResponse, ApiError> {
+        let mut resources = resources.unwrap_or_default();
         if resources.is_empty() {
             resources.push("*".to_owned());
         }
@@ -196,6 +190,27 @@ impl Simulation {
         missing.sort_unstable();
         missing.dedup();
         missing
+    }
+}
+
+/// Refuses what a simulation here does not weigh, rather than answer as if it were not there.
+fn check_weighed(
+    context: &RequestContext,
+    further: Option<&str>,
+    (owner, handling): (&Option<String>, &Option<String>),
+) -> Result<(), ApiError> {
+    let refused = |what: &str| {
+        let message =
+            format!("{what} is not supported here: there are no organizations and no other accounts.");
+        Err(ApiError::new("InvalidInput", message))
+    };
+    let account = &context.account.id;
+    let own = [account.clone(), format!("arn:aws:iam::{account}:root")];
+    match (further, owner.as_ref().filter(|owner| !own.contains(owner)), handling) {
+        (Some(further), ..) => refused(further),
+        (_, Some(_), _) => refused("ResourceOwner"),
+        (.., Some(_)) => refused("ResourceHandlingOption"),
+        (None, None, None) => Ok(()),
     }
 }
 

@@ -1,6 +1,8 @@
-//! STS: who is asking, and temporary credentials. A session is its token: nothing is stored.
+//! STS: who is asking, and temporary credentials. A session is its token: nothing is stored. Whether somebody may assume
+//! a role, by its trust policy and their own, is decided before a handler is called, as everything else is.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use craton_api_sts::{
     AssumeRoleRequest, AssumeRoleResponse, AssumedRoleUser, Credentials, GetAccessKeyInfoRequest,
@@ -8,9 +10,8 @@ use craton_api_sts::{
     GetSessionTokenResponse,
 };
 use craton_core::{RequestContext, Session, SessionKind};
-use craton_identity::directory::{Directory, Role, TemporaryCredentials, VaultError};
-use craton_identity::policy::{Context, PolicyKind};
-use craton_identity::{PolicySource as _, RolePolicies, may_assume};
+use craton_identity::directory::{DUPLICATE_TAG_KEYS, Directory, Role, TemporaryCredentials, VaultError};
+use craton_identity::policy::PolicyKind;
 use craton_wire::ApiError;
 use craton_wire::types::Timestamp;
 
@@ -80,8 +81,19 @@ impl Sts {
                 "MultiFactorAuthentication failed: there are no MFA devices here.",
             ));
         }
+        let given = |what: &str| {
+            ApiError::validation(format!(
+                "{what} is not supported here: sessions carry policies and tags only."
+            ))
+        };
+        if input.provided_contexts.as_ref().is_some_and(|contexts| !contexts.is_empty()) {
+            return Err(given("ProvidedContexts"));
+        }
+        if input.minimum_session_token_size.is_some() {
+            return Err(given("MinimumSessionTokenSize"));
+        }
         let asked = Asked::read(context, &input)?;
-        let role = self.permitted(context, &input, &asked)?;
+        let role = self.role(context, &input.role_arn)?;
         let seconds = role_session_s(context, &role, input.duration_seconds)?;
         let account = &context.account.id;
         let session = Session {
@@ -113,40 +125,16 @@ impl Sts {
         })
     }
 
-    /// The role, if the caller may assume it as asked. One that is not there is refused in the same words.
-    fn permitted(
-        &self,
-        context: &RequestContext,
-        input: &AssumeRoleRequest,
-        asked: &Asked,
-    ) -> Result<Role, ApiError> {
-        let caller = &context.principal;
-        let denied = |action: &str| {
-            ApiError::access_denied(format!(
-                "User: {} is not authorized to perform: {action} on resource: {}",
-                caller.arn, input.role_arn
-            ))
-        };
-        let policies: RolePolicies =
-            self.directory.role(&input.role_arn).ok_or_else(|| denied("sts:AssumeRole"))?;
-        let keys = asked.keys(context, input);
-        let may = |action: &str| {
-            if may_assume(&self.directory, caller, &policies, action, &keys) {
-                Ok(())
-            } else {
-                Err(denied(action))
-            }
-        };
-        may("sts:AssumeRole")?;
-        if !asked.own_tags.is_empty() {
-            may("sts:TagSession")?;
-        }
-        if input.source_identity.is_some() {
-            may("sts:SetSourceIdentity")?;
-        }
+    /// A role that is not there, or not by this ARN, is refused in the words of one that may not be assumed.
+    fn role(&self, context: &RequestContext, arn: &str) -> Result<Arc<Role>, ApiError> {
         let view = self.directory.view();
-        let name = input.role_arn.rsplit('/').next().unwrap_or_default();
-        view.role(name).map(|role| Role::clone(role)).map_err(|_| denied("sts:AssumeRole"))
+        let role = view.role(arn.rsplit('/').next().unwrap_or_default()).ok();
+        role.filter(|role| role.arn(&context.account.id) == arn).cloned().ok_or_else(|| {
+            ApiError::access_denied(format!(
+                "User: {} is not authorized to perform: sts:AssumeRole on resource: {arn}",
+                context.principal.arn
+            ))
+        })
     }
 
     pub async fn get_session_token(
@@ -193,9 +181,7 @@ impl Sts {
 /// What a session is asked to carry.
 struct Asked {
     policy_arns: Vec<String>,
-    /// The tags of this request alone.
-    own_tags: BTreeMap<String, String>,
-    /// With those that the caller's own session hands on.
+    /// Those of this request, and those that the caller's own session hands on.
     tags: BTreeMap<String, String>,
     transitive_tags: Vec<String>,
     source_identity: Option<String>,
@@ -219,8 +205,7 @@ impl Asked {
         for tag in input.tags.iter().flatten() {
             let same = |key: &String| key.to_lowercase() == tag.key.to_lowercase();
             if own_tags.keys().any(same) {
-                let message = "Duplicate tag keys found. Please note that Tag keys are case insensitive.";
-                return Err(ApiError::new("InvalidParameterValue", message));
+                return Err(ApiError::new("InvalidParameterValue", DUPLICATE_TAG_KEYS));
             }
             own_tags.insert(tag.key.clone(), tag.value.clone());
         }
@@ -242,43 +227,13 @@ impl Asked {
             }
             transitive_tags.push(key.clone());
         }
-        tags.extend(own_tags.clone());
+        tags.extend(own_tags);
         let inherited = session.and_then(|session| session.source_identity.clone());
         if inherited.is_some() && input.source_identity.is_some() && inherited != input.source_identity {
             return Err(ApiError::access_denied("The source identity of a session can't be changed."));
         }
         let source_identity = inherited.or_else(|| input.source_identity.clone());
-        Ok(Self { policy_arns, own_tags, tags, transitive_tags, source_identity })
-    }
-
-    /// The request's context keys for the trust policy.
-    fn keys(&self, context: &RequestContext, input: &AssumeRoleRequest) -> Context {
-        let now = Timestamp::from_ms(context.received_ms);
-        let mut keys = Context::new()
-            .with("sts:RoleSessionName", &*input.role_session_name)
-            .with("aws:CurrentTime", now.to_string())
-            .with("aws:EpochTime", (context.received_ms / 1000).to_string())
-            .with("aws:RequestedRegion", &*context.region)
-            .with("aws:SourceAccount", &*context.account.id);
-        if let Some(external_id) = &input.external_id {
-            keys.set("sts:ExternalId", &**external_id);
-        }
-        if let Some(source_identity) = &input.source_identity {
-            keys.set("sts:SourceIdentity", &**source_identity);
-        }
-        if let Some(source_ip) = context.source_ip {
-            keys.set("aws:SourceIp", source_ip.to_string());
-        }
-        for (key, value) in &self.own_tags {
-            keys.set(&format!("aws:RequestTag/{key}"), &**value);
-        }
-        if !self.own_tags.is_empty() {
-            keys.set_all("aws:TagKeys", self.own_tags.keys().cloned());
-        }
-        if let Some(transitive) = &input.transitive_tag_keys {
-            keys.set_all("sts:TransitiveTagKeys", transitive.iter().cloned());
-        }
-        keys
+        Ok(Self { policy_arns, tags, transitive_tags, source_identity })
     }
 }
 

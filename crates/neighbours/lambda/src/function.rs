@@ -94,7 +94,7 @@ impl FunctionRef {
             (arn.region, rest)
         } else {
             let rest = text.split_once(":function:").map_or(text, |(_, rest)| rest);
-            (region.to_owned(), rest.to_owned())
+            (region.to_owned(), rest.strip_prefix("function:").unwrap_or(rest).to_owned())
         };
         let (name, qualifier) = match rest.split_once(':') {
             Some((name, qualifier)) => (name.to_owned(), Some(qualifier.to_owned())),
@@ -110,6 +110,16 @@ impl FunctionRef {
     pub(crate) fn arn(&self, account: &str) -> String {
         arn(&self.region, account, &self.name, self.qualifier.as_deref())
     }
+}
+
+/// The ARN, with its qualifier, of the function that a request names in one of Lambda's ways; `None` for what is no
+/// function's name, or another account's.
+pub fn function_arn(context: &RequestContext, name: &str, qualifier: Option<&str>) -> Option<Arn> {
+    let mut found = FunctionRef::read(&context.region, &context.account.id, name).ok()?;
+    if let Some(qualifier) = qualifier {
+        found.qualifier = Some(qualifier.to_owned());
+    }
+    found.arn(&context.account.id).parse().ok()
 }
 
 pub(crate) fn arn(region: &str, account: &str, name: &str, qualifier: Option<&str>) -> String {

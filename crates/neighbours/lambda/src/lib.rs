@@ -34,6 +34,7 @@ use craton_store::Store;
 
 use code::CodeStore;
 pub use config::{LambdaConfig, MappedFunction};
+pub use function::function_arn;
 pub use runtime::Credentials;
 use runtime::Pool;
 pub use service::EVENT_JOB;

@@ -8,8 +8,8 @@ use craton_core::{Arn, Principal};
 use craton_identity::policy::{
     Context, Policies, Policy, Request, Requester, RequesterKind, ResourceSide, Verdict, evaluate,
 };
-use craton_identity::{AuthorizationRequest, Authorizer};
-use http::HeaderMap;
+use craton_identity::{AuthorizationRequest, Authorizer, RequestKeys};
+use http::{HeaderMap, header};
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::dto::{CopyObjectInput, CopySource, DeleteObjectsInput, UploadPartCopyInput};
 use s3s::path::S3Path;
@@ -17,7 +17,7 @@ use s3s::{S3Request, S3Result, s3_error};
 
 use crate::auth::Keys;
 use crate::front::Seen;
-use crate::keys::request_keys;
+use crate::keys::own_keys;
 use crate::operations::Backend;
 
 /// One request's check.
@@ -27,6 +27,7 @@ pub(crate) struct Access {
     pub(crate) backend: Backend,
     pub(crate) peer: IpAddr,
     pub(crate) secure: bool,
+    pub(crate) received_ms: i64,
     pub(crate) seen: Arc<Seen>,
 }
 
@@ -125,6 +126,19 @@ impl Access {
             .map_err(|error| s3_error!(AccessDenied, "{}", error.message))
     }
 
+    fn request_keys<'a>(&'a self, headers: &'a HeaderMap) -> RequestKeys<'a> {
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        RequestKeys {
+            source_ip: Some(self.peer),
+            received_ms: self.received_ms,
+            region: self.keys.region().unwrap_or(&self.backend.account.home_region),
+            secure: self.secure,
+            user_agent: text(header::USER_AGENT),
+            referer: text(header::REFERER),
+            bearer_token: None,
+        }
+    }
+
     /// An unsigned request needs a bucket policy that says everybody may, and a bucket that is not closed to the public.
     async fn ask_for_nobody(
         &self,
@@ -193,7 +207,7 @@ impl S3Access for Access {
         if let Some(principal) = &principal {
             let _ = self.seen.principal.set(Arc::clone(principal));
         }
-        let (context, version) = request_keys(cx.uri(), cx.headers(), self.peer, self.secure);
+        let (context, version) = own_keys(cx.uri(), cx.headers(), self.request_keys(cx.headers()).context());
         let caller = Caller { principal, context };
         let (bucket, key) = match cx.s3_path() {
             S3Path::Root => (None, None),

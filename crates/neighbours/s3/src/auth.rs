@@ -1,62 +1,77 @@
 //! Secrets for signatures.
 
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
 
 use craton_core::Principal;
-use craton_identity::Identity;
-use http::request::Parts;
+use craton_identity::{ClaimedKey, Identity};
 use s3s::auth::{S3Auth, SecretKey};
-use s3s::{S3Result, s3_error};
+use s3s::{S3Error, S3Result, s3_error};
 
 use crate::error::unknown_key;
-use crate::signed::{Signed, claim};
+use crate::signed::Signed;
 
 /// Who says to have signed a request; its signature is still to be checked.
-#[derive(Debug, Clone)]
-pub(crate) struct Claimant {
-    pub(crate) access_key_id: String,
-    pub(crate) session_token: Option<String>,
-}
+pub(crate) type Claimant = Signed;
 
-/// Looks secrets up for one request.
+/// Finds the secret that one request's signature is checked with, and tells the identity what came of it.
 pub(crate) struct Keys {
-    pub(crate) identity: Arc<Identity>,
-    pub(crate) claimant: Option<Claimant>,
-}
-
-impl Claimant {
-    /// The key that a request's head names, and the session token beside it.
-    pub(crate) fn of(parts: &Parts) -> S3Result<Option<Self>> {
-        Ok(claim(parts)?.map(|Signed { access_key_id, session_token }| Self { access_key_id, session_token }))
-    }
+    identity: Arc<Identity>,
+    claimant: Option<Claimant>,
+    peer: IpAddr,
+    /// Looked up once, whoever asks.
+    found: OnceLock<ClaimedKey>,
 }
 
 impl Keys {
-    /// The principal of the claimed key. A key named only inside a form has no session token.
-    pub(crate) fn principal(&self, access_key_id: &str) -> S3Result<Arc<Principal>> {
-        let token = self.token(access_key_id)?;
-        let known = self.identity.secret_of(access_key_id, token).map_err(|error| unknown_key(&error))?;
-        Ok(known.0)
+    pub(crate) fn new(identity: Arc<Identity>, claimant: Option<Claimant>, peer: IpAddr) -> Self {
+        Self { identity, claimant, peer, found: OnceLock::new() }
     }
 
-    fn token(&self, access_key_id: &str) -> S3Result<Option<&str>> {
-        match &self.claimant {
-            Some(claimant) if claimant.access_key_id == access_key_id => {
-                Ok(claimant.session_token.as_deref())
-            }
-            // The head named another key than the one whose signature is checked.
-            Some(_) => Err(s3_error!(AccessDenied, "Only one authentication mechanism is allowed.")),
-            None => Ok(None),
+    /// The region that the request is signed for, as far as its head says.
+    pub(crate) fn region(&self) -> Option<&str> {
+        self.claimant.as_ref()?.region.as_deref()
+    }
+
+    /// The principal of the key, whose signature was right. A key named only inside a form has no session token.
+    pub(crate) fn principal(&self, access_key_id: &str) -> S3Result<Arc<Principal>> {
+        let key = self.find(access_key_id)?;
+        self.identity.proven(key, ("s3", self.region()));
+        Ok(Arc::clone(key.principal()))
+    }
+
+    /// The signature was wrong.
+    pub(crate) fn disproven(&self) {
+        if let Some(key) = self.found.get() {
+            self.identity.disproven(key);
         }
     }
+
+    fn find(&self, access_key_id: &str) -> S3Result<&ClaimedKey> {
+        if let Some(found) = self.found.get() {
+            let same = found.principal().access_key_id == access_key_id;
+            return if same { Ok(found) } else { Err(two_keys()) };
+        }
+        let token = match &self.claimant {
+            Some(claimant) if claimant.access_key_id == access_key_id => claimant.session_token.as_deref(),
+            Some(_) => return Err(two_keys()),
+            None => None,
+        };
+        let found = self.identity.claimed(access_key_id, token, Some(self.peer));
+        let found = found.map_err(|error| unknown_key(&error))?;
+        Ok(self.found.get_or_init(|| found))
+    }
+}
+
+/// The head named another key than the one whose signature is checked.
+fn two_keys() -> S3Error {
+    s3_error!(AccessDenied, "Only one authentication mechanism is allowed.")
 }
 
 #[async_trait::async_trait]
 impl S3Auth for Keys {
     async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
-        let token = self.token(access_key)?;
-        let (_, secret) = self.identity.secret_of(access_key, token).map_err(|error| unknown_key(&error))?;
-        Ok(SecretKey::from(secret.expose()))
+        Ok(SecretKey::from(self.find(access_key)?.secret().expose()))
     }
 }
 

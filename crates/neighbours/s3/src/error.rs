@@ -197,6 +197,7 @@ pub(crate) fn unknown_key(error: &ApiError) -> S3Error {
         "InvalidClientTokenId" | "UnrecognizedClientException" => {
             s3_error!(InvalidAccessKeyId, "The AWS Access Key Id you provided does not exist in our records.")
         }
+        "ThrottlingException" => s3_error!(SlowDown, "{}", error.message),
         _ => s3_error!(AccessDenied, "{}", error.message),
     }
 }

@@ -14,10 +14,11 @@ use s3s::service::S3ServiceBuilder;
 use s3s::{Body, HttpResponse, S3Error, S3Result, s3_error};
 
 use crate::access::Access;
-use crate::auth::{Claimant, Keys};
+use crate::auth::Keys;
 use crate::cors;
 use crate::host::{Hosts, bucket_of};
 use crate::operations::Backend;
+use crate::signed::claim;
 
 /// What metrics call a request that names no operation.
 const UNKNOWN: &str = "S3Unknown";
@@ -25,6 +26,9 @@ const UNKNOWN: &str = "S3Unknown";
 const MAX_XML_BYTES: usize = 2 << 20;
 /// Bytes of a file that a browser posts as a form, which `s3s` holds in memory.
 const MAX_POST_BYTES: u64 = 16 << 20;
+
+/// Questions that are kept for the log, of a request that asks one for each of a thousand keys.
+const MAX_NOTED: usize = 32;
 
 /// The S3 service.
 pub struct S3Front {
@@ -43,6 +47,8 @@ pub struct Call {
     pub request_id: String,
     pub peer: IpAddr,
     pub secure: bool,
+    /// Milliseconds since the Unix epoch.
+    pub received_ms: i64,
 }
 
 /// An answer, and what it was an answer to.
@@ -52,7 +58,7 @@ pub struct Answer {
     pub operation: &'static str,
     /// Who asked, once they were authenticated.
     pub principal: Option<Arc<Principal>>,
-    /// The permissions that were asked for, in order, and whether the last one was denied.
+    /// The permissions that were asked for, in order, as far as they are kept; and whether one was denied.
     pub asked: Vec<(String, Arn)>,
     pub denied: bool,
     /// The error's name, if it is one.
@@ -69,10 +75,16 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    /// Notes an answered question.
+    /// Notes an answered question: the first so many, and one that was denied.
     pub(crate) fn note(&self, action: &str, resource: &Arn, allowed: bool) {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).push((action.to_owned(), resource.clone()));
-        self.denied.store(!allowed, Ordering::Relaxed);
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if !allowed && asked.len() >= MAX_NOTED {
+            asked.pop();
+        }
+        if asked.len() < MAX_NOTED {
+            asked.push((action.to_owned(), resource.clone()));
+        }
+        self.denied.fetch_or(!allowed, Ordering::Relaxed);
     }
 }
 
@@ -141,27 +153,31 @@ impl S3Front {
     }
 
     async fn call(&self, call: Call, seen: &Arc<Seen>) -> S3Result<HttpResponse> {
-        let Call { parts, body, request_id, peer, secure } = call;
-        let claimant = Claimant::of(&parts)?;
-        let keys = Arc::new(Keys { identity: Arc::clone(&self.identity), claimant });
+        let Call { parts, body, request_id, peer, secure, received_ms } = call;
+        let keys = Arc::new(Keys::new(Arc::clone(&self.identity), claim(&parts)?, peer));
         let access = Access {
             keys: Arc::clone(&keys),
             authorizer: Arc::clone(&self.authorizer),
             backend: self.backend.clone(),
             peer,
             secure,
+            received_ms,
             seen: Arc::clone(seen),
         };
         let mut builder = S3ServiceBuilder::new(self.backend.clone());
         builder.set_config(Arc::clone(&self.config) as Arc<_>);
         builder.set_host(self.hosts.clone());
-        builder.set_auth(crate::auth::Shared(keys));
+        builder.set_auth(crate::auth::Shared(Arc::clone(&keys)));
         builder.set_access(access);
         let request = http::Request::from_parts(parts, body);
-        builder.build().call(request).await.map_err(|error| {
+        let answered = builder.build().call(request).await.map_err(|error| {
             tracing::error!(request_id, error = ?error, "S3 could not answer");
             s3_error!(InternalError, "We encountered an internal error. Please try again.")
-        })
+        })?;
+        if error_of(&answered).as_deref() == Some("SignatureDoesNotMatch") {
+            keys.disproven();
+        }
+        Ok(answered)
     }
 
     /// The bucket that a request names, unchecked.

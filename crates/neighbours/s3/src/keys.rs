@@ -1,26 +1,12 @@
-//! Context keys of a request, for conditions in policies.
-
-use std::net::IpAddr;
+//! Context keys that only S3's requests have, for conditions in policies.
 
 use craton_identity::policy::Context;
 use http::{HeaderMap, Uri};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
-/// The keys, and whether the request names a version.
-pub(crate) fn request_keys(uri: &Uri, headers: &HeaderMap, peer: IpAddr, secure: bool) -> (Context, bool) {
-    let mut context = Context::new();
-    context.set("aws:SourceIp", peer.to_string());
-    context.set("aws:SecureTransport", secure.to_string());
-    let now = OffsetDateTime::now_utc();
-    context.set("aws:EpochTime", now.unix_timestamp().to_string());
-    if let Ok(now) = now.replace_nanosecond(0).unwrap_or(now).format(&Rfc3339) {
-        context.set("aws:CurrentTime", now);
-    }
+/// `context` with S3's own keys, and whether the request names a version.
+pub(crate) fn own_keys(uri: &Uri, headers: &HeaderMap, mut context: Context) -> (Context, bool) {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     for (name, key) in [
-        ("user-agent", "aws:UserAgent"),
-        ("referer", "aws:Referer"),
         ("x-amz-acl", "s3:x-amz-acl"),
         ("x-amz-copy-source", "s3:x-amz-copy-source"),
         ("x-amz-metadata-directive", "s3:x-amz-metadata-directive"),

@@ -3,11 +3,13 @@
 use http::request::Parts;
 use s3s::{S3Error, S3Result, s3_error};
 
-/// The key and session token that a head names.
+/// The key, session token and region that a head names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Signed {
     pub(crate) access_key_id: String,
     pub(crate) session_token: Option<String>,
+    /// `None` for a signature that has none.
+    pub(crate) region: Option<String>,
 }
 
 /// Reads who says to have signed. `None` for an unsigned request.
@@ -21,7 +23,7 @@ pub(crate) fn claim(parts: &Parts) -> S3Result<Option<Signed>> {
         (None, false, true) => {
             let access_key_id = query.get("AWSAccessKeyId").ok_or_else(incomplete)?.to_owned();
             let session_token = query.get("x-amz-security-token").map(str::to_owned);
-            Ok(Some(Signed { access_key_id, session_token }))
+            Ok(Some(Signed { access_key_id, session_token, region: None }))
         }
         _ => Err(s3_error!(
             InvalidArgument,
@@ -49,15 +51,21 @@ fn by_header(parts: &Parts, authorization: &str) -> S3Result<Signed> {
         || s3_error!(AuthorizationHeaderMalformed, "The authorization header you provided is invalid.");
     let credential = field("Credential").ok_or_else(malformed)?;
     everything_is_signed(parts, field("SignedHeaders").ok_or_else(malformed)?, false)?;
-    let access_key_id = credential.split('/').next().ok_or_else(malformed)?.to_owned();
-    Ok(Signed { access_key_id, session_token: header(parts, "x-amz-security-token")?.map(str::to_owned) })
+    let session_token = header(parts, "x-amz-security-token")?.map(str::to_owned);
+    Ok(of_credential(credential, session_token))
 }
 
 fn by_v4_query(parts: &Parts, query: &Query) -> S3Result<Signed> {
     let credential = query.get("X-Amz-Credential").ok_or_else(incomplete)?;
     everything_is_signed(parts, query.get("X-Amz-SignedHeaders").ok_or_else(incomplete)?, true)?;
-    let access_key_id = credential.split('/').next().ok_or_else(incomplete)?.to_owned();
-    Ok(Signed { access_key_id, session_token: query.get("X-Amz-Security-Token").map(str::to_owned) })
+    Ok(of_credential(credential, query.get("X-Amz-Security-Token").map(str::to_owned)))
+}
+
+/// `credential`: `KEY/20260102/REGION/s3/aws4_request`.
+fn of_credential(credential: &str, session_token: Option<String>) -> Signed {
+    let mut parts = credential.split('/');
+    let access_key_id = parts.next().unwrap_or_default().to_owned();
+    Signed { access_key_id, session_token, region: parts.nth(1).map(str::to_owned) }
 }
 
 /// Refuses what a holder of a signed request could have added to it. The payload's hash may be added to a presigned

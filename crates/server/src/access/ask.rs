@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use craton_core::{Arn, RequestContext};
+use craton_identity::policy::{Policy, PolicyKind};
 use craton_identity::{AuthorizationRequest, RequestKeys};
 use craton_wire::{ApiError, api_key};
 use http::{HeaderMap, header};
@@ -29,30 +31,61 @@ pub(crate) async fn ask(
 ) -> Result<(), ApiError> {
     let bearer = bearer_kind(asker.headers);
     let request = request_keys(services, asker, bearer);
-    let with_token = bearer.filter(|_| !questions.is_empty()).map(|_| Question {
-        action: "bedrock:CallWithBearerToken".into(),
-        resource: None,
-        keys: Vec::new(),
-    });
-    let principal = &asker.context.principal;
+    let with_token = bearer.filter(|_| !questions.is_empty());
+    let with_token = with_token.map(|_| Question::on("bedrock:CallWithBearerToken", None));
     for question in with_token.iter().chain(questions) {
-        let resource_tags = tags(services, asker, question).await?;
-        let keys = QuestionKeys {
-            request: &request,
-            document: asker.document,
-            own: &question.keys,
-            resource_tags: &resource_tags,
-        };
-        let resources = question.resource.as_slice();
-        let asked =
-            AuthorizationRequest { context: &keys, ..AuthorizationRequest::new(&question.action, resources) };
-        asker.trail.note(|event| event.asked.push((question.action.clone(), question.resource.clone())));
-        if let Err(error) = services.authorizer.authorize(principal, &asked) {
+        asker.trail.note(|event| event.ask(&question.action, question.resource.as_ref()));
+        if let Err(error) = decide(services, asker, &request, question).await {
             asker.trail.note(|event| event.denied = true);
             return Err(error);
         }
     }
     Ok(())
+}
+
+async fn decide(
+    services: &Services,
+    asker: Asker<'_>,
+    request: &RequestKeys<'_>,
+    question: &Question,
+) -> Result<(), ApiError> {
+    let principal = &asker.context.principal;
+    if question.assumes && principal.is_root() {
+        return Err(ApiError::access_denied("Roles may not be assumed by root accounts."));
+    }
+    let resource_policy = own_policy(services, asker, question).await?;
+    let resource_tags = tags(services, asker, question, resource_policy.as_deref()).await?;
+    let keys = QuestionKeys {
+        request,
+        document: asker.document,
+        own: &question.keys,
+        resource_tags: &resource_tags,
+    };
+    let asked = AuthorizationRequest {
+        context: &keys,
+        resource_policy: resource_policy.as_deref(),
+        assumes: question.assumes,
+        ..AuthorizationRequest::new(&question.action, question.resource.as_slice())
+    };
+    services.authorizer.authorize(principal, &asked)
+}
+
+/// What the resource itself has to say of who may use it.
+async fn own_policy(
+    services: &Services,
+    asker: Asker<'_>,
+    question: &Question,
+) -> Result<Option<Arc<Policy>>, ApiError> {
+    let Some(resource) = &question.resource else { return Ok(None) };
+    match resource.service.as_str() {
+        "bedrock" => Ok(services.authorizer.resource_policy(&resource.to_string())),
+        "lambda" if !asker.context.principal.is_root() => {
+            let text = services.lambda.resource_policy(resource).await?;
+            // Lambda writes only statements that allow: without one that can't be read, less is allowed.
+            Ok(text.and_then(|text| Policy::parse(&text, PolicyKind::Resource).ok()).map(Arc::new))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// As [`ask`], for doing something with a model through one of the front doors. The model's id is as a client sent it.
@@ -66,11 +99,7 @@ pub(crate) async fn ask_model(
         for question in &mut questions {
             question.keys.push(("bedrock:guardrailidentifier", guardrail.0.clone()));
         }
-        questions.push(Question {
-            action: "bedrock:ApplyGuardrail".into(),
-            resource: Some(guardrail.1),
-            keys: Vec::new(),
-        });
+        questions.push(Question::on("bedrock:ApplyGuardrail", Some(guardrail.1)));
     }
     ask(services, asker, &questions).await
 }
@@ -80,9 +109,8 @@ fn guardrail_header(asker: Asker<'_>) -> Option<(String, Arn)> {
     let header = |name: &str| asker.headers.get(name).and_then(|value| value.to_str().ok());
     let id = header("x-amzn-bedrock-guardrailidentifier").filter(|id| !id.is_empty())?;
     let context = asker.context;
-    let arn = id.parse().unwrap_or_else(|_| {
-        Arn::new("bedrock", &context.region, &context.account.id, format!("guardrail/{id}"))
-    });
+    let plain = |_| Arn::new("bedrock", &context.region, &context.account.id, format!("guardrail/{id}"));
+    let arn = id.parse().map_or_else(plain, Arn::canonical);
     let versioned = match header("x-amzn-bedrock-guardrailversion") {
         Some(version) if version != "DRAFT" => format!("{arn}:{version}"),
         _ => arn.to_string(),
@@ -113,18 +141,31 @@ fn request_keys<'a>(
     }
 }
 
-/// The tags of the resource, where a policy of the principal's asks for them.
+/// The tags of the resource, where a policy asks for them.
 async fn tags(
     services: &Services,
     asker: Asker<'_>,
     question: &Question,
+    resource_policy: Option<&Policy>,
 ) -> Result<BTreeMap<String, String>, ApiError> {
     let Some(resource) = &question.resource else { return Ok(BTreeMap::new()) };
+    if resource.service == "iam" {
+        // They are at hand, and a role's trust policy may ask for them as well.
+        return Ok(services.authorizer.tags_of(&resource.to_string()).unwrap_or_default());
+    }
     let principal = &asker.context.principal;
-    let vendor = format!("{}:resourcetag/", vendor_of(&question.action));
-    let wanted = services.authorizer.asks_for(principal, "aws:resourcetag/")
-        || services.authorizer.asks_for(principal, &vendor);
-    if !wanted {
+    let of_vendor = match vendor_of(&question.action) {
+        "aoss" => "aoss:resourcetag/",
+        "bedrock" => "bedrock:resourcetag/",
+        "iam" => "iam:resourcetag/",
+        "lambda" => "lambda:resourcetag/",
+        _ => "s3:resourcetag/",
+    };
+    let is_asked = |prefix: &str| {
+        services.authorizer.asks_for(principal, prefix)
+            || resource_policy.is_some_and(|policy| policy.mentions(prefix))
+    };
+    if !is_asked("aws:resourcetag/") && !is_asked(of_vendor) {
         return Ok(BTreeMap::new());
     }
     services.store.tags(&resource.to_string()).await.map_err(|error| ApiError::internal(error.to_string()))

@@ -10,6 +10,7 @@ use smallvec::smallvec;
 pub(crate) struct QuestionKeys<'a> {
     pub(crate) request: &'a RequestKeys<'a>,
     pub(crate) document: &'a Map<String, Value>,
+    /// A name that comes again has several values.
     pub(crate) own: &'a [(&'static str, String)],
     /// Empty where no policy asks for them.
     pub(crate) resource_tags: &'a BTreeMap<String, String>,
@@ -17,8 +18,10 @@ pub(crate) struct QuestionKeys<'a> {
 
 impl Keys for QuestionKeys<'_> {
     fn values(&self, key: &str) -> Option<Values<'_>> {
-        if let Some((_, value)) = self.own.iter().find(|(own, _)| *own == key) {
-            return Some(smallvec![Cow::Borrowed(value.as_str())]);
+        let own = self.own.iter().filter(|(own, _)| *own == key);
+        let own: Values<'_> = own.map(|(_, value)| Cow::Borrowed(value.as_str())).collect();
+        if !own.is_empty() {
+            return Some(own);
         }
         if let Some(tag) = key.strip_prefix("aws:requesttag/") {
             let (_, value) = request_tags(self.document).find(|(own, _)| own.to_lowercase() == tag)?;

@@ -5,9 +5,11 @@
 
 mod agents;
 mod ask;
+mod assume;
 mod bedrock;
 mod keys;
 mod neighbours;
+mod resource;
 mod rule;
 #[cfg(test)]
 mod tests;
@@ -35,6 +37,15 @@ pub(crate) struct Question {
     pub(crate) resource: Option<Arn>,
     /// Context keys that hold for this question only; names in lower case.
     pub(crate) keys: Vec<(&'static str, String)>,
+    /// The resource is a role, whose trust policy decides too.
+    pub(crate) assumes: bool,
+}
+
+impl Question {
+    /// About a resource that has one ARN, however the request spells it.
+    pub(crate) fn on(action: &str, resource: Option<Arn>) -> Self {
+        Self { action: action.to_owned(), resource, keys: Vec::new(), assumes: false }
+    }
 }
 
 /// Where the names in a request are looked up.
@@ -97,11 +108,12 @@ pub(crate) fn rule_of(table: &ServiceTable, operation: &Operation) -> Option<&'s
 pub(crate) async fn questions(lookups: Lookups<'_>, subject: Subject<'_>) -> Vec<Question> {
     let vendor = vendor(subject.table);
     let Some(rule) = rule_of(subject.table, subject.operation) else {
-        let action = format!("{vendor}:{}", subject.operation.name);
-        return vec![Question { action, resource: None, keys: Vec::new() }];
+        return vec![Question::on(&format!("{vendor}:{}", subject.operation.name), None)];
     };
-    if rule.asked != Asked::ByPipeline {
-        return Vec::new();
+    match rule.asked {
+        Asked::Always => {}
+        Asked::OfTheRole => return assume::questions(&subject),
+        Asked::Never => return Vec::new(),
     }
     let mut questions = Vec::with_capacity(rule.on.len() + rule.also.len());
     let action = format!("{vendor}:{}", rule.action.unwrap_or(rule.operation));
@@ -143,14 +155,14 @@ fn passed_to(subject: &Subject<'_>, template: &str) -> &'static str {
 
 /// The questions that a template comes to.
 async fn resolve(lookups: Lookups<'_>, subject: &Subject<'_>, action: &str, template: &str) -> Vec<Question> {
-    let one = |resource| vec![Question { action: action.to_owned(), resource, keys: Vec::new() }];
+    let one = |resource| vec![Question::on(action, resource)];
     if template == "*" {
         return one(None);
     }
     if let Some(path) = template.strip_prefix("model/{").and_then(|rest| rest.strip_suffix('}')) {
         return match text(subject.document, path) {
             Some(id) => of_model(lookups, subject.context, action, &id).await,
-            None => one(Some(arn(subject, "foundation-model/*"))),
+            None => one(Some(resource::arn(subject, "foundation-model/*"))),
         };
     }
     if template.starts_with("object/{") {
@@ -160,9 +172,19 @@ async fn resolve(lookups: Lookups<'_>, subject: &Subject<'_>, action: &str, temp
         let id = text(subject.document, path).unwrap_or_else(|| "*".into());
         // The profiles of AWS are named by their geography, those of users by twelve characters.
         let kind = if id.contains('.') { "inference-profile" } else { "application-inference-profile" };
-        return one(Some(id.parse().unwrap_or_else(|_| arn(subject, &format!("{kind}/{id}")))));
+        let plain = |_| resource::arn(subject, &format!("{kind}/{id}"));
+        return one(Some(id.parse().map_or_else(plain, Arn::canonical)));
     }
-    one(fill(subject, template).map(|arn| with_path(lookups, template, arn)))
+    if let Some(kind) = template.strip_prefix("moved/") {
+        return resource::moved(lookups, subject, kind).map(|arn| one(Some(arn))).unwrap_or_default();
+    }
+    let filled = resource::fill(subject, template).map(|arn| resource::with_path(lookups, template, arn));
+    let mut questions = one(filled.clone());
+    if let Some(within) = resource::named_within(subject, template).filter(|arn| Some(arn) != filled.as_ref())
+    {
+        questions.extend(one(Some(within)));
+    }
+    questions
 }
 
 /// The object in a bucket that a request names. Keys are any text, so nothing in them is read as an ARN.
@@ -172,76 +194,15 @@ fn object(document: &Map<String, Value>, template: &str) -> Option<Arn> {
     Some(Arn::new("s3", "", "", format!("{bucket}/{key}")))
 }
 
-/// The ARN of a user, role or group that a request names without its path.
-fn with_path(lookups: Lookups<'_>, template: &str, arn: Arn) -> Arn {
-    let Some((kind, name)) = arn.resource.split_once('/') else { return arn };
-    let by_name =
-        arn.service == "iam" && template.strip_prefix(kind).is_some_and(|rest| rest.starts_with("/{"));
-    let known = by_name.then(|| lookups.authorizer.arn_of(kind, name)).flatten();
-    known.and_then(|known| known.parse().ok()).unwrap_or(arn)
-}
-
-/// A resource from its template. An identifier that is an ARN is the resource, or names its part of it.
-fn fill(subject: &Subject<'_>, template: &str) -> Option<Arn> {
-    let mut resource = String::new();
-    let mut rest = template;
-    while let Some((before, after)) = rest.split_once('{') {
-        let (path, after) = after.split_once('}')?;
-        let value = text(subject.document, path);
-        resource.push_str(before);
-        rest = after;
-        // A version that is not named is no part of the ARN.
-        if value.is_none() && before == ":" {
-            resource.pop();
-            continue;
-        }
-        let value = match value {
-            Some(value) => value,
-            None if path == "Path" => "/".to_owned(),
-            None if path == "UserName" => own_name(subject.context)?,
-            None => "*".to_owned(),
-        };
-        match value.parse::<Arn>() {
-            Ok(whole) if rest.is_empty() || resource.is_empty() || rest.starts_with(":{") => {
-                return Some(whole);
-            }
-            Ok(part) => resource.push_str(part.resource_parts().1),
-            // Only an ARN can stand alone.
-            Err(_) if resource.is_empty() && rest.is_empty() && template.starts_with('{') => return None,
-            Err(_) => resource.push_str(&value),
-        }
-    }
-    resource.push_str(rest);
-    Some(arn(subject, &resource))
-}
-
-/// The caller's own name, for operations of IAM that are about the caller unless they say otherwise.
-fn own_name(context: &RequestContext) -> Option<String> {
-    let (_, name) = context.principal.arn.split_once(":user/")?;
-    Some(name.to_owned())
-}
-
-/// An ARN of the service that was asked.
-fn arn(subject: &Subject<'_>, resource: &str) -> Arn {
-    let service = vendor(subject.table);
-    let (region, account) = match (service, resource.split(['/', ':']).next()) {
-        ("iam" | "sts", _) => ("", subject.context.account.id.as_str()),
-        (_, Some("foundation-model")) => (subject.context.region.as_str(), ""),
-        _ => (subject.context.region.as_str(), subject.context.account.id.as_str()),
-    };
-    let service = if service == "sts" { "iam" } else { service };
-    Arn::new(service, region, account, resource)
-}
-
 /// What answers for a model id: the foundation model, and the profile it is asked through; for a prompt, the prompt
 /// and its model.
 async fn of_model(lookups: Lookups<'_>, context: &RequestContext, action: &str, id: &str) -> Vec<Question> {
     if !is_prompt_arn(id) {
         return of_plain_model(lookups.models, context, action, id).await;
     }
-    let rendering =
-        Question { action: "bedrock:RenderPrompt".into(), resource: id.parse().ok(), keys: Vec::new() };
-    let mut questions = vec![rendering];
+    let prompt = id.strip_suffix(":DRAFT").unwrap_or(id);
+    let prompt: Option<Arn> = prompt.parse().ok();
+    let mut questions = vec![Question::on("bedrock:RenderPrompt", prompt.map(Arn::canonical))];
     // A prompt that isn't there has no model to ask about; the handler says so.
     if let Ok(Some(model)) = lookups.prompts.model_id(context, id).await {
         questions.extend(of_plain_model(lookups.models, context, action, &model).await);
@@ -249,22 +210,25 @@ async fn of_model(lookups: Lookups<'_>, context: &RequestContext, action: &str, 
     questions
 }
 
-/// A model that nobody knows is asked about by the name it was given.
+/// A model that nobody knows is asked about by the name it was given. One that is, by its own id in the region that
+/// was asked; and in the region of the ARN it was named by, where that is another.
 async fn of_plain_model(models: &Models, context: &RequestContext, action: &str, id: &str) -> Vec<Question> {
-    let question =
-        |resource| Question { action: action.to_owned(), resource: Some(resource), keys: Vec::new() };
-    let foundation = |id: &str| Arn::new("bedrock", &context.region, "", format!("foundation-model/{id}"));
-    let named = id.parse::<Arn>();
+    let question = |resource| Question::on(action, Some(resource));
+    let foundation =
+        |region: &str, id: &str| Arn::new("bedrock", region, "", format!("foundation-model/{id}"));
+    let named = id.parse().map(Arn::canonical);
     let Ok(resolved) = models.resolve(context, id).await else {
-        return vec![question(named.unwrap_or_else(|_| foundation(id)))];
+        return vec![question(named.unwrap_or_else(|_| foundation(&context.region, id)))];
     };
+    let mut model = question(foundation(&context.region, &resolved.model.id));
     let Some(profile) = resolved.profile_arn else {
-        return vec![question(named.unwrap_or_else(|_| foundation(&resolved.model.id)))];
+        let elsewhere = named.ok().filter(|named| named.region != context.region);
+        let elsewhere = elsewhere.map(|named| question(foundation(&named.region, &resolved.model.id)));
+        return elsewhere.into_iter().chain([model]).collect();
     };
-    let mut model = question(foundation(&resolved.model.id));
     model.keys.push(("bedrock:inferenceprofilearn", profile.clone()));
-    match profile.parse() {
-        Ok(arn) => vec![question(arn), model],
+    match profile.parse::<Arn>() {
+        Ok(arn) => vec![question(arn.canonical()), model],
         Err(_) => vec![model],
     }
 }
@@ -273,7 +237,7 @@ async fn of_plain_model(models: &Models, context: &RequestContext, action: &str,
 /// that is the draft.
 fn guardrail(subject: &Subject<'_>) -> Option<String> {
     let from = |identifier, version| {
-        let resource = fill(subject, identifier)?;
+        let resource = resource::fill(subject, identifier)?;
         match text(subject.document, version) {
             Some(version) if version != "DRAFT" => Some(format!("{resource}:{version}")),
             _ => Some(resource.to_string()),

@@ -7,25 +7,28 @@ pub(crate) struct Rule {
     /// Templates of resources: `agent/{agentId}`, `{resourceArn}` for an ARN as it was sent, `*` for none.
     ///
     /// `model/{…}` is whatever answers for a model id, `profile/{…}` an inference profile of either kind,
-    /// `object/{…}/{…}` an object in a bucket (behind a `?` what else must be named). What a template names and the request lacks becomes a `*`, which only patterns that end in one match.
+    /// `object/{…}/{…}` an object in a bucket (behind a `?` what else must be named), `moved/user` what a user will be by
+    /// the name and path it is to get. What a template names and the request lacks becomes a `*`, which only patterns that
+    /// end in one match.
     pub(crate) on: &'static [&'static str],
     /// Further actions on what the body names, each asked about only where the request names it.
     pub(crate) also: &'static [(&'static str, &'static str)],
     pub(crate) asked: Asked,
 }
 
-/// Who asks whether the principal may.
+/// Who is asked whether the principal may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Asked {
-    ByPipeline,
-    /// The handler, which knows the policy of the resource that decides: a role's trust policy.
-    ByHandler,
-    /// Nobody: everyone with credentials may.
+    /// Of the principal's policies and of the resource's own.
+    Always,
+    /// Of a role's trust policy too, since the operation begins a session of the role.
+    OfTheRole,
+    /// Never: everyone with credentials may.
     Never,
 }
 
 pub(crate) const fn rule(operation: &'static str, on: &'static [&'static str]) -> Rule {
-    Rule { operation, action: None, on, also: &[], asked: Asked::ByPipeline }
+    Rule { operation, action: None, on, also: &[], asked: Asked::Always }
 }
 
 impl Rule {
@@ -39,8 +42,8 @@ impl Rule {
         self
     }
 
-    pub(crate) const fn by_handler(mut self) -> Self {
-        self.asked = Asked::ByHandler;
+    pub(crate) const fn of_the_role(mut self) -> Self {
+        self.asked = Asked::OfTheRole;
         self
     }
 

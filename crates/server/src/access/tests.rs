@@ -161,13 +161,44 @@ fn templates_become_arns() {
         ("iam", "CreateUser", json!({"UserName": "u", "Path": "/x/"}), "iam::123456789012:user/x/u"),
         ("iam", "CreateAccessKey", json!({}), "iam::123456789012:user/a/eve"),
         ("lambda", "Invoke", json!({"FunctionName": "f"}), "lambda:eu-west-1:123456789012:function:f"),
+        (
+            "lambda",
+            "Invoke",
+            json!({"FunctionName": "us-east-1:123456789012:function:f", "Qualifier": "live"}),
+            "lambda:eu-west-1:123456789012:function:f:live",
+        ),
+        (
+            "lambda",
+            "UpdateFunctionCode",
+            json!({"FunctionName": "function:f:live"}),
+            "lambda:eu-west-1:123456789012:function:f",
+        ),
+        (
+            "bedrock-agent",
+            "GetPrompt",
+            json!({"promptIdentifier": "arn:aws-x:bedrock:us-east-1:123456789012:prompt/P:2", "promptVersion": "3"}),
+            "bedrock:us-east-1:123456789012:prompt/P:3",
+        ),
+        (
+            "bedrock-agent",
+            "GetPrompt",
+            json!({"promptIdentifier": "P", "promptVersion": "DRAFT"}),
+            "bedrock:eu-west-1:123456789012:prompt/P",
+        ),
+        (
+            "bedrock-agent-runtime",
+            "InvokeFlow",
+            json!({"flowIdentifier": "arn:aws:bedrock:us-east-1:123456789012:flow/F",
+                   "flowAliasIdentifier": "arn:aws:bedrock:us-east-1:123456789012:flow/G/alias/X"}),
+            "bedrock:us-east-1:123456789012:flow/F/alias/X",
+        ),
     ] {
         let table = TABLES.iter().find(|table| table.name == service).unwrap();
         let operation = table.operation(operation).unwrap();
         let document = document.as_object().unwrap();
         let subject = Subject { table, operation, document, context: &context };
         let template = rule_of(table, operation).unwrap().on[0];
-        let arn = fill(&subject, template).unwrap().to_string();
+        let arn = resource::fill(&subject, template).unwrap().to_string();
         assert_eq!(arn, format!("arn:aws:{expected}"), "{}", operation.name);
     }
 }

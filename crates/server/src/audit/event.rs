@@ -2,10 +2,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use craton_core::{Arn, Principal, SessionKind};
+use craton_identity::policy::RequesterKind;
+use craton_identity::{requester, rfc3339};
 use craton_wire::ApiError;
+use http::header;
+use http::request::Parts;
 use serde_json::{Map, Value, json};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+
+use crate::services::Services;
 
 /// The longest text a client can put into an event.
 const MAX_TEXT_CHARS: usize = 512;
@@ -27,21 +31,51 @@ pub(crate) struct Event {
     pub(crate) operation: &'static str,
     /// `None` for somebody who could not be told.
     pub(crate) principal: Option<Arc<Principal>>,
-    /// The permissions that were asked for, in order. A denial is the last one's.
-    pub(crate) asked: Vec<(String, Option<Arn>)>,
+    /// The permissions that were asked for, in order, as far as they are kept. See [`Event::ask`].
+    asked: Vec<Named>,
     pub(crate) denied: bool,
     pub(crate) error: Option<(String, Option<String>)>,
-    pub(crate) tls: bool,
+}
+
+/// A permission that was asked for.
+#[derive(Debug, Clone)]
+struct Named {
+    action: String,
+    /// The resource's ARN and its account, empty where it has none.
+    resource: Option<(String, String)>,
 }
 
 impl Event {
+    /// What a request's head says of it. Events wait in memory, so that no text of a client's is kept longer than it is
+    /// written.
+    pub(crate) fn begin(services: &Services, parts: &Parts, peer: IpAddr, request_id: &str) -> Self {
+        let agent = parts.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+        Self {
+            request_id: request_id.to_owned(),
+            received_ms: services.clock.now_ms(),
+            source_ip: Some(peer),
+            user_agent: agent.map(short),
+            account: services.account.id.clone(),
+            region: services.account.home_region.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// Notes a permission that is asked for: the first [`MAX_NAMED`], and the last of all, which is the one that is denied
+    /// where one is.
+    pub(crate) fn ask(&mut self, action: &str, resource: Option<&Arn>) {
+        self.asked.truncate(MAX_NAMED);
+        let resource = resource.map(|arn| (short(&arn.to_string()), short(&arn.account)));
+        self.asked.push(Named { action: short(action), resource });
+    }
+
     /// An error's name, and its message where that can't quote the request.
     pub(crate) fn fail(&mut self, error: &ApiError) {
         let safe = error.code.starts_with("AccessDenied")
             || error.code.contains("Signature")
             || error.code.contains("Token")
             || error.code.starts_with("UnrecognizedClient");
-        self.error = Some((error.code.to_string(), safe.then(|| error.message.clone())));
+        self.error = Some((error.code.to_string(), safe.then(|| short(&error.message))));
     }
 
     /// The line of the log, without its end.
@@ -52,16 +86,16 @@ impl Event {
         };
         put("eventVersion", "1.11".into());
         put("userIdentity", self.identity());
-        put("eventTime", rfc3339(self.received_ms).into());
+        put("eventTime", rfc3339(self.received_ms).unwrap_or_default().into());
         put("eventSource", format!("{}.amazonaws.com", self.service).into());
         put("eventName", self.operation.into());
         put("awsRegion", self.region.as_str().into());
         put("sourceIPAddress", self.source_ip.map_or(Value::Null, |ip| ip.to_canonical().to_string().into()));
-        put("userAgent", self.user_agent.as_deref().map(short).into());
+        put("userAgent", self.user_agent.as_deref().into());
         if let Some((code, message)) = &self.error {
             put("errorCode", code.as_str().into());
             if let Some(message) = message {
-                put("errorMessage", short(message).into());
+                put("errorMessage", message.as_str().into());
             }
         }
         put("requestParameters", Value::Null);
@@ -75,9 +109,6 @@ impl Event {
         put("managementEvent", true.into());
         put("recipientAccountId", self.account.as_str().into());
         put("eventCategory", "Management".into());
-        if self.tls {
-            put("tlsDetails", json!({"tlsVersion": "TLS"}));
-        }
         Value::Object(event).to_string()
     }
 
@@ -98,7 +129,7 @@ impl Event {
                 "sessionIssuer": {"type": if session.kind == SessionKind::AssumedRole { "Role" } else { "User" },
                     "principalId": session.issuer_id, "arn": session.issuer_arn, "accountId": self.account,
                     "userName": issuer},
-                "attributes": {"creationDate": rfc3339(session.issued_ms), "mfaAuthenticated": "false"},
+                "attributes": {"creationDate": rfc3339(session.issued_ms).unwrap_or_default(), "mfaAuthenticated": "false"},
             });
         }
         identity
@@ -111,27 +142,28 @@ impl Event {
             (Some(_), false) if self.asked.is_empty() => "notAsked",
             (Some(_), false) => "allowed",
         };
-        let actions = self.asked.iter().take(MAX_NAMED).map(|(action, _)| action.as_str());
+        let actions = self.asked.iter().map(|asked| asked.action.as_str());
         json!({"decision": decision, "actions": actions.collect::<Vec<_>>()})
     }
 
     fn resources(&self) -> Value {
-        let arns = self.asked.iter().filter_map(|(_, arn)| arn.as_ref()).take(MAX_NAMED);
-        arns.map(|arn| {
-            let account = if arn.account.is_empty() { &self.account } else { &arn.account };
-            json!({"ARN": short(&arn.to_string()), "accountId": short(account)})
-        })
-        .collect()
+        let named = self.asked.iter().filter_map(|asked| asked.resource.as_ref());
+        named
+            .map(|(arn, account)| {
+                json!({"ARN": arn, "accountId": if account.is_empty() { &self.account } else { account }})
+            })
+            .collect()
     }
 }
 
 fn kind(principal: &Principal) -> &'static str {
-    match &principal.arn {
-        arn if arn.ends_with(":root") => "Root",
-        arn if arn.contains(":assumed-role/") => "AssumedRole",
-        arn if arn.contains(":federated-user/") => "FederatedUser",
-        arn if arn.ends_with(".amazonaws.com") => "AWSService",
-        _ => "IAMUser",
+    match requester(principal).kind {
+        RequesterKind::Root => "Root",
+        RequesterKind::User => "IAMUser",
+        RequesterKind::AssumedRole => "AssumedRole",
+        RequesterKind::FederatedUser => "FederatedUser",
+        RequesterKind::Service => "AWSService",
+        RequesterKind::Anonymous => "Unknown",
     }
 }
 
@@ -148,11 +180,6 @@ fn short(text: &str) -> String {
     text.chars().take(MAX_TEXT_CHARS).collect()
 }
 
-fn rfc3339(ms: i64) -> String {
-    let time = OffsetDateTime::from_unix_timestamp(ms.div_euclid(1000)).ok();
-    time.and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,18 +190,16 @@ mod tests {
             request_id: "r-1".into(),
             received_ms: 1_767_225_600_000,
             source_ip: Some("127.0.0.1".parse().unwrap()),
-            user_agent: Some("x".repeat(2000)),
+            user_agent: Some(short(&"x".repeat(2000))),
             account: "123456789012".into(),
             region: "us-east-1".into(),
             service: "bedrock",
             operation: "Converse",
             principal: Some(Arc::new(Principal::new("arn:aws:iam::123456789012:user/a/eve", "AKIAEVE"))),
-            asked: vec![(
-                "bedrock:InvokeModel".into(),
-                "arn:aws:bedrock:us-east-1::foundation-model/m".parse().ok(),
-            )],
             ..Event::default()
         };
+        let model = "arn:aws:bedrock:us-east-1::foundation-model/m".parse().unwrap();
+        event.ask("bedrock:InvokeModel", Some(&model));
         event.fail(&ApiError::validation("the prompt 'secret' is too long"));
         let line = event.line("e-1");
         let read: Value = serde_json::from_str(&line).unwrap();
@@ -194,5 +219,19 @@ mod tests {
             (&read["errorMessage"], &read["additionalEventData"]["decision"]),
             (&"no".into(), &"denied".into())
         );
+    }
+    #[test]
+    fn an_event_that_waits_is_small_and_ends_with_what_was_denied() {
+        let mut event = Event::default();
+        for number in 0..1000 {
+            let key = format!("arn:aws:s3:::bucket/{number}/{}", "k".repeat(1000));
+            event.ask("s3:DeleteObject", key.parse().ok().as_ref());
+        }
+        assert_eq!(event.asked.len(), MAX_NAMED + 1);
+        let texts = event.asked.iter().map(|asked| asked.resource.as_ref().unwrap().0.chars().count());
+        assert!(texts.max().unwrap() <= MAX_TEXT_CHARS);
+        assert!(event.asked.last().unwrap().resource.as_ref().unwrap().0.contains("/999/"));
+        event.fail(&ApiError::access_denied("x".repeat(100_000)));
+        assert!(event.line("e").len() < 64 * 1024);
     }
 }

@@ -153,7 +153,8 @@ impl Default for Limits {
             max_streams: 256,
             max_headers: 100,
             max_header_bytes: 64 * 1024,
-            max_body_bytes: 64 << 20,
+            // Lambda's own limit of a function's code, 50 MB of zip file as base64 in JSON, fits.
+            max_body_bytes: 67 << 20,
             header_timeout_ms: 75_000,
             body_timeout_ms: 120_000,
             stop_grace_ms: 20_000,
@@ -280,6 +281,14 @@ impl ServerConfig {
 }
 
 impl ServerConfig {
+    /// The networks that clients may come from.
+    pub(crate) fn networks(&self) -> Result<Networks, ConfigError> {
+        Networks::parse(&self.allow_networks).map_err(|part| ConfigError::Value {
+            key: "allow_networks",
+            message: format!("{part:?} is no address and no range such as 10.0.0.0/8 or 2001:db8::/32"),
+        })
+    }
+
     /// Who can reach the server, and what they can overhear.
     fn check_posture(&self) -> Result<(), ConfigError> {
         let wrong = |key, message: String| Err(ConfigError::Value { key, message });
@@ -296,12 +305,6 @@ impl ServerConfig {
         }
         if self.tls_client_ca.is_some() && !self.tls {
             return wrong("tls_client_ca", "needs tls = true".into());
-        }
-        if let Err(part) = Networks::parse(&self.allow_networks) {
-            return wrong(
-                "allow_networks",
-                format!("{part:?} is no address and no range such as 10.0.0.0/8 or 2001:db8::/32"),
-            );
         }
         if self.audit.enabled && (self.audit.queued_events == 0 || self.audit.max_file_bytes == 0) {
             return wrong("audit", "queued_events and max_file_bytes must be more than 0".into());

@@ -133,7 +133,7 @@ pub const SETTINGS: &[Setting] = &[
     number("limits.max_header_bytes", "65536", "Bytes of all header lines of a request."),
     number(
         "limits.max_body_bytes",
-        "67108864",
+        "70254592",
         "Bytes of a request body. A longer one is answered with status 413.",
     ),
     number(

@@ -20,7 +20,7 @@ pub(super) async fn call(services: &Services, call: Call) -> Result<Response<Bod
     let path = path.map_err(|_| ApiError::validation("The path is not UTF-8."))?.into_owned();
     let context = &call.context;
     let arn = Arn::new("aoss", &context.region, &context.account.id, format!("collection/{collection}"));
-    let question = Question { action: "aoss:APIAccessAll".into(), resource: Some(arn), keys: Vec::new() };
+    let question = Question::on("aoss:APIAccessAll", Some(arn));
     access::ask(services, call.asker(&Map::new()), &[question]).await?;
     let request = RestRequest {
         method: call.parts.method.as_str().to_owned(),

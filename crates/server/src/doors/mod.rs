@@ -141,11 +141,7 @@ impl Dialect {
             Operation::CreateMessage => anthropic::create_message(services, call).await,
             Operation::CountMessageTokens => anthropic::count_message_tokens(services, call).await,
             Operation::ListModels => {
-                let question = Question {
-                    action: "bedrock:ListFoundationModels".into(),
-                    resource: None,
-                    keys: Vec::new(),
-                };
+                let question = Question::on("bedrock:ListFoundationModels", None);
                 access::ask(services, call.asker(&Map::new()), &[question]).await?;
                 Ok(if anthropic { anthropic::list_models(services) } else { openai::list_models(services) })
             }

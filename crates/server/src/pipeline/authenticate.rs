@@ -19,8 +19,6 @@ pub(super) const BEDROCK: &str = "bedrock";
 
 /// Requests that name operations in a header or a form are small: AWS takes no more of them either.
 const MAX_CALL_BYTES: usize = 1 << 20;
-/// Lambda's own limit: 50 MB of zip file, as base64 in JSON.
-const MAX_LAMBDA_BYTES: usize = 70_167_211;
 
 /// Signing names of services beside Bedrock whose clients may come to the wrong path.
 pub(super) const NEIGHBOURS: [&str; 7] = ["aoss", "iam", "lambda", "logs", "monitoring", "s3vectors", "sts"];
@@ -76,7 +74,6 @@ impl Pipeline {
             Some(Protocol::Json { .. } | Protocol::Query { .. }) => {
                 MAX_CALL_BYTES.min(self.limits.max_body_bytes)
             }
-            _ if arrival.service == Some("lambda") => MAX_LAMBDA_BYTES,
             _ => self.limits.max_body_bytes,
         }
     }

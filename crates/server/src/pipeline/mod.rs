@@ -186,19 +186,10 @@ impl Pipeline {
     fn trail(&self, arrival: &Arrival, dialect: Option<Dialect>) -> Arc<Trail> {
         let mut event = Event::default();
         if self.services.audit.enabled() {
-            let agent = arrival.parts.headers.get(header::USER_AGENT);
-            event = Event {
-                request_id: arrival.request_id.clone(),
-                received_ms: arrival.received_ms,
-                source_ip: Some(arrival.peer),
-                user_agent: agent.and_then(|agent| agent.to_str().ok()).map(str::to_owned),
-                account: self.services.account.id.clone(),
-                region: self.services.account.home_region.clone(),
-                service: arrival.service.unwrap_or("unknown"),
-                operation: dialect.map_or_else(|| arrival.operation(), |door| door.operation(&arrival.parts)),
-                tls: self.services.secure,
-                ..Event::default()
-            };
+            event = Event::begin(&self.services, &arrival.parts, arrival.peer, &arrival.request_id);
+            event.service = arrival.service.unwrap_or("unknown");
+            let door = dialect.map(|door| door.operation(&arrival.parts));
+            event.operation = door.unwrap_or_else(|| arrival.operation());
         }
         Trail::new(self.services.audit.clone(), event)
     }
@@ -294,7 +285,12 @@ impl Pipeline {
         self.authorize(&parts, &found, &read, (&context, trail)).await?;
         let handler = self.routes.find(found.table, found.operation)?;
         let bound = read.check()?;
-        let reply = handler(&self.services, &context, bound).await?;
+        let reply = handler(&self.services, &context, bound).await;
+        if reply.as_ref().is_err_and(|error| error.code.starts_with("AccessDenied")) {
+            // What the handler alone could know: a role that a component may not use, a second factor that is missing.
+            trail.note(|event| event.denied = true);
+        }
+        let reply = reply?;
         Ok(Answered { table: found.table, operation: found.operation, reply })
     }
 

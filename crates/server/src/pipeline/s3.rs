@@ -75,19 +75,8 @@ impl Pipeline {
     fn s3_trail(&self, parts: &Parts, peer: IpAddr, request_id: &str) -> Arc<Trail> {
         let mut event = Event::default();
         if self.services.audit.enabled() {
-            let agent = parts.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
-            event = Event {
-                request_id: request_id.to_owned(),
-                received_ms: self.services.clock.now_ms(),
-                source_ip: Some(peer),
-                user_agent: agent.map(str::to_owned),
-                account: self.services.account.id.clone(),
-                region: self.services.account.home_region.clone(),
-                service: "s3",
-                operation: UNKNOWN,
-                tls: self.services.secure,
-                ..Event::default()
-            };
+            event = Event::begin(&self.services, parts, peer, request_id);
+            (event.service, event.operation) = ("s3", UNKNOWN);
         }
         Trail::new(self.services.audit.clone(), event)
     }
@@ -112,6 +101,7 @@ impl Pipeline {
             request_id: request_id.clone(),
             peer,
             secure: self.services.secure,
+            received_ms: self.services.clock.now_ms(),
         };
         let answering = async {
             let answer = self.services.s3.answer(call).await;
@@ -124,8 +114,9 @@ impl Pipeline {
                 trail.note(|event| {
                     event.operation = answer.operation;
                     event.principal = answer.principal;
-                    event.asked =
-                        answer.asked.into_iter().map(|(action, resource)| (action, Some(resource))).collect();
+                    for (action, resource) in &answer.asked {
+                        event.ask(action, Some(resource));
+                    }
                     event.denied = answer.denied;
                     event.error = answer.error.map(|code| (code, None));
                 });

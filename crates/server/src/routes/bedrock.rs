@@ -4,7 +4,7 @@ use craton_api_bedrock::ops;
 use futures::FutureExt as _;
 
 use super::Routes;
-use crate::tags;
+use crate::{resource_policies, tags};
 
 pub(super) fn routes(routes: Routes) -> Routes {
     routes
@@ -34,6 +34,15 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .serve::<ops::GetInferenceProfile, _>(|s, c, i| s.models.get_inference_profile(c, i).boxed())
         .serve::<ops::ListFoundationModels, _>(|s, c, i| s.models.list_foundation_models(c, i).boxed())
         .serve::<ops::ListInferenceProfiles, _>(|s, c, i| s.models.list_inference_profiles(c, i).boxed())
+        .serve::<ops::DeleteResourcePolicy, _>(|s, c, i| {
+            resource_policies::bedrock::delete_resource_policy(s, c, i).boxed()
+        })
+        .serve::<ops::GetResourcePolicy, _>(|s, c, i| {
+            resource_policies::bedrock::get_resource_policy(s, c, i).boxed()
+        })
+        .serve::<ops::PutResourcePolicy, _>(|s, c, i| {
+            resource_policies::bedrock::put_resource_policy(s, c, i).boxed()
+        })
         .serve::<ops::ListTagsForResource, _>(|s, c, i| {
             tags::bedrock::list_tags_for_resource(s, c, i).boxed()
         })

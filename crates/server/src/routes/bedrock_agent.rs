@@ -4,7 +4,7 @@ use craton_api_bedrock_agent::ops;
 use futures::FutureExt as _;
 
 use super::Routes;
-use crate::tags;
+use crate::{resource_policies, tags};
 
 pub(super) fn routes(routes: Routes) -> Routes {
     agents(knowledge_bases(prompts(routes)))
@@ -44,6 +44,15 @@ fn knowledge_bases(routes: Routes) -> Routes {
             s.knowledge_bases.list_knowledge_base_documents(c, i).boxed()
         })
         .serve::<ops::ListKnowledgeBases, _>(|s, c, i| s.knowledge_bases.list_knowledge_bases(c, i).boxed())
+        .serve::<ops::DeleteResourcePolicy, _>(|s, c, i| {
+            resource_policies::bedrock_agent::delete_resource_policy(s, c, i).boxed()
+        })
+        .serve::<ops::GetResourcePolicy, _>(|s, c, i| {
+            resource_policies::bedrock_agent::get_resource_policy(s, c, i).boxed()
+        })
+        .serve::<ops::PutResourcePolicy, _>(|s, c, i| {
+            resource_policies::bedrock_agent::put_resource_policy(s, c, i).boxed()
+        })
         .serve::<ops::ListTagsForResource, _>(|s, c, i| {
             tags::bedrock_agent::list_tags_for_resource(s, c, i).boxed()
         })

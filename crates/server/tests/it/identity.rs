@@ -286,3 +286,293 @@ async fn iam_answers_in_its_own_words() {
     }
     insta::assert_snapshot!(text);
 }
+
+async fn put_policy(root: &Client, user: &str, statements: serde_json::Value) {
+    let text = json!({"Version": "2012-10-17", "Statement": statements}).to_string();
+    iam(root, "PutUserPolicy", &[("UserName", user), ("PolicyName", "own"), ("PolicyDocument", &text)]).await;
+}
+
+async fn api_key_of(root: &Client, user: &str) -> Answer {
+    let asked = [("UserName", user), ("ServiceName", "bedrock.amazonaws.com")];
+    iam(root, "CreateServiceSpecificCredential", &asked).await
+}
+
+#[tokio::test]
+async fn nobody_reaches_anothers_api_key_by_leaving_the_name_out() {
+    let server = TestServer::start().await;
+    let root = server.client();
+    let ada = user(&root, "ada").await;
+    user(&root, "bob").await;
+    let own = format!("arn:aws:iam::{ACCOUNT}:user/${{aws:username}}");
+    let statement = json!({"Effect": "Allow", "Action": "iam:*ServiceSpecificCredential*", "Resource": own});
+    put_policy(&root, "ada", statement).await;
+    let bobs = element(&api_key_of(&root, "bob").await, "ServiceSpecificCredentialId");
+    let adas = element(&api_key_of(&root, "ada").await, "ServiceSpecificCredentialId");
+    for (action, more) in [
+        ("ResetServiceSpecificCredential", None),
+        ("UpdateServiceSpecificCredential", Some(("Status", "Inactive"))),
+        ("DeleteServiceSpecificCredential", None),
+    ] {
+        let mut asked = vec![("ServiceSpecificCredentialId", bobs.as_str())];
+        asked.extend(more);
+        let refused = call(&ada, "iam", action, &asked).await;
+        assert_eq!(element(&refused, "Code"), "NoSuchEntity", "{action}: {}", refused.snapshot());
+        asked[0].1 = &adas;
+        assert_eq!(call(&ada, "iam", action, &asked).await.status, 200, "{action} of her own");
+    }
+    assert_eq!(call(&ada, "iam", "ListServiceSpecificCredentials", &[]).await.status, 200);
+    for name in [None, Some(("UserName", "ada"))] {
+        let mut asked = vec![("AllUsers", "true")];
+        asked.extend(name);
+        let refused = call(&ada, "iam", "ListServiceSpecificCredentials", &asked).await;
+        assert_eq!(element(&refused, "Code"), "AccessDenied", "{}", refused.snapshot());
+    }
+    // The root needs no name.
+    iam(&root, "DeleteServiceSpecificCredential", &[("ServiceSpecificCredentialId", &bobs)]).await;
+}
+
+#[tokio::test]
+async fn a_move_needs_permission_for_where_it_leads() {
+    let server = TestServer::start().await;
+    let root = server.client();
+    let ada = user(&root, "ada").await;
+    iam(&root, "CreateGroup", &[("GroupName", "crew")]).await;
+    let admins = [format!("arn:aws:iam::{ACCOUNT}:user/admins/*"), format!("arn:aws:iam::{ACCOUNT}:*/boss")];
+    let statements = json!([{"Effect": "Allow", "Action": "iam:Update*", "Resource": "*"},
+        {"Effect": "Deny", "Action": "iam:*", "Resource": admins}]);
+    put_policy(&root, "ada", statements).await;
+    for (action, asked) in [
+        ("UpdateUser", [("UserName", "ada"), ("NewPath", "/admins/")]),
+        ("UpdateUser", [("UserName", "ada"), ("NewUserName", "boss")]),
+        ("UpdateGroup", [("GroupName", "crew"), ("NewGroupName", "boss")]),
+    ] {
+        let refused = call(&ada, "iam", action, &asked).await;
+        assert_eq!(element(&refused, "Code"), "AccessDenied", "{asked:?}: {}", refused.snapshot());
+    }
+    let moved = call(&ada, "iam", "UpdateUser", &[("UserName", "ada"), ("NewPath", "/clerks/")]).await;
+    assert_eq!(moved.status, 200, "{}", moved.snapshot());
+}
+
+#[tokio::test]
+async fn tags_of_users_roles_and_policies_decide_too() {
+    let server = TestServer::start().await;
+    let root = server.client();
+    let ada = user(&root, "ada").await;
+    user(&root, "bob").await;
+    let trust = json!({"Effect": "Allow", "Principal": {"Service": "bedrock.amazonaws.com"}, "Action": "sts:AssumeRole"});
+    role(&root, "Plain", trust.clone(), &allow(&["bedrock:*"], "*")).await;
+    role(&root, "Guarded", trust, &allow(&["bedrock:*"], "*")).await;
+    let mark = ("Tags.member.1.Key", "protected");
+    iam(&root, "TagRole", &[("RoleName", "Guarded"), mark, ("Tags.member.1.Value", "true")]).await;
+    iam(&root, "TagUser", &[("UserName", "bob"), mark, ("Tags.member.1.Value", "true")]).await;
+    let when = json!({"StringEquals": {"aws:ResourceTag/protected": "true"}});
+    let statements = json!([{"Effect": "Allow", "Action": "*", "Resource": "*"},
+        {"Effect": "Deny", "Action": "iam:*", "Resource": "*", "Condition": when}]);
+    put_policy(&root, "ada", statements).await;
+    let refused = call(&ada, "iam", "DeleteUser", &[("UserName", "bob")]).await;
+    assert_eq!(element(&refused, "Code"), "AccessDenied", "{}", refused.snapshot());
+    for (name, refused) in [("Guarded", true), ("Plain", false)] {
+        let agent =
+            json!({"agentName": "a", "agentResourceRoleArn": format!("arn:aws:iam::{ACCOUNT}:role/{name}")});
+        let answer = ada.json(Method::PUT, "/agents/", &agent).await;
+        let text = answer.snapshot();
+        assert_eq!(text.contains("not authorized to perform: iam:PassRole"), refused, "{name}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn assuming_a_role_is_asked_with_the_same_keys_as_everything_else() {
+    let server = TestServer::start().await;
+    let root = server.client();
+    let ada = user(&root, "ada").await;
+    let trusting = |condition: serde_json::Value| {
+        json!({"Effect": "Allow", "Action": "sts:AssumeRole",
+               "Principal": {"AWS": format!("arn:aws:iam::{ACCOUNT}:root")}, "Condition": condition})
+    };
+    for (name, condition, assumed) in [
+        ("Open", json!({}), true),
+        ("Plaintext", json!({"Bool": {"aws:SecureTransport": "false"}}), true),
+        ("Secure", json!({"Bool": {"aws:SecureTransport": "true"}}), false),
+        ("Near", json!({"IpAddress": {"aws:SourceIp": "127.0.0.0/8"}}), true),
+        ("Far", json!({"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}), false),
+        // No service is calling on anybody's behalf, so there is no account it would be calling for.
+        ("Deputy", json!({"StringEquals": {"aws:SourceAccount": ACCOUNT}}), false),
+        ("DeputyFor", json!({"ArnLike": {"aws:SourceArn": "arn:aws:bedrock:*:*:agent/*"}}), false),
+        ("Named", json!({"StringEquals": {"sts:RoleSessionName": "s1"}}), true),
+        ("OtherName", json!({"StringEquals": {"sts:RoleSessionName": "s2"}}), false),
+        ("Browser", json!({"StringLike": {"aws:UserAgent": "Mozilla/*"}}), false),
+    ] {
+        let arn = role(&root, name, trusting(condition), &allow(&["bedrock:*"], "*")).await;
+        put_policy(&root, "ada", json!({"Effect": "Allow", "Action": "sts:*", "Resource": "*"})).await;
+        let asked = [("RoleArn", arn.as_str()), ("RoleSessionName", "s1")];
+        let answer = call(&ada, "sts", "AssumeRole", &asked).await;
+        assert_eq!(answer.status == 200, assumed, "{name}: {}", answer.snapshot());
+        // The usual guard against connections in the clear holds here too.
+        put_policy(&root, "ada", json!([{"Effect": "Allow", "Action": "sts:*", "Resource": "*"},
+            {"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": {"Bool": {"aws:SecureTransport": "false"}}}]))
+        .await;
+        assert_eq!(element(&call(&ada, "sts", "AssumeRole", &asked).await, "Code"), "AccessDenied", "{name}");
+    }
+}
+
+#[tokio::test]
+async fn tags_and_source_identities_need_permission_of_the_role_as_well() {
+    let server = TestServer::start().await;
+    let root = server.client();
+    let ada = user(&root, "ada").await;
+    put_policy(&root, "ada", json!({"Effect": "Allow", "Action": "sts:*", "Resource": "*"})).await;
+    let ada_arn = format!("arn:aws:iam::{ACCOUNT}:user/ada");
+    let trusting = |actions: &[&str], condition: serde_json::Value| json!({"Effect": "Allow", "Action": actions, "Principal": {"AWS": ada_arn}, "Condition": condition});
+    let plain = role(&root, "Plain", trusting(&["sts:AssumeRole"], json!({})), &allow(&["s3:*"], "*")).await;
+    let when = json!({"StringEquals": {"aws:RequestTag/team": "blue", "sts:SourceIdentity": "ada"},
+                      "ForAllValues:StringEquals": {"sts:TransitiveTagKeys": ["team"], "aws:TagKeys": ["team"]}});
+    let all = ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"];
+    let tagged = role(&root, "Tagged", trusting(&all, when), &allow(&["s3:*"], "*")).await;
+    let tag = |value| [("Tags.member.1.Key", "team"), ("Tags.member.1.Value", value)];
+    let mut asked = vec![("RoleArn", plain.as_str()), ("RoleSessionName", "s")];
+    asked.extend(tag("blue"));
+    let refused = call(&ada, "sts", "AssumeRole", &asked).await;
+    assert!(element(&refused, "Message").contains("sts:TagSession"), "{}", refused.snapshot());
+    let refused = [("RoleArn", plain.as_str()), ("RoleSessionName", "s"), ("SourceIdentity", "ada")];
+    let refused = call(&ada, "sts", "AssumeRole", &refused).await;
+    assert!(element(&refused, "Message").contains("sts:SetSourceIdentity"), "{}", refused.snapshot());
+    let transitive = ("TransitiveTagKeys.member.1", "team");
+    for (team, source, assumed) in [("blue", "ada", true), ("red", "ada", false), ("blue", "eve", false)] {
+        let mut asked =
+            vec![("RoleArn", tagged.as_str()), ("RoleSessionName", "s"), ("SourceIdentity", source)];
+        asked.extend(tag(team));
+        asked.push(transitive);
+        let answer = call(&ada, "sts", "AssumeRole", &asked).await;
+        assert_eq!(answer.status == 200, assumed, "{team} {source}: {}", answer.snapshot());
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_weighed_is_not_passed_over() {
+    let server = TestServer::start().await;
+    let root = server.client();
+    let ada = user(&root, "ada").await;
+    let policy = allow(&["s3:GetObject"], "*");
+    let asked = [("ActionNames.member.1", "s3:GetObject"), ("PolicyInputList.member.1", policy.as_str())];
+    assert_eq!(element(&iam(&root, "SimulateCustomPolicy", &asked).await, "EvalDecision"), "allowed");
+    let deny = policy.replace("Allow", "Deny");
+    let organization =
+        ("OrderedOrganizationPolicyInputList.member.1.ServiceControlPolicyInputList.member.1", deny.as_str());
+    for more in [organization, ("ResourceHandlingOption", "EC2-VPC-InstanceStore")] {
+        let asked = [asked[0], asked[1], more];
+        let refused = call(&root, "iam", "SimulateCustomPolicy", &asked).await;
+        assert_eq!(element(&refused, "Code"), "InvalidInput", "{more:?}: {}", refused.snapshot());
+    }
+    let trust = json!({"Effect": "Allow", "Action": "sts:*", "Principal": {"AWS": format!("arn:aws:iam::{ACCOUNT}:user/ada")}});
+    let arn = role(&root, "Reader", trust, &policy).await;
+    let asked = [
+        ("RoleArn", arn.as_str()),
+        ("RoleSessionName", "s"),
+        ("ProvidedContexts.member.1.ProviderArn", "arn:aws:iam::aws:contextProvider/IdentityCenter"),
+        ("ProvidedContexts.member.1.ContextAssertion", "eyJhbGciOi"),
+    ];
+    let refused = call(&ada, "sts", "AssumeRole", &asked).await;
+    assert_eq!(element(&refused, "Code"), "ValidationError", "{}", refused.snapshot());
+}
+
+#[tokio::test]
+async fn strangers_do_not_lock_good_api_keys_out() {
+    let server = TestServer::start().await;
+    let root = server.client();
+    user(&root, "ada").await;
+    put_policy(&root, "ada", json!({"Effect": "Allow", "Action": "bedrock:*", "Resource": "*"})).await;
+    let good = element(&api_key_of(&root, "ada").await, "ServiceCredentialSecret");
+    let bearer = async |key: &str| {
+        let (mut parts, body) = root.unsigned(Method::POST, CONVERSE, hello().to_string().into());
+        parts.headers.insert("authorization", HeaderValue::from_str(&format!("Bearer {key}")).unwrap());
+        root.send(parts, body).await.answer().await
+    };
+    let mut last = String::new();
+    for guess in 0..105 {
+        last = bearer(&format!("ABSKguess{guess}")).await.error().1.to_owned();
+    }
+    assert_eq!(last, "ThrottlingException");
+    assert_eq!(bearer(&good).await.status, 200);
+}
+
+#[tokio::test]
+async fn sign_ins_at_s3_are_counted_and_noted_like_all_others() {
+    let server = TestServer::start().await;
+    let root = server.client();
+    let ada = user(&root, "ada").await;
+    put_policy(&root, "ada", json!({"Effect": "Allow", "Action": "s3:*", "Resource": "*"})).await;
+    let at_s3 = ada.for_service("s3");
+    let answer = at_s3.get("/").await;
+    assert_eq!(answer.status, 200, "{}", answer.snapshot());
+    let mut used = String::new();
+    for _ in 0..100 {
+        used = element(
+            &iam(&root, "GetAccessKeyLastUsed", &[("AccessKeyId", &ada.access_key_id)]).await,
+            "ServiceName",
+        );
+        if used == "s3" {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert_eq!(used, "s3");
+    let mut guessing = at_s3.clone();
+    let mut codes = Vec::new();
+    for guess in 0..25 {
+        guessing.secret = format!("guess-{guess}");
+        codes.push(element(&guessing.get("/").await, "Code"));
+    }
+    assert_eq!((codes[0].as_str(), codes[24].as_str()), ("SignatureDoesNotMatch", "SlowDown"), "{codes:?}");
+    assert_eq!(
+        ada.post(CONVERSE, &hello()).await.error().1,
+        "ThrottlingException",
+        "one count for all services"
+    );
+    let mut stranger = root.for_service("s3");
+    for guess in 0..105 {
+        stranger.access_key_id = format!("AKIANOBODY{guess:010}");
+        codes.push(element(&stranger.get("/").await, "Code"));
+    }
+    assert_eq!((codes[25].as_str(), codes[129].as_str()), ("InvalidAccessKeyId", "SlowDown"));
+    assert_eq!(root.for_service("s3").get("/").await.status, 200, "the root gets in");
+}
+
+#[tokio::test]
+async fn a_resources_own_policy_is_weighed_with_everybody_elses() {
+    let server = TestServer::start().await;
+    let root = server.client();
+    let (ada, bob) = (user(&root, "ada").await, user(&root, "bob").await);
+    put_policy(&root, "ada", json!({"Effect": "Allow", "Action": "bedrock:*", "Resource": "*"})).await;
+    let guardrail = json!({"name": "g", "blockedInputMessaging": "no", "blockedOutputsMessaging": "no",
+        "wordPolicyConfig": {"wordsConfig": [{"text": "abracadabra"}]}, "tags": [{"key": "team", "value": "blue"}]});
+    let arn = root.post("/guardrails", &guardrail).await.json()["guardrailArn"].as_str().unwrap().to_owned();
+    let path = arn.replace(':', "%3A").replace('/', "%2F");
+    let (resource, read) = (format!("/resource-policy/{path}"), format!("/guardrails/{path}"));
+    assert_eq!(root.get(&resource).await.error(), (404, "ResourceNotFoundException"));
+    assert_eq!((ada.get(&read).await.status.as_u16(), bob.get(&read).await.status.as_u16()), (200, 403));
+    let user_arn = |name: &str| json!({"AWS": format!("arn:aws:iam::{ACCOUNT}:user/{name}")});
+    let policy = json!({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Deny", "Principal": user_arn("ada"), "Action": "bedrock:GetGuardrail", "Resource": "*"},
+        {"Effect": "Allow", "Principal": user_arn("bob"), "Action": "bedrock:GetGuardrail", "Resource": arn,
+         "Condition": {"StringEquals": {"aws:ResourceTag/team": "blue"}}}]})
+    .to_string();
+    let put = root.post("/resource-policy", &json!({"resourceArn": arn, "resourcePolicy": policy})).await;
+    assert_eq!((put.status.as_u16(), put.json()["resourceArn"].as_str()), (201, Some(arn.as_str())));
+    assert_eq!(root.get(&resource).await.json()["resourcePolicy"], policy);
+    assert_eq!((ada.get(&read).await.status.as_u16(), bob.get(&read).await.status.as_u16()), (403, 200));
+    assert!(ada.get(&read).await.snapshot().contains("with an explicit deny in a resource-based policy"));
+    assert_eq!(bob.json(Method::DELETE, &read, &json!({})).await.status, 403);
+    // By its id it is the same guardrail.
+    let id = arn.rsplit('/').next().unwrap();
+    assert_eq!(ada.get(&format!("/guardrails/{id}")).await.status, 403);
+    for (body, status) in [
+        (json!({"resourceArn": arn, "resourcePolicy": "{}"}), 400),
+        (json!({"resourceArn": format!("{arn}x"), "resourcePolicy": policy}), 404),
+    ] {
+        let answer = root.post("/resource-policy", &body).await;
+        assert_eq!(answer.status, status, "{}", answer.snapshot());
+    }
+    assert_eq!(bob.json(Method::DELETE, &resource, &json!({})).await.status, 403);
+    assert_eq!(root.json(Method::DELETE, &resource, &json!({})).await.status, 200);
+    assert_eq!((ada.get(&read).await.status.as_u16(), bob.get(&read).await.status.as_u16()), (200, 403));
+}

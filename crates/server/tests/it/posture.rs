@@ -161,3 +161,54 @@ async fn written(path: &Path, count: usize) -> Vec<Value> {
     }
     panic!("the log has fewer than {count} lines");
 }
+
+#[tokio::test]
+async fn the_audit_log_has_the_decision_on_every_role_that_is_asked_for() {
+    let server = TestServer::start().await;
+    let root = server.client();
+    let iam = async |action: &str, parameters: &[(&str, &str)]| {
+        let mut all = vec![("Action", action), ("Version", "2010-05-08")];
+        all.extend_from_slice(parameters);
+        let answer = root.for_service("iam").query(&all).await;
+        assert_eq!(answer.status, 200, "{}", answer.snapshot());
+        String::from_utf8(answer.body.to_vec()).unwrap()
+    };
+    let allow =
+        r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"sts:AssumeRole","Resource":"*"}}"#;
+    let trust = |who: &str| {
+        format!(
+            r#"{{"Version":"2012-10-17","Statement":{{"Effect":"Allow","Action":"sts:AssumeRole",
+            "Principal":{{"AWS":"arn:aws:iam::123456789012:user/{who}"}}}}}}"#
+        )
+    };
+    for name in ["ada", "bob"] {
+        iam("CreateUser", &[("UserName", name)]).await;
+        iam("CreateRole", &[("RoleName", name), ("AssumeRolePolicyDocument", &trust(name))]).await;
+    }
+    iam("PutUserPolicy", &[("UserName", "ada"), ("PolicyName", "p"), ("PolicyDocument", allow)]).await;
+    let key = iam("CreateAccessKey", &[("UserName", "ada")]).await;
+    let inside =
+        |name: &str| key.split(&format!("<{name}>")).nth(1).unwrap().split("</").next().unwrap().to_owned();
+    let mut ada = root.for_service("sts");
+    (ada.access_key_id, ada.secret) = (inside("AccessKeyId"), inside("SecretAccessKey"));
+    for role in ["ada", "bob", "nobody"] {
+        let arn = format!("arn:aws:iam::123456789012:role/{role}");
+        let asked = [
+            ("Action", "AssumeRole"),
+            ("Version", "2011-06-15"),
+            ("RoleArn", &arn),
+            ("RoleSessionName", "s"),
+        ];
+        assert_eq!(ada.query(&asked).await.status == 200, role == "ada");
+    }
+    let events = written(&server.folder().join("data/audit.jsonl"), 9).await;
+    let events: Vec<_> = events.iter().filter(|event| event["eventName"] == "AssumeRole").collect();
+    for (event, (role, decision)) in
+        events.iter().zip([("ada", "allowed"), ("bob", "denied"), ("nobody", "denied")])
+    {
+        assert_eq!(event["additionalEventData"]["decision"], decision, "{event}");
+        assert_eq!(event["additionalEventData"]["actions"][0], "sts:AssumeRole");
+        assert_eq!(event["resources"][0]["ARN"], format!("arn:aws:iam::123456789012:role/{role}"));
+    }
+    assert_eq!(events.len(), 3);
+}

@@ -92,10 +92,6 @@ impl<'a> Rules<'a> {
     pub fn of_service(service: &'a str) -> Self {
         Self { service, path: PathEncoding::Double, unsigned_payload: false }
     }
-
-    pub fn of_s3() -> Rules<'static> {
-        Rules { service: "s3", path: PathEncoding::Once, unsigned_payload: true }
-    }
 }
 
 /// The service that the request says it was signed for, read from the Authorization header or the presigned query

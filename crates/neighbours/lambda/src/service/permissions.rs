@@ -1,11 +1,10 @@
 //! AddPermission, RemovePermission, GetPolicy.
 //!
 //! A function, each of its versions and each alias has a policy of its own; a statement's resource says whose it is.
-//! Policies are kept and shown, and not yet evaluated: there are no callers from other accounts here, and within an
-//! account identities' own policies decide.
+//! Whether somebody may use a function is decided by it together with their own policies, before a handler is called.
 
 use craton_api_lambda as api;
-use craton_core::RequestContext;
+use craton_core::{Arn, RequestContext};
 use craton_wire::ApiError;
 use serde_json::{Map, Value, json};
 
@@ -89,6 +88,20 @@ impl Lambda {
             policy: Some(policy(of(&function, &resource))),
             revision_id: Some(policy_revision(&function).to_owned()),
         })
+    }
+
+    /// The policy of the function, version or alias with this ARN, if it has one: what is weighed with the policies of
+    /// whoever wants to use it.
+    pub async fn resource_policy(&self, arn: &Arn) -> Result<Option<String>, ApiError> {
+        let account = &self.inner.account.id;
+        let Ok(reference) = FunctionRef::read(&arn.region, account, &arn.to_string()) else {
+            return Ok(None);
+        };
+        let found = self.inner.store.get(&self.scope(&reference.region), &reference.name).await;
+        let Some(record) = found.map_err(|error| crate::error::store_error(&error))? else { return Ok(None) };
+        let (function, resource) = (read(&record.body)?, self.policy_resource(&reference));
+        let has_one = of(&function, &resource).next().is_some();
+        Ok(has_one.then(|| policy(of(&function, &resource))))
     }
 
     /// Whose policy an operation is about. `$LATEST` has the function's.
