@@ -267,8 +267,7 @@ fn compose(
     let keeping = compose::keep_objects(&objects, config, &clock);
     let s3 = compose::s3(config, objects.clone(), (&identity, &authorizer, &account));
     let roles = ServiceRoles::new(Arc::clone(&policies), &account.id, config.enforce_service_roles);
-    let sessions = RoleSessions::new((directory, &roles), &clock, url);
-    let lambda = functions(config, (store, &objects), &account, (&clock, &ids), sessions);
+    let lambda = functions(config, (store, directory, &objects), (&account, &roles), (&clock, &ids), url);
     let catalogue = Arc::new(models.clone());
     let measured = Arc::clone(&metering);
     let inference =

@@ -161,6 +161,15 @@ fn templates_become_arns() {
         ("iam", "CreateUser", json!({"UserName": "u", "Path": "/x/"}), "iam::123456789012:user/x/u"),
         ("iam", "CreateAccessKey", json!({}), "iam::123456789012:user/a/eve"),
         ("lambda", "Invoke", json!({"FunctionName": "f"}), "lambda:eu-west-1:123456789012:function:f"),
+    ] {
+        check(&context, (service, operation), &document, expected);
+    }
+}
+
+#[test]
+fn a_resource_has_one_arn_however_it_is_spelled() {
+    let context = context("user/eve");
+    for (service, operation, document, expected) in [
         (
             "lambda",
             "Invoke",
@@ -193,12 +202,17 @@ fn templates_become_arns() {
             "bedrock:us-east-1:123456789012:flow/F/alias/X",
         ),
     ] {
-        let table = TABLES.iter().find(|table| table.name == service).unwrap();
-        let operation = table.operation(operation).unwrap();
-        let document = document.as_object().unwrap();
-        let subject = Subject { table, operation, document, context: &context };
-        let template = rule_of(table, operation).unwrap().on[0];
-        let arn = resource::fill(&subject, template).unwrap().to_string();
-        assert_eq!(arn, format!("arn:aws:{expected}"), "{}", operation.name);
+        check(&context, (service, operation), &document, expected);
     }
+}
+
+/// What the first template of an operation's rule comes to.
+fn check(context: &RequestContext, (service, operation): (&str, &str), document: &Value, expected: &str) {
+    let table = TABLES.iter().find(|table| table.name == service).unwrap();
+    let operation = table.operation(operation).unwrap();
+    let document = document.as_object().unwrap();
+    let subject = Subject { table, operation, document, context };
+    let template = rule_of(table, operation).unwrap().on[0];
+    let arn = resource::fill(&subject, template).unwrap().to_string();
+    assert_eq!(arn, format!("arn:aws:{expected}"), "{}", operation.name);
 }

@@ -20,26 +20,11 @@ const SERVICE: &str = "lambda.amazonaws.com";
 
 /// Temporary credentials of a function's role, where there is such a role and it trusts Lambda to act for the function;
 /// and this server's own endpoint.
-pub(crate) struct RoleSessions {
+struct RoleSessions {
     directory: Directory,
     roles: ServiceRoles,
     clock: Arc<dyn Clock>,
     url: String,
-}
-
-impl RoleSessions {
-    pub(crate) fn new(
-        (directory, roles): (&Directory, &ServiceRoles),
-        clock: &Arc<dyn Clock>,
-        url: &str,
-    ) -> Self {
-        Self {
-            directory: directory.clone(),
-            roles: roles.clone(),
-            clock: Arc::clone(clock),
-            url: url.to_owned(),
-        }
-    }
 }
 
 impl Credentials for RoleSessions {
@@ -69,10 +54,10 @@ impl Credentials for RoleSessions {
 
 pub(crate) fn functions(
     config: &ServerConfig,
-    (store, objects): (&Store, &Objects),
-    account: &Arc<Account>,
+    (store, directory, objects): (&Store, &Directory, &Objects),
+    (account, roles): (&Arc<Account>, &ServiceRoles),
     (clock, ids): (&Arc<dyn Clock>, &Arc<dyn IdSource>),
-    sessions: RoleSessions,
+    url: &str,
 ) -> Lambda {
     Lambda::new(LambdaParts {
         store: store.clone(),
@@ -83,7 +68,12 @@ pub(crate) fn functions(
         directory: config.data_dir.join("lambda"),
         config: config.lambda.clone(),
         functions: config.functions.clone(),
-        credentials: Arc::new(sessions),
+        credentials: Arc::new(RoleSessions {
+            directory: directory.clone(),
+            roles: roles.clone(),
+            clock: Arc::clone(clock),
+            url: url.to_owned(),
+        }),
     })
 }
 
@@ -129,7 +119,9 @@ mod tests {
         for enforce in [true, false] {
             let source: Arc<dyn craton_identity::PolicySource> = Arc::new(directory.clone());
             let roles = ServiceRoles::new(source, "123456789012", enforce);
-            let sessions = RoleSessions::new((&directory, &roles), &clock, "http://127.0.0.1:1");
+            let (directory, clock, url) =
+                (directory.clone(), Arc::clone(&clock), "http://127.0.0.1:1".into());
+            let sessions = RoleSessions { directory, roles, clock, url };
             for (role, function, given) in [
                 ("Function", "one", true),
                 ("Agent", "one", false),
