@@ -218,7 +218,7 @@ def test_a_deputy_is_not_confused(server, iam, user):
     user_name, as_user = user
     iam.put_user_policy(UserName=user_name, PolicyName="p", PolicyDocument=policy("sts:*"))
     user_arn = iam.get_user(UserName=user_name)["User"]["Arn"]
-    outside = {"RoleSessionName": "s", "ExternalId": "wrong"}
+    outside = {"RoleSessionName": "s1", "ExternalId": "wrong"}
     for document in [
         trusting({"AWS": user_arn}, StringEquals={"aws:SourceAccount": "123456789012"}),
         trusting({"AWS": user_arn}, ArnLike={"aws:SourceArn": "arn:aws:bedrock:*:*:*"}),
@@ -271,7 +271,7 @@ def test_a_tampered_session_opens_nothing(server, iam, user):
     user_arn = iam.get_user(UserName=user_name)["User"]["Arn"]
     role = iam.create_role(RoleName=name("role"), AssumeRolePolicyDocument=trust({"AWS": user_arn}))["Role"]
     iam.put_role_policy(RoleName=role["RoleName"], PolicyName="p", PolicyDocument=policy("bedrock:*"))
-    begin = lambda: as_user("sts").assume_role(RoleArn=role["Arn"], RoleSessionName="s")["Credentials"]
+    begin = lambda: as_user("sts").assume_role(RoleArn=role["Arn"], RoleSessionName="s1")["Credentials"]
     good, other = begin(), begin()
     open_with = lambda keys: client_with(server, "bedrock", keys["AccessKeyId"], keys["SecretAccessKey"], keys.get("SessionToken"))
     assert open_with(good).list_foundation_models()["modelSummaries"]

@@ -474,7 +474,7 @@ def test_a_role_at_s3_does_what_its_session_may(server, s3, bucket, person):
         statement("Allow", "s3:*", [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"])))
     sts = boto3.client("sts", region_name=REGION, endpoint_url=server.url, aws_access_key_id=key["AccessKeyId"],
                        aws_secret_access_key=key["SecretAccessKey"])
-    begin = lambda **more: sts.assume_role(RoleArn=made, RoleSessionName="s", **more)["Credentials"]
+    begin = lambda **more: sts.assume_role(RoleArn=made, RoleSessionName="s1", **more)["Credentials"]
     whole = begin()
     session = made_with(server, whole)
     session.put_object(Bucket=bucket, Key="docs/a", Body=b"a")

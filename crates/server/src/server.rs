@@ -28,7 +28,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::audit::Audit;
 use crate::banner;
-use crate::compose::{self, Drivers, LocalModels, RoleSessions, Upstreams, functions, guardrail_models};
+use crate::compose::{self, Drivers, LocalModels, Upstreams, functions, guardrail_models};
 use crate::config::{ConfigError, ServerConfig};
 use crate::pipeline::Pipeline;
 use crate::services::Services;

@@ -37,8 +37,6 @@ pub enum ResourceSide<'a> {
     Silent,
     /// A policy in the requester's own account: it may grant what identity policies don't.
     Own(&'a Policy),
-    /// A resource of another account, with its policy: both sides must allow.
-    Other(Option<&'a Policy>),
     /// A role's trust policy: nothing is allowed without it.
     Trust(&'a Policy),
 }
@@ -48,7 +46,6 @@ impl<'a> ResourceSide<'a> {
         match self {
             Self::Silent => None,
             Self::Own(policy) | Self::Trust(policy) => Some(policy),
-            Self::Other(policy) => policy,
         }
     }
 }
@@ -176,10 +173,6 @@ pub fn evaluate(request: &Request<'_>, policies: &Policies<'_>) -> Verdict {
             return if granted >= Naming::Indirect { Verdict::Allow } else { refused(of_resource) };
         }
         ResourceSide::Trust(_) if granted == Naming::No => return refused(PolicyType::Trust),
-        ResourceSide::Other(_) if granted == Naming::No => return refused(PolicyType::Resource),
-        ResourceSide::Other(_) if !by_identity && kind != RequesterKind::Root => {
-            return refused(PolicyType::Identity);
-        }
         // In its own account, a grant to the very user or session passes by what boundary and session allow.
         ResourceSide::Own(_) | ResourceSide::Trust(_) if granted == Naming::Direct => return Verdict::Allow,
         _ if !by_identity && granted < Naming::Indirect => return refused(PolicyType::Identity),

@@ -81,12 +81,10 @@ fn decide(row: &Row) -> String {
     let session = row.policies("session", PolicyKind::Inline);
     let resource_policy = row.policy("resource_policy", PolicyKind::Resource);
     let trust = row.policy("trust", PolicyKind::Trust);
-    let other = row.policy("other_account", PolicyKind::Resource);
-    let resource = match (&resource_policy, &trust, &other) {
-        (Some(policy), ..) => ResourceSide::Own(policy),
-        (_, Some(policy), _) => ResourceSide::Trust(policy),
-        (.., Some(policy)) => ResourceSide::Other(Some(policy)),
-        _ => ResourceSide::Silent,
+    let resource = match (&resource_policy, &trust) {
+        (Some(policy), _) => ResourceSide::Own(policy),
+        (None, Some(policy)) => ResourceSide::Trust(policy),
+        (None, None) => ResourceSide::Silent,
     };
     let requester = requester(row.text("who"));
     let context = row.context();

@@ -37,7 +37,7 @@ pub struct Guarding {
 
 impl Guarding {
     /// What an identifier, a version and a trace level ask for, wherever a request has them. Empty ones are none.
-    pub(crate) fn asked(
+    pub fn asked(
         identifier: Option<String>,
         version: Option<String>,
         trace: TraceLevel,

@@ -13,6 +13,10 @@ use super::{Lookups, Question, of_model, vendor_of};
 use crate::audit::Trail;
 use crate::services::Services;
 
+/// The headers that name a guardrail where a body has no place for it.
+pub(crate) const GUARDRAIL_IDENTIFIER: &str = "x-amzn-bedrock-guardrailidentifier";
+pub(crate) const GUARDRAIL_VERSION: &str = "x-amzn-bedrock-guardrailversion";
+
 /// A request that is about to be authorised.
 #[derive(Clone, Copy)]
 pub(crate) struct Asker<'a> {
@@ -107,11 +111,11 @@ pub(crate) async fn ask_model(
 /// The guardrail that a door's request names in its headers: its ARN with its version, and without.
 fn guardrail_header(asker: Asker<'_>) -> Option<(String, Arn)> {
     let header = |name: &str| asker.headers.get(name).and_then(|value| value.to_str().ok());
-    let id = header("x-amzn-bedrock-guardrailidentifier").filter(|id| !id.is_empty())?;
+    let id = header(GUARDRAIL_IDENTIFIER).filter(|id| !id.is_empty())?;
     let context = asker.context;
     let plain = |_| Arn::new("bedrock", &context.region, &context.account.id, format!("guardrail/{id}"));
     let arn = id.parse().map_or_else(plain, Arn::canonical);
-    let versioned = match header("x-amzn-bedrock-guardrailversion") {
+    let versioned = match header(GUARDRAIL_VERSION) {
         Some(version) if version != "DRAFT" => format!("{arn}:{version}"),
         _ => arn.to_string(),
     };

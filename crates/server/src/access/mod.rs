@@ -23,7 +23,7 @@ use serde_json::{Map, Value};
 
 use crate::services::Services;
 
-pub(crate) use ask::{Asker, ask, ask_model};
+pub(crate) use ask::{Asker, GUARDRAIL_IDENTIFIER, GUARDRAIL_VERSION, ask, ask_model};
 pub(crate) use rule::{Asked, Rule};
 
 /// The longest part of an ARN that is made of what a client sent.

@@ -32,14 +32,14 @@ pub(crate) struct Event {
     /// `None` for somebody who could not be told.
     pub(crate) principal: Option<Arc<Principal>>,
     /// The permissions that were asked for, in order, as far as they are kept. See [`Event::ask`].
-    asked: Vec<Named>,
+    pub(super) asked: Vec<Named>,
     pub(crate) denied: bool,
     pub(crate) error: Option<(String, Option<String>)>,
 }
 
 /// A permission that was asked for.
 #[derive(Debug, Clone)]
-struct Named {
+pub(super) struct Named {
     action: String,
     /// The resource's ARN and its account, empty where it has none.
     resource: Option<(String, String)>,

@@ -306,6 +306,7 @@ impl ServerConfig {
         if self.tls_client_ca.is_some() && !self.tls {
             return wrong("tls_client_ca", "needs tls = true".into());
         }
+        self.networks()?;
         if self.audit.enabled && (self.audit.queued_events == 0 || self.audit.max_file_bytes == 0) {
             return wrong("audit", "queued_events and max_file_bytes must be more than 0".into());
         }

@@ -15,11 +15,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use craton_core::RequestContext;
 use craton_inference::codec::{ChatCodec, StreamEncoder, anthropic as anthropic_codec, openai_chat};
-use craton_inference::{ChatCall, ModelChoice};
+use craton_inference::{ChatCall, Guarding, ModelChoice, TraceLevel};
 use craton_models::Resolved;
 use craton_wire::ApiError;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use serde_json::{Map, Value};
 
 use crate::access::{self, Asker, Question};
@@ -195,13 +195,18 @@ async fn converse<D: sse::Dialogue>(
     let mut decoded = codec.decode(&call.body)?;
     decoded.request.stream = decoded.stream;
     authorize_invocation(services, &call, &decoded.model_id, decoded.stream).await?;
+    // Of the request only its priority is wanted again, in the answer; the conversation may be long.
+    let priority = decoded.request.priority;
+    let request = std::mem::take(&mut decoded.request);
+    decoded.request.priority = priority;
     let chat = ChatCall {
         operation: operation.name(),
         model: ModelChoice::Id(decoded.model_id.clone()),
-        request: decoded.request.clone(),
+        request,
         metadata: Vec::new(),
     };
-    let mut chat = services.inference.chat(&call.context, chat).await?;
+    let mut chat =
+        services.inference.chat_guarded(&call.context, chat, guarding(&call.parts.headers)?).await?;
     let served = served_by(chat.resolved());
     let response = if decoded.stream {
         sse::response(chat, dialogue(codec.stream(&decoded)), call.shutdown)
@@ -210,6 +215,13 @@ async fn converse<D: sse::Dialogue>(
         json_response(codec.encode(&decoded, &answer)?)
     };
     Ok(with_served_by(response, served))
+}
+
+/// The guardrail that a request's headers name, as AWS's OpenAI-compatible routes take it.
+fn guarding(headers: &HeaderMap) -> Result<Guarding, ApiError> {
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let version = header(access::GUARDRAIL_VERSION);
+    Guarding::asked(header(access::GUARDRAIL_IDENTIFIER), version, TraceLevel::Disabled)
 }
 
 /// The id in `models/{id}`.

@@ -377,7 +377,7 @@ async fn a_deny_holds_however_the_resource_is_spelled() {
         calls.push((Method::POST, format!("/guardrail/{}/version/DRAFT/apply", encode(&arn)), content));
     }
     for id in [prompt_id, prompt.clone(), other(&prompt)] {
-        calls.push((Method::GET, format!("/prompts/{}?promptVersion=1", encode(&id)), json!({})));
+        calls.push((Method::GET, format!("/prompts/{}/?promptVersion=1", encode(&id)), json!({})));
     }
     for arn in [format!("{prompt}:1"), format!("{}:1", other(&prompt)), format!("{prompt}:01")] {
         calls.push((Method::GET, format!("/prompts/{}/", encode(&arn)), json!({})));
@@ -414,6 +414,15 @@ async fn a_deny_holds_however_the_resource_is_spelled() {
         let answer = client.send(parts, body).await.answer().await;
         assert!(matches!(answer.status.as_u16(), 400 | 403 | 404), "{arn}: {}", answer.snapshot());
     }
+    policies.set(json!({"Effect": "Allow", "Action": "*", "Resource": "*"}));
+    let said = json!([{"role": "user", "content": "abracadabra"}]);
+    let chat = json!({"model": "amazon.nova-lite-v1:0", "max_tokens": 5, "messages": said}).to_string();
+    let (mut parts, body) = client.unsigned(Method::POST, "/v1/chat/completions", chat.into());
+    parts.headers.insert("x-amzn-bedrock-guardrailidentifier", guardrail.parse().unwrap());
+    parts.headers.insert("x-amzn-bedrock-guardrailversion", "DRAFT".parse().unwrap());
+    parts.headers.insert("authorization", format!("Bearer {}", server.api_key(600)).parse().unwrap());
+    let answer = client.send(parts, body).await.answer().await;
+    assert_eq!(answer.json()["choices"][0]["message"]["content"], "no", "{}", answer.snapshot());
 }
 
 #[tokio::test]

@@ -5,36 +5,41 @@ use http::{HeaderValue, Method};
 use serde_json::json;
 
 const MODEL: &str = "anthropic.claude-3-5-sonnet-20241022-v2:0";
-const CONVERSE: &str = "/model/anthropic.claude-3-5-sonnet-20241022-v2%3A0/converse";
-const ACCOUNT: &str = "123456789012";
+pub(super) const CONVERSE: &str = "/model/anthropic.claude-3-5-sonnet-20241022-v2%3A0/converse";
+pub(super) const ACCOUNT: &str = "123456789012";
 
-fn hello() -> serde_json::Value {
+pub(super) fn hello() -> serde_json::Value {
     json!({"messages": [{"role": "user", "content": [{"text": "hi"}]}]})
 }
 
 /// What stands in the first element of this name.
-fn element(answer: &Answer, name: &str) -> String {
+pub(super) fn element(answer: &Answer, name: &str) -> String {
     let text = String::from_utf8(answer.body.to_vec()).unwrap();
     let start =
         text.find(&format!("<{name}>")).unwrap_or_else(|| panic!("no {name} in {text}")) + name.len() + 2;
     text[start..].split("</").next().unwrap().replace("&quot;", "\"")
 }
 
-async fn call(client: &Client, service: &str, action: &str, parameters: &[(&str, &str)]) -> Answer {
+pub(super) async fn call(
+    client: &Client,
+    service: &str,
+    action: &str,
+    parameters: &[(&str, &str)],
+) -> Answer {
     let version = if service == "iam" { "2010-05-08" } else { "2011-06-15" };
     let mut all = vec![("Action", action), ("Version", version)];
     all.extend_from_slice(parameters);
     client.for_service(service).query(&all).await
 }
 
-async fn iam(client: &Client, action: &str, parameters: &[(&str, &str)]) -> Answer {
+pub(super) async fn iam(client: &Client, action: &str, parameters: &[(&str, &str)]) -> Answer {
     let answer = call(client, "iam", action, parameters).await;
     assert_eq!(answer.status, 200, "{action}: {}", answer.snapshot());
     answer
 }
 
 /// The client with the keys in an answer.
-fn with_keys(client: &Client, answer: &Answer) -> Client {
+pub(super) fn with_keys(client: &Client, answer: &Answer) -> Client {
     let mut client = client.clone();
     client.access_key_id = element(answer, "AccessKeyId");
     client.secret = element(answer, "SecretAccessKey");
@@ -43,13 +48,13 @@ fn with_keys(client: &Client, answer: &Answer) -> Client {
     client
 }
 
-fn allow(actions: &[&str], resource: &str) -> String {
+pub(super) fn allow(actions: &[&str], resource: &str) -> String {
     json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": actions, "Resource": resource}]})
         .to_string()
 }
 
 /// A user that may invoke one model, as the root made it.
-async fn user(root: &Client, name: &str) -> Client {
+pub(super) async fn user(root: &Client, name: &str) -> Client {
     iam(root, "CreateUser", &[("UserName", name)]).await;
     let resource = format!("arn:aws:bedrock:us-east-1::foundation-model/{MODEL}");
     let policy = allow(&["bedrock:InvokeModel"], &resource);
@@ -57,7 +62,7 @@ async fn user(root: &Client, name: &str) -> Client {
     with_keys(root, &iam(root, "CreateAccessKey", &[("UserName", name)]).await)
 }
 
-async fn role(root: &Client, name: &str, trust: serde_json::Value, policy: &str) -> String {
+pub(super) async fn role(root: &Client, name: &str, trust: serde_json::Value, policy: &str) -> String {
     let trust = json!({"Version": "2012-10-17", "Statement": [trust]}).to_string();
     let made = iam(root, "CreateRole", &[("RoleName", name), ("AssumeRolePolicyDocument", &trust)]).await;
     iam(root, "PutRolePolicy", &[("RoleName", name), ("PolicyName", "p"), ("PolicyDocument", policy)]).await;
@@ -287,12 +292,12 @@ async fn iam_answers_in_its_own_words() {
     insta::assert_snapshot!(text);
 }
 
-async fn put_policy(root: &Client, user: &str, statements: serde_json::Value) {
+pub(super) async fn put_policy(root: &Client, user: &str, statements: serde_json::Value) {
     let text = json!({"Version": "2012-10-17", "Statement": statements}).to_string();
     iam(root, "PutUserPolicy", &[("UserName", user), ("PolicyName", "own"), ("PolicyDocument", &text)]).await;
 }
 
-async fn api_key_of(root: &Client, user: &str) -> Answer {
+pub(super) async fn api_key_of(root: &Client, user: &str) -> Answer {
     let asked = [("UserName", user), ("ServiceName", "bedrock.amazonaws.com")];
     iam(root, "CreateServiceSpecificCredential", &asked).await
 }
@@ -429,17 +434,17 @@ async fn tags_and_source_identities_need_permission_of_the_role_as_well() {
     let all = ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"];
     let tagged = role(&root, "Tagged", trusting(&all, when), &allow(&["s3:*"], "*")).await;
     let tag = |value| [("Tags.member.1.Key", "team"), ("Tags.member.1.Value", value)];
-    let mut asked = vec![("RoleArn", plain.as_str()), ("RoleSessionName", "s")];
+    let mut asked = vec![("RoleArn", plain.as_str()), ("RoleSessionName", "s1")];
     asked.extend(tag("blue"));
     let refused = call(&ada, "sts", "AssumeRole", &asked).await;
     assert!(element(&refused, "Message").contains("sts:TagSession"), "{}", refused.snapshot());
-    let refused = [("RoleArn", plain.as_str()), ("RoleSessionName", "s"), ("SourceIdentity", "ada")];
+    let refused = [("RoleArn", plain.as_str()), ("RoleSessionName", "s1"), ("SourceIdentity", "ada")];
     let refused = call(&ada, "sts", "AssumeRole", &refused).await;
     assert!(element(&refused, "Message").contains("sts:SetSourceIdentity"), "{}", refused.snapshot());
     let transitive = ("TransitiveTagKeys.member.1", "team");
     for (team, source, assumed) in [("blue", "ada", true), ("red", "ada", false), ("blue", "eve", false)] {
         let mut asked =
-            vec![("RoleArn", tagged.as_str()), ("RoleSessionName", "s"), ("SourceIdentity", source)];
+            vec![("RoleArn", tagged.as_str()), ("RoleSessionName", "s1"), ("SourceIdentity", source)];
         asked.extend(tag(team));
         asked.push(transitive);
         let answer = call(&ada, "sts", "AssumeRole", &asked).await;
@@ -467,74 +472,12 @@ async fn what_is_not_weighed_is_not_passed_over() {
     let arn = role(&root, "Reader", trust, &policy).await;
     let asked = [
         ("RoleArn", arn.as_str()),
-        ("RoleSessionName", "s"),
+        ("RoleSessionName", "s1"),
         ("ProvidedContexts.member.1.ProviderArn", "arn:aws:iam::aws:contextProvider/IdentityCenter"),
         ("ProvidedContexts.member.1.ContextAssertion", "eyJhbGciOi"),
     ];
     let refused = call(&ada, "sts", "AssumeRole", &asked).await;
     assert_eq!(element(&refused, "Code"), "ValidationError", "{}", refused.snapshot());
-}
-
-#[tokio::test]
-async fn strangers_do_not_lock_good_api_keys_out() {
-    let server = TestServer::start().await;
-    let root = server.client();
-    user(&root, "ada").await;
-    put_policy(&root, "ada", json!({"Effect": "Allow", "Action": "bedrock:*", "Resource": "*"})).await;
-    let good = element(&api_key_of(&root, "ada").await, "ServiceCredentialSecret");
-    let bearer = async |key: &str| {
-        let (mut parts, body) = root.unsigned(Method::POST, CONVERSE, hello().to_string().into());
-        parts.headers.insert("authorization", HeaderValue::from_str(&format!("Bearer {key}")).unwrap());
-        root.send(parts, body).await.answer().await
-    };
-    let mut last = String::new();
-    for guess in 0..105 {
-        last = bearer(&format!("ABSKguess{guess}")).await.error().1.to_owned();
-    }
-    assert_eq!(last, "ThrottlingException");
-    assert_eq!(bearer(&good).await.status, 200);
-}
-
-#[tokio::test]
-async fn sign_ins_at_s3_are_counted_and_noted_like_all_others() {
-    let server = TestServer::start().await;
-    let root = server.client();
-    let ada = user(&root, "ada").await;
-    put_policy(&root, "ada", json!({"Effect": "Allow", "Action": "s3:*", "Resource": "*"})).await;
-    let at_s3 = ada.for_service("s3");
-    let answer = at_s3.get("/").await;
-    assert_eq!(answer.status, 200, "{}", answer.snapshot());
-    let mut used = String::new();
-    for _ in 0..100 {
-        used = element(
-            &iam(&root, "GetAccessKeyLastUsed", &[("AccessKeyId", &ada.access_key_id)]).await,
-            "ServiceName",
-        );
-        if used == "s3" {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
-    assert_eq!(used, "s3");
-    let mut guessing = at_s3.clone();
-    let mut codes = Vec::new();
-    for guess in 0..25 {
-        guessing.secret = format!("guess-{guess}");
-        codes.push(element(&guessing.get("/").await, "Code"));
-    }
-    assert_eq!((codes[0].as_str(), codes[24].as_str()), ("SignatureDoesNotMatch", "SlowDown"), "{codes:?}");
-    assert_eq!(
-        ada.post(CONVERSE, &hello()).await.error().1,
-        "ThrottlingException",
-        "one count for all services"
-    );
-    let mut stranger = root.for_service("s3");
-    for guess in 0..105 {
-        stranger.access_key_id = format!("AKIANOBODY{guess:010}");
-        codes.push(element(&stranger.get("/").await, "Code"));
-    }
-    assert_eq!((codes[25].as_str(), codes[129].as_str()), ("InvalidAccessKeyId", "SlowDown"));
-    assert_eq!(root.for_service("s3").get("/").await.status, 200, "the root gets in");
 }
 
 #[tokio::test]

@@ -17,5 +17,6 @@ mod inference;
 mod lifecycle;
 mod posture;
 mod prompts;
+mod sign_in;
 mod transport;
 mod upstreams;

@@ -197,7 +197,7 @@ async fn the_audit_log_has_the_decision_on_every_role_that_is_asked_for() {
             ("Action", "AssumeRole"),
             ("Version", "2011-06-15"),
             ("RoleArn", &arn),
-            ("RoleSessionName", "s"),
+            ("RoleSessionName", "s1"),
         ];
         assert_eq!(ada.query(&asked).await.status == 200, role == "ada");
     }
