@@ -83,11 +83,9 @@ impl Endpoint {
     pub(crate) fn cleared(set: impl Iterator<Item = String>) -> Vec<String> {
         let is_cleared =
             |name: &String| Self::CLEARED.contains(&name.as_str()) || name.starts_with(Self::OF_ONE_SERVICE);
-        let always = Self::CLEARED[..Self::ALWAYS_CLEARED].iter().map(ToString::to_string);
-        let mut names: Vec<String> = always.collect();
-        names.extend(set.filter(is_cleared));
-        names.sort_unstable();
-        names.dedup();
+        let always = &Self::CLEARED[..Self::ALWAYS_CLEARED];
+        let mut names: Vec<String> = always.iter().map(ToString::to_string).collect();
+        names.extend(set.filter(|name| is_cleared(name) && !always.contains(&name.as_str())));
         names
     }
 
@@ -179,7 +177,7 @@ mod tests {
     fn no_service_has_an_endpoint_of_its_own() {
         let set = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_STS", "AWS_PROFILE", "PATH"];
         let cleared = Endpoint::cleared(set.into_iter().map(str::to_owned));
-        let expected = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_STS", "AWS_PROFILE", "AWS_SESSION_TOKEN"];
+        let expected = ["AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_STS"];
         assert_eq!(cleared, expected);
     }
 
