@@ -83,11 +83,11 @@ fn chosen<'a>(prompt: &'a StoredPrompt, identifier: &str) -> Result<&'a api::Pro
 }
 
 /// What a template becomes.
-#[derive(Default)]
-struct Filled {
-    system: Vec<api::SystemContentBlock>,
-    messages: Vec<api::Message>,
-    tools: Option<api::ToolConfiguration>,
+#[derive(Debug, Clone, Default)]
+pub struct Filled {
+    pub system: Vec<api::SystemContentBlock>,
+    pub messages: Vec<api::Message>,
+    pub tools: Option<api::ToolConfiguration>,
 }
 
 /// The texts of a template that variables may be in.
@@ -108,12 +108,17 @@ fn texts(configuration: &api::PromptTemplateConfiguration) -> Vec<&str> {
     system.chain(messages).collect()
 }
 
+/// Names of the variables that a template uses.
+pub fn variables(configuration: &api::PromptTemplateConfiguration) -> BTreeSet<&str> {
+    texts(configuration).into_iter().flat_map(template::variables).collect()
+}
+
 /// Fails with the names of all variables without a value, or of all values that no variable asks for.
 fn check_values(
     configuration: &api::PromptTemplateConfiguration,
     values: &BTreeMap<String, String>,
 ) -> Result<(), ApiError> {
-    let used: BTreeSet<&str> = texts(configuration).into_iter().flat_map(template::variables).collect();
+    let used = variables(configuration);
     let missing: Vec<String> =
         used.iter().filter(|name| !values.contains_key(**name)).map(|name| (*name).to_owned()).collect();
     if !missing.is_empty() {
@@ -129,8 +134,8 @@ fn check_values(
     )))
 }
 
-/// A template with its variables filled in.
-fn fill(
+/// A template with its variables filled in. ValidationException as for [`Prompts::render`].
+pub fn fill(
     configuration: &api::PromptTemplateConfiguration,
     values: &BTreeMap<String, String>,
 ) -> Result<Filled, ApiError> {

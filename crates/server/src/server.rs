@@ -19,7 +19,6 @@ use craton_models::{Models, ModelsError, ModelsService};
 use craton_objects::{ObjectError, RemoteError};
 use craton_prompts::Prompts;
 use craton_providers::SettingsError;
-use craton_sandbox::Sandbox;
 use craton_store::jobs::{Runner, Running};
 use craton_store::{Store, StoreError};
 use craton_wire::sigv4::Secret;
@@ -153,6 +152,7 @@ impl Server {
             config.lambda.max_concurrency,
             Arc::new(composed.services.lambda.clone()),
         );
+        let jobs = composed.services.flows.handle_jobs(jobs);
         let jobs = composed.services.knowledge_bases.handle_jobs(jobs).start().await?;
         let banner = banner::text(&config, &url, &credentials, composed.services.models.models());
         let shutdown = Shutdown::default();
@@ -249,14 +249,7 @@ fn compose(
     let backends = backends.unwrap_or_else(|| Arc::clone(&drivers) as Arc<_>);
     let account = Arc::new(Account { id: config.account_id.clone(), home_region: config.region.clone() });
     let prompts = Prompts::new(store.clone(), Arc::clone(&clock), Arc::clone(&ids));
-    let guardrail_vectors = guardrail_models(&config.guardrails, models.files(), &*backends);
-    let guardrails = Arc::new(Guardrails::new(GuardrailsParts {
-        store: store.clone(),
-        clock: Arc::clone(&clock),
-        ids: Arc::clone(&ids),
-        metering: Arc::clone(&metering),
-        vectors: guardrail_vectors,
-    }));
+    let guardrails = guardrails(config, (store, &models), &*backends, (&clock, &ids), &metering);
     let vectors = craton_vectors::Drivers::new(store.clone(), config.data_dir.join("vectors"));
     let collections = collections((store, &vectors), (&clock, &ids), url);
     let policies: Arc<dyn PolicySource> = Arc::new(directory.clone());
@@ -282,20 +275,11 @@ fn compose(
         (&clock, &ids),
     );
     let retrieval = knowledge_bases.retrieval(inference.clone());
-    let agents = compose::agents(
-        (store, objects.clone()),
-        (&models, &guardrails, &knowledge_bases),
-        &roles,
-        (&clock, &ids),
-    );
-    let sandbox = Sandbox::new(craton_sandbox::SandboxConfig::default());
-    let agent_runs = compose::agent_runs(
-        (&agents, config),
-        (&inference, &guardrails, &retrieval),
-        (&lambda, &sandbox, objects),
-        (&roles, &authorizer),
-        (store, &clock, &ids),
-    );
+    let resources = (&models, &guardrails, &knowledge_bases);
+    let called = (&inference, &prompts, &retrieval, &lambda);
+    let things = (store, &objects);
+    let (agents, agent_runs, flows) =
+        compose::orchestration(config, things, (&clock, &ids), (&roles, &authorizer), (resources, called));
     let services = Services {
         identity,
         authorizer,
@@ -307,6 +291,7 @@ fn compose(
         inference,
         guardrails,
         prompts,
+        flows,
         collections,
         lambda,
         knowledge_bases,
@@ -323,6 +308,22 @@ fn compose(
         ids,
     };
     Ok(Composed { services, background: vec![watching, keeping] })
+}
+
+fn guardrails(
+    config: &ServerConfig,
+    (store, models): (&Store, &Models),
+    backends: &dyn Backends,
+    (clock, ids): (&Arc<dyn Clock>, &Arc<dyn IdSource>),
+    metering: &Arc<Metering>,
+) -> Arc<Guardrails> {
+    Arc::new(Guardrails::new(GuardrailsParts {
+        store: store.clone(),
+        clock: Arc::clone(clock),
+        ids: Arc::clone(ids),
+        metering: Arc::clone(metering),
+        vectors: guardrail_models(&config.guardrails, models.files(), backends),
+    }))
 }
 
 /// Collections of OpenSearch Serverless, reached under this server's own URL.

@@ -6,6 +6,7 @@ use craton_agents::Agents;
 use craton_agents::run::AgentRuns;
 use craton_aoss::Collections;
 use craton_core::{Account, Clock, IdSource};
+use craton_flows::Flows;
 use craton_guardrails::Guardrails;
 use craton_iam::{Iam, Sts};
 use craton_identity::directory::Directory;
@@ -41,6 +42,7 @@ pub(crate) struct Services {
     pub(crate) models: ModelsService,
     pub(crate) s3: S3Front,
     pub(crate) prompts: Prompts,
+    pub(crate) flows: Flows,
     pub(crate) collections: Collections,
     pub(crate) lambda: Lambda,
     pub(crate) knowledge_bases: KnowledgeBases,

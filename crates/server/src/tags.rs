@@ -18,6 +18,7 @@ pub(crate) async fn check(services: &Services, context: &RequestContext, arn: &s
         }
         "application-inference-profile" => services.models.has_inference_profile(context, arn).await?,
         "agent" | "agent-alias" => services.agents.has_resource(context, arn).await?,
+        "flow" => services.flows.has_flow(context, arn).await?,
         "guardrail" => services.guardrails.has_guardrail(context, arn).await?,
         "knowledge-base" => services.knowledge_bases.has_knowledge_base(context, arn).await?,
         "prompt" => services.prompts.has_prompt(context, arn).await?,

@@ -43,6 +43,34 @@ impl Inference {
     }
 }
 
+impl Inference {
+    /// What Converse answers to a prompt whose variables are filled in already, through a guardrail where one is given.
+    pub async fn ask_prompt(
+        &self,
+        context: &RequestContext,
+        rendered: Rendered,
+        (guardrail, performance): (
+            Option<api::GuardrailConfiguration>,
+            Option<api::PerformanceConfiguration>,
+        ),
+    ) -> Result<api::ConverseResponse, ApiError> {
+        let model_id = rendered.model_id.clone();
+        let conversation = begin(rendered, Conversation::default())?;
+        let request = api::ConverseRequest {
+            model_id,
+            messages: conversation.messages,
+            system: conversation.system,
+            inference_config: conversation.inference_config,
+            tool_config: conversation.tool_config,
+            additional_model_request_fields: conversation.additional_fields,
+            guardrail_config: guardrail,
+            performance_config: performance,
+            ..api::ConverseRequest::default()
+        };
+        self.converse(context, request).await.map(|answer| answer.output)
+    }
+}
+
 /// What a prompt says of itself can't be said again in the request.
 fn refuse_overrides(conversation: &Conversation) -> Result<(), ApiError> {
     let given = [

@@ -2,12 +2,14 @@
 //! providers), and where objects are.
 
 mod agents;
+mod flows;
 mod functions;
 mod guardrails;
 mod knowledge_bases;
 mod lazy;
 mod local;
 mod objects;
+mod orchestration;
 mod room;
 mod upstreams;
 
@@ -18,12 +20,12 @@ use craton_inference::Backends;
 use craton_models::Target;
 
 use crate::health::{HealthSource, Readiness};
-pub(crate) use agents::{agent_runs, agents};
 pub(crate) use functions::functions;
 pub(crate) use guardrails::guardrail_models;
 pub(crate) use knowledge_bases::knowledge_bases;
 pub(crate) use local::LocalModels;
 pub(crate) use objects::{keep_objects, objects, s3};
+pub(crate) use orchestration::orchestration;
 pub(crate) use upstreams::Upstreams;
 
 /// The concrete drivers of one server.

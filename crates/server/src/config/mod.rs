@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use craton_agents::run::RunsConfig;
 use craton_engine::EngineConfig;
+use craton_flows::FlowsConfig;
 use craton_guardrails::GuardrailsConfig;
 use craton_knowledge_bases::KnowledgeBasesConfig;
 use craton_lambda::{LambdaConfig, MappedFunction};
@@ -56,6 +57,8 @@ pub struct ServerConfig {
     pub agents: RunsConfig,
     /// How documents are taken in.
     pub knowledge_bases: KnowledgeBasesConfig,
+    /// What a run of a flow may use.
+    pub flows: FlowsConfig,
     pub limits: Limits,
     /// Buckets and objects.
     pub s3: S3Config,
@@ -133,6 +136,7 @@ impl Default for ServerConfig {
             audit: AuditConfig::default(),
             agents: RunsConfig::default(),
             knowledge_bases: KnowledgeBasesConfig::default(),
+            flows: FlowsConfig::default(),
             limits: Limits::default(),
             s3: S3Config::default(),
             buckets: Vec::new(),

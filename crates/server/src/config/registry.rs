@@ -170,6 +170,19 @@ pub const SETTINGS: &[Setting] = &[
         "false",
         "Let web data sources reach loopback, private and link-local addresses.",
     ),
+    number(
+        "flows.max_concurrency",
+        "10",
+        "Nodes of one run at work at the same time, unless its alias says less.",
+    ),
+    number("flows.max_node_runs", "10000", "Runs of nodes in one run of a flow, each iteration counted."),
+    number("flows.max_items", "1000", "Items of an array that an iterator goes through."),
+    number("flows.max_value_bytes", "8388608", "Bytes of one value that a node gives."),
+    number("flows.max_total_bytes", "134217728", "Bytes of all values that nodes give in one run."),
+    number("flows.node_timeout_s", "300", "Seconds that one node may work."),
+    number("flows.invoke_timeout_s", "3600", "Seconds that InvokeFlow may take."),
+    number("flows.execution_timeout_s", "86400", "Seconds that an execution may take."),
+    number("flows.concurrent_executions", "4", "Executions that run at the same time; more wait."),
     text(
         "s3.domain",
         "localhost",
@@ -428,6 +441,7 @@ mod tests {
             "audit",
             "agents",
             "knowledge_bases",
+            "flows",
             "guardrails",
             "lambda",
             "function",
@@ -435,8 +449,18 @@ mod tests {
             "upstream",
             "bucket",
         ];
-        let tables =
-            ["", "limits", "s3", "engine", "audit", "agents", "knowledge_bases", "guardrails", "lambda"];
+        let tables = [
+            "",
+            "limits",
+            "s3",
+            "engine",
+            "audit",
+            "agents",
+            "knowledge_bases",
+            "flows",
+            "guardrails",
+            "lambda",
+        ];
         for place in tables.into_iter().chain(["[[function]]", "[[model]]", "[[upstream]]", "[[bucket]]"]) {
             let mut known = known(place);
             known.retain(|key| !place.is_empty() || !sections.contains(&key.as_str()));

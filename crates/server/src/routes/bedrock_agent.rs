@@ -1,4 +1,4 @@
-//! `bedrock-agent`: agents, prompts and knowledge bases.
+//! `bedrock-agent`: agents, prompts, flows and knowledge bases.
 
 use craton_api_bedrock_agent::ops;
 use futures::FutureExt as _;
@@ -7,7 +7,7 @@ use super::Routes;
 use crate::{resource_policies, tags};
 
 pub(super) fn routes(routes: Routes) -> Routes {
-    agents(knowledge_bases(prompts(routes)))
+    agents(knowledge_bases(flows(prompts(routes))))
 }
 
 fn prompts(routes: Routes) -> Routes {
@@ -18,6 +18,26 @@ fn prompts(routes: Routes) -> Routes {
         .serve::<ops::GetPrompt, _>(|s, c, i| s.prompts.get_prompt(c, i).boxed())
         .serve::<ops::ListPrompts, _>(|s, c, i| s.prompts.list_prompts(c, i).boxed())
         .serve::<ops::UpdatePrompt, _>(|s, c, i| s.prompts.update_prompt(c, i).boxed())
+}
+
+fn flows(routes: Routes) -> Routes {
+    routes
+        .serve::<ops::CreateFlow, _>(|s, c, i| s.flows.create_flow(c, i).boxed())
+        .serve::<ops::CreateFlowAlias, _>(|s, c, i| s.flows.create_flow_alias(c, i).boxed())
+        .serve::<ops::CreateFlowVersion, _>(|s, c, i| s.flows.create_flow_version(c, i).boxed())
+        .serve::<ops::DeleteFlow, _>(|s, c, i| s.flows.delete_flow(c, i).boxed())
+        .serve::<ops::DeleteFlowAlias, _>(|s, c, i| s.flows.delete_flow_alias(c, i).boxed())
+        .serve::<ops::DeleteFlowVersion, _>(|s, c, i| s.flows.delete_flow_version(c, i).boxed())
+        .serve::<ops::GetFlow, _>(|s, c, i| s.flows.get_flow(c, i).boxed())
+        .serve::<ops::GetFlowAlias, _>(|s, c, i| s.flows.get_flow_alias(c, i).boxed())
+        .serve::<ops::GetFlowVersion, _>(|s, c, i| s.flows.get_flow_version(c, i).boxed())
+        .serve::<ops::ListFlowAliases, _>(|s, c, i| s.flows.list_flow_aliases(c, i).boxed())
+        .serve::<ops::ListFlowVersions, _>(|s, c, i| s.flows.list_flow_versions(c, i).boxed())
+        .serve::<ops::ListFlows, _>(|s, c, i| s.flows.list_flows(c, i).boxed())
+        .serve::<ops::PrepareFlow, _>(|s, c, i| s.flows.prepare_flow(c, i).boxed())
+        .serve::<ops::UpdateFlow, _>(|s, c, i| s.flows.update_flow(c, i).boxed())
+        .serve::<ops::UpdateFlowAlias, _>(|s, c, i| s.flows.update_flow_alias(c, i).boxed())
+        .serve::<ops::ValidateFlowDefinition, _>(|s, c, i| s.flows.validate_flow_definition(c, i).boxed())
 }
 
 fn knowledge_bases(routes: Routes) -> Routes {

@@ -1,4 +1,4 @@
-//! `bedrock-agent-runtime`: agents' runs and memory, prompts made better, retrieval and answers with citations.
+//! `bedrock-agent-runtime`: agents' runs and memory, flows' runs, prompts made better, retrieval and answers with citations.
 
 use craton_api_bedrock_agent_runtime::ops;
 use futures::FutureExt as _;
@@ -6,7 +6,7 @@ use futures::FutureExt as _;
 use super::Routes;
 
 pub(super) fn routes(routes: Routes) -> Routes {
-    routes
+    flows(routes)
         .serve::<ops::DeleteAgentMemory, _>(|s, c, i| s.agent_runs.delete_agent_memory(c, i).boxed())
         .serve::<ops::GetAgentMemory, _>(|s, c, i| s.agent_runs.get_agent_memory(c, i).boxed())
         .serve::<ops::InvokeAgent, _>(|s, c, i| s.agent_runs.invoke_agent(c, i).boxed())
@@ -18,4 +18,17 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .serve::<ops::RetrieveAndGenerateStream, _>(|s, c, i| {
             s.retrieval.retrieve_and_generate_stream(c, i).boxed()
         })
+}
+
+fn flows(routes: Routes) -> Routes {
+    routes
+        .serve::<ops::GetExecutionFlowSnapshot, _>(|s, c, i| {
+            s.flows.get_execution_flow_snapshot(c, i).boxed()
+        })
+        .serve::<ops::GetFlowExecution, _>(|s, c, i| s.flows.get_flow_execution(c, i).boxed())
+        .serve::<ops::InvokeFlow, _>(|s, c, i| s.flows.invoke_flow(c, i).boxed())
+        .serve::<ops::ListFlowExecutionEvents, _>(|s, c, i| s.flows.list_flow_execution_events(c, i).boxed())
+        .serve::<ops::ListFlowExecutions, _>(|s, c, i| s.flows.list_flow_executions(c, i).boxed())
+        .serve::<ops::StartFlowExecution, _>(|s, c, i| s.flows.start_flow_execution(c, i).boxed())
+        .serve::<ops::StopFlowExecution, _>(|s, c, i| s.flows.stop_flow_execution(c, i).boxed())
 }

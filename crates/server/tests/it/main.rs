@@ -10,6 +10,8 @@ mod coverage;
 mod denied;
 mod doors;
 mod enforced;
+mod flow_executions;
+mod flows;
 mod front;
 mod guardrails;
 mod identity;

@@ -1,0 +1,89 @@
+//! Agent nodes. Who the agents are is behind [`AgentCaller`].
+
+use async_trait::async_trait;
+use craton_api_bedrock_agent_runtime as api;
+use craton_core::RequestContext;
+use craton_wire::ApiError;
+use serde_json::{Map, Value, json};
+
+use super::{Nodes, input, text};
+use crate::run::{Call, Given, Work, Worked};
+
+/// One turn with an agent.
+#[derive(Debug, Clone)]
+pub struct AgentCall {
+    /// `arn:…:agent-alias/AGENT/ALIAS`.
+    pub alias_arn: String,
+    /// The same for all turns of one node in one execution.
+    pub session_id: String,
+    pub text: String,
+    pub prompt_session_attributes: Map<String, Value>,
+    pub session_attributes: Map<String, Value>,
+    /// Whether traces are wanted.
+    pub traced: bool,
+}
+
+/// What an agent said in its turn, and how it came to that.
+#[derive(Debug, Clone)]
+pub struct AgentAnswer {
+    pub said: AgentSaid,
+    pub traces: Vec<api::TracePart>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AgentSaid {
+    Answer(String),
+    /// It needs to know this from its user before it can go on.
+    Question(String),
+}
+
+/// Asks agents.
+#[async_trait]
+pub trait AgentCaller: Send + Sync {
+    async fn ask(&self, context: &RequestContext, call: AgentCall) -> Result<AgentAnswer, ApiError>;
+}
+
+impl Nodes {
+    pub(super) async fn agent(&self, call: &Call<'_>, alias_arn: &str) -> Result<Work, ApiError> {
+        self.allowed("bedrock:InvokeAgent", alias_arn)?;
+        let said = match &call.reply {
+            Some(reply) => text(reply),
+            None => text(input(call.inputs, "agentInputText")?),
+        };
+        let attributes = |name: &str| match call.inputs.get(name) {
+            Some(Value::Object(members)) => members.clone(),
+            _ => Map::new(),
+        };
+        let session_id = session_id(&self.execution_id, call.key);
+        let request = json!({"agentAliasArn": alias_arn, "sessionId": session_id, "inputText": said});
+        let turn = AgentCall {
+            alias_arn: alias_arn.to_owned(),
+            session_id,
+            text: said,
+            prompt_session_attributes: attributes("promptAttributes"),
+            session_attributes: attributes("sessionAttributes"),
+            traced: self.traced,
+        };
+        let answer = self.parts.agents.ask(&self.context, turn).await?;
+        let (worked, said) = match answer.said {
+            AgentSaid::Answer(text) => {
+                (Worked::Given(Given::one("agentResponse", text.clone().into())), text)
+            }
+            AgentSaid::Question(text) => (Worked::Asks(text.clone()), text),
+        };
+        let action =
+            self.action(("BedrockAgentRuntime", "InvokeAgent"), request, json!({"completion": said}));
+        Ok(Work { worked, actions: vec![action], traces: answer.traces })
+    }
+}
+
+/// Letters, digits, `-` and `_` only, and at most 100 of them.
+fn session_id(execution_id: &str, key: &str) -> String {
+    let plain = |character: char| if character.is_ascii_alphanumeric() { character } else { '_' };
+    let whole: String = execution_id.chars().chain(['-']).chain(key.chars()).map(plain).collect();
+    if whole.len() <= 100 {
+        return whole;
+    }
+    let digest = ring::digest::digest(&ring::digest::SHA256, format!("{execution_id}/{key}").as_bytes());
+    hex::encode(digest)
+}

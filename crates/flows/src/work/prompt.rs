@@ -1,0 +1,79 @@
+//! Prompt nodes: an inline prompt, or a stored one by its ARN, filled in and sent to its model.
+
+use std::collections::BTreeMap;
+
+use craton_api_bedrock_agent as api;
+use craton_api_bedrock_agent::PromptFlowNodeSourceConfiguration as Source;
+use craton_api_bedrock_runtime as runtime;
+use craton_wire::ApiError;
+use serde_json::{Value, json};
+
+use super::{Nodes, gave, text};
+use crate::run::{Call, Work};
+
+impl Nodes {
+    pub(super) async fn prompt(
+        &self,
+        call: &Call<'_>,
+        configuration: &api::PromptFlowNodeConfiguration,
+    ) -> Result<Work, ApiError> {
+        let values: BTreeMap<String, String> =
+            call.inputs.iter().map(|(name, value)| (name.clone(), text(value))).collect();
+        let rendered = match &configuration.source_configuration {
+            Source::Resource(resource) => {
+                self.allowed("bedrock:RenderPrompt", &resource.prompt_arn)?;
+                self.parts.prompts.render(&self.context, &resource.prompt_arn, &values).await?
+            }
+            Source::Inline(inline) => {
+                let filled = craton_prompts::fill(&inline.template_configuration, &values)?;
+                let inference = inline.inference_configuration.as_ref();
+                craton_prompts::Rendered {
+                    model_id: inline.model_id.clone(),
+                    system: filled.system,
+                    messages: filled.messages,
+                    tools: filled.tools,
+                    inference: inference
+                        .map(|api::PromptInferenceConfiguration::Text(inference)| inference.clone()),
+                    additional_fields: inline.additional_model_request_fields.clone(),
+                }
+            }
+        };
+        self.allowed("bedrock:InvokeModel", &self.model_arn(&rendered.model_id))?;
+        let guardrail = configuration.guardrail_configuration.as_ref();
+        let guardrail = guardrail.filter(|it| it.guardrail_identifier.is_some());
+        if let Some(id) = guardrail.and_then(|it| it.guardrail_identifier.as_deref()) {
+            let arn =
+                if id.starts_with("arn:") { id.to_owned() } else { self.arn(format!("guardrail/{id}")) };
+            self.allowed("bedrock:ApplyGuardrail", &arn)?;
+        }
+        let guardrail = guardrail.map(|it| runtime::GuardrailConfiguration {
+            guardrail_identifier: it.guardrail_identifier.clone(),
+            guardrail_version: it.guardrail_version.clone(),
+            ..runtime::GuardrailConfiguration::default()
+        });
+        let performance = self.latency.as_deref().and_then(|latency| latency.parse().ok());
+        let performance =
+            performance.map(|latency| runtime::PerformanceConfiguration { latency: Some(latency) });
+        let request = json!({
+            "modelId": rendered.model_id,
+            "messages": rendered.messages,
+            "system": rendered.system,
+        });
+        let answer =
+            self.parts.inference.ask_prompt(&self.context, rendered, (guardrail, performance)).await?;
+        let said = said(&answer.output);
+        let response = serde_json::to_value(&answer).unwrap_or_default();
+        let action = self.action(("BedrockRuntime", "Converse"), request, response);
+        Ok(gave("modelCompletion", Value::String(said), Some(action)))
+    }
+}
+
+/// The text of an answer, without reasoning and tool uses.
+fn said(output: &runtime::ConverseOutput) -> String {
+    let runtime::ConverseOutput::Message(message) = output;
+    let texts = message.content.iter().filter_map(|block| match block {
+        runtime::ContentBlock::Text(text) => Some(text.as_str()),
+        _ => None,
+    });
+    texts.collect()
+}

@@ -1,0 +1,51 @@
+//! Flows, and what their nodes call.
+
+mod agents;
+
+use std::sync::Arc;
+
+use craton_agents::run::AgentRuns;
+use craton_core::{Clock, IdSource};
+use craton_flows::{Flows, FlowsConfig, Parts};
+use craton_identity::ServiceRoles;
+use craton_inference::Inference;
+use craton_knowledge_bases::retrieval::Retrieval;
+use craton_lambda::Lambda;
+use craton_objects::Objects;
+use craton_prompts::Prompts;
+use craton_sandbox::Sandbox;
+use craton_store::Store;
+
+/// The services that nodes call.
+pub(crate) struct Called<'s> {
+    pub(crate) objects: Objects,
+    pub(crate) inference: &'s Inference,
+    pub(crate) prompts: &'s Prompts,
+    pub(crate) retrieval: &'s Retrieval,
+    pub(crate) lambda: &'s Lambda,
+    pub(crate) agents: &'s AgentRuns,
+    pub(crate) sandbox: Sandbox,
+}
+
+pub(crate) fn flows(
+    config: &FlowsConfig,
+    store: &Store,
+    (clock, ids): (&Arc<dyn Clock>, &Arc<dyn IdSource>),
+    roles: &ServiceRoles,
+    called: Called<'_>,
+) -> Flows {
+    Flows::new(Parts {
+        store: store.clone(),
+        clock: Arc::clone(clock),
+        ids: Arc::clone(ids),
+        roles: roles.clone(),
+        objects: Arc::new(called.objects),
+        inference: called.inference.clone(),
+        prompts: called.prompts.clone(),
+        retrieval: called.retrieval.clone(),
+        functions: Arc::new(called.lambda.clone()),
+        agents: Arc::new(agents::FlowAgents(called.agents.clone())),
+        sandbox: called.sandbox,
+        config: config.clone(),
+    })
+}

@@ -1,0 +1,49 @@
+//! What calls everything else: agents, their runs, and flows.
+
+use std::sync::Arc;
+
+use craton_agents::Agents;
+use craton_agents::run::AgentRuns;
+use craton_core::{Clock, IdSource};
+use craton_flows::Flows;
+use craton_guardrails::Guardrails;
+use craton_identity::{Authorizer, ServiceRoles};
+use craton_inference::Inference;
+use craton_knowledge_bases::KnowledgeBases;
+use craton_knowledge_bases::retrieval::Retrieval;
+use craton_lambda::Lambda;
+use craton_models::Models;
+use craton_objects::Objects;
+use craton_prompts::Prompts;
+use craton_sandbox::{Sandbox, SandboxConfig};
+use craton_store::Store;
+
+use super::agents::{agent_runs, agents};
+use super::flows::{Called, flows};
+use crate::config::ServerConfig;
+
+type Resources<'s> = (&'s Models, &'s Arc<Guardrails>, &'s KnowledgeBases);
+type Services<'s> = (&'s Inference, &'s Prompts, &'s Retrieval, &'s Lambda);
+
+pub(crate) fn orchestration(
+    config: &ServerConfig,
+    (store, objects): (&Store, &Objects),
+    (clock, ids): (&Arc<dyn Clock>, &Arc<dyn IdSource>),
+    (roles, authorizer): (&ServiceRoles, &Arc<dyn Authorizer>),
+    (resources, services): (Resources<'_>, Services<'_>),
+) -> (Agents, AgentRuns, Flows) {
+    let (inference, prompts, retrieval, lambda) = services;
+    let agents = agents((store, objects.clone()), resources, roles, (clock, ids));
+    let sandbox = Sandbox::new(SandboxConfig::default());
+    let runs = agent_runs(
+        (&agents, config),
+        (inference, resources.1, retrieval),
+        (lambda, &sandbox, objects.clone()),
+        (roles, authorizer),
+        (store, clock, ids),
+    );
+    let called =
+        Called { objects: objects.clone(), inference, prompts, retrieval, lambda, agents: &runs, sandbox };
+    let flows = flows(&config.flows, store, (clock, ids), roles, called);
+    (agents, runs, flows)
+}
