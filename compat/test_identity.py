@@ -12,7 +12,7 @@ import requests
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from conftest import ACCESS_KEY, REGION, SECRET_KEY
+from conftest import ACCESS_KEY, REGION, SECRET_KEY, Server
 
 MODEL = "anthropic.claude-3-5-sonnet-20241022-v2:0"
 HELLO = [{"role": "user", "content": [{"text": "hi"}]}]
@@ -322,3 +322,31 @@ def test_policies_are_tried_on_the_command_line(server, tmp_path):
     assert simulate("eve")[0] == 0 and simulate("adam")[0] == 1
     status, text = simulate("adam", "--json")
     assert json.loads(text)["EvaluationResults"][0]["EvalDecision"] == "implicitDeny"
+
+
+def test_enforced_roles_must_trust_the_component(tmp_path):
+    strict = Server(tmp_path, config="enforce_service_roles = true\n").start()
+    try:
+        iam, agent = strict.client("iam"), strict.client("bedrock-agent")
+        bedrock, account = {"Service": "bedrock.amazonaws.com"}, {"aws:SourceAccount": "123456789012"}
+        for document, taken in [
+            (trusting(bedrock, StringEquals=account, ArnLike={"aws:SourceArn": "arn:aws:bedrock:*:123456789012:agent/*"}), True),
+            (trusting(bedrock, ArnLike={"aws:SourceArn": "arn:aws:bedrock:*:123456789012:knowledge-base/*"}), False),
+            (trusting(bedrock, StringEquals={"aws:SourceAccount": "999999999999"}), False),
+            (trusting({"Service": "lambda.amazonaws.com"}), False),
+            (trusting({"AWS": "arn:aws:iam::123456789012:root"}), False),
+            (None, False),
+        ]:
+            role = "arn:aws:iam::123456789012:role/nobodys"
+            if document is not None:
+                role = iam.create_role(RoleName=name("role"), AssumeRolePolicyDocument=document)["Role"]["Arn"]
+            make = lambda: agent.create_agent(agentName=name("agent"), agentResourceRoleArn=role, foundationModel=MODEL,
+                                              instruction="Answer every question as well as you can.")
+            if taken:
+                assert make()["agent"]["agentResourceRoleArn"] == role
+                continue
+            with pytest.raises(ClientError, match="can't assume the role") as refused:
+                make()
+            assert refused.value.response["Error"]["Code"] == "ValidationException", document
+    finally:
+        strict.stop()
