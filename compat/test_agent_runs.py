@@ -39,6 +39,8 @@ DOCUMENTS = {
 
 def script(messages, tools):
     """What the model says: it calls the first tool that fits the question, and then tells what came back."""
+    if "<search_results>" in str(messages[0]["content"]) and "45 days" in str(messages[0]["content"]):
+        return "You have 45 days to return enterprise subscriptions."
     result = messages[-1]["content"] if messages[-1]["role"] == "tool" else None
     if result is not None:
         text = result if isinstance(result, str) else json.dumps(result)
@@ -166,7 +168,7 @@ def test_a_knowledge_base_is_searched_and_cited(world):
         knowledgeBaseConfiguration={"type": "VECTOR", "vectorKnowledgeBaseConfiguration": {
             "embeddingModelArn": "arn:aws:bedrock:us-east-1::foundation-model/amazon.titan-embed-text-v2:0"}},
         storageConfiguration={"type": "OPENSEARCH_SERVERLESS", "opensearchServerlessConfiguration": {
-            "collectionArn": f"arn:aws:aoss:us-east-1:{ACCOUNT}:collection/c", "vectorIndexName": "i",
+            "collectionArn": f"arn:aws:aoss:us-east-1:{ACCOUNT}:collection/library", "vectorIndexName": "i",
             "fieldMapping": {"vectorField": "v", "textField": "t", "metadataField": "m"}}})["knowledgeBase"]
     ids = {"knowledgeBaseId": base["knowledgeBaseId"]}
     wait(lambda: control.get_knowledge_base(**ids)["knowledgeBase"]["status"], lambda status: status == "ACTIVE")
