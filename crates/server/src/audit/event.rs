@@ -7,7 +7,7 @@ use craton_identity::{requester, rfc3339};
 use craton_wire::ApiError;
 use http::header;
 use http::request::Parts;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 
 use crate::services::Services;
 
@@ -80,80 +80,175 @@ impl Event {
 
     /// The line of the log, without its end.
     pub(crate) fn line(&self, event_id: &str) -> String {
-        let mut event = Map::new();
-        let mut put = |name: &str, value: Value| {
-            event.insert(name.to_owned(), value);
+        let (error_code, error_message) =
+            self.error.as_ref().map_or((None, None), |(code, message)| (Some(code), message.as_ref()));
+        let line = Line {
+            event_version: "1.11",
+            user_identity: self.identity(),
+            event_time: rfc3339(self.received_ms).unwrap_or_default(),
+            event_source: format!("{}.amazonaws.com", self.service),
+            event_name: self.operation,
+            aws_region: &self.region,
+            source_ip_address: self.source_ip.map(|ip| ip.to_canonical()),
+            user_agent: self.user_agent.as_deref(),
+            error_code,
+            error_message,
+            request_parameters: (),
+            response_elements: (),
+            additional_event_data: self.decision(),
+            request_id: &self.request_id,
+            event_id,
+            read_only: read_only(self.operation),
+            resources: self.resources(),
+            event_type: "AwsApiCall",
+            management_event: true,
+            recipient_account_id: &self.account,
+            event_category: "Management",
         };
-        put("eventVersion", "1.11".into());
-        put("userIdentity", self.identity());
-        put("eventTime", rfc3339(self.received_ms).unwrap_or_default().into());
-        put("eventSource", format!("{}.amazonaws.com", self.service).into());
-        put("eventName", self.operation.into());
-        put("awsRegion", self.region.as_str().into());
-        put("sourceIPAddress", self.source_ip.map_or(Value::Null, |ip| ip.to_canonical().to_string().into()));
-        put("userAgent", self.user_agent.as_deref().into());
-        if let Some((code, message)) = &self.error {
-            put("errorCode", code.as_str().into());
-            if let Some(message) = message {
-                put("errorMessage", message.as_str().into());
-            }
-        }
-        put("requestParameters", Value::Null);
-        put("responseElements", Value::Null);
-        put("additionalEventData", self.decision());
-        put("requestID", self.request_id.as_str().into());
-        put("eventID", event_id.into());
-        put("readOnly", read_only(self.operation).into());
-        put("resources", self.resources());
-        put("eventType", "AwsApiCall".into());
-        put("managementEvent", true.into());
-        put("recipientAccountId", self.account.as_str().into());
-        put("eventCategory", "Management".into());
-        Value::Object(event).to_string()
+        serde_json::to_string(&line).unwrap_or_default()
     }
 
-    fn identity(&self) -> Value {
+    fn identity(&self) -> Identity<'_> {
         let Some(principal) = &self.principal else {
-            return json!({"type": "Unknown", "accountId": "anonymous"});
+            return Identity { kind: "Unknown", account_id: "anonymous", ..Identity::default() };
         };
-        let mut identity = json!({
-            "type": kind(principal), "principalId": principal.user_id, "arn": principal.arn,
-            "accountId": self.account, "accessKeyId": principal.access_key_id,
-        });
-        if let Some((_, name)) = principal.arn.split_once(":user/") {
-            identity["userName"] = name.rsplit('/').next().unwrap_or_default().into();
+        let user = principal.arn.split_once(":user/").map(|(_, name)| last_of(name));
+        Identity {
+            kind: kind(principal),
+            principal_id: Some(&principal.user_id),
+            arn: Some(&principal.arn),
+            account_id: &self.account,
+            access_key_id: Some(&principal.access_key_id),
+            user_name: user,
+            session_context: principal.session.as_ref().map(|session| SessionContext {
+                session_issuer: Issuer {
+                    kind: if session.kind == SessionKind::AssumedRole { "Role" } else { "User" },
+                    principal_id: &session.issuer_id,
+                    arn: &session.issuer_arn,
+                    account_id: &self.account,
+                    user_name: last_of(&session.issuer_arn),
+                },
+                attributes: Attributes {
+                    creation_date: rfc3339(session.issued_ms).unwrap_or_default(),
+                    mfa_authenticated: "false",
+                },
+            }),
         }
-        if let Some(session) = &principal.session {
-            let issuer = session.issuer_arn.rsplit('/').next().unwrap_or_default();
-            identity["sessionContext"] = json!({
-                "sessionIssuer": {"type": if session.kind == SessionKind::AssumedRole { "Role" } else { "User" },
-                    "principalId": session.issuer_id, "arn": session.issuer_arn, "accountId": self.account,
-                    "userName": issuer},
-                "attributes": {"creationDate": rfc3339(session.issued_ms).unwrap_or_default(), "mfaAuthenticated": "false"},
-            });
-        }
-        identity
     }
 
-    fn decision(&self) -> Value {
+    fn decision(&self) -> Decision<'_> {
         let decision = match (&self.principal, self.denied) {
             (None, _) => "notAuthenticated",
             (Some(_), true) => "denied",
             (Some(_), false) if self.asked.is_empty() => "notAsked",
             (Some(_), false) => "allowed",
         };
-        let actions = self.asked.iter().map(|asked| asked.action.as_str());
-        json!({"decision": decision, "actions": actions.collect::<Vec<_>>()})
+        Decision { decision, actions: self.asked.iter().map(|asked| asked.action.as_str()).collect() }
     }
 
-    fn resources(&self) -> Value {
+    fn resources(&self) -> Vec<Resource<'_>> {
         let named = self.asked.iter().filter_map(|asked| asked.resource.as_ref());
         named
-            .map(|(arn, account)| {
-                json!({"ARN": arn, "accountId": if account.is_empty() { &self.account } else { account }})
+            .map(|(arn, account)| Resource {
+                arn,
+                account_id: if account.is_empty() { &self.account } else { account },
             })
             .collect()
     }
+}
+
+/// One line, in the order and the names of CloudTrail's events.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Line<'a> {
+    event_version: &'static str,
+    user_identity: Identity<'a>,
+    event_time: String,
+    event_source: String,
+    event_name: &'a str,
+    aws_region: &'a str,
+    #[serde(rename = "sourceIPAddress")]
+    source_ip_address: Option<IpAddr>,
+    user_agent: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_code: Option<&'a String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_message: Option<&'a String>,
+    request_parameters: (),
+    response_elements: (),
+    additional_event_data: Decision<'a>,
+    #[serde(rename = "requestID")]
+    request_id: &'a str,
+    #[serde(rename = "eventID")]
+    event_id: &'a str,
+    read_only: bool,
+    resources: Vec<Resource<'a>>,
+    event_type: &'static str,
+    management_event: bool,
+    recipient_account_id: &'a str,
+    event_category: &'static str,
+}
+
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Identity<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    principal_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    arn: Option<&'a str>,
+    account_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access_key_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_context: Option<SessionContext<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SessionContext<'a> {
+    session_issuer: Issuer<'a>,
+    attributes: Attributes,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Issuer<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    principal_id: &'a str,
+    arn: &'a str,
+    account_id: &'a str,
+    user_name: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Attributes {
+    creation_date: String,
+    mfa_authenticated: &'static str,
+}
+
+#[derive(Serialize)]
+struct Decision<'a> {
+    decision: &'static str,
+    actions: Vec<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Resource<'a> {
+    #[serde(rename = "ARN")]
+    arn: &'a str,
+    #[serde(rename = "accountId")]
+    account_id: &'a str,
+}
+
+/// What is after the last slash.
+fn last_of(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or_default()
 }
 
 fn kind(principal: &Principal) -> &'static str {
@@ -182,6 +277,8 @@ fn short(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     #[test]
@@ -220,6 +317,7 @@ mod tests {
             (&"no".into(), &"denied".into())
         );
     }
+
     #[test]
     fn an_event_that_waits_is_small_and_ends_with_what_was_denied() {
         let mut event = Event::default();
