@@ -1,5 +1,8 @@
-//! Executions of flows.
+//! Executions of flows: jobs that survive a kill.
 
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use craton_testkit::{Client, Scripted, Step, TestServer};
@@ -116,4 +119,61 @@ async fn an_execution_is_stopped_and_one_that_fails_says_why() {
     assert_eq!(events(&client, &id, &name, "Flow").await, ["flowInputEvent In", "flowFailureEvent"]);
     let of_nodes = events(&client, &id, &name, "Node").await;
     assert_eq!(of_nodes, ["nodeOutputEvent In", "nodeInputEvent Ask1", "nodeFailureEvent Ask1"]);
+}
+
+const PLACE: &str = "CRATON_FLOWS_CRASH_DIRECTORY";
+
+async fn serve(directory: &Path) -> TestServer {
+    TestServer::with(Scripted::saying("Hello there."), |config| config.data_dir = directory.to_owned()).await
+}
+
+/// Not a test of its own: what the killed process runs.
+#[tokio::test]
+async fn serves_until_killed() {
+    let Some(place) = std::env::var_os(PLACE) else { return };
+    let server = serve(Path::new(&place)).await;
+    let client = server.client();
+    let id = prepared(&client, "chained", chained()).await;
+    let mut start = request(json!("x"));
+    start["flowExecutionName"] = json!("killed");
+    client.post(&format!("/flows/{id}/aliases/TSTALIASID/executions"), &start).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+}
+
+/// Nodes that had ended when the server was killed are not run again; the others are.
+#[tokio::test]
+async fn an_execution_survives_a_kill() {
+    // Kept are, in order: In, Ask1, Ask2, Ask3, Out.
+    let points = [
+        ("flows.ended:1", 3),
+        ("flows.kept:1", 3),
+        ("flows.begins:1", 3),
+        ("flows.ended:3", 2),
+        ("flows.kept:3", 1),
+        ("flows.kept:4", 0),
+        ("flows.kept:5", 0),
+    ];
+    for (point, asked) in points {
+        let directory = tempfile::tempdir().unwrap();
+        let status = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "flow_executions::serves_until_killed", "--nocapture", "--test-threads=1"])
+            .env(PLACE, directory.path())
+            .env("CRATON_CRASH_AT", point)
+            .stdout(Stdio::null())
+            .stderr(Stdio::inherit())
+            .status()
+            .unwrap();
+        assert_eq!(status.signal(), Some(9), "{point}: {status}");
+
+        let server = serve(directory.path()).await;
+        let client = server.client();
+        let flows = client.get("/flows/").await.json();
+        let id = field(&flows["flowSummaries"][0], "id");
+        assert_eq!(field(&ended(&client, id, "killed").await, "status"), "Succeeded", "{point}");
+        assert_eq!(server.model.requests().len(), asked, "{point}");
+        let of_nodes = events(&client, id, "killed", "Node").await;
+        assert_eq!(of_nodes.len(), 11, "{point}: each event once: {of_nodes:?}");
+        let of_flow = events(&client, id, "killed", "Flow").await;
+        assert_eq!(of_flow, ["flowInputEvent In", "flowOutputEvent Out"], "{point}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use craton_testkit::{Answer, Client, Scripted, Step, TestServer};
+use craton_testkit::{Answer, Client, Scripted, Step, TestServer, calls, text};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -117,7 +117,7 @@ fn told(answer: &Answer) -> Vec<String> {
                 format!("output {} {}", field(&payload, "nodeName"), payload["content"]["document"])
             }
             "flowCompletionEvent" => field(&payload, "completionReason").to_owned(),
-            other => format!("{other} {}", field(&payload, "message")),
+            other => format!("{other} {}", payload["message"].as_str().unwrap_or_default()),
         }
     };
     answer.frames().into_iter().map(event).collect()
@@ -334,6 +334,93 @@ pub(crate) async fn until(what: &str, holds: impl Fn() -> bool) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     panic!("never: {what}");
+}
+
+/// An agent that may ask its user back; asks when it is asked to book, and confirms what it is answered.
+fn booking() -> Scripted {
+    Scripted::deciding(|request| {
+        let asked = crate::agent_runs::asked(request).to_owned();
+        match asked.as_str() {
+            it if it.contains("Shout") => text("DONE!"),
+            it if it.contains("Book") => {
+                let ask = crate::agent_runs::tool(request, "askuser");
+                calls("I must know more.", &[(&ask, json!({"question": "Which city?"}))])
+            }
+            _ => text(&format!("Booked: {asked}")),
+        }
+    })
+}
+
+/// An agent with the action group `AMAZON.UserInput`, prepared; the ARN of its draft's alias.
+async fn agent(client: &Client) -> String {
+    let made = json!({"agentName": "booker", "agentResourceRoleArn": ROLE, "foundationModel": CLAUDE,
+        "instruction": "You book trips for the people who ask you to, and ask back where you must."});
+    let made = client.json(Method::PUT, "/agents/", &made).await;
+    let id = field(&made.json()["agent"], "agentId").to_owned();
+    let group = json!({"actionGroupName": "user", "parentActionGroupSignature": "AMAZON.UserInput"});
+    let added =
+        client.json(Method::PUT, &format!("/agents/{id}/agentversions/DRAFT/actiongroups/"), &group).await;
+    assert_eq!(added.status, 200, "{}", added.snapshot());
+    let prepared = client.post(&format!("/agents/{id}/"), &Value::Null).await;
+    assert_eq!(prepared.status, 202, "{}", prepared.snapshot());
+    format!("arn:aws:bedrock:us-east-1:123456789012:agent-alias/{id}/TSTALIASID")
+}
+
+#[tokio::test]
+async fn an_agent_asks_its_user_and_goes_on_with_the_answer() {
+    let server = TestServer::with(booking(), |_| {}).await;
+    let client = server.client();
+    let arn = agent(&client).await;
+    let booker = json!({"name": "Booker", "type": "Agent", "configuration": {"agent": {"agentAliasArn": arn}},
+        "inputs": [{"name": "agentInputText", "type": "String", "expression": "$.data"}],
+        "outputs": [{"name": "agentResponse", "type": "String"}]});
+    let definition = json!({
+        "nodes": [input("String"), booker, prompt("Shout", "Shout {{text}}", "$.data"), output("Out", "$.data"),
+            output("Aside", "$.data")],
+        "connections": [
+            data("c1", ("In", "document"), ("Booker", "agentInputText")),
+            data("c2", ("Booker", "agentResponse"), ("Out", "document")),
+            data("c3", ("In", "document"), ("Shout", "text")),
+            data("c4", ("Shout", "modelCompletion"), ("Aside", "document"))
+        ]
+    });
+    let id = prepared(&client, "booking", definition).await;
+    let path = format!("/flows/{id}/aliases/TSTALIASID");
+    let first = client.post(&path, &request(json!("Book me a trip"))).await;
+    let question = first
+        .frames()
+        .into_iter()
+        .find(|it| it.header(":event-type") == Some("flowMultiTurnInputRequestEvent"));
+    let question: Value = serde_json::from_slice(&question.expect("a question").payload).unwrap();
+    assert_eq!(
+        (field(&question, "nodeName"), &question["content"]["document"]),
+        ("Booker", &json!("Which city?"))
+    );
+    let mut events = told(&first);
+    assert_eq!(events.pop().as_deref(), Some("INPUT_REQUIRED"), "{events:?}");
+    assert!(
+        events.contains(&"output Aside \"DONE!\"".to_owned()),
+        "what needs no answer is done: {events:?}"
+    );
+
+    let execution = first.header("x-amz-bedrock-flow-execution-id").to_owned();
+    let asked = server.model.requests().len();
+    let reply = json!({"executionId": execution, "inputs": [{"nodeName": "Booker", "nodeInputName": "agentInputText",
+        "content": {"document": "Lisbon"}}]});
+    let second = client.post(&path, &reply).await;
+    assert_eq!(told(&second), ["output Out \"Booked: Lisbon\"", "SUCCESS"], "{}", second.snapshot());
+    let later = &server.model.requests()[asked..];
+    assert!(
+        later.iter().all(|request| !format!("{:?}", request.messages).contains("Shout")),
+        "nothing runs twice"
+    );
+    let again = client.post(&path, &reply).await;
+    assert_eq!(
+        again.error(),
+        (400, "ValidationException"),
+        "a question is answered once: {}",
+        again.snapshot()
+    );
 }
 
 #[tokio::test]
