@@ -194,6 +194,18 @@ def test_a_knowledge_base_is_searched_and_cited(world):
                  if "knowledgeBaseLookupOutput" in step.get("observation", {}))
     assert found["retrievedReferences"]
 
+    # Without orchestration the question goes straight to the knowledge base.
+    answer = world.client("bedrock-agent-runtime").invoke_inline_agent(
+        foundationModel=MODEL, sessionId=str(uuid.uuid4()), inputText="May I return an enterprise subscription?",
+        instruction="You answer questions about the policies of a shop.", enableTrace=True,
+        knowledgeBases=[{**ids, "description": "Policies of the shop"}], promptOverrideConfiguration={
+            "promptConfigurations": [{"promptType": "ORCHESTRATION", "promptState": "DISABLED"}]})
+    events = list(answer["completion"])
+    assert said(events) == "You have 45 days to return enterprise subscriptions."
+    kinds = [event["trace"]["trace"]["orchestrationTrace"]["modelInvocationInput"]["type"] for event in events
+             if "modelInvocationInput" in event.get("trace", {}).get("trace", {}).get("orchestrationTrace", {})]
+    assert kinds == ["KNOWLEDGE_BASE_RESPONSE_GENERATION"]
+
 
 def test_a_session_survives_a_restart(world, orders):
     session = str(uuid.uuid4())

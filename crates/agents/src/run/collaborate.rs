@@ -3,6 +3,7 @@
 //! A collaborator's turn is a turn like any other, with its own session (the supervisor's, seen from the collaborator),
 //! its own role and guardrail, the supervisor's bounds, and traces that name it and the chain of agents above it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use craton_api_bedrock_agent_runtime as api;
@@ -27,6 +28,8 @@ pub(super) struct Delivered {
     pub alias_arn: Option<String>,
     pub outcome: Outcome,
     pub files: Vec<api::OutputFile>,
+    /// The session's attributes, which the collaborator's functions may have set.
+    pub attributes: BTreeMap<String, String>,
 }
 
 /// What becomes of a call.
@@ -94,7 +97,13 @@ impl Run {
         run.relayed = relayed;
         let outcome = run.turn(&mut lease, returned).await?;
         let files = std::mem::take(&mut run.files);
-        Ok(Delivered { recipient: recipient.to_owned(), alias_arn: alias_arn(collaborator), outcome, files })
+        Ok(Delivered {
+            recipient: recipient.to_owned(),
+            alias_arn: alias_arn(collaborator),
+            outcome,
+            files,
+            attributes: run.session.attributes,
+        })
     }
 
     async fn settled(&self, collaborator: &Collaborator) -> Result<(Arc<AgentDefinition>, String), ApiError> {
@@ -167,7 +176,8 @@ impl Run {
         delivered: Delivered,
         metadata: api::Metadata,
     ) -> Noted {
-        let Delivered { recipient, alias_arn, outcome, files } = delivered;
+        let Delivered { recipient, alias_arn, outcome, files, attributes } = delivered;
+        self.session.attributes = attributes;
         let (output, noted) = match outcome {
             Outcome::Answer(answered) => {
                 let output = api::AgentCollaboratorOutputPayload {

@@ -65,7 +65,11 @@ impl Run {
             if let Some(refusal) = self.pre_process().await? {
                 return Ok(answer(refusal));
             }
-            if let Some(outcome) = self.route().await? {
+            let early = match self.route().await? {
+                Some(outcome) => Some(outcome),
+                None => self.without_orchestration().await?,
+            };
+            if let Some(outcome) = early {
                 return self.finished(outcome, guard, None).await;
             }
         }
@@ -202,6 +206,7 @@ impl Run {
         }
         let Outcome::Answer(answered) = delivered.outcome else { return Ok(answer(String::new())) };
         self.files.extend(delivered.files);
+        self.session.attributes = delivered.attributes;
         self.tracer.send(|| {
             let seen = trace::observation(id.clone(), api::Type::AgentCollaborator, |it| {
                 it.agent_collaborator_invocation_output = Some(api::AgentCollaboratorInvocationOutput {

@@ -5,10 +5,11 @@ use craton_wire::ApiError;
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 
+use super::act::{Done, Gave, Ready, Work};
 use super::prompt::{self, PromptKind, Thread};
 use super::step::Plan;
 use super::tell;
-use super::turn::Run;
+use super::turn::{Answered, Outcome, Run};
 use crate::definition::KnowledgeBaseUse;
 
 /// Longest query, in characters: what Retrieve takes.
@@ -28,6 +29,31 @@ impl Run {
         base: &KnowledgeBaseUse,
         query: &str,
     ) -> Result<(Vec<Found>, String), ApiError> {
+        let found = self.search(base, query).await?;
+        let text = match self.generates() {
+            true => self.generate(query, &found).await?,
+            false => listed(&found),
+        };
+        Ok((found, text))
+    }
+
+    /// With orchestration off, the question goes straight to the agent's knowledge base, and what is found to a model.
+    pub(super) async fn without_orchestration(&mut self) -> Result<Option<Outcome>, ApiError> {
+        let off = self.prompt_step(PromptKind::Orchestration).is_some_and(|step| step.enabled == Some(false));
+        let Some(base) = self.agent.knowledge_bases.first().filter(|_| off).cloned() else { return Ok(None) };
+        let query = self.question.clone();
+        let work = Work::Lookup { base: base.clone(), query: query.clone() };
+        self.trace_call(&Ready { id: String::new(), tool: String::new(), work });
+        let span = self.tracer.span();
+        let found = self.search(&base, &query).await?;
+        let text = self.generate(&query, &found).await?;
+        let result = Ok(Gave::Found(found, String::new()));
+        self.settle(Done { id: String::new(), tool: String::new(), result }, span, &mut Vec::new())?;
+        self.trace_end(api::Type::Finish, &text);
+        Ok(Some(Outcome::Answer(Answered { text, ..Answered::default() })))
+    }
+
+    async fn search(&self, base: &KnowledgeBaseUse, query: &str) -> Result<Vec<Found>, ApiError> {
         self.permit("bedrock:Retrieve", &self.knowledge_base_arn(&base.id))?;
         let kept = || {
             let given = self.session.knowledge_bases.get(&base.id).or(base.retrieval.as_ref());
@@ -52,23 +78,15 @@ impl Run {
             user_context: None,
         };
         let answer = self.runs.parts.retrieval.retrieve(&self.context, request).await?;
-        let found: Vec<Found> = answer
-            .retrieval_results
-            .into_iter()
-            .map(|result| Found {
-                knowledge_base_id: base.id.clone(),
-                reference: api::RetrievedReference {
-                    content: Some(result.content),
-                    location: result.location,
-                    metadata: result.metadata,
-                },
-            })
-            .collect();
-        let text = match self.generates() {
-            true => self.generate(query, &found).await?,
-            false => listed(&found),
-        };
-        Ok((found, text))
+        let found = answer.retrieval_results.into_iter().map(|result| Found {
+            knowledge_base_id: base.id.clone(),
+            reference: api::RetrievedReference {
+                content: Some(result.content),
+                location: result.location,
+                metadata: result.metadata,
+            },
+        });
+        Ok(found.collect())
     }
 
     /// Whether the agent's owner gave a prompt of their own for answers from search results.

@@ -286,7 +286,7 @@ impl Run {
         self.scratchpad.push(Turn { by_agent: false, parts: vec![Part::Text(text)] });
     }
 
-    fn trace_end(&self, kind: api::Type, text: &str) {
+    pub(super) fn trace_end(&self, kind: api::Type, text: &str) {
         self.tracer.observation(kind, |it| {
             let mut metadata = self.tracer.metadata(self.started, None);
             metadata.operation_total_time_ms = metadata.total_time_ms;

@@ -112,6 +112,45 @@ async fn every_operation_is_denied_without_permission() {
     assert_eq!(server.model.requests().len(), 0, "a model was asked");
 }
 
+/// An inline agent acts as its caller: what that one may not call, search or read, it may not have an agent call.
+#[tokio::test]
+async fn an_inline_agent_may_what_its_caller_may() {
+    let policies = Arc::new(Policies::default());
+    let source: Arc<dyn PolicySource> = policies.clone();
+    let authorizer: Arc<dyn Authorizer> = Arc::new(AsUser(PolicyAuthorizer::new(source)));
+    let model = Scripted::deciding(|request| {
+        craton_testkit::calls("", &[(&request.tools[0].name, json!({"searchQuery": "x"}))])
+    });
+    let server = TestServer::decided(model, |_| {}, Some(authorizer)).await;
+    let client = server.client();
+    let allow = |actions: Value| json!([{"Effect": "Allow", "Action": actions, "Resource": "*"}]);
+    let mut body = json!({
+        "foundationModel": HAIKU, "inputText": "Look it up", "instruction": "You look things up for those who ask you.",
+        "actionGroups": [{"actionGroupName": "g", "actionGroupExecutor": {
+            "lambda": "arn:aws:lambda:us-east-1:123456789012:function:f"},
+            "functionSchema": {"functions": [{"name": "f"}]}}],
+    });
+    policies.set(allow(json!(["bedrock:InvokeInlineAgent", "bedrock:InvokeModel"])));
+    let refused = client.post("/agents/denied-1", &body).await.snapshot();
+    assert!(
+        refused.contains("accessDeniedException") && refused.contains("lambda:InvokeFunction"),
+        "{refused}"
+    );
+
+    body["actionGroups"] = json!([]);
+    body["knowledgeBases"] = json!([{"knowledgeBaseId": "KB00000001", "description": "Everything there is"}]);
+    let refused = client.post("/agents/denied-2", &body).await.snapshot();
+    assert!(refused.contains("accessDeniedException") && refused.contains("bedrock:Retrieve"), "{refused}");
+
+    body["inlineSessionState"] = json!({"files": [{"name": "f", "useCase": "CHAT",
+        "source": {"sourceType": "S3", "s3Location": {"uri": "s3://bucket/key"}}}]});
+    let refused = client.post("/agents/denied-3", &body).await;
+    assert_eq!(
+        (refused.error(), refused.snapshot().contains("s3:GetObject")),
+        ((403, "AccessDeniedException"), true)
+    );
+}
+
 const HAIKU: &str = "anthropic.claude-3-haiku-20240307-v1:0";
 
 async fn converse(client: &Client, model: &str, mut rest: Value) -> (u16, String) {
