@@ -4,7 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help setup run build models postgres moto test test-build test-rust test-compat lint fmt clippy deny codegen codegen-check tidy \
-        bench bench-gateway bench-authorise bench-engine bench-start bench-search bench-agents fuzz clean
+        bench bench-gateway bench-authorise bench-engine bench-start bench-search bench-agents bench-guardrails fuzz clean
 
 # CI builds from a clean clone each time: keep what was compiled outside of it.
 ifdef CI
@@ -127,6 +127,10 @@ bench-search:
 
 bench-agents: build
 	bench/agents/run "$(abspath $(TARGET_DIR))/release/craton"
+
+# TEXTS: data/synth_dataset_v2.json of microsoft/presidio-research.
+bench-guardrails:
+	bench/guardrails/run "$(TEXTS)"
 
 bench-start: build
 	bench/start/run "$(abspath $(TARGET_DIR))/release/craton"

@@ -1,6 +1,8 @@
 //! Times and findings of guardrails over texts from standard input (a JSON string a line), as JSON.
 //!
-//! `pii`: every type of sensitive information. `all`: a guardrail with every policy, one assessment a text.
+//! `pii`: every type of sensitive information; `pii-alone`: without the recogniser of names. `all`: a guardrail with every
+//! policy, one assessment a text; `all-with-encoder`: where the sentence encoder is asked too. `stream`: what the first text
+//! of a stream waits for.
 
 #![allow(clippy::print_stdout, reason = "the result is printed")]
 
@@ -8,11 +10,14 @@ use std::io::BufRead as _;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use craton_backend::EmbeddingModel;
+use craton_engine::embed::BertEmbedder;
 use craton_guardrails::ner::NameModel;
 use craton_guardrails::policies::pii::PiiDetector;
+use craton_guardrails::stream::{StreamText, Verdict};
 use craton_guardrails::{Guard, NameModels, Piece, Source, Vectors};
-use craton_models::DEFAULT_NAME_MODEL;
 use craton_models::files::{ModelFiles, Progress};
+use craton_models::{DEFAULT_EMBEDDING_MODEL, DEFAULT_NAME_MODEL};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
@@ -35,16 +40,19 @@ impl NameModels for Ready {
 }
 
 fn main() -> anyhow::Result<()> {
-    let mode = std::env::args().nth(1).context("pii or all")?;
+    let mode = std::env::args().nth(1).context("a mode: pii, pii-alone, all, all-with-encoder, stream")?;
     let lines = std::io::stdin().lock().lines();
     let texts: Vec<String> =
         lines.map(|line| Ok(serde_json::from_str(&line?)?)).collect::<anyhow::Result<_>>()?;
     let installed = ModelFiles::from_environment()?.pull(DEFAULT_NAME_MODEL, &Told)?.remove(0);
     let names = Arc::new(NameModel::load(&installed.path())?);
     let result = match mode.as_str() {
-        "pii" => pii(&texts, names),
-        "all" => all(texts, names)?,
-        other => anyhow::bail!("{other}: pii or all"),
+        "pii" => pii(&texts, Some(names)),
+        "pii-alone" => pii(&texts, None),
+        "all" => all(&texts, &guard(names, false)?)?,
+        "all-with-encoder" => all(&texts, &guard(names, true)?)?,
+        "stream" => stream(&texts, names)?,
+        other => anyhow::bail!("{other}: not a mode"),
     };
     println!("{result}");
     Ok(())
@@ -56,8 +64,8 @@ fn cpu_seconds() -> f64 {
     text.split_whitespace().next().and_then(|it| it.parse::<f64>().ok()).unwrap_or(0.0) / 1e9
 }
 
-fn pii(texts: &[String], names: Arc<NameModel>) -> Value {
-    let detector = PiiDetector::all(Some(names));
+fn pii(texts: &[String], names: Option<Arc<NameModel>>) -> Value {
+    let detector = PiiDetector::all(names);
     for text in texts.iter().take(20) {
         detector.find(text);
     }
@@ -79,14 +87,23 @@ fn pii(texts: &[String], names: Arc<NameModel>) -> Value {
     json!({ "seconds": seconds, "found": found })
 }
 
-fn all(texts: Vec<String>, names: Arc<NameModel>) -> anyhow::Result<Value> {
-    let vectors = Vectors { embedder: None, names: Some(Arc::new(Ready(names))) };
-    let guard = Guard::with_everything(vectors).map_err(anyhow::Error::msg)?;
-    let guard = Arc::new(guard);
+fn guard(names: Arc<NameModel>, with_encoder: bool) -> anyhow::Result<Arc<Guard>> {
+    let embedder = if with_encoder {
+        let installed = ModelFiles::from_environment()?.pull(DEFAULT_EMBEDDING_MODEL, &Told)?.remove(0);
+        Some(Arc::new(BertEmbedder::load(&installed.path())?) as Arc<dyn EmbeddingModel>)
+    } else {
+        None
+    };
+    let names = Some(Arc::new(Ready(names)) as Arc<dyn NameModels>);
+    let vectors = Vectors { names, content_heads: with_encoder, embedder, ..Vectors::default() };
+    Ok(Arc::new(Guard::with_everything(vectors).map_err(anyhow::Error::msg)?))
+}
+
+fn all(texts: &[String], guard: &Arc<Guard>) -> anyhow::Result<Value> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut times_ms = Vec::with_capacity(texts.len());
     let mut intervened = 0_u32;
-    for (index, text) in texts.iter().chain(&texts).enumerate() {
+    for (index, text) in texts.iter().chain(texts).enumerate() {
         let started = cpu_seconds();
         let assessed = runtime
             .block_on(guard.assess(Source::Input, vec![Piece::new(text)]))
@@ -97,13 +114,50 @@ fn all(texts: Vec<String>, names: Arc<NameModel>) -> anyhow::Result<Value> {
             intervened += u32::from(assessed.intervened());
         }
     }
-    times_ms.sort_by(f64::total_cmp);
+    let mut result = spread(&mut times_ms, "ms");
+    result["intervened"] = intervened.into();
+    Ok(result)
+}
+
+/// Streams in increments of four characters: how much has to come before the first text leaves, and how long judging takes
+/// until then.
+fn stream(texts: &[String], names: Arc<NameModel>) -> anyhow::Result<Value> {
+    let names = Some(Arc::new(Ready(names)) as Arc<dyn NameModels>);
+    let vectors = Vectors { names, ..Vectors::default() };
+    let guard = Arc::new(Guard::masking(vectors).map_err(anyhow::Error::msg)?);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (mut times_ms, mut held) = (Vec::new(), Vec::new());
+    for text in texts.iter().chain(texts) {
+        let characters: Vec<char> = text.chars().collect();
+        let mut stream = StreamText::new(Arc::clone(&guard));
+        let started = cpu_seconds();
+        for (index, increment) in characters.chunks(4).enumerate() {
+            let increment: String = increment.iter().collect();
+            let verdict = runtime.block_on(stream.push(&increment));
+            match verdict.map_err(|error| anyhow::anyhow!(error.message))? {
+                Verdict::Pass(text) if text.is_empty() => {}
+                _ => {
+                    times_ms.push((cpu_seconds() - started) * 1000.0);
+                    held.push(((index + 1) * 4) as f64);
+                    break;
+                }
+            }
+        }
+    }
+    let mut result = spread(&mut times_ms, "ms");
+    let held = spread(&mut held, "held_chars");
+    result["held_chars_p50"] = held["p50_held_chars"].clone();
+    result["held_chars_p99"] = held["p99_held_chars"].clone();
+    Ok(result)
+}
+
+fn spread(values: &mut [f64], unit: &str) -> Value {
+    values.sort_by(f64::total_cmp);
     let at = |share: f64| {
-        times_ms
-            .get(((times_ms.len() as f64 * share) as usize).min(times_ms.len().saturating_sub(1)))
-            .copied()
+        values.get(((values.len() as f64 * share) as usize).min(values.len().saturating_sub(1))).copied()
     };
-    Ok(
-        json!({ "p50_ms": at(0.5), "p99_ms": at(0.99), "max_ms": times_ms.last(), "texts": times_ms.len(), "intervened": intervened }),
-    )
+    json!({
+        format!("p50_{unit}"): at(0.5), format!("p99_{unit}"): at(0.99), format!("max_{unit}"): at(1.0),
+        "count": values.len(),
+    })
 }

@@ -227,15 +227,20 @@ fn sensitive(
 ) -> api::GuardrailChecksSensitiveInformationResult {
     let mut results = Vec::new();
     let mut truncated = false;
-    for (message_index, content_index, text) in texts {
+    'texts: for (message_index, content_index, text) in texts {
+        // Offsets are in characters, as clients count; findings come in the order of the text.
+        let (mut bytes, mut counted) = (0, 0);
+        let mut chars = |at: usize| {
+            counted += text[bytes..at].chars().count();
+            bytes = at;
+            i32::try_from(counted).unwrap_or(i32::MAX)
+        };
         for finding in detector.find(text) {
             let Ok(r#type) = finding.kind.as_str().parse() else { continue };
             if results.len() == MOST_FINDINGS {
                 truncated = true;
-                break;
+                break 'texts;
             }
-            // Offsets are in characters, as clients count.
-            let chars = |at: usize| i32::try_from(text[..at].chars().count()).unwrap_or(i32::MAX);
             results.push(api::GuardrailChecksSensitiveInformationResultEntry {
                 r#type,
                 confidence_score: f64::from(finding.confidence) / 100.0,

@@ -12,10 +12,12 @@ use craton_wire::ApiError;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
-use crate::control::{Enforced, Identifier, enforced_for, load};
+use crate::control::{Enforced, Identifier, enforced_for, find};
 use crate::guard::{Guard, Tools};
 use crate::metrics::GuardrailMetrics;
 use crate::ner::NameModel;
+use crate::policies::judge::Judge;
+use crate::policies::topics::OrdinaryVectors;
 
 /// Guards kept ready; beyond this the ones used longest ago go.
 const MAX_READY: usize = 256;
@@ -37,6 +39,12 @@ pub struct GuardrailsParts {
 pub struct Vectors {
     /// Sentence vectors: a second opinion on denied topics and grounding, where the light one is unsure.
     pub embedder: Option<Arc<dyn EmbeddingModel>>,
+    /// Whether it is the encoder that the heads for harmful content were trained on.
+    pub content_heads: bool,
+    /// Ordinary traffic as that encoder sees it, once it was asked.
+    pub ordinary: Arc<OrdinaryVectors>,
+    /// Who judges harmful content in place of the built-in classifiers.
+    pub judge: Option<Judge>,
     /// Names and places; none to go without.
     pub names: Option<Arc<dyn NameModels>>,
 }
@@ -95,15 +103,16 @@ impl Guardrails {
         reference: &GuardReference,
     ) -> Result<Arc<Guard>, ApiError> {
         let at = Identifier::parse(context, &reference.identifier)?;
-        let stored = load(&self.parts.store, &at, reference.version.as_deref()).await?;
-        let key = (stored.arn.clone(), stored.version.clone());
+        let lying = find(&self.parts.store, &at, reference.version.as_deref()).await?;
+        let key = (lying.arn.clone(), lying.version.clone());
         if let Some(ready) = self.ready.lock().get_mut(&key)
-            && ready.revision == stored.revision
+            && ready.revision == lying.revision
         {
             ready.used = Instant::now();
             return Ok(Arc::clone(&ready.guard));
         }
-        let revision = stored.revision;
+        let revision = lying.revision;
+        let stored = lying.read()?;
         let tools = Tools { vectors: self.parts.vectors.clone(), metrics: self.metrics.clone() };
         let compiling = tokio::task::spawn_blocking(move || Guard::compile(stored, tools));
         let guard = compiling.await.map_err(|error| ApiError::internal(error.to_string()))?;

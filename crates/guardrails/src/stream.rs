@@ -13,7 +13,7 @@ use craton_api_bedrock_runtime as api;
 use craton_wire::ApiError;
 
 use crate::guard::{Guard, Piece, Source};
-use crate::text::sentences;
+use crate::text::first_sentences;
 
 /// Text before a sentence that is judged together with it, in bytes.
 const CONTEXT: usize = 800;
@@ -109,7 +109,7 @@ impl StreamText {
     /// before it.
     fn next_sentence(&self) -> Option<(usize, usize)> {
         let from = self.judged;
-        let mut rest = sentences(&self.text[from..]).into_iter();
+        let mut rest = first_sentences(&self.text[from..], 2).into_iter();
         let first = rest.next()?;
         // Complete is what is followed by another sentence, or by more space than ends it.
         let follows = rest.next()?;

@@ -249,7 +249,7 @@ fn compose(
     let backends = backends.unwrap_or_else(|| Arc::clone(&drivers) as Arc<_>);
     let account = Arc::new(Account { id: config.account_id.clone(), home_region: config.region.clone() });
     let prompts = Prompts::new(store.clone(), Arc::clone(&clock), Arc::clone(&ids));
-    let guardrails = guardrails(config, (store, &models), &*backends, (&clock, &ids), &metering);
+    let guardrails = guardrails(config, (store, &models), (&backends, &account), (&clock, &ids), &metering);
     let vectors = craton_vectors::Drivers::new(store.clone(), config.data_dir.join("vectors"));
     let collections = collections((store, &vectors), (&clock, &ids), url);
     let policies: Arc<dyn PolicySource> = Arc::new(directory.clone());
@@ -313,7 +313,7 @@ fn compose(
 fn guardrails(
     config: &ServerConfig,
     (store, models): (&Store, &Models),
-    backends: &dyn Backends,
+    (backends, account): (&Arc<dyn Backends>, &Arc<Account>),
     (clock, ids): (&Arc<dyn Clock>, &Arc<dyn IdSource>),
     metering: &Arc<Metering>,
 ) -> Arc<Guardrails> {
@@ -322,7 +322,7 @@ fn guardrails(
         clock: Arc::clone(clock),
         ids: Arc::clone(ids),
         metering: Arc::clone(metering),
-        vectors: guardrail_models(&config.guardrails, models.files(), backends),
+        vectors: guardrail_models(&config.guardrails, models, backends, account),
     }))
 }
 

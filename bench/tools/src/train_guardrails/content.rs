@@ -1,6 +1,7 @@
 //! Logistic regression, one head a category, with operating points from cross-validation.
 
 use craton_guardrails::policies::content::{BUCKETS, CATEGORIES, ContentModel, Features, Head};
+use craton_guardrails::policies::content_full::{FullHead, FullHeads, logit};
 
 use crate::corpus::Example;
 
@@ -13,6 +14,14 @@ const DENSE_RATE: f32 = 0.6;
 const DECAY: f32 = 1e-3;
 /// False positives among safe texts that low, medium and high confidence may have, in cross-validation.
 const RATES: [f32; 3] = [0.012, 0.004, 0.001];
+
+/// The same for the heads over the encoder, whose scores are told apart better.
+const FULL_RATES: [f32; 3] = [0.012, 0.005, 0.0015];
+/// Share of harmful texts of a category that its light classifier may keep from the encoder.
+const KEPT_BACK: f32 = 0.05;
+const FULL_ROUNDS: usize = 1500;
+const FULL_RATE: f32 = 4.0;
+const SHRINK: f32 = 2e-4;
 
 /// Weights before they are made small.
 #[derive(Clone)]
@@ -94,6 +103,104 @@ fn score(raw: &Raw, features: &Features) -> f32 {
     let sparse: f32 = features.sparse.iter().map(|bucket| raw.sparse[*bucket as usize]).sum();
     let dense: f32 = features.dense.iter().zip(&raw.dense).map(|(a, b)| a * b).sum();
     1.0 / (1.0 + (-(raw.bias + sparse / length + dense)).exp())
+}
+
+/// The heads over the encoder's vectors (one an example), trained on light scores of classifiers that had not seen the
+/// example.
+pub(crate) fn train_full(corpus: &[Example], vectors: &[Vec<f32>]) -> FullHeads {
+    let training: Vec<(&Example, &Vec<f32>)> =
+        corpus.iter().zip(vectors).filter(|(example, _)| !example.held_out).collect();
+    let examples: Vec<&Example> = training.iter().map(|(example, _)| *example).collect();
+    let light: Vec<Vec<f32>> = (0..COUNT).map(|category| unseen_scores(&examples, category)).collect();
+    let mut heads = FullHeads::default();
+    for category in 0..COUNT {
+        let rows: Vec<Row<'_>> = training
+            .iter()
+            .enumerate()
+            .filter(|(_, (example, _))| speaks(example.label, category))
+            .map(|(at, (example, vector))| Row {
+                vector,
+                light: logit(light[category][at]),
+                truth: example.label == Some(category),
+            })
+            .collect();
+        let mut safe = Vec::new();
+        for fold in 0..FOLDS {
+            let kept: Vec<&Row<'_>> =
+                rows.iter().enumerate().filter(|(at, _)| at % FOLDS != fold).map(|(_, it)| it).collect();
+            let head = fit_full(&kept);
+            let judged = rows.iter().enumerate().filter(|(at, row)| at % FOLDS == fold && !row.truth);
+            safe.extend(judged.map(|(_, row)| full_score(&head, row)));
+        }
+        safe.sort_by(f32::total_cmp);
+        let quantile = |rate: f32| {
+            let above = (safe.len() as f32 * rate) as usize;
+            safe.get(safe.len().saturating_sub(above + 1)).copied().unwrap_or(0.5)
+        };
+        let points = FULL_RATES.map(quantile);
+        let mut real: Vec<f32> = examples
+            .iter()
+            .zip(&light[category])
+            .filter(|(it, _)| it.label == Some(category))
+            .map(|(_, it)| *it)
+            .collect();
+        real.sort_by(f32::total_cmp);
+        let gate = real.get((real.len() as f32 * KEPT_BACK) as usize).copied().unwrap_or(0.5);
+        let all: Vec<&Row<'_>> = rows.iter().collect();
+        heads.heads[category] = FullHead { gate, points, ..fit_full(&all) };
+        eprintln!("{}: gate {gate:.3}, points {points:.3?}", CATEGORIES[category].as_str());
+    }
+    heads
+}
+
+struct Row<'a> {
+    vector: &'a [f32],
+    light: f32,
+    truth: bool,
+}
+
+/// Scores of a category by classifiers that were trained without the example.
+fn unseen_scores(examples: &[&Example], category: usize) -> Vec<f32> {
+    let mut scores = vec![0.0; examples.len()];
+    for fold in 0..FOLDS {
+        let kept: Vec<&Example> =
+            examples.iter().enumerate().filter(|(at, _)| at % FOLDS != fold).map(|(_, it)| *it).collect();
+        let raw = fit(&kept, category);
+        for (at, example) in examples.iter().enumerate().filter(|(at, _)| at % FOLDS == fold) {
+            scores[at] = score(&raw, &example.features);
+        }
+    }
+    scores
+}
+
+fn full_score(head: &FullHead, row: &Row<'_>) -> f32 {
+    let dense: f32 = head.dense.iter().zip(row.vector).map(|(a, b)| a * b).sum();
+    1.0 / (1.0 + (-(head.bias + head.light * row.light + dense)).exp())
+}
+
+/// Logistic regression over all rows at a time.
+fn fit_full(rows: &[&Row<'_>]) -> FullHead {
+    let width = rows.first().map_or(0, |row| row.vector.len());
+    let mut head = FullHead { bias: -1.0, light: 0.3, dense: vec![0.0; width], ..FullHead::default() };
+    let real = rows.iter().filter(|row| row.truth).count().max(1);
+    let weight_of_real = ((rows.len() - real) as f32 / real as f32 * 0.5).clamp(1.0, 6.0);
+    let total: f32 = rows.iter().map(|row| if row.truth { weight_of_real } else { 1.0 }).sum();
+    for _ in 0..FULL_ROUNDS {
+        let (mut bias, mut light, mut dense) = (0.0, 0.0, vec![0.0_f32; width]);
+        for row in rows {
+            let weight = if row.truth { weight_of_real } else { 1.0 };
+            let error = (full_score(&head, row) - f32::from(u8::from(row.truth))) * weight / total;
+            bias += error;
+            light += error * row.light;
+            dense.iter_mut().zip(row.vector).for_each(|(sum, value)| *sum += error * value);
+        }
+        head.bias -= FULL_RATE * bias;
+        head.light -= 0.02 * FULL_RATE * light;
+        for (weight, gradient) in head.dense.iter_mut().zip(dense) {
+            *weight -= 8.0 * FULL_RATE * (gradient + SHRINK * 0.1 * *weight);
+        }
+    }
+    head
 }
 
 /// The scores from which confidence is low, medium and high: those that few safe texts reach that the head was not

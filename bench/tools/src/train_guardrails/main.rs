@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run -p craton-bench --features guardrails --bin train-guardrails -- statics   # from the embedded sentence encoder, minutes
 //! cargo run -p craton-bench --features guardrails --bin train-guardrails -- content   # from crates/guardrails/corpus, seconds
+//! cargo run -p craton-bench --features guardrails --bin train-guardrails -- tagger    # names and addresses, minutes
 //! cargo run -p craton-bench --features guardrails --bin train-guardrails -- report    # what the shipped weights measure
 //! ```
 //!
@@ -13,13 +14,21 @@
 
 mod content;
 mod corpus;
+mod grammar;
+mod grounding;
 mod measure;
 mod statics;
+mod tagger;
+mod topics;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use craton_guardrails::ner::NameModel;
+use craton_guardrails::text::View;
+use craton_models::DEFAULT_NAME_MODEL;
+use craton_models::files::ModelFiles;
 
 #[derive(Parser)]
 struct Options {
@@ -36,6 +45,16 @@ enum What {
     Statics,
     /// Trains the classifiers and chooses their operating points.
     Content,
+    /// Measures contextual grounding.
+    Grounding,
+    /// Fits the weights of denied topics and measures them.
+    Topics,
+    /// Trains the tagger of names and addresses.
+    Tagger {
+        /// Shows this many drawn texts instead.
+        #[arg(long)]
+        show: Option<usize>,
+    },
     /// Measures the shipped classifiers on what they were not trained on.
     Report {
         /// A file of the OpenAI moderation evaluation set (JSON lines), for an opinion from outside.
@@ -55,13 +74,38 @@ async fn main() -> anyhow::Result<()> {
         What::Statics => write(&data.join("statics.bin"), &statics::distil().await?),
         What::Content => {
             let corpus = corpus::read(&options.folder.join("corpus"))?;
-            write(&data.join("content.bin"), &content::train(&corpus).write())
+            write(&data.join("content.bin"), &content::train(&corpus).write())?;
+            let texts = corpus.iter().map(|example| View::folded(&example.text).text().to_owned()).collect();
+            let vectors = statics::vectors_of(texts).await?;
+            write(&data.join("content_full.bin"), &content::train_full(&corpus, &vectors).write())
+        }
+        What::Grounding => grounding::report(&options.folder.join("corpus")),
+        What::Topics => topics::report(&options.folder.join("corpus")).await,
+        What::Tagger { show: Some(count) } => show(&options.folder, count),
+        What::Tagger { show: None } => {
+            let installed =
+                ModelFiles::from_environment()?.pull(DEFAULT_NAME_MODEL, &statics::Told)?.remove(0);
+            let names = NameModel::load(&installed.path())?;
+            let tagger = tagger::train(&options.folder.join("corpus"), Some(&names))?;
+            write(&data.join("tagger.bin"), &tagger.write())
         }
         What::Report { outside, ordinary } => {
             let corpus = corpus::read(&options.folder.join("corpus"))?;
-            measure::report(&corpus, outside.as_deref(), &ordinary)
+            measure::report(&corpus, &options.folder.join("corpus"), outside.as_deref(), &ordinary).await
         }
     }
+}
+
+fn show(folder: &Path, count: usize) -> anyhow::Result<()> {
+    let grammar = grammar::Grammar::read(&folder.join("corpus"))?;
+    let mut chance = grammar::Chance::new(1);
+    for _ in 0..count {
+        let drawn = grammar.draw(&mut chance);
+        let spans: Vec<_> =
+            drawn.spans.iter().map(|(kind, range)| (kind, &drawn.text[range.clone()])).collect();
+        println!("{:?} {spans:?}", drawn.text);
+    }
+    Ok(())
 }
 
 fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {

@@ -1,12 +1,17 @@
 //! What the shipped classifiers measure on texts that they were not trained on.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use anyhow::Context as _;
+use craton_backend::EmbeddingModel;
 use craton_guardrails::policies::content::{CATEGORIES, Confidence, ContentModel, confidence};
-use craton_guardrails::text::{View, sentences};
+use craton_guardrails::policies::content_full::FullHeads;
+use craton_guardrails::text::View;
 use serde_json::Value;
 
 use crate::corpus::Example;
+use crate::statics::encoder;
 
 /// Counts of one category at one operating point.
 #[derive(Default, Clone, Copy)]
@@ -20,70 +25,124 @@ struct Counts {
 const POINTS: [(&str, Confidence); 3] =
     [("LOW", Confidence::High), ("MEDIUM", Confidence::Medium), ("HIGH", Confidence::Low)];
 
-pub(crate) fn report(corpus: &[Example], outside: Option<&Path>, ordinary: &[PathBuf]) -> anyhow::Result<()> {
-    let model = ContentModel::shipped();
-    let held: Vec<(&Example, [f32; 6])> = corpus
-        .iter()
-        .filter(|example| example.held_out)
-        .map(|example| (example, model.scores(&View::folded(&example.text))))
-        .collect();
+/// How sure the filters are of a text, by the light classifiers alone and with the encoder's second look.
+#[derive(Clone, Copy)]
+struct Judged {
+    light: [Confidence; 6],
+    full: [Confidence; 6],
+    scores: [f32; 6],
+    shown: bool,
+}
+
+struct Judge {
+    model: Arc<ContentModel>,
+    embedder: Arc<dyn EmbeddingModel>,
+}
+
+impl Judge {
+    async fn look(&self, text: &str) -> anyhow::Result<Judged> {
+        let light_scores = self.model.scores(&View::folded(text));
+        let light = std::array::from_fn(|category| confidence(category, light_scores[category]));
+        let heads = FullHeads::shipped();
+        let scores = heads.scores(text, &self.model, &self.embedder).await.context("the encoder failed")?;
+        Ok(Judged { light, full: heads.confidence(&scores), scores, shown: heads.wants(&light_scores) })
+    }
+}
+
+pub(crate) async fn report(
+    corpus: &[Example],
+    folder: &Path,
+    outside: Option<&Path>,
+    ordinary: &[PathBuf],
+) -> anyhow::Result<()> {
+    let judge = Judge { model: ContentModel::shipped(), embedder: encoder()? };
+    let mut held: Vec<(&Example, Judged)> = Vec::new();
+    for example in corpus.iter().filter(|example| example.held_out) {
+        held.push((example, judge.look(&example.text).await?));
+    }
     let safe = held.iter().filter(|(example, _)| example.label.is_none()).count();
-    println!("Held-out texts: {} ({safe} of them safe).\n", held.len());
+    println!("Held-out texts: {} ({safe} of them safe, all of them hard).\n", held.len());
     println!(
-        "| category | strength | precision | recall | F1 | false positives on safe texts |\n|---|---|---|---|---|---|"
+        "| category | strength | precision | recall | F1 | false positives on hard safe texts |\n|---|---|---|---|---|---|"
     );
     for (category, name) in CATEGORIES.iter().enumerate() {
         for (strength, point) in POINTS {
-            let mut counts = Counts::default();
-            for (example, scores) in &held {
-                let found = confidence(category, scores[category]) >= point;
-                match (example.label == Some(category), found) {
-                    (true, true) => counts.hits += 1,
-                    (true, false) => counts.misses += 1,
-                    (false, true) if example.label.is_none() => counts.false_alarms += 1,
-                    (false, false) if example.label.is_none() => counts.quiet += 1,
-                    // What one category's text is to another is not asked.
-                    _ => {}
-                }
-            }
-            println!("| {} | {strength} | {}", name.as_str(), counts.row());
+            println!(
+                "| {} | {strength} | {}",
+                name.as_str(),
+                count(&held, category, point, |it| it.full).row()
+            );
         }
     }
-    any_filter(&held);
+    println!("\nThe light classifiers alone, as where there is no encoder, at HIGH:\n");
+    println!(
+        "| category | precision | recall | F1 | false positives on hard safe texts |\n|---|---|---|---|---|"
+    );
+    for (category, name) in CATEGORIES.iter().enumerate() {
+        println!("| {} | {}", name.as_str(), count(&held, category, Confidence::Low, |it| it.light).row());
+    }
+    any_filter("hard safe texts", held.iter().filter(|(it, _)| it.label.is_none()).map(|(_, judged)| judged));
+    let business = std::fs::read_to_string(folder.join("business.txt"))?;
+    let mut judged = Vec::new();
+    for line in business.lines().filter(|line| !line.trim().is_empty()) {
+        judged.push(judge.look(line).await?);
+        let stopped = judged.last().is_some_and(|it| it.full.iter().any(|sure| *sure > Confidence::None));
+        if stopped && std::env::var_os("SHOW").is_some() {
+            eprintln!("business {:.2?}: {line}", judged.last().map(|it| it.scores));
+        }
+    }
+    any_filter("sentences of ordinary business", judged.iter());
+    let shown = judged.iter().filter(|it| it.shown).count();
+    println!("\nThe encoder is shown {} of them.", share(shown, judged.len()));
     if std::env::var_os("SHOW").is_some() {
-        for (example, scores) in &held {
+        for (example, judged) in &held {
             for (category, name) in CATEGORIES.iter().enumerate() {
-                let found = confidence(category, scores[category]) >= Confidence::Medium;
+                let found = judged.full[category] >= Confidence::Low;
                 if (example.label.is_none() && found) || (example.label == Some(category) && !found) {
-                    eprintln!(
-                        "{} {:.2} {:?} {}: {}",
-                        name.as_str(),
-                        scores[category],
-                        example.label.is_some(),
-                        example.group,
-                        example.text
-                    );
+                    let (score, real) = (judged.scores[category], example.label.is_some());
+                    eprintln!("{} {score:.2} {real:?} {}: {}", name.as_str(), example.group, example.text);
                 }
             }
         }
     }
     if let Some(path) = outside {
-        outside_opinion(&model, path)?;
+        outside_opinion(&judge, path).await?;
     }
     for folder in ordinary {
-        ordinary_text(&model, folder)?;
+        ordinary_text(&judge, folder).await?;
     }
     Ok(())
 }
 
+fn count(
+    held: &[(&Example, Judged)],
+    category: usize,
+    point: Confidence,
+    of: impl Fn(&Judged) -> [Confidence; 6],
+) -> Counts {
+    let mut counts = Counts::default();
+    for (example, judged) in held {
+        let found = of(judged)[category] >= point;
+        match (example.label == Some(category), found) {
+            (true, true) => counts.hits += 1,
+            (true, false) => counts.misses += 1,
+            (false, true) if example.label.is_none() => counts.false_alarms += 1,
+            (false, false) if example.label.is_none() => counts.quiet += 1,
+            // What one category's text is to another is not asked.
+            _ => {}
+        }
+    }
+    counts
+}
+
 /// How many safe texts any of the six filters stops.
-fn any_filter(held: &[(&Example, [f32; 6])]) {
+fn any_filter<'a>(what: &str, judged: impl Iterator<Item = &'a Judged> + Clone) {
     for (strength, point) in POINTS {
-        let safe: Vec<_> = held.iter().filter(|(example, _)| example.label.is_none()).collect();
-        let stops =
-            |scores: &[f32; 6]| (0..6).any(|category| confidence(category, scores[category]) >= point);
-        let stopped = safe.iter().filter(|(_, scores)| stops(scores)).count();
-        println!("\nAll six filters at {strength} stop {}.", share(stopped, safe.len()));
+        let stopped = judged.clone().filter(|it| it.full.iter().any(|sure| *sure >= point)).count();
+        println!(
+            "\nAll six filters at {strength} stop {} of the {what}.",
+            share(stopped, judged.clone().count())
+        );
     }
 }
 
@@ -102,7 +161,7 @@ impl Counts {
 }
 
 /// A share with its 95 % Wilson interval.
-fn share(part: usize, whole: usize) -> String {
+pub(crate) fn share(part: usize, whole: usize) -> String {
     if whole == 0 {
         return "–".to_owned();
     }
@@ -114,23 +173,23 @@ fn share(part: usize, whole: usize) -> String {
 }
 
 /// The OpenAI moderation evaluation set: other people's texts and labels.
-fn outside_opinion(model: &ContentModel, path: &Path) -> anyhow::Result<()> {
+async fn outside_opinion(judge: &Judge, path: &Path) -> anyhow::Result<()> {
     println!(
         "\n{}:\n\n| category | strength | recall | false positives |\n|---|---|---|---|",
         path.display()
     );
     let text = std::fs::read_to_string(path)?;
     let samples: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let scored: Vec<[f32; 6]> = samples
-        .iter()
-        .map(|sample| model.scores(&View::folded(sample["prompt"].as_str().unwrap_or_default())))
-        .collect();
+    let mut judged = Vec::with_capacity(samples.len());
+    for sample in &samples {
+        judged.push(judge.look(sample["prompt"].as_str().unwrap_or_default()).await?);
+    }
     for (category, labels) in [(0, ["S", "S3"]), (1, ["V", "V2"]), (2, ["H", "H2"]), (3, ["HR", "HR"])] {
         for (strength, point) in POINTS {
             let (mut hits, mut real, mut alarms, mut clean) = (0, 0, 0, 0);
-            for (sample, scores) in samples.iter().zip(&scored) {
+            for (sample, judged) in samples.iter().zip(&judged) {
                 let is = |label: &str| sample[label].as_i64() == Some(1);
-                let found = confidence(category, scores[category]) >= point;
+                let found = judged.full[category] >= point;
                 let harmful = ["S", "H", "V", "HR", "SH", "S3", "H2", "V2"].into_iter().any(is);
                 if labels.into_iter().any(is) {
                     (hits, real) = (hits + usize::from(found), real + 1);
@@ -138,45 +197,27 @@ fn outside_opinion(model: &ContentModel, path: &Path) -> anyhow::Result<()> {
                     (alarms, clean) = (alarms + usize::from(found), clean + 1);
                 }
             }
-            println!(
-                "| {} | {strength} | {} | {} |",
-                CATEGORIES[category].as_str(),
-                share(hits, real),
-                share(alarms, clean)
-            );
+            let name = CATEGORIES[category].as_str();
+            println!("| {name} | {strength} | {} | {} |", share(hits, real), share(alarms, clean));
         }
     }
     Ok(())
 }
 
 /// Paragraphs of Markdown, none of which should be stopped.
-fn ordinary_text(model: &ContentModel, folder: &Path) -> anyhow::Result<()> {
-    let mut paragraphs = Vec::new();
+async fn ordinary_text(judge: &Judge, folder: &Path) -> anyhow::Result<()> {
+    let mut judged = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == "md") {
             let text = std::fs::read_to_string(&path)?;
             let prose =
                 text.split("\n\n").filter(|it| it.len() > 60 && !it.contains("```") && !it.starts_with('|'));
-            paragraphs.extend(prose.map(str::to_owned));
-        }
-    }
-    for (strength, point) in POINTS {
-        let mut stopped = 0;
-        for paragraph in &paragraphs {
-            let scores = model.scores(&View::folded(paragraph));
-            let by = (0..6).find(|category| confidence(*category, scores[*category]) >= point);
-            stopped += usize::from(by.is_some());
-            if let (Some(by), Some(_)) = (by, std::env::var_os("SHOW")) {
-                let first = sentences(paragraph).into_iter().next().unwrap_or(0..0);
-                eprintln!("{strength} {} {:.2}: {}", CATEGORIES[by].as_str(), scores[by], &paragraph[first]);
+            for paragraph in prose {
+                judged.push(judge.look(paragraph).await?);
             }
         }
-        println!(
-            "\n{}: at {strength} {} of the paragraphs are stopped.",
-            folder.display(),
-            share(stopped, paragraphs.len())
-        );
     }
+    any_filter(&format!("paragraphs of {}", folder.display()), judged.iter());
     Ok(())
 }

@@ -1,7 +1,9 @@
 //! The vector of every word piece of the sentence encoder, in fewer dimensions.
 
+use std::sync::Arc;
+
 use anyhow::Context as _;
-use craton_backend::{EmbedRequest, EmbeddingModel as _};
+use craton_backend::{EmbedRequest, EmbeddingModel};
 use craton_engine::embed::BertEmbedder;
 use craton_guardrails::policies::statics::Statics;
 use craton_models::DEFAULT_EMBEDDING_MODEL;
@@ -13,12 +15,31 @@ const BATCH: usize = 512;
 /// Rounds of orthogonal iteration: enough for the leading directions to settle.
 const ROUNDS: usize = 30;
 
-struct Told;
+pub(crate) struct Told;
 
 impl Progress for Told {
     fn note(&self, message: &str) {
         eprintln!("{message}");
     }
+}
+
+/// The encoder that statics and heads are made of.
+pub(crate) fn encoder() -> anyhow::Result<Arc<dyn EmbeddingModel>> {
+    let model = ModelFiles::from_environment()?.pull(DEFAULT_EMBEDDING_MODEL, &Told)?.remove(0);
+    Ok(Arc::new(BertEmbedder::load(&model.path())?))
+}
+
+/// The encoder's vector of each text.
+pub(crate) async fn vectors_of(texts: Vec<String>) -> anyhow::Result<Vec<Vec<f32>>> {
+    let embedder = encoder()?;
+    let mut vectors = Vec::with_capacity(texts.len());
+    for batch in texts.chunks(64) {
+        let request = EmbedRequest { texts: batch.to_vec(), truncate: true, ..EmbedRequest::default() };
+        vectors.extend(embedder.embed(request).await?.vectors);
+        eprint!("\r{} of {}", vectors.len(), texts.len());
+    }
+    eprintln!();
+    Ok(vectors)
 }
 
 pub(crate) async fn distil() -> anyhow::Result<Vec<u8>> {

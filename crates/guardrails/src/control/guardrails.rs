@@ -3,6 +3,7 @@
 use craton_api_bedrock as api;
 use craton_core::{PageRequest, RequestContext};
 use craton_models::tags_from_list;
+use craton_store::versions::Version;
 use craton_store::{Created, Idempotency, NewRecord, Range, Record};
 use craton_wire::ApiError;
 use craton_wire::types::Timestamp;
@@ -10,7 +11,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::read::wanted;
-use super::records::{DRAFT, Draft, Identifier, Numbered, guardrail_arn};
+use super::records::{DRAFT, Draft, Identifier, Published, guardrail_arn};
 use super::show::{Place, details, summary};
 use crate::Guardrails;
 use crate::error::{store_error, unreadable};
@@ -43,7 +44,7 @@ impl Guardrails {
                 format!("Your account can have at most {MAX_GUARDRAILS} guardrails in a region."),
             ));
         }
-        let draft = Draft { arn: arn.clone(), next_version: 1, definition };
+        let draft = Draft { arn: arn.clone(), definition };
         let record = NewRecord {
             id: id.clone(),
             name: Some(name),
@@ -76,9 +77,9 @@ impl Guardrails {
         let at = Identifier::parse(context, &input.guardrail_identifier)?;
         match input.guardrail_version.as_deref() {
             Some(version) if version != DRAFT => {
-                let (record, numbered) = at.numbered(&self.parts.store, version).await?;
-                let place = version_place(&at, &record, &numbered);
-                Ok(details(place, numbered.definition))
+                let (version, published) = at.numbered(&self.parts.store, version).await?;
+                let place = version_place(&at, &version, &published);
+                Ok(details(place, published.definition))
             }
             _ => {
                 let (record, draft) = at.draft(&self.parts.store).await?;
@@ -96,11 +97,9 @@ impl Guardrails {
         if let Some(identifier) = &input.guardrail_identifier {
             let at = Identifier::parse(context, identifier)?;
             let (record, draft) = at.draft(&self.parts.store).await?;
-            let range = Range { prefix: at.prefix(), ..Range::default() };
             summaries.push(summary(draft_place(&at, &record, &draft), &draft.definition));
-            for record in self.parts.store.list(&at.versions(), &range).await.map_err(store_error)? {
-                let numbered = Numbered::deserialize(&record.body).map_err(unreadable)?;
-                summaries.push(summary(version_place(&at, &record, &numbered), &numbered.definition));
+            for (version, published) in at.all_numbered(&self.parts.store).await? {
+                summaries.push(summary(version_place(&at, &version, &published), &published.definition));
             }
         } else {
             let at = Identifier::parse(context, "")?;
@@ -155,16 +154,13 @@ impl Guardrails {
         let store = &self.parts.store;
         self.check_unenforced(context, &at, input.guardrail_version.as_deref()).await?;
         if let Some(version) = &input.guardrail_version {
-            let (record, _) = at.numbered(store, version).await?;
-            store.delete(&at.versions(), &record.id, None).await.map_err(store_error)?;
+            let (version, _) = at.numbered(store, version).await?;
+            let mut transaction = store.begin().await.map_err(store_error)?;
+            transaction.delete_version(&at.drafts(), &at.id, version.number).await.map_err(store_error)?;
+            transaction.commit().await.map_err(store_error)?;
             return Ok(api::DeleteGuardrailResponse {});
         }
         let (_, draft) = at.draft(store).await?;
-        let range = Range { prefix: at.prefix(), ..Range::default() };
-        // The draft goes last, so that a deletion cut short can be repeated.
-        for record in store.list(&at.versions(), &range).await.map_err(store_error)? {
-            store.delete(&at.versions(), &record.id, None).await.map_err(store_error)?;
-        }
         store.delete(&at.drafts(), &at.id, Some(&draft.arn)).await.map_err(store_error)?;
         Ok(api::DeleteGuardrailResponse {})
     }
@@ -188,13 +184,13 @@ fn draft_place(at: &Identifier, record: &Record, draft: &Draft) -> Place {
     }
 }
 
-fn version_place(at: &Identifier, record: &Record, numbered: &Numbered) -> Place {
+fn version_place(at: &Identifier, version: &Version, published: &Published) -> Place {
     Place {
         id: at.id.clone(),
         arn: guardrail_arn(&at.region, &at.account, &at.id),
-        version: numbered.number.to_string(),
-        description: numbered.description.clone(),
-        created_ms: record.created_ms,
-        updated_ms: record.updated_ms,
+        version: version.number.to_string(),
+        description: published.description.clone(),
+        created_ms: version.created_ms,
+        updated_ms: version.created_ms,
     }
 }

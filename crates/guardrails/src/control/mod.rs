@@ -8,4 +8,4 @@ mod show;
 mod versions;
 
 pub(crate) use enforced::{Enforced, enforced_for};
-pub(crate) use records::{Identifier, Stored, load};
+pub(crate) use records::{Identifier, Stored, find};

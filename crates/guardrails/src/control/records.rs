@@ -1,32 +1,31 @@
 //! How guardrails lie in the records.
 //!
-//! A guardrail's DRAFT is one record of the kind [`GUARDRAIL`]. Each numbered version is a record of the kind
-//! [`VERSION`] whose id is `GUARDRAIL-ID:00000007`, so that the versions of one guardrail list together in their order.
-//! The number of the next version is kept in the draft, and is taken by a compare-and-swap on it.
+//! A guardrail's DRAFT is one record of the kind [`GUARDRAIL`]; its numbered versions are the store's
+//! ([`craton_store::versions`]), so a number is never given twice and everything goes with the guardrail.
 
 use craton_core::RequestContext;
+use craton_store::versions::Version;
 use craton_store::{Record, Scope, Store};
 use craton_wire::ApiError;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::definition::Definition;
 use crate::error::{not_found, store_error, unreadable};
 
-/// The kind of a guardrail's draft in the records, and of a guardrail in ARNs.
+/// The kind of a guardrail in the records and in ARNs.
 pub(crate) const GUARDRAIL: &str = "guardrail";
-pub(super) const VERSION: &str = "guardrail-version";
 pub(super) const DRAFT: &str = "DRAFT";
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Draft {
     pub arn: String,
-    pub next_version: u64,
     pub definition: Definition,
 }
 
+/// What a version keeps.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Numbered {
-    pub number: u64,
+pub(super) struct Published {
     pub description: Option<String>,
     pub definition: Definition,
 }
@@ -57,19 +56,6 @@ impl Identifier {
         Scope::new(GUARDRAIL, &self.account, &self.region)
     }
 
-    pub(super) fn versions(&self) -> Scope {
-        Scope::new(VERSION, &self.account, &self.region)
-    }
-
-    /// What the ids of this guardrail's numbered versions start with.
-    pub(super) fn prefix(&self) -> String {
-        format!("{}:", self.id)
-    }
-
-    pub(super) fn version_id(&self, number: u64) -> String {
-        format!("{}:{number:08}", self.id)
-    }
-
     pub(super) async fn draft(&self, store: &Store) -> Result<(Record, Draft), ApiError> {
         let record = store.get(&self.drafts(), &self.id).await.map_err(store_error)?;
         let record = record.ok_or_else(|| not_found(&self.id))?;
@@ -77,17 +63,30 @@ impl Identifier {
         Ok((record, draft))
     }
 
+    async fn version(&self, store: &Store, version: &str) -> Result<Version, ApiError> {
+        let missing = || not_found(&format!("{} version {version}", self.id));
+        let number: i64 = version.parse().map_err(|_| missing())?;
+        let found = store.version(&self.drafts(), &self.id, number).await.map_err(store_error)?;
+        found.ok_or_else(missing)
+    }
+
     pub(super) async fn numbered(
         &self,
         store: &Store,
         version: &str,
-    ) -> Result<(Record, Numbered), ApiError> {
-        let missing = || not_found(&format!("{} version {version}", self.id));
-        let number: u64 = version.parse().map_err(|_| missing())?;
-        let record = store.get(&self.versions(), &self.version_id(number)).await.map_err(store_error)?;
-        let record = record.ok_or_else(missing)?;
-        let numbered = Numbered::deserialize(&record.body).map_err(unreadable)?;
-        Ok((record, numbered))
+    ) -> Result<(Version, Published), ApiError> {
+        let version = self.version(store, version).await?;
+        let published = Published::deserialize(&version.body).map_err(unreadable)?;
+        Ok((version, published))
+    }
+
+    /// All numbered versions, in their order.
+    pub(super) async fn all_numbered(&self, store: &Store) -> Result<Vec<(Version, Published)>, ApiError> {
+        let versions = store.list_versions(&self.drafts(), &self.id).await.map_err(store_error)?;
+        let read = |version: Version| {
+            Ok((version.clone(), Published::deserialize(&version.body).map_err(unreadable)?))
+        };
+        versions.into_iter().map(read).collect()
     }
 }
 
@@ -102,22 +101,47 @@ pub(crate) struct Stored {
     pub id: String,
     pub arn: String,
     pub version: String,
-    /// Changes whenever the definition under this version's name may have.
-    pub revision: i64,
     pub definition: Definition,
 }
 
-/// Loads a version: `DRAFT` or a number. Without one it is the draft.
-pub(crate) async fn load(store: &Store, at: &Identifier, version: Option<&str>) -> Result<Stored, ApiError> {
+/// A version as it lies in the records.
+pub(crate) struct Lying {
+    pub arn: String,
+    pub version: String,
+    /// Changes whenever what lies there may have.
+    pub revision: i64,
+    id: String,
+    body: Value,
+}
+
+impl Lying {
+    pub(crate) fn read(self) -> Result<Stored, ApiError> {
+        // What the draft and a version keep both have the definition under this name.
+        #[derive(Deserialize)]
+        struct Kept {
+            definition: Definition,
+        }
+        let definition = Kept::deserialize(&self.body).map_err(unreadable)?.definition;
+        let Self { id, arn, version, .. } = self;
+        Ok(Stored { id, arn, version, definition })
+    }
+}
+
+/// Finds a version: `DRAFT` or a number. Without one it is the draft.
+pub(crate) async fn find(store: &Store, at: &Identifier, version: Option<&str>) -> Result<Lying, ApiError> {
     let version = version.filter(|version| !version.is_empty()).unwrap_or(DRAFT);
     let arn = guardrail_arn(&at.region, &at.account, &at.id);
     let id = at.id.clone();
     if version == DRAFT {
-        let (record, draft) = at.draft(store).await?;
-        let version = DRAFT.to_owned();
-        return Ok(Stored { id, arn, version, revision: record.version, definition: draft.definition });
+        let record = store.get(&at.drafts(), &at.id).await.map_err(store_error)?;
+        let record = record.ok_or_else(|| not_found(&at.id))?;
+        return Ok(Lying { id, arn, version: DRAFT.to_owned(), revision: record.version, body: record.body });
     }
-    let (record, numbered) = at.numbered(store, version).await?;
-    let version = numbered.number.to_string();
-    Ok(Stored { id, arn, version, revision: record.version, definition: numbered.definition })
+    let found = at.version(store, version).await?;
+    // A version never changes.
+    Ok(Lying { id, arn, version: found.number.to_string(), revision: found.created_ms, body: found.body })
+}
+
+pub(crate) async fn load(store: &Store, at: &Identifier, version: Option<&str>) -> Result<Stored, ApiError> {
+    find(store, at, version).await?.read()
 }

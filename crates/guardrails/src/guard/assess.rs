@@ -10,6 +10,9 @@ use craton_wire::ApiError;
 use super::report::{Facts, Report};
 use super::{Assessed, Guard, Piece, Qualifier, Source};
 use crate::ner::NameModel;
+use crate::policies::content::{self, Confidence};
+use crate::policies::content_full::FullHeads;
+use crate::policies::judge::{OnFailure, Verdict};
 use crate::policies::pii::PiiDetector;
 use crate::policies::words::profanity;
 use crate::policies::{grounding, topics};
@@ -29,7 +32,7 @@ pub(super) struct Spot {
     pub text: String,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum What {
     /// Index into the policy's words.
     Word(usize),
@@ -47,8 +50,23 @@ pub(super) struct Found {
     pub spots: Vec<Spot>,
     /// Probability of each content category, in the order of [`crate::policies::content::CATEGORIES`].
     pub content: [f32; 6],
+    /// Texts that were encoded in it.
+    pub opened: Vec<String>,
+    /// How sure the heads over the sentence encoder are, where they were asked.
+    pub full: Option<[Confidence; 6]>,
+    /// What a guard model said of the categories, where one was asked.
+    pub judged: Option<Verdict>,
     /// Similarity to each topic, calibrated: above 0 is on topic.
     pub topics: Vec<topics::TopicScore>,
+}
+
+impl Found {
+    /// How sure it is that the piece is of a category: by the guard model where it has a say.
+    pub(super) fn confidence(&self, category: usize) -> Confidence {
+        let judged = self.judged.and_then(|verdict| verdict.get(category).copied().flatten());
+        let full = || self.full.map(|full| full[category]);
+        judged.or_else(full).unwrap_or_else(|| content::confidence(category, self.content[category]))
+    }
 }
 
 impl Guard {
@@ -79,6 +97,8 @@ impl Guard {
             look()
         };
         self.second_opinion(&pieces, &mut found).await;
+        self.second_look(&pieces, &mut found).await;
+        self.ask_guard_model(source, &pieces, &mut found).await?;
         let facts = Facts { guard: self, source, pieces: &pieces, found: &found, grounding };
         let report = Report::of(facts, started.elapsed());
         Ok(report.finish())
@@ -112,18 +132,20 @@ impl Guard {
         let folded = View::folded(text);
         self.look_at_words(source, text, &folded, &mut found);
         self.look_for_secrets(source, text, names, &mut found);
-        if let Some(content) = &self.content {
+        if let Some(content) = self.content.as_ref().filter(|_| self.filters_content(source)) {
             found.content = content.scores(&folded);
         }
-        if let Some(topics) = &self.topics {
+        if let Some(topics) = self.topics.as_ref().filter(|_| self.denies_topics(source)) {
             found.topics = topics.scores(&folded);
         }
         let Some(depth) = depth.checked_sub(1) else { return found };
         for (range, inner) in decoded_runs(text) {
-            let inside = self.look(source, &inner, names, depth);
+            let mut inside = self.look(source, &inner, names, depth);
             for spot in inside.spots {
                 found.spots.push(Spot { range: range.clone(), ..spot });
             }
+            found.opened.append(&mut inside.opened);
+            found.opened.push(inner);
             for (score, more) in found.content.iter_mut().zip(inside.content) {
                 *score = score.max(more);
             }
@@ -195,13 +217,80 @@ impl Guard {
         grounding::scores(&sources, &query, &answer)
     }
 
+    /// Shows the sentence encoder what the light classifiers are suspicious of. Without the encoder they stand.
+    async fn second_look(&self, pieces: &[Piece], found: &mut [Found]) {
+        let vectors = &self.tools.vectors;
+        let (Some(content), Some(embedder), true) = (&self.content, &vectors.embedder, vectors.content_heads)
+        else {
+            return;
+        };
+        let heads = FullHeads::shipped();
+        if heads.dimensions() == 0 {
+            return;
+        }
+        for (piece, found) in pieces.iter().zip(found).filter(|(piece, _)| piece.is_judged()) {
+            let mut worst = [Confidence::None; 6];
+            found.full = Some(worst);
+            if !heads.wants(&found.content) {
+                continue;
+            }
+            for text in std::iter::once(&piece.text).chain(&found.opened) {
+                match heads.judge(text, content, embedder).await {
+                    Some(sure) => {
+                        worst.iter_mut().zip(sure).for_each(|(worst, sure)| *worst = (*worst).max(sure))
+                    }
+                    None => {
+                        found.full = None;
+                        break;
+                    }
+                }
+            }
+            if found.full.is_some() {
+                found.full = Some(worst);
+            }
+        }
+    }
+
+    /// Asks the guard model, where there is one, about harmful content.
+    async fn ask_guard_model(
+        &self,
+        source: Source,
+        pieces: &[Piece],
+        found: &mut [Found],
+    ) -> Result<(), ApiError> {
+        let (Some(judge), true) = (&self.tools.vectors.judge, self.filters_content(source)) else {
+            return Ok(());
+        };
+        for (piece, found) in pieces.iter().zip(found) {
+            if !piece.is_judged() || piece.text.trim().is_empty() {
+                continue;
+            }
+            match (judge.verdict(source, &piece.text).await, judge.on_failure) {
+                (Ok(verdict), _) => found.judged = Some(verdict),
+                (Err(reason), OnFailure::Open) => {
+                    tracing::warn!(reason, "the guard model could not judge; the classifiers did");
+                }
+                (Err(reason), OnFailure::Closed) => {
+                    tracing::error!(reason, "the guard model could not judge a text");
+                    return Err(ApiError::unavailable(
+                        "The guardrail's guard model could not judge the content; the server's log says why. Try again later.",
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Asks the sentence encoder about topics that the light match is unsure of. Without an encoder, or when it can't
     /// answer, the light match stands.
     async fn second_opinion(&self, pieces: &[Piece], found: &mut [Found]) {
         let (Some(topics), Some(embedder)) = (&self.topics, &self.tools.vectors.embedder) else { return };
+        let ordinary = self.tools.vectors.ordinary.as_ref();
         for (piece, found) in pieces.iter().zip(found) {
             if found.topics.iter().any(topics::TopicScore::is_unsure) {
-                topics.confirm(&piece.text, embedder, &mut found.topics).await;
+                let texts: Vec<&str> =
+                    std::iter::once(&piece.text).chain(&found.opened).map(String::as_str).collect();
+                topics.confirm(&texts, (embedder, ordinary), &mut found.topics).await;
             }
         }
     }

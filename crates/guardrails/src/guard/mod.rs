@@ -6,9 +6,10 @@ mod report;
 
 use std::sync::Arc;
 
+use craton_api_bedrock::GuardrailFilterStrength;
 use craton_api_bedrock_runtime as api;
 
-use crate::definition::Definition;
+use crate::definition::{ContentFilter, Definition};
 use crate::metrics::GuardrailMetrics;
 use crate::policies::content::ContentModel;
 use crate::policies::topics::TopicMatcher;
@@ -152,12 +153,33 @@ impl Guard {
     /// Whether any policy looks at text on this side.
     pub fn looks_at(&self, source: Source) -> bool {
         let definition = &self.definition;
-        let grounding = definition.grounding.is_some() && source == Source::Output;
-        grounding
-            || definition.words.is_some()
-            || definition.sensitive.is_some()
-            || definition.content.is_some()
-            || definition.topics.is_some()
+        let words = definition.words.as_ref().is_some_and(|policy| {
+            policy.words.iter().any(|it| it.sides.on(source).is_some())
+                || policy.managed.iter().any(|it| it.sides.on(source).is_some())
+        });
+        let sensitive = definition.sensitive.as_ref().is_some_and(|policy| {
+            policy.entities.iter().any(|it| it.sides.on(source).is_some())
+                || policy.regexes.iter().any(|it| it.sides.on(source).is_some())
+        });
+        let grounding = source == Source::Output && self.needs_whole_answers();
+        grounding || words || sensitive || self.filters_content(source) || self.denies_topics(source)
+    }
+
+    /// Whether a content filter acts on this side.
+    fn filters_content(&self, source: Source) -> bool {
+        let strength = |it: &ContentFilter| match source {
+            Source::Input => it.input_strength,
+            Source::Output => it.output_strength,
+        };
+        let policy = self.definition.content.iter().flat_map(|policy| &policy.filters);
+        policy
+            .filter(|it| strength(it) != GuardrailFilterStrength::None)
+            .any(|it| it.sides.on(source).is_some())
+    }
+
+    fn denies_topics(&self, source: Source) -> bool {
+        let policy = self.definition.topics.iter().flat_map(|policy| &policy.topics);
+        policy.into_iter().any(|it| it.sides.on(source).is_some())
     }
 
     /// Whether answers are compared with sources and a query, which takes the whole answer.

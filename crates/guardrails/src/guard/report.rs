@@ -1,5 +1,6 @@
 //! From findings to what the API says of them.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use craton_api_bedrock_runtime as api;
 
 use super::assess::{Found, Spot, What};
 use super::{Assessed, Guard, Masks, Piece, Source};
-use crate::policies::content::{self, CATEGORIES, Confidence};
+use crate::policies::content::{CATEGORIES, Confidence};
 use crate::policies::grounding;
 
 /// How much a report tells.
@@ -127,8 +128,8 @@ impl<'a> Report<'a> {
             let Some(index) = CATEGORIES.iter().position(|category| *category == filter.kind) else {
                 continue;
             };
-            let score = self.facts.found.iter().map(|found| found.content[index]).fold(0.0, f32::max);
-            let confidence = content::confidence(index, score);
+            let confidence = self.facts.found.iter().map(|found| found.confidence(index)).max();
+            let confidence = confidence.unwrap_or(Confidence::None);
             let detected = reaches(confidence, strength);
             let blocks = detected && action == control::GuardrailContentFilterAction::Block;
             if blocks {
@@ -164,6 +165,8 @@ impl<'a> Report<'a> {
             }
             control::GuardrailWordAction::None => api::GuardrailWordPolicyAction::None,
         };
+        // Nothing is listed twice.
+        let mut listed: HashSet<(bool, &str)> = HashSet::new();
         for spot in self.facts.found.iter().flat_map(|found| &found.spots) {
             match spot.what {
                 What::Word(index) => {
@@ -173,7 +176,7 @@ impl<'a> Report<'a> {
                         continue;
                     };
                     let action = act(action, &mut self.blocked);
-                    if report.custom_words.iter().all(|it| it.r#match != spot.text) {
+                    if listed.insert((true, &spot.text)) {
                         let r#match = spot.text.clone();
                         report.custom_words.push(api::GuardrailCustomWord {
                             r#match,
@@ -189,7 +192,7 @@ impl<'a> Report<'a> {
                         continue;
                     };
                     let action = act(action, &mut self.blocked);
-                    if report.managed_word_lists.iter().all(|it| it.r#match != spot.text) {
+                    if listed.insert((false, &spot.text)) {
                         report.managed_word_lists.push(api::GuardrailManagedWord {
                             r#match: spot.text.clone(),
                             r#type: api::GuardrailManagedWordType::Profanity,
@@ -209,6 +212,7 @@ impl<'a> Report<'a> {
         use control::GuardrailSensitiveInformationAction as Action;
         let policy = self.facts.guard.definition.sensitive.as_ref()?;
         let mut report = api::GuardrailSensitiveInformationPolicyAssessment::default();
+        let mut listed: HashSet<(What, &str)> = HashSet::new();
         for spot in self.facts.found.iter().flat_map(|found| &found.spots) {
             let Some(action) = self.facts.action(spot) else { continue };
             let action = match action {
@@ -219,39 +223,31 @@ impl<'a> Report<'a> {
             if action == Done::Blocked {
                 self.blocked.push("sensitiveInformationPolicy");
             }
+            if !listed.insert((spot.what, &spot.text)) {
+                continue;
+            }
             let r#match = spot.text.clone();
             match spot.what {
                 What::Entity(index) => {
                     let Some(entity) = policy.entities.get(index) else { continue };
                     let r#type = same(entity.kind.as_str(), api::GuardrailPiiEntityType::Address);
-                    let seen =
-                        report.pii_entities.iter().any(|it| it.r#match == r#match && it.r#type == r#type);
-                    if !seen {
-                        let detected = Some(true);
-                        report.pii_entities.push(api::GuardrailPiiEntityFilter {
-                            r#match,
-                            r#type,
-                            action,
-                            detected,
-                        });
-                    }
+                    let detected = Some(true);
+                    report.pii_entities.push(api::GuardrailPiiEntityFilter {
+                        r#match,
+                        r#type,
+                        action,
+                        detected,
+                    });
                 }
                 What::Regex(index) => {
                     let Some(regex) = policy.regexes.get(index) else { continue };
-                    let name = Some(regex.name.clone());
-                    if !report
-                        .regexes
-                        .iter()
-                        .any(|it| it.r#match.as_ref() == Some(&r#match) && it.name == name)
-                    {
-                        report.regexes.push(api::GuardrailRegexFilter {
-                            name,
-                            r#match: Some(r#match),
-                            regex: Some(regex.pattern.clone()),
-                            action,
-                            detected: Some(true),
-                        });
-                    }
+                    report.regexes.push(api::GuardrailRegexFilter {
+                        name: Some(regex.name.clone()),
+                        r#match: Some(r#match),
+                        regex: Some(regex.pattern.clone()),
+                        action,
+                        detected: Some(true),
+                    });
                 }
                 What::Word(_) | What::Managed(_) => {}
             }

@@ -1,7 +1,7 @@
 //! Harmful content: six linear classifiers over n-grams and light sentence vectors.
 //!
 //! A text is judged sentence by sentence, and each sentence also together with the one before it; the worst counts. The
-//! weights and the operating points behind LOW, MEDIUM and HIGH come from `examples/train_guardrails.rs`, which trains
+//! weights and the operating points behind LOW, MEDIUM and HIGH come from `train-guardrails content` (bench/tools), which trains
 //! on `corpus/` and chooses the points on texts that it did not train on. docs/guardrails.md has what they measure.
 
 use std::sync::{Arc, LazyLock};
@@ -155,13 +155,15 @@ impl ContentModel {
 
     /// The probability of each category in a text: that of its worst sentence, or of two in a row.
     pub fn scores(&self, folded: &View) -> [f32; COUNT] {
-        let text = folded.text();
         let mut worst = [0.0_f32; COUNT];
-        let mut judge = |piece: &str| {
-            for (worst, score) in worst.iter_mut().zip(self.score(&Features::of(piece))) {
-                *worst = worst.max(score);
-            }
-        };
+        self.each_piece(folded, |_, scores| raise(&mut worst, &scores));
+        worst
+    }
+
+    /// The scores of every sentence, of every two in a row, and of words that are written with gaps.
+    pub fn each_piece(&self, folded: &View, mut each: impl FnMut(&str, [f32; COUNT])) {
+        let text = folded.text();
+        let mut judge = |piece: &str| each(piece, self.score(&Features::of(piece)));
         let mut before: Option<std::ops::Range<usize>> = None;
         for sentence in sentences(text) {
             judge_parts(&text[sentence.clone()], &mut judge);
@@ -173,7 +175,6 @@ impl ContentModel {
         for word in crate::text::spaced_words(folded) {
             judge(word.text());
         }
-        worst
     }
 
     /// Reads weights as [`Self::write`] wrote them.
@@ -208,6 +209,13 @@ impl ContentModel {
         }
         bytes.extend(self.sparse.iter().flatten().map(|weight| weight.cast_unsigned()));
         bytes
+    }
+}
+
+/// Raises scores to those that are higher.
+pub(crate) fn raise(worst: &mut [f32; COUNT], scores: &[f32; COUNT]) {
+    for (worst, score) in worst.iter_mut().zip(scores) {
+        *worst = worst.max(*score);
     }
 }
 

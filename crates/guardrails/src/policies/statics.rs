@@ -2,7 +2,7 @@
 //!
 //! The encoder that this server embeds with takes tens of milliseconds for a page on one core, which is too much to add
 //! to every call. A table of its word pieces' own vectors, reduced to fewer dimensions and weighted by how rare they are,
-//! takes microseconds, and is good enough to say what needs a second look. `examples/train_guardrails.rs` makes it.
+//! takes microseconds, and is good enough to say what needs a second look. `train-guardrails statics` (bench/tools) makes it.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -29,6 +29,11 @@ impl Statics {
 
     pub fn dimensions(&self) -> usize {
         self.dimensions
+    }
+
+    /// How many pieces are more frequent than this word in lower case; none for a word that is not one piece.
+    pub fn rank(&self, word: &str) -> Option<usize> {
+        self.pieces.get(word).map(|index| *index as usize)
     }
 
     /// Reads a table as [`Self::write`] wrote it.
@@ -94,6 +99,18 @@ impl Statics {
         }
         normalise(&mut sum);
         sum
+    }
+
+    /// The vector of one word in lower case, as long as the word is telling; none when nothing of it is known.
+    pub fn word(&self, word: &str) -> Option<Vec<f32>> {
+        let mut sum = vec![0.0_f32; self.dimensions];
+        self.pieces_of(word, |piece| {
+            let row = &self.vectors[piece * self.dimensions..(piece + 1) * self.dimensions];
+            for (sum, value) in sum.iter_mut().zip(row) {
+                *sum += f32::from(*value) * self.scales[piece];
+            }
+        });
+        sum.iter().any(|value| *value != 0.0).then_some(sum)
     }
 
     /// Greedy longest pieces, as the encoder's own tokenizer cuts.

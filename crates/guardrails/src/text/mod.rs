@@ -11,6 +11,6 @@ mod spaced;
 mod view;
 
 pub use encoded::decoded_runs;
-pub use sentences::sentences;
+pub use sentences::{first_sentences, sentences};
 pub use spaced::spaced_words;
 pub use view::View;

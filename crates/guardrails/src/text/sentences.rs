@@ -7,12 +7,20 @@ const LONGEST: usize = 600;
 ///
 /// It need not be right about abbreviations: what looks at sentences looks at their neighbours too.
 pub fn sentences(text: &str) -> Vec<Range<usize>> {
+    first_sentences(text, usize::MAX)
+}
+
+/// The first sentences of a text, at most so many; no more of it is read.
+pub fn first_sentences(text: &str, most: usize) -> Vec<Range<usize>> {
     let bytes = text.as_bytes();
     let mut found = Vec::new();
     let mut start = 0;
     let mut space = None;
     let mut at = 0;
     while at < bytes.len() {
+        if found.len() >= most {
+            return found;
+        }
         let byte = bytes[at];
         let next = bytes.get(at + 1).copied().unwrap_or(b' ');
         let ends = match byte {

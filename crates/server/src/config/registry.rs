@@ -275,6 +275,22 @@ pub const SETTINGS: &[Setting] = &[
         "Local model that guardrails ask about denied topics where they are unsure; empty: none.",
     ),
     text(
+        "guardrails.guard_model",
+        "",
+        "Model id that judges harmful content in place of the built-in classifiers; empty: none.",
+    ),
+    text(
+        "guardrails.guard_format",
+        "llama-guard",
+        "How that model is asked: `llama-guard` (in its own template, hazards mapped to filters) or `json` (any chat model).",
+    ),
+    number("guardrails.guard_timeout_ms", "10000", "How long that model may take for one text."),
+    text(
+        "guardrails.guard_on_failure",
+        "closed",
+        "When it gives no valid answer in time: `closed` (the call fails) or `open` (the built-in classifiers judge).",
+    ),
+    text(
         "[[model]].id",
         "",
         "A model id or inference profile id as clients send it; a trailing `*` matches every id with that beginning.",

@@ -12,6 +12,7 @@ mod names;
 mod numbers;
 mod rules;
 mod specs;
+pub mod tagger;
 mod validators;
 
 use std::ops::Range;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 
 use craton_api_bedrock::GuardrailPiiEntityType as Kind;
 
-use crate::ner::{Entity, NameModel};
+use crate::ner::NameModel;
 use crate::text::View;
 
 /// Something found: what it is, and where in the original.
@@ -61,12 +62,9 @@ impl PiiDetector {
         }
         numbers::find(plain, &self.kinds, &mut found);
         if self.wants(Kind::Name) || self.wants(Kind::Address) {
-            let entities: Vec<Entity> = match &self.names {
-                Some(model) => model.entities(plain),
-                None => Vec::new(),
-            };
-            names::find(plain, &entities, &self.kinds, &mut found);
+            names::find(plain, self.names.as_deref(), &self.kinds, &mut found);
         }
+        bound_addresses(plain, &mut found);
         let mut found = settle(found);
         for finding in &mut found {
             finding.range = view.original(finding.range.clone());
@@ -77,6 +75,41 @@ impl PiiDetector {
     fn wants(&self, kind: Kind) -> bool {
         self.kinds.contains(&kind)
     }
+}
+
+/// An address ends where something begins that was checked: a telephone number below it, an e-mail address, a card.
+fn bound_addresses(text: &str, found: &mut Vec<Finding>) {
+    let checked =
+        |it: &Finding| !matches!(it.kind, Kind::Address | Kind::Name | Kind::Username | Kind::LicensePlate);
+    let mut firm: Vec<Range<usize>> =
+        found.iter().filter(|it| checked(it)).map(|it| it.range.clone()).collect();
+    firm.sort_by_key(|range| (range.start, range.end));
+    // None is longer than this, so what may touch an address begins at most so far before it.
+    let longest = firm.iter().map(Range::len).max().unwrap_or(0);
+    found.retain_mut(|finding| {
+        if finding.kind != Kind::Address {
+            return true;
+        }
+        let mut range = finding.range.clone();
+        let from = firm.partition_point(|other| other.start + longest < finding.range.start);
+        let near = firm[from..].iter().take_while(|other| other.start < finding.range.end);
+        for other in near.filter(|other| finding.range.start < other.end) {
+            if other.start <= range.start {
+                range.start = range.start.max(other.end);
+            } else {
+                range.end = range.end.min(other.start);
+            }
+        }
+        if range == finding.range {
+            return true;
+        }
+        let kept = text.get(range.clone()).unwrap_or_default();
+        let outside = [' ', ',', '\n', '('];
+        let lead = kept.len() - kept.trim_start_matches(outside).len();
+        let end = kept.trim_end_matches(outside).len().max(lead);
+        finding.range = range.start + lead..range.start + end;
+        names::is_address(kept) && kept.chars().filter(|it| it.is_alphabetic()).count() > 3
+    });
 }
 
 /// Where findings overlap, the surer one stays; of two that are equally sure the longer.

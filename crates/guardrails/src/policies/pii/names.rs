@@ -8,7 +8,8 @@ use regex::Regex;
 
 use super::Finding;
 use super::rules::near;
-use crate::ner::{Entity, Label};
+use super::tagger::{Kind as Tagged, Span, Tagger};
+use crate::ner::NameModel;
 
 /// Titles and phrases after which a capitalised word is a name.
 static NAMED: LazyLock<Vec<Regex>> = LazyLock::new(|| {
@@ -74,7 +75,6 @@ const HOME_WORDS: &[&str] = &[
     "living in",
     "live at",
     "lives at",
-    "address",
     "reside",
     "resides",
     "residing",
@@ -93,7 +93,7 @@ const HOME_WORDS: &[&str] = &[
     "grew up in",
 ];
 
-pub(super) fn find(text: &str, entities: &[Entity], kinds: &[Kind], found: &mut Vec<Finding>) {
+pub(super) fn find(text: &str, names: Option<&NameModel>, kinds: &[Kind], found: &mut Vec<Finding>) {
     let mut streets = Vec::new();
     if text.bytes().any(|byte| byte.is_ascii_digit()) {
         for pattern in STREET.iter() {
@@ -104,11 +104,12 @@ pub(super) fn find(text: &str, entities: &[Entity], kinds: &[Kind], found: &mut 
         }
     }
     let streets = joined(text, streets);
+    let spans = Tagger::shipped().tag(text, names);
     if kinds.contains(&Kind::Address) {
-        addresses(text, entities, &streets, found);
+        addresses(text, &spans, &streets, found);
     }
     if kinds.contains(&Kind::Name) {
-        people(text, entities, &streets, found);
+        people(text, &spans, &streets, found);
     }
 }
 
@@ -127,37 +128,46 @@ fn joined(text: &str, mut parts: Vec<Range<usize>>) -> Vec<Range<usize>> {
 }
 
 fn is_gap(text: &str) -> bool {
-    text.len() <= 3 && text.chars().all(|it| matches!(it, ',' | ' ' | '\n'))
+    text.len() <= 8 && text.chars().all(|it| matches!(it, ',' | ' ' | '\n' | '.' | '>'))
 }
 
-fn addresses(text: &str, entities: &[Entity], streets: &[Range<usize>], found: &mut Vec<Finding>) {
-    for street in streets {
-        // Places that follow a street belong to its address.
-        let mut range = street.clone();
-        for place in
-            entities.iter().filter(|it| matches!(it.label, Label::Place | Label::Location | Label::Facility))
+fn addresses(text: &str, spans: &[Span], streets: &[Range<usize>], found: &mut Vec<Finding>) {
+    let tagged =
+        spans.iter().filter(|span| span.kind == Tagged::Address && is_address(&text[span.range.clone()]));
+    let parts = tagged.map(|span| span.range.clone()).chain(streets.iter().cloned()).collect();
+    // Places that follow a street belong to its address. Both are in the order of the text.
+    let mut places = spans.iter().filter(|it| it.kind == Tagged::Place).peekable();
+    for address in joined(text, parts) {
+        let mut range = address;
+        while places.next_if(|place| place.range.start < range.end).is_some() {}
+        while let Some(place) =
+            places.next_if(|place| text.get(range.end..place.range.start).is_some_and(is_gap))
         {
-            let between = text.get(range.end..place.range.start);
-            if between.is_some_and(is_gap) {
-                range.end = place.range.end;
-            }
+            range.end = place.range.end;
         }
         found.push(Finding { kind: Kind::Address, range, confidence: 91 });
     }
-    for place in
-        entities.iter().filter(|it| matches!(it.label, Label::Place | Label::Location | Label::Facility))
-    {
+    for place in spans.iter().filter(|it| it.kind == Tagged::Place) {
         if near(text, &place.range, HOME_WORDS) {
             found.push(Finding { kind: Kind::Address, range: place.range.clone(), confidence: 80 });
         }
     }
 }
 
-fn people(text: &str, entities: &[Entity], streets: &[Range<usize>], found: &mut Vec<Finding>) {
+/// What is an address says more than the name of a town: it has a number, or a crossing of two streets.
+pub(super) fn is_address(text: &str) -> bool {
+    text.bytes().any(|byte| byte.is_ascii_digit())
+        || text.contains(" and ")
+        || text.split_whitespace().count() > 1
+}
+
+fn people(text: &str, spans: &[Span], streets: &[Range<usize>], found: &mut Vec<Finding>) {
+    // Streets are in order and apart: the last that begins before the range's end is the one that may touch it.
     let in_street = |range: &Range<usize>| {
-        streets.iter().any(|street| street.start < range.end && range.start < street.end)
+        let after = streets.partition_point(|street| street.start < range.end);
+        after > 0 && streets[after - 1].end > range.start
     };
-    for person in entities.iter().filter(|it| it.label == Label::Person) {
+    for person in spans.iter().filter(|it| it.kind == Tagged::Name) {
         let range = trimmed(text, person.range.clone());
         if !in_street(&range) && is_name(&text[range.clone()]) {
             found.push(Finding { kind: Kind::Name, range, confidence: 85 });
@@ -191,10 +201,18 @@ fn trimmed(text: &str, range: Range<usize>) -> Range<usize> {
     start..start + name.len()
 }
 
+/// What forms and tables write in capitals beside a value.
+const NO_INITIALS: &[&str] = &[
+    "VIN", "SSN", "IBAN", "DOB", "PIN", "CVV", "CVC", "NHS", "NI", "SIN", "UTR", "ITIN", "EIN", "OHIP",
+    "SWIFT", "BIC", "ZIP", "ID", "URL", "IP", "MAC", "AWS", "API", "USA", "UK", "US", "EU", "UN", "VAT",
+    "PO", "APT", "REF", "TEL", "FAX", "SMS", "ATM", "PDF", "CEO", "CFO", "CTO", "HR", "IT", "OK", "FAQ",
+    "NDA", "CV", "AI",
+];
+
 /// Names have letters, and few signs between them.
 fn is_name(name: &str) -> bool {
-    name.chars().any(char::is_alphabetic)
+    !NO_INITIALS.contains(&name)
+        && name.chars().any(char::is_alphabetic)
         && !name.contains(['@', '/', '{', '}', '<', '>', '=', '_', '\n', '#', '$', '%'])
         && !name.bytes().any(|byte| byte.is_ascii_digit())
-        && name.chars().any(char::is_uppercase)
 }

@@ -74,6 +74,8 @@ fn digit_groups(bytes: &[u8], start: usize) -> Vec<Range<usize>> {
     groups
 }
 
+const CARD_WORDS: &[&str] = &["card", "credit", "debit", "maestro", "visa", "mastercard"];
+
 /// A card that starts with the first of these groups: how many groups it takes, and where it is.
 fn card_from(text: &str, groups: &[Range<usize>]) -> Option<(usize, Range<usize>)> {
     let mut number = Vec::with_capacity(19);
@@ -83,7 +85,9 @@ fn card_from(text: &str, groups: &[Range<usize>]) -> Option<(usize, Range<usize>
         }
         number.extend(digits(&text[group.clone()]));
         let range = groups[0].start..group.end;
-        if number.len() >= 13 && card(&number) && stands_alone(text, &range) {
+        // Cards of twelve digits are rare: something must say that it is one.
+        let enough = number.len() >= 13 || number.len() == 12 && near(text, &range, CARD_WORDS);
+        if enough && card(&number) && stands_alone(text, &range) {
             return Some((index + 1, range));
         }
     }

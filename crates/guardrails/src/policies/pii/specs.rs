@@ -130,8 +130,7 @@ fn mixed(text: &str) -> bool {
 }
 
 fn age(text: &str) -> bool {
-    text.bytes().filter(u8::is_ascii_digit).count() > 0
-        && digits(text).iter().fold(0_u32, |sum, it| sum * 10 + u32::from(*it)) <= 122
+    digits(text).iter().fold(0_u32, |sum, it| sum * 10 + u32::from(*it)) <= 122
 }
 
 fn email(text: &str) -> bool {
@@ -528,10 +527,18 @@ pub(super) const SPECS: &[Spec] = &[
         88,
         Needs::Nothing,
     ),
-    Spec(Kind::Age, r"(?i)\b(\d{1,3}[- ]?(?:years?|yrs?)[- ](?:of age|old))\b", &[], age, 92, Needs::Digit),
+    // The quantity and the unit of time, as the service describes the type: "40 years" of "I am 40 years old".
     Spec(
         Kind::Age,
-        r"(?i)\b(?:aged?|age is|age of|turned|turning)(?:\s+(?:is|of|about|around|:))?\s*:?\s*(\d{1,3})\b",
+        r"(?i)\b((?:\d{1,3}|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)[- ]?(?:years?|yrs?\.?|months?))[- ](?:of age|old|young)\b",
+        &[],
+        age,
+        92,
+        Needs::Nothing,
+    ),
+    Spec(
+        Kind::Age,
+        r"(?i)\b(?:aged?|age is|age of|turn|turns|turned|turning)(?:\s+(?:is|of|about|around|only|just|:))?\s*[:=]?\s*(\d{1,3})\b",
         &[],
         age,
         88,
@@ -539,11 +546,35 @@ pub(super) const SPECS: &[Spec] = &[
     ),
     Spec(
         Kind::Age,
-        r"(?i)\b(?:i am|i'm|she is|he is|she's|he's)\s+(\d{1,3})(?:\s+and\b|\s+now\b|\s+today\b|[.,!;]|$)",
+        r"(?i)\b(?:i am|i'm|i was|(?:he|she|who)(?: is| was|'s))\s+(?:only |just |about |around )?(\d{1,3})(?:\s+(?:and|now|today|when|at the time)\b|[.,!;?)\n]|$)",
         &[],
         age,
         82,
         Needs::Digit,
     ),
-    Spec(Kind::Age, r"(?i)\b(\d{1,3}[- ]?(?:y/o|yo|yrs? old|y\.o\.))", &[], age, 90, Needs::Digit),
+    Spec(
+        Kind::Age,
+        r"(?i)\b(?:am|is|are|was|be|i'm|(?:he|she)'s|i'll be|(?:he|she|who) will be)\s+(?:only |just |about |around |now |over |almost )?(\d{1,3} (?:years|yrs|months))\b",
+        &[],
+        age,
+        84,
+        Needs::Digit,
+    ),
+    Spec(
+        Kind::Age,
+        r"(?i)\b(?:will be|'ll be|turn(?:s|ed|ing)?) (\d{1,3})(?:\s+(?:next|this|on|in|today|tomorrow|soon|years)\b|[.,!;?\n]|$)",
+        &[],
+        age,
+        82,
+        Needs::Digit,
+    ),
+    Spec(
+        Kind::Age,
+        r"(?i)\bage(?:d)?(?: of)?[ :=]+(?:is )?(\d{1,3}(?: (?:years|yrs|months))?)\b",
+        &[],
+        age,
+        90,
+        Needs::Digit,
+    ),
+    Spec(Kind::Age, r"(?i)\b(\d{1,3}[- ]?(?:y/o|yo|y\.o\.))", &[], age, 90, Needs::Digit),
 ];

@@ -31,6 +31,7 @@ pub(super) fn card(digits: &[u8]) -> bool {
     let known = match digits.len() {
         15 => matches!(two, 34 | 37) || four == 1800 || four == 2131,
         14 => matches!(three, 300..=305) || matches!(two, 36 | 38 | 39),
+        12 => matches!(two, 50 | 56..=69),
         13 => digits[0] == 4,
         16..=19 => {
             digits[0] == 4

@@ -1,0 +1,166 @@
+//! Denied topics: the weights of the encoder's evidence from half of the topics, and what they measure on the other half.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use craton_api_bedrock::GuardrailTopicAction;
+use craton_guardrails::definition::{Sides, Topic};
+use craton_guardrails::policies::topics::{OrdinaryVectors, TopicMatcher, TopicScore, VALUES};
+use craton_guardrails::text::View;
+
+use crate::measure::share;
+use crate::statics::encoder;
+
+/// A topic and texts that are on it, next to it, and about other things.
+struct Case {
+    topic: Topic,
+    on: Vec<String>,
+    near: Vec<String>,
+}
+
+/// What one text is to one topic, and what was found.
+struct Row {
+    kind: Truth,
+    text: String,
+    topic: String,
+    values: [f32; VALUES],
+    score: TopicScore,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Truth {
+    On,
+    Near,
+    /// On another topic, or ordinary traffic that the comparison did not use.
+    Other,
+}
+
+pub(crate) async fn report(folder: &Path) -> anyhow::Result<()> {
+    let cases = read(folder)?;
+    let background = std::fs::read_to_string(folder.join("background.txt"))?;
+    let lines = background.lines().filter(|line| !line.trim().is_empty()).enumerate();
+    let ordinary: Vec<String> =
+        lines.filter(|(at, _)| at % 4 == 2).map(|(_, line)| line.to_owned()).collect();
+    let embedder = encoder()?;
+    let seen = OrdinaryVectors::new();
+    let mut halves: [Vec<Row>; 2] = [Vec::new(), Vec::new()];
+    for (place, case) in cases.iter().enumerate() {
+        let matcher = TopicMatcher::new(std::slice::from_ref(&case.topic));
+        let mut texts: Vec<(Truth, &String)> = case.on.iter().map(|text| (Truth::On, text)).collect();
+        texts.extend(case.near.iter().map(|text| (Truth::Near, text)));
+        let others = cases.iter().enumerate().filter(|(at, _)| *at != place && at % 2 == place % 2);
+        texts.extend(others.flat_map(|(_, other)| other.on.iter().take(3)).map(|text| (Truth::Other, text)));
+        texts.extend(ordinary.iter().map(|text| (Truth::Other, text)));
+        for (kind, text) in texts {
+            let mut score = matcher.scores(&View::folded(text));
+            let evidence = matcher.evidence(text, &embedder, &seen).await.context("the encoder failed")?;
+            if score[0].is_unsure() {
+                matcher.confirm(&[text], (&embedder, &seen), &mut score).await;
+            }
+            let (text, topic) = (text.clone(), case.topic.name.clone());
+            halves[place % 2].push(Row { kind, text, topic, values: evidence[0].values(), score: score[0] });
+        }
+    }
+    let (weights, point) = fit(&halves[0]);
+    println!("Weights {weights:.2?}, point {point:.2}, from the topics with an even place.\n");
+    println!(
+        "| texts | denied by the weights above, everywhere asked | denied as shipped | asked |\n|---|---|---|---|"
+    );
+    for (name, half) in [("calibrating", &halves[0]), ("measuring", &halves[1])] {
+        for kind in [Truth::On, Truth::Near, Truth::Other] {
+            let rows: Vec<&Row> = half.iter().filter(|row| row.kind == kind).collect();
+            let by_weights = rows.iter().filter(|row| sum(&row.values, &weights) > point).count();
+            let shipped = rows.iter().filter(|row| row.score.is_on()).count();
+            let asked = rows.iter().filter(|row| row.score.full.is_some()).count();
+            println!(
+                "| {name}: {kind:?} | {} | {} | {} |",
+                share(by_weights, rows.len()),
+                share(shipped, rows.len()),
+                share(asked, rows.len())
+            );
+        }
+    }
+    println!("\n| asked from | of On | of Near | of Other |\n|---|---|---|---|");
+    for from in [0.5_f32, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0] {
+        let asked = |kind: Truth| {
+            let rows: Vec<&Row> = halves[0].iter().filter(|row| row.kind == kind).collect();
+            share(rows.iter().filter(|row| row.score.light >= from).count(), rows.len())
+        };
+        println!("| {from} | {} | {} | {} |", asked(Truth::On), asked(Truth::Near), asked(Truth::Other));
+    }
+    if std::env::var_os("SHOW").is_some() {
+        for row in &halves[0] {
+            if row.score.is_on() != (row.kind == Truth::On) {
+                eprintln!("{:?} {} {:?} {:.2?}: {}", row.kind, row.topic, row.score, row.values, row.text);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn sum(values: &[f32; VALUES], weights: &[f32; VALUES]) -> f32 {
+    values.iter().zip(weights).map(|(value, weight)| value * weight).sum()
+}
+
+/// Logistic regression on whether a text is on the topic; the point is where six in a hundred of the neighbours and four in
+/// a thousand of the others pass.
+fn fit(rows: &[Row]) -> ([f32; VALUES], f32) {
+    let mut weights = [0.3_f32; VALUES];
+    let mut bias = -6.0_f32;
+    for round in 0..4000 {
+        let mut gradient = [0.0_f32; VALUES + 1];
+        let mut total = 0.0;
+        for row in rows {
+            let truth = f32::from(u8::from(row.kind == Truth::On));
+            let weight = match row.kind {
+                Truth::On => 6.0,
+                Truth::Near => 3.0,
+                Truth::Other => 1.0,
+            };
+            let error = (1.0 / (1.0 + (-(sum(&row.values, &weights) + bias)).exp()) - truth) * weight;
+            for (slot, value) in gradient.iter_mut().zip(row.values.iter().chain([&1.0])) {
+                *slot += error * value;
+            }
+            total += weight;
+        }
+        let rate = if round < 3000 { 2.0 } else { 0.5 };
+        for (weight, slot) in weights.iter_mut().zip(gradient) {
+            *weight = (*weight - rate * (slot / total + 1e-3 * *weight)).max(0.0);
+        }
+        bias -= rate * gradient[VALUES] / total;
+    }
+    let passes = |kind: Truth, share: f32| {
+        let mut sums: Vec<f32> =
+            rows.iter().filter(|row| row.kind == kind).map(|row| sum(&row.values, &weights)).collect();
+        sums.sort_by(|a, b| b.total_cmp(a));
+        sums.get((sums.len() as f32 * share) as usize).copied().unwrap_or(-bias)
+    };
+    let point = passes(Truth::Near, 0.06).max(passes(Truth::Other, 0.004));
+    (weights, point)
+}
+
+fn read(folder: &Path) -> anyhow::Result<Vec<Case>> {
+    let path = folder.join("topics.tsv");
+    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let mut cases: Vec<Case> = Vec::new();
+    for line in text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
+        let fields: Vec<&str> = line.splitn(3, '\t').collect();
+        let [kind, name, text] = fields[..] else { anyhow::bail!("not three fields: {line}") };
+        if kind == "topic" {
+            let sides = Sides::new(GuardrailTopicAction::Block, (None, None), (None, None));
+            let topic =
+                Topic { name: name.to_owned(), definition: text.to_owned(), examples: Vec::new(), sides };
+            cases.push(Case { topic, on: Vec::new(), near: Vec::new() });
+            continue;
+        }
+        let case =
+            cases.last_mut().filter(|case| case.topic.name == name).context("a text before its topic")?;
+        match kind {
+            "example" => case.topic.examples.push(text.to_owned()),
+            "on" => case.on.push(text.to_owned()),
+            "off" => case.near.push(text.to_owned()),
+            other => anyhow::bail!("no such kind: {other}"),
+        }
+    }
+    Ok(cases)
+}
