@@ -4,7 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help setup run build models postgres moto test test-build test-rust test-compat lint fmt clippy deny codegen codegen-check tidy \
-        bench bench-gateway bench-authorise bench-engine bench-start bench-search bench-agents bench-guardrails fuzz clean
+        bench bench-gateway bench-authorise bench-engine bench-start bench-search bench-agents bench-guardrails bench-lambda fuzz clean
 
 # CI builds from a clean clone each time: keep what was compiled outside of it.
 ifdef CI
@@ -111,7 +111,7 @@ codegen-check: .venv/.botocore
 tidy:
 	cargo xtask tidy
 
-bench: bench-gateway bench-authorise bench-engine bench-start bench-search bench-agents ## Benchmarks against peers; results in docs/benchmarks.md
+bench: bench-gateway bench-authorise bench-engine bench-start bench-search bench-agents bench-lambda ## Benchmarks against peers; results in docs/benchmarks.md
 
 bench-gateway: build
 	bench/gateway/run "$(abspath $(TARGET_DIR))/release/craton"
@@ -131,6 +131,9 @@ bench-agents: build
 # TEXTS: data/synth_dataset_v2.json of microsoft/presidio-research.
 bench-guardrails:
 	bench/guardrails/run "$(TEXTS)"
+
+bench-lambda: build
+	bench/lambda/run "$(abspath $(TARGET_DIR))/release/craton"
 
 bench-start: build
 	bench/start/run "$(abspath $(TARGET_DIR))/release/craton"

@@ -79,3 +79,80 @@ def test_permissions_and_other_calls(function):
     assert name in [f["FunctionName"] for page in lam.get_paginator("list_functions").paginate() for f in page["Functions"]]
     arn = lam.get_function(FunctionName=name)["Configuration"]["FunctionArn"]
     assert lam.list_tags(Resource=arn)["Tags"] == {"team": "blue"}
+
+
+def test_a_handler_calls_this_server_as_its_role(server):
+    """The seed's pattern: a function whose role may list buckets, and nothing else, does so with plain boto3."""
+    iam, lam = server.client("iam"), server.client("lambda")
+    name = f"caller-{uuid.uuid4().hex[:8]}"
+    trust = {"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}]}
+    role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+    iam.put_role_policy(RoleName=name, PolicyName="p", PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Action": "lambda:ListFunctions", "Resource": "*"}]}))
+    source = """
+import boto3
+def handler(event, context):
+    who = boto3.client("sts").get_caller_identity()["Arn"]
+    functions = [f["FunctionName"] for f in boto3.client("lambda").list_functions()["Functions"]]
+    try:
+        boto3.client("lambda").get_function(FunctionName=context.function_name)
+        return [who, context.function_name in functions, "allowed"]
+    except Exception as error:
+        return [who, context.function_name in functions, type(error).__name__]
+"""
+    lam.create_function(FunctionName=name, Runtime="python3.11", Handler="main.handler", Role=role,
+                        Code={"ZipFile": archive(source)}, Timeout=30, MemorySize=512)
+    try:
+        answer = lam.invoke(FunctionName=name, Payload="{}", LogType="Tail")
+        who, listed, further = json.loads(answer["Payload"].read())
+        assert who == f"arn:aws:sts::123456789012:assumed-role/{name}/{name}", base64.b64decode(answer["LogResult"])
+        assert listed and further in ("ClientError", "AccessDeniedException")
+    finally:
+        lam.delete_function(FunctionName=name)
+        iam.delete_role_policy(RoleName=name, PolicyName="p")
+        iam.delete_role(RoleName=name)
+
+
+def test_another_server_is_the_far_end_of_a_mapping(server, tmp_path):
+    """`[[function]] arn`: calls go, signed, to another Lambda; ours stands in for AWS's."""
+    from conftest import ACCESS_KEY, SECRET_KEY, Server
+
+    lam = server.client("lambda")
+    name = f"far-{uuid.uuid4().hex[:8]}"
+    source = "def handler(event, context):\n    print('far away')\n    return [event['n'] * 2, context.client_context and context.client_context.custom]"
+    arn = lam.create_function(FunctionName=name, Runtime="python3.11", Handler="main.handler", Role=ROLE,
+                              Code={"ZipFile": archive(source)}, Timeout=30)["FunctionArn"]
+    credentials = tmp_path / "credentials"
+    credentials.write_text(f"[far]\naws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {SECRET_KEY}\n")
+    config = f"""
+[[function]]
+name = "near"
+arn = "{arn}"
+endpoint = "{server.url}"
+aws_profile = "far"
+aws_credentials_file = "{credentials}"
+
+[[function]]
+name = "lost"
+arn = "{arn}-not"
+endpoint = "{server.url}"
+aws_profile = "far"
+aws_credentials_file = "{credentials}"
+"""
+    near = Server(tmp_path, config=config).start()
+    try:
+        client = near.client("lambda")
+        context = base64.b64encode(json.dumps({"custom": {"a": "b\n"}}).encode()).decode()
+        answer = client.invoke(FunctionName="near", Payload='{"n": 4}', LogType="Tail", ClientContext=context)
+        assert json.loads(answer["Payload"].read()) == [8, {"a": "b\n"}]
+        assert "far away" in base64.b64decode(answer["LogResult"]).decode()
+        failed = client.invoke(FunctionName="near", Payload="{}")
+        assert failed["FunctionError"] == "Unhandled" and json.loads(failed["Payload"].read())["errorType"] == "KeyError"
+        with pytest.raises(client.exceptions.ResourceNotFoundException):
+            client.invoke(FunctionName="lost", Payload="{}")
+        with pytest.raises(client.exceptions.InvalidRequestContentException):
+            client.invoke(FunctionName="near", Payload="{}", ClientContext="bm8=")
+    finally:
+        near.stop()
+        lam.delete_function(FunctionName=name)

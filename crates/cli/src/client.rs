@@ -67,6 +67,14 @@ impl Client {
         Ok(serde_json::from_slice(&answer.context("the answer broke off")?.to_bytes())?)
     }
 
+    /// The JSON that a path of Lambda's API answers.
+    pub(crate) async fn lambda(&self, path: &str) -> anyhow::Result<serde_json::Value> {
+        let request = Request::builder().method(Method::GET).uri(format!("{}{path}", self.endpoint.url));
+        let answer = self.signed("lambda", request.body(())?, Bytes::new()).await?;
+        let answer = answer.into_body().collect().await.context("the answer broke off")?;
+        Ok(serde_json::from_slice(&answer.to_bytes())?)
+    }
+
     /// The XML that an action of IAM answers.
     pub(crate) async fn iam(&self, action: &str, parameters: &[(&str, &str)]) -> anyhow::Result<String> {
         let mut form = format!("Action={action}&Version=2010-05-08");

@@ -9,6 +9,7 @@ mod env;
 mod exec;
 mod keys;
 mod knowledge_bases;
+mod lambda;
 mod models;
 mod options;
 mod policy;
@@ -49,6 +50,7 @@ enum Command {
     Keys(keys::Keys),
     Policy(policy::PolicyCommand),
     Kb(knowledge_bases::KnowledgeBases),
+    Lambda(lambda::Lambda),
 }
 
 fn main() -> ExitCode {
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
         Command::Keys(command) => command.run(),
         Command::Policy(command) => command.run(),
         Command::Kb(command) => command.run(),
+        Command::Lambda(command) => command.run(),
     };
     match done {
         Ok(code) => code,

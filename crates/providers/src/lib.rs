@@ -21,6 +21,7 @@ mod sse;
 mod upstream;
 mod vectors;
 
+pub use bedrock::{CredentialSource, Credentials};
 pub use settings::{
     ApiKey, AwsCredentials, MaxTokensField, SettingsError, Timeouts, UpstreamKind, UpstreamSettings,
 };

@@ -15,7 +15,8 @@
 //! [`Standing`] says which walls stand on this machine. A wall that does not stand is said so at every start, and with
 //! `require_walls` nothing is run without it.
 //!
-//! Name spaces are not used: most containers refuse them, and they keep nothing away that the walls above don't.
+//! Name spaces are no wall here: most containers refuse them, and they keep nothing away that the walls above don't.
+//! Where a mount name space can be had, a function is given a `/tmp` of its own with it.
 
 mod capture;
 mod config;
@@ -25,18 +26,19 @@ mod python;
 mod session;
 mod walls;
 
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
+use tokio::process::Command;
 use tokio::sync::{OnceCell, Semaphore};
 
 pub use config::SandboxConfig;
 pub use process::{Process, Usage};
+pub use python::Python;
 pub use session::Session;
 pub use walls::{Confinement, Resources, SYSTEM_PATHS, Standing};
-
-use python::Python;
 
 /// How long a run waits for a place among those that may run at once.
 const PLACE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -212,6 +214,25 @@ impl Sandbox {
         self.inner.config.limits()
     }
 
+    /// Starts any program behind the walls that stand here, with both outputs piped and nothing of the server's
+    /// environment unless the command was given it.
+    pub fn start(
+        &self,
+        command: Command,
+        confinement: &Confinement,
+        stdin: Stdio,
+    ) -> Result<Process, SandboxError> {
+        self.require_walls()?;
+        Ok(Process::start(command, confinement, &self.inner.standing, stdin)?)
+    }
+
+    fn require_walls(&self) -> Result<(), SandboxError> {
+        match self.inner.standing.missing() {
+            Some(missing) if self.inner.config.require_walls => Err(SandboxError::Unwalled(missing)),
+            _ => Ok(()),
+        }
+    }
+
     /// Runs a program in a process of its own, which ends with it. Dropping the future kills it.
     pub async fn run(&self, program: Program, limits: Limits) -> Result<Outcome, SandboxError> {
         self.session(limits).await?.execute(program).await
@@ -219,11 +240,7 @@ impl Sandbox {
 
     /// An interpreter that keeps its state, and its folder, from one execution to the next. Dropping it ends it.
     pub async fn session(&self, limits: Limits) -> Result<Session, SandboxError> {
-        if self.inner.config.require_walls
-            && let Some(missing) = self.inner.standing.missing()
-        {
-            return Err(SandboxError::Unwalled(missing));
-        }
+        self.require_walls()?;
         let place = tokio::time::timeout(PLACE_TIMEOUT, Arc::clone(&self.inner.places).acquire_owned());
         let Ok(Ok(place)) = place.await else { return Err(SandboxError::Busy) };
         let python = self.inner.python.get_or_try_init(|| Python::find(self.inner.config.python.as_deref()));

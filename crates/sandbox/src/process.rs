@@ -29,8 +29,8 @@ pub struct Usage {
 
 impl Process {
     /// Starts a command behind the walls that stand here, in a process group of its own, with both outputs piped.
-    /// It gets the environment that the command has been given and nothing of the server's.
-    pub fn start(
+    /// Its environment is what the command has been given.
+    pub(crate) fn start(
         mut command: Command,
         confinement: &Confinement,
         standing: &Standing,
@@ -106,9 +106,11 @@ impl Drop for Process {
 }
 
 fn resident_bytes(process: u32) -> Option<u64> {
-    let statm = fs::read_to_string(format!("/proc/{process}/statm")).ok()?;
-    let pages: u64 = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;
-    Some(pages * 4096)
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    // A process that has ended and was not waited for has no such line.
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib << 10)
 }
 
 /// Children of all of a process's threads.

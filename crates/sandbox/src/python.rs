@@ -15,27 +15,30 @@ places = [p for p in sys.path if p and os.path.isdir(p)]
 for prefix in (sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix):
     if prefix not in ('/', '/usr', '/usr/local'):
         places.append(prefix)
-print(json.dumps({'executable': sys.executable, 'file': os.path.realpath(sys.executable), 'places': places}))
+print(json.dumps({'executable': sys.executable, 'version': '%d.%d' % sys.version_info[:2], 'file': os.path.realpath(sys.executable), 'places': places}))
 ";
 
 /// An interpreter.
 #[derive(Debug, Clone)]
-pub(crate) struct Python {
+pub struct Python {
     pub executable: PathBuf,
-    /// What it may read.
+    /// `3.11`.
+    pub version: String,
+    /// What it must be able to read: itself, its libraries, its packages.
     pub read: Vec<PathBuf>,
 }
 
 #[derive(Deserialize)]
 struct Said {
     executable: PathBuf,
+    version: String,
     file: PathBuf,
     places: Vec<PathBuf>,
 }
 
 impl Python {
     /// The configured interpreter, else the machine's.
-    pub(crate) async fn find(configured: Option<&Path>) -> Result<Self, SandboxError> {
+    pub async fn find(configured: Option<&Path>) -> Result<Self, SandboxError> {
         let name = configured.unwrap_or(Path::new("python3"));
         let failed =
             |why: String| SandboxError::Unavailable(format!("{} can't run code: {why}", name.display()));
@@ -47,6 +50,6 @@ impl Python {
         let mut read = said.places;
         read.extend(SYSTEM_PATHS.iter().map(PathBuf::from));
         read.extend([said.executable.clone(), said.file]);
-        Ok(Self { executable: said.executable, read })
+        Ok(Self { executable: said.executable, version: said.version, read })
     }
 }

@@ -101,6 +101,7 @@ impl Session {
             write: vec![folder.root().to_owned()],
             network: false,
             processes: false,
+            own_tmp: None,
             resources: Resources {
                 processor_s: Some(limits.processor.as_secs().max(1)),
                 address_space_bytes: Some(limits.memory_bytes),

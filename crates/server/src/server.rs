@@ -19,6 +19,8 @@ use craton_models::{Models, ModelsError, ModelsService};
 use craton_objects::{ObjectError, RemoteError};
 use craton_prompts::Prompts;
 use craton_providers::SettingsError;
+use craton_sandbox::Sandbox;
+use craton_sessions::Sessions;
 use craton_store::jobs::{Runner, Running};
 use craton_store::{Store, StoreError};
 use craton_wire::sigv4::Secret;
@@ -260,7 +262,9 @@ fn compose(
     let keeping = compose::keep_objects(&objects, config, &clock);
     let s3 = compose::s3(config, objects.clone(), (&identity, &authorizer, &account));
     let roles = ServiceRoles::new(Arc::clone(&policies), &account.id, config.enforce_service_roles);
-    let lambda = functions(config, (store, directory, &objects), (&account, &roles), (&clock, &ids), url);
+    let sandbox = Sandbox::new(config.sandbox.clone());
+    let (files, times) = ((models.files(), &sandbox), (&clock, &ids));
+    let lambda = functions((config, url), (store, directory, &objects), files, (&account, &roles), times);
     let catalogue = Arc::new(models.clone());
     let measured = Arc::clone(&metering);
     let inference =
@@ -276,7 +280,7 @@ fn compose(
     );
     let retrieval = knowledge_bases.retrieval(inference.clone());
     let resources = (&models, &guardrails, &knowledge_bases);
-    let called = (&inference, &prompts, &retrieval, &lambda);
+    let called = (&inference, &prompts, &retrieval, (&lambda, &sandbox));
     let things = (store, &objects);
     let (agents, agent_runs, flows) =
         compose::orchestration(config, things, (&clock, &ids), (&roles, &authorizer), (resources, called));
@@ -298,6 +302,7 @@ fn compose(
         agents,
         agent_runs,
         retrieval,
+        sessions: Sessions::new(store.clone(), Arc::clone(&clock), Arc::clone(&ids), config.sessions.clone()),
         models: ModelsService::new(models, Arc::clone(&clock), Arc::clone(&ids)),
         iam: Iam::new(directory.clone()),
         sts: Sts::new(directory.clone(), credentials.access_key_id()),

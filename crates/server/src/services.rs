@@ -19,6 +19,7 @@ use craton_metering::Metering;
 use craton_models::ModelsService;
 use craton_prompts::Prompts;
 use craton_s3::S3Front;
+use craton_sessions::Sessions;
 use craton_store::Store;
 
 use crate::audit::Audit;
@@ -49,6 +50,7 @@ pub(crate) struct Services {
     pub(crate) agents: Agents,
     pub(crate) agent_runs: AgentRuns,
     pub(crate) retrieval: Retrieval,
+    pub(crate) sessions: Sessions,
     pub(crate) iam: Iam,
     pub(crate) sts: Sts,
     pub(crate) metering: Arc<Metering>,

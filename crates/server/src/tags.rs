@@ -1,5 +1,5 @@
-//! Tags of resources, whichever crate keeps the resource: one mechanism behind the tag operations of `bedrock` and
-//! `bedrock-agent`, whose types differ. A resource's own crate says whether it is there; the records keep the tags
+//! Tags of resources, whichever crate keeps the resource: one mechanism behind the tag operations of `bedrock`,
+//! `bedrock-agent` and `bedrock-agent-runtime`, whose types differ. A resource's own crate says whether it is there; the records keep the tags
 //! under its ARN, so no other spelling of it may pass.
 
 use craton_core::{Arn, RequestContext};
@@ -22,6 +22,7 @@ pub(crate) async fn check(services: &Services, context: &RequestContext, arn: &s
         "guardrail" => services.guardrails.has_guardrail(context, arn).await?,
         "knowledge-base" => services.knowledge_bases.has_knowledge_base(context, arn).await?,
         "prompt" => services.prompts.has_prompt(context, arn).await?,
+        "session" => services.sessions.has_session(context, arn).await?,
         _ => false,
     };
     if there { Ok(()) } else { Err(ApiError::not_found(format!("Could not find the resource {arn}."))) }
@@ -80,43 +81,52 @@ pub(crate) mod bedrock {
     }
 }
 
-/// The tag operations of `bedrock-agent`: tags are maps.
-pub(crate) mod bedrock_agent {
-    use craton_api_bedrock_agent as api;
+/// The tag operations of a service whose tags are maps.
+macro_rules! maps {
+    ($name:ident, $api:ident) => {
+        pub(crate) mod $name {
+            use $api as api;
 
-    use super::{ApiError, RequestContext, Services, check, failed};
+            use super::{ApiError, RequestContext, Services, check, failed};
 
-    pub(crate) async fn tag_resource(
-        services: &Services,
-        context: &RequestContext,
-        input: api::TagResourceRequest,
-    ) -> Result<api::TagResourceResponse, ApiError> {
-        if input.tags.keys().any(|key| key.to_ascii_lowercase().starts_with("aws:")) {
-            return Err(ApiError::validation("Tag keys starting with aws: are reserved for system use."));
+            pub(crate) async fn tag_resource(
+                services: &Services,
+                context: &RequestContext,
+                input: api::TagResourceRequest,
+            ) -> Result<api::TagResourceResponse, ApiError> {
+                if input.tags.keys().any(|key| key.to_ascii_lowercase().starts_with("aws:")) {
+                    return Err(ApiError::validation(
+                        "Tag keys starting with aws: are reserved for system use.",
+                    ));
+                }
+                check(services, context, &input.resource_arn).await?;
+                let tags = input.tags.into_iter().collect();
+                services.store.tag(&input.resource_arn, &tags).await.map_err(failed)?;
+                Ok(api::TagResourceResponse {})
+            }
+
+            pub(crate) async fn untag_resource(
+                services: &Services,
+                context: &RequestContext,
+                input: api::UntagResourceRequest,
+            ) -> Result<api::UntagResourceResponse, ApiError> {
+                check(services, context, &input.resource_arn).await?;
+                services.store.untag(&input.resource_arn, &input.tag_keys).await.map_err(failed)?;
+                Ok(api::UntagResourceResponse {})
+            }
+
+            pub(crate) async fn list_tags_for_resource(
+                services: &Services,
+                context: &RequestContext,
+                input: api::ListTagsForResourceRequest,
+            ) -> Result<api::ListTagsForResourceResponse, ApiError> {
+                check(services, context, &input.resource_arn).await?;
+                let tags = services.store.tags(&input.resource_arn).await.map_err(failed)?;
+                Ok(api::ListTagsForResourceResponse { tags: Some(tags.into_iter().collect()) })
+            }
         }
-        check(services, context, &input.resource_arn).await?;
-        let tags = input.tags.into_iter().collect();
-        services.store.tag(&input.resource_arn, &tags).await.map_err(failed)?;
-        Ok(api::TagResourceResponse {})
-    }
-
-    pub(crate) async fn untag_resource(
-        services: &Services,
-        context: &RequestContext,
-        input: api::UntagResourceRequest,
-    ) -> Result<api::UntagResourceResponse, ApiError> {
-        check(services, context, &input.resource_arn).await?;
-        services.store.untag(&input.resource_arn, &input.tag_keys).await.map_err(failed)?;
-        Ok(api::UntagResourceResponse {})
-    }
-
-    pub(crate) async fn list_tags_for_resource(
-        services: &Services,
-        context: &RequestContext,
-        input: api::ListTagsForResourceRequest,
-    ) -> Result<api::ListTagsForResourceResponse, ApiError> {
-        check(services, context, &input.resource_arn).await?;
-        let tags = services.store.tags(&input.resource_arn).await.map_err(failed)?;
-        Ok(api::ListTagsForResourceResponse { tags: Some(tags.into_iter().collect()) })
-    }
+    };
 }
+
+maps!(bedrock_agent, craton_api_bedrock_agent);
+maps!(bedrock_agent_runtime, craton_api_bedrock_agent_runtime);

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use craton_core::Arn;
+use craton_providers::AwsCredentials;
 use serde::Deserialize;
 
 /// How functions are run.
@@ -12,7 +14,7 @@ pub struct LambdaConfig {
     pub max_concurrency: usize,
     /// An environment that nobody called for so long is ended.
     pub idle_s: u64,
-    /// Where runtime clients are installed. Default: `lambda` beside the model store.
+    /// Where runtime clients are installed. Default: `lambda` beside the model store's folder.
     pub runtimes_dir: Option<PathBuf>,
 }
 
@@ -22,7 +24,7 @@ impl Default for LambdaConfig {
     }
 }
 
-/// A function that is somewhere else. Exactly one of `url` and `folder` is set.
+/// A function that is somewhere else. Exactly one of `url`, `folder` and `arn` is set.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MappedFunction {
@@ -37,6 +39,18 @@ pub struct MappedFunction {
     pub handler: Option<String>,
     /// Seconds a call may take.
     pub timeout_s: Option<u32>,
+    /// A function of a real AWS Lambda.
+    pub arn: Option<String>,
+    /// For an ARN: the Lambda to call, when it is not AWS's own.
+    pub endpoint: Option<String>,
+    /// For an ARN: environment variables with the keys of an account that may call it. Default: AWS's own names.
+    pub access_key_id_env: Option<String>,
+    pub secret_access_key_env: Option<String>,
+    pub session_token_env: Option<String>,
+    /// For an ARN: a profile of the credentials file in place of variables.
+    pub aws_profile: Option<String>,
+    /// The credentials file. Default: `~/.aws/credentials`.
+    pub aws_credentials_file: Option<PathBuf>,
 }
 
 impl LambdaConfig {
@@ -53,13 +67,37 @@ impl MappedFunction {
     /// The first thing that is wrong, if anything is.
     pub fn check(&self) -> Result<(), String> {
         let name = &self.name;
-        match (&self.url, &self.folder) {
-            _ if name.is_empty() => Err("a function needs a name".into()),
-            (Some(url), None) if url.starts_with("http://") || url.starts_with("https://") => Ok(()),
-            (Some(_), None) => Err(format!("{name}: url must begin with http:// or https://")),
-            (None, Some(_)) if self.handler.is_some() && self.runtime.is_some() => Ok(()),
-            (None, Some(_)) => Err(format!("{name}: a folder needs runtime and handler")),
-            _ => Err(format!("{name}: set either url or folder")),
+        let is_url = |url: &str| url.starts_with("http://") || url.starts_with("https://");
+        if name.is_empty() {
+            return Err("a function needs a name".into());
+        }
+        if self.endpoint.as_deref().is_some_and(|endpoint| !is_url(endpoint)) {
+            return Err(format!("{name}: endpoint must begin with http:// or https://"));
+        }
+        match (&self.url, &self.folder, &self.arn) {
+            (Some(url), None, None) if is_url(url) => Ok(()),
+            (Some(_), None, None) => Err(format!("{name}: url must begin with http:// or https://")),
+            (None, Some(_), None) if self.handler.is_some() && self.runtime.is_some() => Ok(()),
+            (None, Some(_), None) => Err(format!("{name}: a folder needs runtime and handler")),
+            (None, None, Some(arn)) => match arn.parse::<Arn>() {
+                Ok(arn) if arn.service == "lambda" && arn.resource.starts_with("function:") => Ok(()),
+                _ => Err(format!("{name}: {arn} is not a function's ARN")),
+            },
+            _ => Err(format!("{name}: set one of url, folder and arn")),
+        }
+    }
+
+    /// Where the keys of its account are.
+    pub(crate) fn credentials(&self) -> AwsCredentials {
+        if let Some(profile) = &self.aws_profile {
+            let file = self.aws_credentials_file.clone();
+            return AwsCredentials::Profile { profile: profile.clone(), file };
+        }
+        let named = |name: &Option<String>, default: &str| name.clone().unwrap_or_else(|| default.to_owned());
+        AwsCredentials::Environment {
+            access_key_id: named(&self.access_key_id_env, "AWS_ACCESS_KEY_ID"),
+            secret_access_key: named(&self.secret_access_key_env, "AWS_SECRET_ACCESS_KEY"),
+            session_token: named(&self.session_token_env, "AWS_SESSION_TOKEN"),
         }
     }
 }

@@ -9,12 +9,12 @@
 //! * `service`: the modelled operations, as methods of [`Lambda`] named after them.
 //! * `code`: archives and the folders they become; untrusted, bounded in size and number.
 //! * `runtime`: environments, the Runtime API, and the runtime clients.
-//! * `mapped`: functions that configuration sends elsewhere: an HTTP endpoint or a folder of sources.
+//! * `mapped`: functions that configuration sends elsewhere: an HTTP endpoint, a real AWS Lambda, a folder of sources.
 //! * `function`: what is kept of a function, and its names.
 //!
-//! What a function can't do is what its user can't: environments run with the server's own rights on the file system.
-//! They get no secret of the server's in their environment, a temporary folder of their own, and bounds on time,
-//! memory, output and number. Run functions of strangers in a container of their own.
+//! Environments stand behind the walls of `craton-sandbox`: a function reads its code and its runtime, writes a
+//! temporary folder of its own, and may use the network and start processes. It gets no secret of the server's in its
+//! environment, and bounds on time, memory, output and number.
 
 mod code;
 mod config;
@@ -30,13 +30,14 @@ use std::sync::atomic::AtomicBool;
 
 use craton_core::{Account, Clock, IdSource};
 use craton_objects::ObjectStore;
+use craton_sandbox::Sandbox;
 use craton_store::Store;
 
 use code::CodeStore;
 pub use config::{LambdaConfig, MappedFunction};
 pub use function::function_arn;
 pub use runtime::Credentials;
-use runtime::Pool;
+use runtime::{Pool, PoolParts};
 pub use service::EVENT_JOB;
 
 /// What [`Lambda`] stands on.
@@ -49,6 +50,10 @@ pub struct LambdaParts {
     pub ids: Arc<dyn IdSource>,
     /// Where code and logs are kept.
     pub directory: PathBuf,
+    /// Where AWS's runtime clients are installed, once a machine.
+    pub runtimes: PathBuf,
+    /// What environments run in.
+    pub sandbox: Sandbox,
     pub config: LambdaConfig,
     /// Functions that are not run from an archive here.
     pub functions: Vec<MappedFunction>,
@@ -78,9 +83,10 @@ struct Inner {
 impl Lambda {
     /// Opens the functions kept in the records. Starts nothing: environments start when they are called for.
     pub fn new(parts: LambdaParts) -> Self {
-        let LambdaParts { store, objects, account, clock, ids, directory, config, functions, credentials } =
-            parts;
-        let pool = Pool::new(&config, directory.join("logs"), Arc::clone(&ids), credentials);
+        let LambdaParts { store, objects, account, clock, ids, directory, .. } = parts;
+        let LambdaParts { runtimes, sandbox, config, functions, credentials, .. } = parts;
+        let (logs, ids_of_calls) = (directory.join("logs"), Arc::clone(&ids));
+        let pool = Pool::new(&config, PoolParts { runtimes, logs, ids: ids_of_calls, credentials, sandbox });
         let mapped = mapped::Mapped::new(&functions);
         let code = CodeStore::new(directory.join("code"));
         let sweeping = AtomicBool::new(false);

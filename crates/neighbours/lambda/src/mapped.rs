@@ -1,11 +1,17 @@
-//! Functions that configuration sends elsewhere: to an HTTP endpoint, or to a folder of sources.
+//! Functions that configuration sends elsewhere: to an HTTP endpoint, to a real AWS Lambda, to a folder of sources.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use craton_backend::function::FunctionError;
+use craton_core::Arn;
+use craton_providers::CredentialSource;
+use craton_wire::sigv4::{PathEncoding, Secret, Signer, sha256, sign_request};
+use http::response::Parts;
 use http::{Request, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -14,24 +20,42 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
 use crate::config::MappedFunction;
-use crate::runtime::{MAX_PAYLOAD_BYTES, Outcome};
+use crate::runtime::{Event, MAX_PAYLOAD_BYTES, Outcome};
 
 const DEFAULT_TIMEOUT_S: u32 = 30;
+/// What stands as it is in a part of a path.
+const LABEL: &percent_encoding::AsciiSet =
+    &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 /// Files of a folder whose changes are looked for.
 const MAX_WATCHED_FILES: usize = 2_000;
 
 /// The functions of the configuration, by name.
 pub(crate) struct Mapped {
     functions: HashMap<String, MappedFunction>,
+    /// The accounts that functions of AWS are called with, by the function's name here.
+    sources: HashMap<String, CredentialSource>,
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+}
+
+/// A call of a function elsewhere.
+pub(crate) struct FarCall {
+    pub event: Event,
+    /// What the function is here: `$LATEST`, a number or an alias; none where the caller named none.
+    pub qualifier: Option<String>,
+    /// When it is signed; milliseconds since the Unix epoch.
+    pub now_ms: i64,
 }
 
 impl Mapped {
     pub(crate) fn new(functions: &[MappedFunction]) -> Self {
+        let sources = functions.iter().filter(|function| function.arn.is_some());
+        let sources =
+            sources.map(|function| (function.name.clone(), CredentialSource::new(function.credentials())));
+        let sources = sources.collect();
         let functions = functions.iter().map(|function| (function.name.clone(), function.clone())).collect();
         let connector =
             HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().build();
-        Self { functions, client: Client::builder(TokioExecutor::new()).build(connector) }
+        Self { functions, sources, client: Client::builder(TokioExecutor::new()).build(connector) }
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&MappedFunction> {
@@ -45,45 +69,163 @@ impl Mapped {
         url: &str,
         payload: Bytes,
     ) -> Result<Outcome, FunctionError> {
-        let unavailable = |what: String| FunctionError::Unavailable(format!("{url}: {what}"));
         let request = Request::post(url).header(header::CONTENT_TYPE, "application/json");
-        let request = request.body(Full::new(payload)).map_err(|error| unavailable(error.to_string()))?;
+        let request = request.body(Full::new(payload)).map_err(|error| unavailable(url, &error))?;
+        let (head, payload) = self.send(function, request, url).await?;
+        Ok(Outcome { payload, failed: !head.status.is_success(), log_tail: String::new() })
+    }
+
+    /// Calls a function of a real AWS Lambda, or of anything that speaks its API, signed with the account configured.
+    pub(crate) async fn call(
+        &self,
+        function: &MappedFunction,
+        arn: &str,
+        call: FarCall,
+    ) -> Result<Outcome, FunctionError> {
+        let named: Arn = arn.parse().map_err(|error| unavailable(arn, &error))?;
+        let endpoint = match &function.endpoint {
+            Some(endpoint) => endpoint.trim_end_matches('/').to_owned(),
+            None => format!("https://lambda.{}.amazonaws.com", named.region),
+        };
+        let encode = |text: &str| percent_encoding::utf8_percent_encode(text, LABEL).to_string();
+        let qualifier = call.qualifier.map(|qualifier| format!("?Qualifier={}", encode(&qualifier)));
+        let url = format!(
+            "{endpoint}/2015-03-31/functions/{}/invocations{}",
+            encode(arn),
+            qualifier.unwrap_or_default()
+        );
+        let request = Request::post(&url)
+            .header(header::CONTENT_TYPE, "application/json")
+            .header("x-amz-invocation-type", "RequestResponse")
+            .header("x-amz-log-type", "Tail");
+        let request = match &call.event.client_context {
+            Some(context) => request.header("x-amz-client-context", STANDARD.encode(context)),
+            None => request,
+        };
+        let (mut parts, ()) = request.body(()).map_err(|error| unavailable(&url, &error))?.into_parts();
+        let payload = call.event.payload;
+        let Some(source) = self.sources.get(&function.name) else {
+            return Err(unavailable(arn, &"no credentials"));
+        };
+        let credentials = source.get().map_err(|error| unavailable(arn, &error))?;
+        let signer = Signer {
+            access_key_id: &credentials.access_key_id,
+            secret: &credentials.secret,
+            session_token: credentials.session_token.as_ref().map(Secret::expose),
+            region: &named.region,
+            service: "lambda",
+            path: PathEncoding::Double,
+        };
+        sign_request(&mut parts, &sha256(&payload), &signer, call.now_ms)
+            .map_err(|error| unavailable(arn, &error))?;
+        let request = Request::from_parts(parts, Full::new(payload));
+        let (head, payload) = self.send(function, request, arn).await?;
+        far_answer(arn, &head, payload)
+    }
+
+    async fn send(
+        &self,
+        function: &MappedFunction,
+        request: Request<Full<Bytes>>,
+        place: &str,
+    ) -> Result<(Parts, Bytes), FunctionError> {
         let answering = async {
-            let response =
-                self.client.request(request).await.map_err(|error| unavailable(error.to_string()))?;
-            let failed = !response.status().is_success();
-            let body = Limited::new(response.into_body(), MAX_PAYLOAD_BYTES).collect().await;
-            let payload = body.map_err(|error| unavailable(error.to_string()))?.to_bytes();
-            Ok(Outcome { payload, failed, log_tail: String::new() })
+            let response = self.client.request(request).await.map_err(|error| unavailable(place, &error))?;
+            let (head, body) = response.into_parts();
+            let body = Limited::new(body, MAX_PAYLOAD_BYTES).collect().await;
+            Ok((head, body.map_err(|error| unavailable(place, &error))?.to_bytes()))
         };
         let patience = Duration::from_secs(u64::from(function.timeout_s.unwrap_or(DEFAULT_TIMEOUT_S)));
         let answer = tokio::time::timeout(patience, answering).await;
-        answer.unwrap_or_else(|_| Err(unavailable(format!("no answer within {} s", patience.as_secs()))))
+        answer.unwrap_or_else(|_| {
+            Err(unavailable(place, &format!("no answer within {} s", patience.as_secs())))
+        })
     }
 }
 
-/// A mark that changes when a file of the folder does, so that the next call starts a new environment.
+/// What another Lambda answered, in our own words.
+fn far_answer(arn: &str, head: &Parts, payload: Bytes) -> Result<Outcome, FunctionError> {
+    let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
+    if !head.status.is_success() {
+        let said: serde_json::Value = serde_json::from_slice(&payload).unwrap_or_default();
+        let said = said.get("message").or_else(|| said.get("Message")).and_then(|message| message.as_str());
+        let message = said.map_or_else(|| head.status.to_string(), |said| said.chars().take(1_000).collect());
+        return Err(match head.status.as_u16() {
+            404 => FunctionError::NotFound(arn.to_owned()),
+            429 => FunctionError::Throttled(message),
+            400 | 413 => FunctionError::Invalid(message),
+            _ => unavailable(arn, &message),
+        });
+    }
+    let log = header("x-amz-log-result").and_then(|log| STANDARD.decode(log).ok()).unwrap_or_default();
+    Ok(Outcome {
+        payload,
+        failed: header("x-amz-function-error").is_some(),
+        log_tail: String::from_utf8_lossy(&log).into_owned(),
+    })
+}
+
+fn unavailable(place: &str, what: &dyn std::fmt::Display) -> FunctionError {
+    FunctionError::Unavailable(format!("{place}: {what}"))
+}
+
+/// A mark that changes when a file of the folder does, so that the next call starts a new environment. Folders that no
+/// source lies in are passed over, and so is what comes after [`MAX_WATCHED_FILES`].
 pub(crate) fn folder_mark(folder: &Path) -> String {
-    let mut newest = SystemTime::UNIX_EPOCH;
-    let (mut files, mut bytes) = (0_usize, 0_u64);
-    let mut folders: Vec<PathBuf> = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
+    const PASSED_OVER: [&str; 3] = ["__pycache__", "node_modules", "target"];
+    let mut files = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    'folders: while let Some(folder) = folders.pop() {
         let Ok(entries) = std::fs::read_dir(&folder) else { continue };
         for entry in entries.flatten() {
             let Ok(metadata) = entry.metadata() else { continue };
-            let hidden = entry.file_name().to_string_lossy().starts_with(['.', '_']);
-            if metadata.is_dir() && !hidden {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if metadata.is_dir() && !name.starts_with('.') && !PASSED_OVER.contains(&&*name) {
                 folders.push(entry.path());
             } else if metadata.is_file() {
-                files += 1;
-                bytes += metadata.len();
-                newest = newest.max(metadata.modified().unwrap_or(newest));
+                let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+                let modified = modified.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+                files.push((entry.path(), metadata.len(), modified.as_nanos()));
             }
-            if files > MAX_WATCHED_FILES {
-                break;
+            if files.len() + folders.len() >= MAX_WATCHED_FILES {
+                break 'folders;
             }
         }
     }
-    let newest = newest.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    format!("{files}-{bytes}-{}", newest.as_nanos())
+    files.sort();
+    let digest = ring::digest::digest(&ring::digest::SHA256, format!("{files:?}").as_bytes());
+    hex::encode(digest.as_ref())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_change_of_a_source_changes_the_mark() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut seen = vec![folder_mark(folder.path())];
+        let mut changed = |what: &str| {
+            let mark = folder_mark(folder.path());
+            assert!(!seen.contains(&mark), "{what}");
+            seen.push(mark);
+        };
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("main.py"), "1").unwrap();
+        changed("a new file");
+        std::fs::create_dir(path("_lib")).unwrap();
+        std::fs::write(path("_lib/a.py"), "1").unwrap();
+        changed("a file in a folder");
+        let file = std::fs::File::options().write(true).open(path("main.py")).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1)).unwrap();
+        changed("an older time");
+        std::fs::rename(path("main.py"), path("other.py")).unwrap();
+        changed("another name");
+        let before = folder_mark(folder.path());
+        std::fs::create_dir(path("__pycache__")).unwrap();
+        std::fs::write(path("__pycache__/main.pyc"), "1").unwrap();
+        assert_eq!(folder_mark(folder.path()), before);
+    }
 }

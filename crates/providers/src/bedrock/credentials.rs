@@ -1,4 +1,5 @@
-//! Where the AWS credentials of a Bedrock upstream come from.
+//! Where the credentials of an AWS account come from that others than its owner call: Bedrock's as an upstream, functions
+//! of a real Lambda.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,25 +14,26 @@ use crate::settings::AwsCredentials;
 /// A rotated profile or variable is noticed after this long.
 const KEEP: Duration = Duration::from_secs(60);
 
-pub(super) struct Credentials {
-    pub(super) access_key_id: String,
-    pub(super) secret: SigningSecret,
-    pub(super) session_token: Option<Secret>,
+/// The keys of an account, to sign with.
+pub struct Credentials {
+    pub access_key_id: String,
+    pub secret: SigningSecret,
+    pub session_token: Option<Secret>,
 }
 
 /// Reads credentials, and reads them again when they are old.
-pub(super) struct Source {
+pub struct CredentialSource {
     from: AwsCredentials,
     latest: Mutex<Option<(Arc<Credentials>, Instant)>>,
 }
 
-impl Source {
-    pub(super) fn new(from: AwsCredentials) -> Self {
+impl CredentialSource {
+    pub fn new(from: AwsCredentials) -> Self {
         Self { from, latest: Mutex::new(None) }
     }
 
     /// Errors: there are none.
-    pub(super) fn get(&self) -> Result<Arc<Credentials>, BackendError> {
+    pub fn get(&self) -> Result<Arc<Credentials>, BackendError> {
         let mut latest = self.latest.lock();
         if let Some((credentials, since)) = &*latest
             && since.elapsed() < KEEP

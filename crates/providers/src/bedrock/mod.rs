@@ -25,7 +25,7 @@ use crate::http::{Body, From, Http};
 use crate::pump::Pump;
 use crate::settings::{SettingsError, UpstreamSettings};
 use answer::BedrockStream;
-use credentials::Source;
+pub use credentials::{CredentialSource, Credentials};
 use request::Purpose;
 pub(crate) use vectors::BedrockEmbeddings;
 
@@ -46,7 +46,7 @@ enum Access {
     Key,
     Signed {
         region: String,
-        source: Source,
+        source: CredentialSource,
     },
 }
 
@@ -70,7 +70,7 @@ impl Bedrock {
                     name: settings.name.clone(),
                     message: format!("the region can't be told from `{}`; set it", http.host()),
                 })?;
-                Access::Signed { region, source: Source::new(settings.aws_credentials.clone()) }
+                Access::Signed { region, source: CredentialSource::new(settings.aws_credentials.clone()) }
             }
         };
         Ok(Self { http: Arc::new(http), images: settings.images, access })

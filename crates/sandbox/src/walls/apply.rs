@@ -6,8 +6,10 @@
 
 #![allow(unsafe_code)]
 
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::process::CommandExt as _;
 
 use seccompiler::BpfProgram;
 use tokio::process::Command;
@@ -16,8 +18,50 @@ use tokio::process::Command;
 pub(crate) struct Armour {
     /// Resource, soft and hard limit.
     pub limits: Vec<(u32, u64, u64)>,
+    pub own_tmp: Option<OwnTmp>,
     pub ruleset: Option<OwnedFd>,
     pub filters: Vec<BpfProgram>,
+}
+
+/// A folder to be seen as `/tmp`.
+pub(crate) struct OwnTmp {
+    pub folder: CString,
+    /// What stands in `uid_map` and `gid_map`, for users other than root.
+    pub maps: Option<[CString; 2]>,
+}
+
+impl OwnTmp {
+    fn put_on(&self) -> io::Result<()> {
+        // SAFETY: plain system calls on strings that `self` owns.
+        unsafe {
+            let spaces = if self.maps.is_some() { libc::CLONE_NEWUSER } else { 0 } | libc::CLONE_NEWNS;
+            check(libc::unshare(spaces).into())?;
+            if let Some([users, groups]) = &self.maps {
+                put(c"/proc/self/setgroups", c"deny")?;
+                put(c"/proc/self/uid_map", users)?;
+                put(c"/proc/self/gid_map", groups)?;
+            }
+            let none = std::ptr::null();
+            // What is mounted here must not be seen outside.
+            let apart = libc::MS_REC | libc::MS_PRIVATE;
+            check(libc::mount(none, c"/".as_ptr(), none, apart, none.cast()).into())?;
+            let tmp = c"/tmp".as_ptr();
+            check(libc::mount(self.folder.as_ptr(), tmp, none, libc::MS_BIND, none.cast()).into())
+        }
+    }
+}
+
+/// Writes a file of /proc.
+fn put(path: &CStr, text: &CStr) -> io::Result<()> {
+    let bytes = text.to_bytes();
+    // SAFETY: plain system calls on memory that the caller holds.
+    unsafe {
+        let file = libc::open(path.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+        check(file.into())?;
+        let written = libc::write(file, bytes.as_ptr().cast(), bytes.len());
+        libc::close(file);
+        check(written as libc::c_long)
+    }
 }
 
 impl Armour {
@@ -29,16 +73,23 @@ impl Armour {
         }
     }
 
+    /// The same for a command of the standard library.
+    pub(crate) fn wear_std(self, command: &mut std::process::Command) {
+        // SAFETY: as above.
+        unsafe {
+            command.pre_exec(move || self.put_on());
+        }
+    }
+
     fn put_on(&self) -> io::Result<()> {
         // SAFETY: plain system calls on integers and on memory that `self` owns.
         unsafe {
             // Whatever some library opened without saying so; fails on old kernels, where std's own files still close.
             libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC);
             // If memory runs out, it is this process that the kernel ends, not the server.
-            let adjust = libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
-            if adjust >= 0 {
-                libc::write(adjust, c"1000".as_ptr().cast(), 4);
-                libc::close(adjust);
+            let _ = put(c"/proc/self/oom_score_adj", c"1000");
+            if let Some(own_tmp) = &self.own_tmp {
+                own_tmp.put_on()?;
             }
             // Root's capabilities, so that exec can't bring them back; fails where there are none.
             for capability in 0..64 as libc::c_ulong {
@@ -68,6 +119,12 @@ impl Armour {
 
 fn check(answer: libc::c_long) -> io::Result<()> {
     if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// The effective user and group of this process.
+pub(crate) fn user() -> (u32, u32) {
+    // SAFETY: these calls take nothing and can't fail.
+    unsafe { (libc::geteuid(), libc::getegid()) }
 }
 
 /// The kernel's version of Landlock; 0 for none.

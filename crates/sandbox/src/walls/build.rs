@@ -1,7 +1,9 @@
 //! From a confinement to what the child applies: everything that allocates or opens files happens here, before the fork.
 
+use std::ffi::CString;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use landlock::{
@@ -10,7 +12,7 @@ use landlock::{
 };
 use tokio::process::Command;
 
-use super::apply::Armour;
+use super::apply::{Armour, OwnTmp, user};
 use super::{Confinement, Resources, Standing, calls};
 
 /// The newest Landlock this was written for; kernels with an older one enforce what they know.
@@ -23,8 +25,33 @@ pub(crate) fn arm(command: &mut Command, confinement: &Confinement, standing: &S
         _ => ruleset(confinement).map_err(io::Error::other)?,
     };
     let filters = if standing.seccomp { calls::filters(confinement, standing)? } else { Vec::new() };
-    Armour { limits: limits(&confinement.resources), ruleset, filters }.wear(command);
+    let own_tmp = match &confinement.own_tmp {
+        Some(folder) if standing.own_tmp => Some(OwnTmp::new(folder)?),
+        _ => None,
+    };
+    Armour { limits: limits(&confinement.resources), own_tmp, ruleset, filters }.wear(command);
     Ok(())
+}
+
+/// Tries it: with a program that is nowhere, starting fails at the program, or before it at the name space.
+pub(crate) fn can_have_own_tmp() -> bool {
+    let Ok(own_tmp) = OwnTmp::new(Path::new("/tmp")) else { return false };
+    let mut command = std::process::Command::new("/nowhere/craton");
+    let armour = Armour { limits: Vec::new(), own_tmp: Some(own_tmp), ruleset: None, filters: Vec::new() };
+    armour.wear_std(&mut command);
+    command.spawn().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
+impl OwnTmp {
+    fn new(folder: &Path) -> io::Result<Self> {
+        let (user, group) = user();
+        let text = |text: String| CString::new(text).map_err(io::Error::other);
+        let folder = CString::new(folder.as_os_str().as_bytes()).map_err(io::Error::other)?;
+        // Root needs no name space of users; others are themselves in theirs.
+        let user_map = text(format!("{user} {user} 1"))?;
+        let group_map = text(format!("{group} {group} 1"))?;
+        Ok(Self { folder, maps: (user != 0).then_some([user_map, group_map]) })
+    }
 }
 
 fn ruleset(confinement: &Confinement) -> Result<Option<OwnedFd>, RulesetError> {

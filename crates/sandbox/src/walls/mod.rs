@@ -45,6 +45,8 @@ pub struct Confinement {
     pub network: bool,
     /// Whether it may start processes. They stay in its process group.
     pub processes: bool,
+    /// A folder that the process sees as `/tmp`, where [`Standing::own_tmp`]. It must be among those to `write`.
+    pub own_tmp: Option<PathBuf>,
     pub resources: Resources,
 }
 
@@ -64,6 +66,9 @@ pub struct Standing {
     pub landlock: i32,
     /// Whether system calls are filtered: sockets, processes, changes of modes and owners.
     pub seccomp: bool,
+    /// Whether a process can be given a `/tmp` of its own (mount name spaces; most containers have none). No wall: where
+    /// it can't, a process just has no `/tmp`.
+    pub own_tmp: bool,
 }
 
 impl Standing {
@@ -74,11 +79,12 @@ impl Standing {
             Self {
                 landlock: apply::landlock_version(),
                 seccomp: apply::has_seccomp() && calls::is_supported(),
+                own_tmp: build::can_have_own_tmp(),
             }
         }
         #[cfg(not(target_os = "linux"))]
         {
-            Self { landlock: 0, seccomp: false }
+            Self { landlock: 0, seccomp: false, own_tmp: false }
         }
     }
 
@@ -96,6 +102,7 @@ impl Standing {
         match self.missing() {
             None => tracing::info!(
                 landlock = self.landlock,
+                own_tmp = self.own_tmp,
                 "code of agents, flows and functions runs behind all walls: files, network, processes"
             ),
             Some(missing) if required => {

@@ -1,13 +1,16 @@
 //! Functions, and what they call AWS services with.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use craton_core::{Account, Clock, IdSource};
 use craton_identity::directory::Directory;
 use craton_identity::{ServiceRoles, ServiceUse};
 use craton_lambda::{Credentials, Lambda, LambdaParts};
+use craton_models::files::ModelFiles;
 use craton_objects::Objects;
+use craton_sandbox::Sandbox;
 use craton_store::Store;
 
 use crate::config::ServerConfig;
@@ -53,11 +56,11 @@ impl Credentials for RoleSessions {
 }
 
 pub(crate) fn functions(
-    config: &ServerConfig,
+    (config, url): (&ServerConfig, &str),
     (store, directory, objects): (&Store, &Directory, &Objects),
+    (files, sandbox): (&ModelFiles, &Sandbox),
     (account, roles): (&Arc<Account>, &ServiceRoles),
     (clock, ids): (&Arc<dyn Clock>, &Arc<dyn IdSource>),
-    url: &str,
 ) -> Lambda {
     Lambda::new(LambdaParts {
         store: store.clone(),
@@ -66,6 +69,8 @@ pub(crate) fn functions(
         clock: Arc::clone(clock),
         ids: Arc::clone(ids),
         directory: config.data_dir.join("lambda"),
+        runtimes: runtimes(config, files),
+        sandbox: sandbox.clone(),
         config: config.lambda.clone(),
         functions: config.functions.clone(),
         credentials: Arc::new(RoleSessions {
@@ -75,6 +80,13 @@ pub(crate) fn functions(
             url: url.to_owned(),
         }),
     })
+}
+
+/// Where AWS's runtime clients are kept: beside the model store, for every data directory.
+fn runtimes(config: &ServerConfig, files: &ModelFiles) -> PathBuf {
+    let beside = files.directory().parent().map(|cache| cache.join("lambda"));
+    let configured = config.lambda.runtimes_dir.clone();
+    configured.or(beside).unwrap_or_else(|| config.data_dir.join("lambda/runtimes"))
 }
 
 #[cfg(test)]

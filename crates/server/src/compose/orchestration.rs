@@ -15,7 +15,7 @@ use craton_lambda::Lambda;
 use craton_models::Models;
 use craton_objects::Objects;
 use craton_prompts::Prompts;
-use craton_sandbox::{Sandbox, SandboxConfig};
+use craton_sandbox::Sandbox;
 use craton_store::Store;
 
 use super::agents::{agent_runs, agents};
@@ -23,7 +23,7 @@ use super::flows::{Called, flows};
 use crate::config::ServerConfig;
 
 type Resources<'s> = (&'s Models, &'s Arc<Guardrails>, &'s KnowledgeBases);
-type Services<'s> = (&'s Inference, &'s Prompts, &'s Retrieval, &'s Lambda);
+type Services<'s> = (&'s Inference, &'s Prompts, &'s Retrieval, (&'s Lambda, &'s Sandbox));
 
 pub(crate) fn orchestration(
     config: &ServerConfig,
@@ -32,9 +32,9 @@ pub(crate) fn orchestration(
     (roles, authorizer): (&ServiceRoles, &Arc<dyn Authorizer>),
     (resources, services): (Resources<'_>, Services<'_>),
 ) -> (Agents, AgentRuns, Flows) {
-    let (inference, prompts, retrieval, lambda) = services;
+    let (inference, prompts, retrieval, (lambda, sandbox)) = services;
     let agents = agents((store, objects.clone()), resources, roles, (clock, ids));
-    let sandbox = Sandbox::new(SandboxConfig::default());
+    let sandbox = sandbox.clone();
     let runs = agent_runs(
         (&agents, config),
         (inference, resources.1, retrieval),

@@ -16,6 +16,8 @@ use craton_knowledge_bases::KnowledgeBasesConfig;
 use craton_lambda::{LambdaConfig, MappedFunction};
 use craton_models::{ModelConfig, ModelsConfig, UpstreamConfig};
 use craton_objects::RemoteConfig;
+use craton_sandbox::SandboxConfig;
+use craton_sessions::SessionsConfig;
 use serde::Deserialize;
 
 pub use crate::audit::AuditConfig;
@@ -71,6 +73,10 @@ pub struct ServerConfig {
     pub guardrails: GuardrailsConfig,
     /// How functions run.
     pub lambda: LambdaConfig,
+    /// How code of agents and flows is run.
+    pub sandbox: SandboxConfig,
+    /// How long the sessions of applications are kept.
+    pub sessions: SessionsConfig,
     /// Functions that are somewhere else.
     #[serde(rename = "function")]
     pub functions: Vec<MappedFunction>,
@@ -143,6 +149,8 @@ impl Default for ServerConfig {
             engine: EngineConfig::default(),
             guardrails: GuardrailsConfig::default(),
             lambda: LambdaConfig::default(),
+            sandbox: SandboxConfig::default(),
+            sessions: SessionsConfig::default(),
             functions: Vec::new(),
             models: Vec::new(),
             upstreams: Vec::new(),
@@ -279,6 +287,7 @@ impl ServerConfig {
         let wrong = |key| move |message| ConfigError::Value { key, message };
         self.agents.check().map_err(wrong("agents"))?;
         self.lambda.check().map_err(wrong("lambda"))?;
+        self.sandbox.check().map_err(wrong("sandbox"))?;
         self.functions.iter().try_for_each(MappedFunction::check).map_err(wrong("function"))?;
         self.models_config().check().map_err(ConfigError::Models)
     }

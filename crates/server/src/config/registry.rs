@@ -363,7 +363,34 @@ pub const SETTINGS: &[Setting] = &[
     text(
         "lambda.runtimes_dir",
         "",
-        "Where AWS's runtime clients are installed. Default `~/.cache/craton/lambda`.",
+        "Where AWS's runtime clients are installed. Default: `lambda` beside the model store, `~/.cache/craton/lambda`.",
+    ),
+    text(
+        "sandbox.python",
+        "",
+        "Python that runs code of agents and flows; its packages are what the code can import. Default: the machine's `python3`.",
+    ),
+    switch(
+        "sandbox.require_walls",
+        "false",
+        "Run code of agents, flows and functions only where every wall stands; see docs/sandbox.md.",
+    ),
+    number(
+        "sandbox.max_interpreters",
+        "32",
+        "Interpreters open at once, waiting sessions of code interpreters included.",
+    ),
+    number("sandbox.timeout_s", "30", "Longest time of an execution."),
+    number("sandbox.memory_mib", "1024", "Address space of an interpreter."),
+    number(
+        "sessions.idle_s",
+        "3600",
+        "A session (CreateSession) that nothing was written to for so long expires.",
+    ),
+    number(
+        "sessions.retention_days",
+        "30",
+        "Days after which sessions that are not active are deleted; 0 keeps them.",
     ),
     text(
         "[[function]].name",
@@ -379,6 +406,29 @@ pub const SETTINGS: &[Setting] = &[
     text("[[function]].runtime", "", "For a folder: `python3.11`, `nodejs20.x`…"),
     text("[[function]].handler", "", "For a folder: `file.function`."),
     number("[[function]].timeout_s", "30", "Longest time a call may take."),
+    text("[[function]].arn", "", "A function of a real AWS Lambda, called by its ARN."),
+    text(
+        "[[function]].endpoint",
+        "",
+        "For an ARN: the Lambda to call. Default: AWS's own in the ARN's region.",
+    ),
+    text(
+        "[[function]].access_key_id_env",
+        "AWS_ACCESS_KEY_ID",
+        "For an ARN: the variable with the access key id of an account that may call the function.",
+    ),
+    text(
+        "[[function]].secret_access_key_env",
+        "AWS_SECRET_ACCESS_KEY",
+        "The variable with the secret access key.",
+    ),
+    text(
+        "[[function]].session_token_env",
+        "AWS_SESSION_TOKEN",
+        "The variable with the session token, if there is one.",
+    ),
+    text("[[function]].aws_profile", "", "A profile of the credentials file in place of these variables."),
+    text("[[function]].aws_credentials_file", "~/.aws/credentials", "The credentials file."),
 ];
 
 pub const VARIABLES: &[Variable] = &[
@@ -460,6 +510,8 @@ mod tests {
             "flows",
             "guardrails",
             "lambda",
+            "sandbox",
+            "sessions",
             "function",
             "model",
             "upstream",
@@ -476,6 +528,8 @@ mod tests {
             "flows",
             "guardrails",
             "lambda",
+            "sandbox",
+            "sessions",
         ];
         for place in tables.into_iter().chain(["[[function]]", "[[model]]", "[[upstream]]", "[[bucket]]"]) {
             let mut known = known(place);

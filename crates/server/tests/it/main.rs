@@ -19,6 +19,7 @@ mod inference;
 mod lifecycle;
 mod posture;
 mod prompts;
+mod sessions;
 mod sign_in;
 mod transport;
 mod upstreams;

@@ -34,6 +34,8 @@ pub(crate) enum Posted {
 pub(crate) struct Delivery {
     pub event: Event,
     pub timeout: Duration,
+    /// Told when the runtime client has the event.
+    pub taken: oneshot::Sender<()>,
     pub answer: oneshot::Sender<Posted>,
 }
 
@@ -109,15 +111,15 @@ impl State {
                 let posted = match read(request).await {
                     Ok(body) if *kind == "response" => Posted::Response(body),
                     Ok(body) => Posted::Error(body),
-                    Err(()) => {
-                        self.finish(id, Posted::Error(too_large()));
+                    Err(problem) => {
+                        self.finish(id, Posted::Error(problem));
                         return refuse(StatusCode::PAYLOAD_TOO_LARGE);
                     }
                 };
                 if self.finish(id, posted) { accepted() } else { refuse(StatusCode::BAD_REQUEST) }
             }
             (&Method::POST, ["init", "error"]) => {
-                let body = read(request).await.unwrap_or_else(|()| too_large());
+                let body = read(request).await.unwrap_or_else(|problem| problem);
                 *self.init_error.lock() = Some(body);
                 accepted()
             }
@@ -127,7 +129,7 @@ impl State {
 
     /// The next event, when there is one.
     async fn next(&self) -> Response<Full<Bytes>> {
-        let Some(Delivery { event, timeout, answer }) = self.waiting.lock().await.recv().await else {
+        let Some(Delivery { event, timeout, taken, answer }) = self.waiting.lock().await.recv().await else {
             return refuse(StatusCode::GONE);
         };
         let deadline = SystemTime::now() + timeout;
@@ -142,10 +144,11 @@ impl State {
                 format!("Root=1-{:08x}-{};Sampled=0", deadline_ms / 1000, trace(&event)),
             );
         let response = match &event.client_context {
-            Some(client) => response.header("lambda-runtime-client-context", client),
+            Some(client) => response.header("lambda-runtime-client-context", client.as_bytes()),
             None => response,
         };
         *self.current.lock() = Some((event.request_id, answer));
+        let _ = taken.send(());
         response.body(Full::new(event.payload)).unwrap_or_else(|_| refuse(StatusCode::INTERNAL_SERVER_ERROR))
     }
 
@@ -167,12 +170,13 @@ fn trace(event: &Event) -> String {
     event.request_id.chars().filter(char::is_ascii_hexdigit).chain(std::iter::repeat('0')).take(24).collect()
 }
 
-async fn read(request: Request<Incoming>) -> Result<Bytes, ()> {
+/// What was posted, or what the caller is told when it did not come whole.
+async fn read(request: Request<Incoming>) -> Result<Bytes, Bytes> {
     let body = Limited::new(request.into_body(), MAX_PAYLOAD_BYTES);
     match body.collect().await {
         Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(()),
-        Err(_) => Ok(Bytes::new()),
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
+        Err(_) => Err(error_payload("Runtime.ExitError", "The answer broke off.")),
     }
 }
 

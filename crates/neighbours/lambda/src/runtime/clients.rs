@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use craton_backend::function::FunctionError;
+use craton_sandbox::Python;
 use parking_lot::Mutex;
 use tokio::process::Command;
 use tokio::sync::OnceCell;
@@ -27,6 +28,8 @@ const INSTALL_TIMEOUT: Duration = Duration::from_secs(900);
 pub(crate) struct Client {
     pub interpreter: PathBuf,
     pub folder: PathBuf,
+    /// What the interpreter must be able to read besides.
+    pub read: Vec<PathBuf>,
 }
 
 type Installed = Arc<OnceCell<Client>>;
@@ -54,14 +57,14 @@ impl Clients {
     }
 
     async fn install(&self, language: Language, version: &str) -> Result<Client, String> {
-        let (interpreter, found) = interpreter(language, version).await?;
+        let Interpreter { path: interpreter, version: found, read } = interpreter(language, version).await?;
         let name = match language {
             Language::Python => format!("python-{found}"),
             Language::Node => format!("node-{found}"),
         };
         let folder = self.root.join(name);
         if folder.join("done").is_file() {
-            return Ok(Client { interpreter, folder });
+            return Ok(Client { interpreter, folder, read });
         }
         tokio::fs::create_dir_all(&self.root).await.map_err(|error| error.to_string())?;
         let staging = tempfile::Builder::new().prefix(".staging-").tempdir_in(&self.root);
@@ -104,41 +107,54 @@ impl Clients {
             }
         };
         settle(&staging.keep()).map_err(|error| format!("{}: {error}", folder.display()))?;
-        Ok(Client { interpreter, folder })
+        Ok(Client { interpreter, folder, read })
     }
 }
 
-/// The interpreter of exactly this version where there is one, else the machine's own; its path and its version.
-async fn interpreter(language: Language, version: &str) -> Result<(PathBuf, String), String> {
-    let (names, print) = match language {
-        Language::Python => (
-            vec![format!("python{version}"), "python3".to_owned()],
-            vec!["-c", "import sys; print('%d.%d' % sys.version_info[:2]); print(sys.executable)"],
-        ),
-        Language::Node => (
-            vec!["node".to_owned()],
-            vec!["-p", "process.versions.node.split('.')[0] + '\\n' + process.execPath"],
-        ),
-    };
-    for name in &names {
-        let output = Command::new(name).args(&print).stdin(Stdio::null()).output().await;
-        if let Ok(output) = output
-            && output.status.success()
-        {
-            // Its own path, because what is found by name may be a script that chooses among versions, slowly.
-            let said = String::from_utf8_lossy(&output.stdout).into_owned();
-            let (found, path) = said.trim().split_once('\n').unwrap_or((said.trim(), name));
-            if found != version {
-                tracing::info!(
-                    asked = version,
-                    found,
-                    "functions run on this machine's version of their language"
-                );
-            }
-            return Ok((PathBuf::from(path), found.to_owned()));
+/// What runs a language on this machine.
+struct Interpreter {
+    path: PathBuf,
+    version: String,
+    read: Vec<PathBuf>,
+}
+
+/// The interpreter of exactly this version where there is one, else the machine's own.
+async fn interpreter(language: Language, version: &str) -> Result<Interpreter, String> {
+    let found = match language {
+        Language::Python => {
+            let exactly = Python::find(Some(Path::new(&format!("python{version}")))).await;
+            let found = match exactly {
+                Ok(python) => Ok(python),
+                Err(_) => Python::find(None).await,
+            };
+            let Python { executable, version, read } = found.map_err(|error| error.to_string())?;
+            Interpreter { path: executable, version, read }
         }
+        Language::Node => node().await?,
+    };
+    if found.version != version {
+        tracing::info!(
+            asked = version,
+            found = found.version,
+            "functions run on this machine's version of their language"
+        );
     }
-    Err(format!("No {} on this machine: install it to run such functions.", names.join(" and no ")))
+    Ok(found)
+}
+
+async fn node() -> Result<Interpreter, String> {
+    // Its own path, because what is found by name may be a script that chooses among versions, slowly.
+    let print = "process.versions.node.split('.')[0] + '\\n' + fs.realpathSync(process.execPath)";
+    let output = Command::new("node").args(["-p", print]).stdin(Stdio::null()).output().await;
+    let output = output.ok().filter(|output| output.status.success());
+    let output = output.ok_or("No node on this machine: install it to run such functions.")?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let (version, path) = said.trim().split_once('\n').ok_or("node does not say its version")?;
+    let path = PathBuf::from(path);
+    // PREFIX/bin/node, with its modules and libraries beside bin.
+    let prefix = path.parent().and_then(Path::parent).filter(|prefix| *prefix != Path::new("/usr"));
+    let read = prefix.into_iter().chain([path.as_path()]).map(Path::to_owned).collect();
+    Ok(Interpreter { version: version.to_owned(), read, path })
 }
 
 async fn run(mut command: Command, name: &str) -> Result<(), String> {

@@ -1,42 +1,61 @@
-//! One environment: a child process with a runtime client in it, and the Runtime API it speaks.
+//! One environment: a child process behind walls with a runtime client in it, and the Runtime API it speaks.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use craton_backend::function::FunctionError;
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use craton_sandbox::{Confinement, Process, Resources, SYSTEM_PATHS, Sandbox};
 use tempfile::TempDir;
-use tokio::process::{Child, Command};
+use tokio::process::{ChildStderr, ChildStdout, Command};
 use tokio::sync::oneshot;
-use tokio_util::task::AbortOnDropHandle;
 
 use super::api::{Delivery, Posted, RuntimeApi, error_payload};
 use super::clients::Client;
 use super::logs::Log;
+use super::output::Output;
 use super::{Event, Launch, Outcome};
 use crate::function::Language;
 
 /// Longest time until the runtime client asks for its first event.
 const INIT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often an environment's memory is looked at.
-const MEMORY_CHECK: Duration = Duration::from_millis(100);
-/// How long output may lag behind the answer it was printed before.
-const OUTPUT_LAG: Duration = Duration::from_millis(3);
+/// How often it is looked at what an environment uses.
+const USAGE_CHECK: Duration = Duration::from_millis(100);
+/// AWS's limit of processes and threads.
+const MAX_PROCESSES: usize = 1024;
+/// What name resolution and TLS read.
+const NETWORK_PATHS: &[&str] = &[
+    "/etc/resolv.conf",
+    "/etc/hosts",
+    "/etc/host.conf",
+    "/etc/nsswitch.conf",
+    "/etc/gai.conf",
+    "/etc/services",
+    "/etc/protocols",
+    "/etc/mime.types",
+    "/etc/ssl",
+    "/etc/pki",
+    "/usr/share/ca-certificates",
+    "/usr/local/share/ca-certificates",
+];
+/// Programs that functions may start, and what Debian's Node is made of.
+const PROGRAMS: &[&str] =
+    &["/bin", "/usr/bin", "/usr/local/bin", "/usr/share/nodejs", "/usr/share/node_modules"];
 
 /// A running environment. Dropping it kills its process group.
 pub(crate) struct Environment {
     pub launch: Launch,
     pub idle_since: Instant,
-    child: Child,
-    group: Option<Pid>,
+    pub started: Instant,
+    process: Process,
     api: RuntimeApi,
     log: Log,
-    started: Instant,
     calls: u64,
-    _output: [AbortOnDropHandle<()>; 2],
+    outputs: Vec<Output>,
     /// Its own temporary folder, removed with it.
     _scratch: TempDir,
 }
@@ -47,51 +66,55 @@ pub(crate) struct Ended {
     pub reusable: bool,
 }
 
+/// What environments are made of besides the function.
+pub(crate) struct Means<'a> {
+    pub client: &'a Client,
+    pub sandbox: &'a Sandbox,
+    pub log: Log,
+    pub credentials: BTreeMap<String, String>,
+}
+
 impl Environment {
-    pub(crate) async fn start(
-        launch: Launch,
-        client: &Client,
-        log: Log,
-        credentials: BTreeMap<String, String>,
-    ) -> Result<Self, FunctionError> {
+    pub(crate) async fn start(launch: Launch, means: Means<'_>) -> Result<Self, FunctionError> {
         let started = Instant::now();
-        let failed =
-            |error: io::Error| FunctionError::Unavailable(format!("The environment did not start: {error}"));
-        let api = RuntimeApi::start().await.map_err(failed)?;
-        let scratch = tempfile::Builder::new().prefix("craton-lambda-").tempdir().map_err(failed)?;
+        let failed = |error: &dyn Display| {
+            FunctionError::Unavailable(format!("The environment did not start: {error}"))
+        };
+        let Means { client, sandbox, log, credentials } = means;
+        let api = RuntimeApi::start().await.map_err(|error| failed(&error))?;
+        let scratch = tempfile::Builder::new().prefix("craton-lambda-").tempdir();
+        let scratch = scratch.map_err(|error| failed(&error))?;
+        let confinement = confinement(&launch, client, scratch.path(), sandbox.standing().own_tmp);
+        let temporary = if confinement.own_tmp.is_some() { Path::new("/tmp") } else { scratch.path() };
         let mut command = command(&launch, client);
         command
             .env_clear()
-            .envs(variables(&launch, client, &api, &scratch))
+            .envs(variables(&launch, client, &api, temporary))
             .envs(credentials)
-            .current_dir(&launch.folder)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true);
-        let mut child = command.spawn().map_err(failed)?;
-        let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let follow = |log: Log, pipe: Pipe| AbortOnDropHandle::new(tokio::spawn(pipe.follow(log)));
-        let _output = [follow(log.clone(), Pipe::Out(stdout)), follow(log.clone(), Pipe::Err(stderr))];
+            .current_dir(&launch.folder);
+        let mut process =
+            sandbox.start(command, &confinement, Stdio::null()).map_err(|error| failed(&error))?;
+        let (stdout, stderr) = process.outputs();
+        let pipes = [stdout.map(ChildStdout::into_owned_fd), stderr.map(ChildStderr::into_owned_fd)];
+        let follow = |pipe: io::Result<OwnedFd>| Output::follow(pipe?, log.clone());
+        let outputs: io::Result<_> = pipes.into_iter().flatten().map(follow).collect();
+        let outputs = outputs.map_err(|error| failed(&error))?;
         Ok(Self {
             launch,
             idle_since: started,
-            child,
-            group,
+            started,
+            process,
             api,
             log,
-            started,
             calls: 0,
-            _output,
+            outputs,
             _scratch: scratch,
         })
     }
 
     /// Whether its process still runs.
     pub(crate) fn is_alive(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(None))
+        self.process.is_alive()
     }
 
     /// Runs one event through the function.
@@ -100,14 +123,14 @@ impl Environment {
         let request_id = event.request_id.clone();
         self.log.begin();
         self.log.line(format!("START RequestId: {request_id} Version: {}", self.launch.version).as_bytes());
-        let began = Instant::now();
-        let (posted, reusable) = self.exchange(event).await;
+        let mut began = Instant::now();
+        let (posted, reusable) = self.exchange(event, &mut began).await;
+        let took_ms = began.elapsed().as_secs_f64() * 1000.0;
         let (payload, failed) = match posted {
             Posted::Response(payload) => (payload, false),
             Posted::Error(payload) => (payload, true),
         };
-        tokio::time::sleep(OUTPUT_LAG.saturating_sub(began.elapsed())).await;
-        let took_ms = began.elapsed().as_secs_f64() * 1000.0;
+        self.outputs.iter().for_each(Output::finish);
         self.log.line(format!("END RequestId: {request_id}").as_bytes());
         let init = if self.calls == 1 {
             format!("\tInit Duration: {:.2} ms", (began - self.started).as_secs_f64() * 1000.0)
@@ -118,7 +141,7 @@ impl Environment {
             format!(
                 "REPORT RequestId: {request_id}\tDuration: {took_ms:.2} ms\tMemory Size: {} MB\tMax Memory Used: {} MB{init}",
                 self.launch.memory_mib,
-                self.memory_bytes().unwrap_or(0) >> 20,
+                self.process.usage().unwrap_or_default().memory_bytes >> 20,
             )
             .as_bytes(),
         );
@@ -126,28 +149,35 @@ impl Environment {
         Ended { outcome: Outcome { payload, failed, log_tail: self.log.tail() }, reusable }
     }
 
-    async fn exchange(&mut self, event: Event) -> (Posted, bool) {
+    /// Hands the event over and waits for the answer. `began` becomes the moment at which the function took it: what
+    /// comes before is the start, which has a limit of its own.
+    async fn exchange(&mut self, event: Event, began: &mut Instant) -> (Posted, bool) {
         let request_id = event.request_id.clone();
         let timeout = Duration::from_secs(u64::from(self.launch.timeout_s));
         let (answer, mut answered) = oneshot::channel();
-        let delivery = Delivery { event, timeout, answer };
+        let (taken, mut taking) = oneshot::channel();
+        let delivery = Delivery { event, timeout, taken, answer };
         if self.api.deliveries.send(delivery).await.is_err() {
             return (fault(&request_id, "Runtime.ExitError", "Runtime exited"), false);
         }
-        // A first call's time begins when the runtime client has started; a start has a limit of its own.
-        let init = if self.calls == 1 { INIT_TIMEOUT } else { Duration::ZERO };
-        let deadline = tokio::time::sleep(timeout + init);
+        // As at AWS: what takes longer than a start may, starts on the function's own time.
+        let deadline = tokio::time::sleep(timeout + INIT_TIMEOUT);
         tokio::pin!(deadline);
-        let mut memory = tokio::time::interval(MEMORY_CHECK);
-        let limit = u64::from(self.launch.memory_mib) << 20;
+        let mut started = false;
+        let mut checks = tokio::time::interval_at(tokio::time::Instant::now() + USAGE_CHECK, USAGE_CHECK);
         loop {
             tokio::select! {
                 biased;
+                _ = &mut taking, if !started => {
+                    started = true;
+                    *began = Instant::now();
+                    deadline.as_mut().reset(tokio::time::Instant::now() + timeout);
+                }
                 posted = &mut answered => match posted {
                     Ok(posted) => return (posted, true),
                     Err(_) => return (fault(&request_id, "Runtime.ExitError", "Runtime exited"), false),
                 },
-                status = self.child.wait() => {
+                status = self.process.wait() => {
                     if let Some(said) = self.api.init_error() {
                         return (Posted::Error(said), false);
                     }
@@ -155,42 +185,32 @@ impl Environment {
                     return (fault(&request_id, "Runtime.ExitError", &format!("Runtime exited with error: {how}")), false);
                 }
                 () = &mut deadline => {
-                    self.kill();
-                    let text = format!("Task timed out after {:.2} seconds", timeout.as_secs_f64());
+                    self.process.kill();
+                    let patience = if started { timeout } else { timeout + INIT_TIMEOUT };
+                    let text = format!("Task timed out after {:.2} seconds", patience.as_secs_f64());
                     self.log.line(text.as_bytes());
                     return (fault(&request_id, "Sandbox.Timedout", &text), false);
                 }
-                _ = memory.tick() => {
-                    if self.memory_bytes().is_some_and(|used| used > limit) {
-                        self.kill();
-                        let text = format!("Memory Size: {} MB exceeded", self.launch.memory_mib);
-                        self.log.line(text.as_bytes());
-                        let text = "Runtime exited with error: signal: killed";
-                        return (fault(&request_id, "Runtime.OutOfMemory", text), false);
-                    }
+                _ = checks.tick() => if let Some((kind, text)) = self.excess() {
+                    self.process.kill();
+                    self.log.line(text.as_bytes());
+                    return (fault(&request_id, kind, "Runtime exited with error: signal: killed"), false);
                 }
             }
         }
     }
 
-    /// Resident memory of its process, in bytes.
-    fn memory_bytes(&self) -> Option<u64> {
-        let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id()?)).ok()?;
-        let pages: u64 = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;
-        Some(pages * 4096)
-    }
-
-    fn kill(&mut self) {
-        if let Some(group) = self.group {
-            // It is gone already, or it is gone now.
-            let _ = killpg(group, Signal::SIGKILL);
+    /// What it and its children use too much of, if anything: the error's type, and a line for the log.
+    fn excess(&self) -> Option<(&'static str, String)> {
+        let usage = self.process.usage()?;
+        if usage.memory_bytes > u64::from(self.launch.memory_mib) << 20 {
+            return Some((
+                "Runtime.OutOfMemory",
+                format!("Memory Size: {} MB exceeded", self.launch.memory_mib),
+            ));
         }
-    }
-}
-
-impl Drop for Environment {
-    fn drop(&mut self) {
-        self.kill();
+        (usage.processes > MAX_PROCESSES)
+            .then(|| ("Runtime.ExitError", format!("More than {MAX_PROCESSES} processes")))
     }
 }
 
@@ -198,19 +218,25 @@ fn fault(request_id: &str, kind: &str, message: &str) -> Posted {
     Posted::Error(error_payload(kind, &format!("RequestId: {request_id} Error: {message}")))
 }
 
-/// One of a child's two outputs.
-enum Pipe {
-    Out(Option<tokio::process::ChildStdout>),
-    Err(Option<tokio::process::ChildStderr>),
-}
-
-impl Pipe {
-    async fn follow(self, log: Log) {
-        match self {
-            Self::Out(Some(pipe)) => log.follow(pipe).await,
-            Self::Err(Some(pipe)) => log.follow(pipe).await,
-            Self::Out(None) | Self::Err(None) => {}
-        }
+/// What a function may do: read its code and its runtime, write its temporary folder, use the network, start processes.
+fn confinement(launch: &Launch, client: &Client, scratch: &Path, can_have_tmp: bool) -> Confinement {
+    let mut read = vec![launch.folder.clone(), client.folder.clone()];
+    read.extend(client.read.iter().cloned());
+    // Its own `/tmp` would hide what lies there.
+    let own_tmp = can_have_tmp && !read.iter().any(|path| path.starts_with("/tmp"));
+    read.extend(SYSTEM_PATHS.iter().chain(NETWORK_PATHS).chain(PROGRAMS).map(PathBuf::from));
+    Confinement {
+        read,
+        write: vec![scratch.to_owned()],
+        network: true,
+        processes: true,
+        own_tmp: own_tmp.then(|| scratch.to_owned()),
+        resources: Resources {
+            // AWS's own number.
+            open_files: Some(1024),
+            file_bytes: Some(u64::from(launch.ephemeral_mib) << 20),
+            ..Resources::default()
+        },
     }
 }
 
@@ -229,7 +255,7 @@ fn variables(
     launch: &Launch,
     client: &Client,
     api: &RuntimeApi,
-    scratch: &TempDir,
+    temporary: &Path,
 ) -> BTreeMap<String, String> {
     let mut variables = launch.variables.clone();
     for (name, value) in [
@@ -244,7 +270,7 @@ fn variables(
     };
     let mut set = |name: &str, value: String| drop(variables.insert(name.to_owned(), value));
     let folder = launch.folder.display().to_string();
-    let scratch = scratch.path().display().to_string();
+    let temporary = temporary.display().to_string();
     match launch.language {
         Language::Python => {
             set("PYTHONPATH", format!("{folder}:{}{}", client.folder.display(), own("PYTHONPATH", ":")));
@@ -258,8 +284,8 @@ fn variables(
             set("NODE_OPTIONS", options);
         }
     }
-    set("HOME", scratch.clone());
-    set("TMPDIR", scratch);
+    set("HOME", temporary.clone());
+    set("TMPDIR", temporary);
     set("_HANDLER", launch.handler.clone());
     set("LAMBDA_TASK_ROOT", folder);
     set("AWS_LAMBDA_RUNTIME_API", api.address.to_string());

@@ -1,100 +1,171 @@
 //! What functions print: the end of each call's output for its caller, and a file a function for its owner.
+//!
+//! Files are written by one thread, fed by a bounded queue, so that neither a call nor the runtime waits for a disk, and
+//! several environments of a function share its file and its size. When the disk can't follow, lines are dropped and
+//! counted: output must not stop a function.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
 use parking_lot::Mutex;
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
 
 /// Most of a call's output that its caller gets, as AWS's X-Amz-Log-Result.
 const TAIL_BYTES: usize = 4096;
-/// Longest line that is kept.
-const MAX_LINE_BYTES: u64 = 64 * 1024;
 /// A log file is moved to `.1` when it has become this large.
 const MAX_FILE_BYTES: u64 = 8 << 20;
+/// Lines that wait for the disk.
+const QUEUE: usize = 1024;
+/// Files that are kept open.
+const MAX_OPEN: usize = 64;
+
+/// The log files of all functions: `DIRECTORY/REGION/NAME.log`.
+pub(crate) struct Logs {
+    directory: PathBuf,
+    lines: SyncSender<Line>,
+    dropped: AtomicU64,
+}
+
+struct Line {
+    path: Arc<Path>,
+    text: Vec<u8>,
+}
+
+impl Logs {
+    pub(crate) fn new(directory: PathBuf) -> Arc<Self> {
+        let (lines, queue) = sync_channel(QUEUE);
+        let writer = std::thread::Builder::new().name("lambda-logs".into());
+        if let Err(error) = writer.spawn(move || Writer::default().run(&queue)) {
+            tracing::error!(%error, "logs of functions are not kept");
+        }
+        Arc::new(Self { directory, lines, dropped: AtomicU64::new(0) })
+    }
+
+    /// One environment's log of a function.
+    pub(crate) fn of(self: &Arc<Self>, region: &str, name: &str) -> Log {
+        let path = self.directory.join(region).join(format!("{name}.log"));
+        Log { logs: Arc::clone(self), path: path.into(), tail: Arc::default() }
+    }
+
+    fn write(&self, path: &Arc<Path>, text: &[u8]) {
+        let line = Line { path: Arc::clone(path), text: text.to_vec() };
+        match self.lines.try_send(line) {
+            Ok(()) => {
+                let dropped = self.dropped.swap(0, Ordering::Relaxed);
+                if dropped > 0 {
+                    tracing::warn!(dropped, "functions printed faster than their logs could be written");
+                }
+            }
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                self.dropped.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
 
 /// Where one environment's output goes.
 #[derive(Clone)]
 pub(crate) struct Log {
-    inner: Arc<Mutex<Inner>>,
-}
-
-struct Inner {
-    path: PathBuf,
-    file: Option<File>,
-    bytes: u64,
-    tail: VecDeque<u8>,
+    logs: Arc<Logs>,
+    path: Arc<Path>,
+    tail: Arc<Mutex<VecDeque<u8>>>,
 }
 
 impl Log {
-    /// The log of a function: `DIRECTORY/NAME.log`.
-    pub(crate) fn of(directory: &Path, name: &str) -> Self {
-        let path = directory.join(format!("{name}.log"));
-        Self { inner: Arc::new(Mutex::new(Inner { path, file: None, bytes: 0, tail: VecDeque::new() })) }
-    }
-
     /// Begins the output of a call.
     pub(crate) fn begin(&self) {
-        self.inner.lock().tail.clear();
+        self.tail.lock().clear();
     }
 
     /// The end of the output since [`Self::begin`].
     pub(crate) fn tail(&self) -> String {
-        let inner = self.inner.lock();
-        let (front, back) = inner.tail.as_slices();
-        String::from_utf8_lossy(&[front, back].concat()).into_owned()
+        let mut tail = self.tail.lock();
+        String::from_utf8_lossy(tail.make_contiguous()).into_owned()
     }
 
-    /// Keeps a line. Output that can't be written is dropped: it must not stop a function.
+    /// Keeps a line.
     pub(crate) fn line(&self, line: &[u8]) {
-        let mut inner = self.inner.lock();
-        inner.tail.extend(line.iter().chain(b"\n"));
-        let over = inner.tail.len().saturating_sub(TAIL_BYTES);
-        inner.tail.drain(..over);
-        if let Err(error) = inner.write(line) {
-            tracing::debug!(%error, path = %inner.path.display(), "a function's output was not kept");
-        }
-    }
-
-    /// Keeps everything that comes out of a pipe, until it closes.
-    pub(crate) async fn follow(self, pipe: impl AsyncRead + Unpin) {
-        let mut reader = BufReader::new(pipe);
-        let mut line = Vec::new();
-        loop {
-            line.clear();
-            let read = (&mut reader).take(MAX_LINE_BYTES).read_until(b'\n', &mut line).await;
-            match read {
-                Ok(0) | Err(_) => return,
-                Ok(_) => self.line(line.trim_ascii_end()),
-            }
-        }
+        let mut tail = self.tail.lock();
+        tail.extend(line.iter().chain(b"\n"));
+        let over = tail.len().saturating_sub(TAIL_BYTES);
+        tail.drain(..over);
+        drop(tail);
+        self.logs.write(&self.path, line);
     }
 }
 
-impl Inner {
-    fn write(&mut self, line: &[u8]) -> io::Result<()> {
-        if self.bytes > MAX_FILE_BYTES {
-            fs::rename(&self.path, self.path.with_extension("log.1"))?;
-            self.file = None;
-        }
-        let file = match &mut self.file {
-            Some(file) => file,
-            none => {
-                if let Some(parent) = self.path.parent() {
-                    fs::create_dir_all(parent)?;
-                }
-                let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&self.path)?;
-                self.bytes = file.metadata()?.len();
-                none.insert(file)
+/// The end of the queue, and the files that are open.
+#[derive(Default)]
+struct Writer {
+    open: HashMap<Arc<Path>, (File, u64)>,
+}
+
+impl Writer {
+    fn run(mut self, lines: &Receiver<Line>) {
+        for Line { path, mut text } in lines {
+            text.push(b'\n');
+            if let Err(error) = self.write(&path, &text) {
+                self.open.remove(&path);
+                tracing::debug!(%error, path = %path.display(), "a function's output was not kept");
             }
-        };
-        file.write_all(line)?;
-        file.write_all(b"\n")?;
-        self.bytes += line.len() as u64 + 1;
+        }
+    }
+
+    fn write(&mut self, path: &Arc<Path>, text: &[u8]) -> io::Result<()> {
+        if self.open.get(path).is_some_and(|(_, bytes)| *bytes > MAX_FILE_BYTES) {
+            self.open.remove(path);
+            fs::rename(path, path.with_extension("log.1"))?;
+        }
+        if !self.open.contains_key(path) {
+            if self.open.len() >= MAX_OPEN {
+                self.open.clear();
+            }
+            if let Some(parent) = path.parent() {
+                fs::create_dir_all(parent)?;
+            }
+            let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+            let bytes = file.metadata()?.len();
+            self.open.insert(Arc::clone(path), (file, bytes));
+        }
+        let Some((file, bytes)) = self.open.get_mut(path) else { return Ok(()) };
+        file.write_all(text)?;
+        *bytes += text.len() as u64;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_file_is_moved_once_for_all_its_writers() {
+        let folder = tempfile::tempdir().unwrap();
+        let path: Arc<Path> = folder.path().join("r/f.log").into();
+        let mut writer = Writer::default();
+        let text = vec![b'x'; 5 << 20];
+        for _ in 0..3 {
+            writer.write(&path, &text).unwrap();
+        }
+        let bytes = |path: &Path| fs::metadata(path).unwrap().len();
+        assert_eq!((bytes(&path), bytes(&path.with_extension("log.1"))), (5 << 20, 10 << 20));
+    }
+
+    #[test]
+    fn the_tail_is_of_this_call_and_short() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = Logs::new(folder.path().to_owned()).of("us-east-1", "f");
+        log.line(b"before");
+        log.begin();
+        log.line(&[b'y'; 5000]);
+        log.line(b"end");
+        let tail = log.tail();
+        assert!(tail.len() == TAIL_BYTES && tail.ends_with("y\nend\n") && !tail.contains("before"));
     }
 }

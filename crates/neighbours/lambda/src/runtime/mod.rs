@@ -4,6 +4,7 @@ mod api;
 mod clients;
 mod environment;
 mod logs;
+mod output;
 mod pool;
 
 use std::collections::BTreeMap;
@@ -11,7 +12,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 
-pub(crate) use pool::Pool;
+pub(crate) use pool::{Pool, PoolParts};
 
 use crate::function::Language;
 
@@ -41,6 +42,8 @@ pub(crate) struct Launch {
     pub role: String,
     pub region: String,
     pub memory_mib: u32,
+    /// The largest file it can write.
+    pub ephemeral_mib: u32,
     pub timeout_s: u32,
     pub variables: BTreeMap<String, String>,
     pub reserved_concurrency: Option<u32>,

@@ -7,20 +7,25 @@ use std::time::{Duration, Instant};
 
 use craton_backend::function::FunctionError;
 use craton_core::IdSource;
+use craton_sandbox::Sandbox;
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
 use super::clients::Clients;
-use super::environment::Environment;
-use super::logs::Log;
+use super::environment::{Environment, Means};
+use super::logs::Logs;
 use super::{Credentials, Event, Launch, Outcome};
 use crate::config::LambdaConfig;
+
+/// An environment is not used again when it is older: much younger than the credentials it was started with.
+const MAX_AGE: Duration = Duration::from_secs(4 * 60 * 60);
 
 /// All environments of a server.
 pub(crate) struct Pool {
     clients: Clients,
     credentials: Arc<dyn Credentials>,
-    logs: PathBuf,
+    logs: Arc<Logs>,
+    sandbox: Sandbox,
     ids: Arc<dyn IdSource>,
     max_concurrency: usize,
     idle: Duration,
@@ -32,7 +37,7 @@ pub(crate) struct Pool {
 struct State {
     /// Idle environments by their launch's key, the last used at the end.
     idle: HashMap<String, Vec<Environment>>,
-    /// Calls under way, by function name.
+    /// Calls under way, by the function's ARN.
     running: HashMap<String, usize>,
     total: usize,
 }
@@ -40,34 +45,40 @@ struct State {
 /// A call's place among those that may run; given back when dropped.
 struct Place<'a> {
     pool: &'a Pool,
-    name: String,
+    arn: String,
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         let mut state = self.pool.state.lock();
         state.total = state.total.saturating_sub(1);
-        if let Some(running) = state.running.get_mut(&self.name) {
+        if let Some(running) = state.running.get_mut(&self.arn) {
             *running = running.saturating_sub(1);
             if *running == 0 {
-                state.running.remove(&self.name);
+                state.running.remove(&self.arn);
             }
         }
     }
 }
 
+/// What a pool stands on.
+pub(crate) struct PoolParts {
+    /// Where runtime clients are installed.
+    pub runtimes: PathBuf,
+    pub logs: PathBuf,
+    pub ids: Arc<dyn IdSource>,
+    pub credentials: Arc<dyn Credentials>,
+    pub sandbox: Sandbox,
+}
+
 impl Pool {
-    pub(crate) fn new(
-        config: &LambdaConfig,
-        logs: PathBuf,
-        ids: Arc<dyn IdSource>,
-        credentials: Arc<dyn Credentials>,
-    ) -> Arc<Self> {
-        let runtimes = config.runtimes_dir.clone().unwrap_or_else(default_runtimes);
+    pub(crate) fn new(config: &LambdaConfig, means: PoolParts) -> Arc<Self> {
+        let PoolParts { runtimes, logs, ids, credentials, sandbox } = means;
         Arc::new(Self {
             clients: Clients::new(runtimes),
             credentials,
-            logs,
+            logs: Logs::new(logs),
+            sandbox,
             ids,
             max_concurrency: config.max_concurrency,
             idle: Duration::from_secs(config.idle_s),
@@ -88,8 +99,10 @@ impl Pool {
             None => {
                 let client = self.clients.get(launch.language, &launch.language_version).await?;
                 let credentials = self.credentials.variables(&launch.role, &launch.arn);
-                let log = Log::of(&self.logs, &launch.name);
-                Environment::start(launch, &client, log, credentials).await?
+                let log = self.logs.of(&launch.region, &launch.name);
+                let means = Means { client: &client, sandbox: &self.sandbox, log, credentials };
+                self.make_room();
+                Environment::start(launch, means).await?
             }
         };
         // A call that is given up takes its environment with it: dropped here, its processes are killed.
@@ -107,14 +120,14 @@ impl Pool {
 
     fn admit(&self, launch: &Launch) -> Result<Place<'_>, FunctionError> {
         let mut state = self.state.lock();
-        let running = state.running.get(&launch.name).copied().unwrap_or(0);
+        let running = state.running.get(&launch.arn).copied().unwrap_or(0);
         let reserved = launch.reserved_concurrency.map_or(usize::MAX, |count| count as usize);
         if running >= reserved || state.total >= self.max_concurrency {
             return Err(FunctionError::Throttled("Rate Exceeded.".into()));
         }
         state.total += 1;
-        *state.running.entry(launch.name.clone()).or_default() += 1;
-        Ok(Place { pool: self, name: launch.name.clone() })
+        *state.running.entry(launch.arn.clone()).or_default() += 1;
+        Ok(Place { pool: self, arn: launch.arn.clone() })
     }
 
     fn take(&self, key: &str) -> Option<Environment> {
@@ -128,7 +141,27 @@ impl Pool {
         None
     }
 
+    /// Ends the environment that nobody called for longest, if there are as many as there may be. Those of the calls
+    /// under way are counted by their calls.
+    fn make_room(&self) {
+        let mut state = self.state.lock();
+        let idle: usize = state.idle.values().map(Vec::len).sum();
+        if idle + state.total <= self.max_concurrency {
+            return;
+        }
+        let oldest = |environments: &Vec<Environment>| environments.first().map(|first| first.idle_since);
+        let key = state.idle.iter().filter(|(_, all)| !all.is_empty()).min_by_key(|(_, all)| oldest(all));
+        let Some(key) = key.map(|(key, _)| key.clone()) else { return };
+        let ended = state.idle.get_mut(&key).map(|environments| environments.remove(0));
+        drop(state);
+        drop(ended);
+    }
+
     fn keep(self: &Arc<Self>, environment: Environment) {
+        // Its credentials end with its session.
+        if environment.started.elapsed() > MAX_AGE {
+            return;
+        }
         self.state.lock().idle.entry(environment.launch.key.clone()).or_default().push(environment);
         let mut reaper = self.reaper.lock();
         if reaper.is_none() {
@@ -162,11 +195,11 @@ impl Pool {
     }
 
     /// Ends the idle environments of a function that was changed or deleted.
-    pub(crate) fn retire(&self, name: &str) {
+    pub(crate) fn retire(&self, arn: &str) {
         let mut state = self.state.lock();
         let gone: Vec<_> = state
             .idle
-            .extract_if(|_, environments| environments.first().is_some_and(|first| first.launch.name == name))
+            .extract_if(|_, environments| environments.first().is_some_and(|first| first.launch.arn == arn))
             .collect();
         drop(state);
         drop(gone);
@@ -179,11 +212,4 @@ impl Pool {
         let idle = std::mem::take(&mut self.state.lock().idle);
         drop(idle);
     }
-}
-
-/// `~/.cache/craton/lambda`, shared by every data directory like the model store.
-fn default_runtimes() -> PathBuf {
-    let home = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let home = home.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
-    home.unwrap_or_else(std::env::temp_dir).join("craton/lambda")
 }

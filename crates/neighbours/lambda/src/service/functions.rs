@@ -323,7 +323,7 @@ impl Lambda {
                 if !deleted.map_err(|error| store_error(&error))? {
                     return Err(self.missing(&reference));
                 }
-                self.inner.pool.retire(&reference.name);
+                self.inner.pool.retire(&arn);
             }
             Some(LATEST) => {
                 return Err(invalid("$LATEST version cannot be deleted without deleting the function."));

@@ -13,9 +13,9 @@ use serde_json::json;
 
 use super::base64;
 use crate::Lambda;
-use crate::error::{function_error, store_error};
+use crate::error::{function_error, service, store_error};
 use crate::function::{self, FunctionRef, LATEST, language};
-use crate::mapped::folder_mark;
+use crate::mapped::{FarCall, folder_mark};
 use crate::runtime::{Event, Launch, MAX_PAYLOAD_BYTES, Outcome};
 
 /// The kind of the jobs that asynchronous calls are.
@@ -35,7 +35,16 @@ struct QueuedEvent {
 /// A call that is ready to run.
 enum Ready {
     Run(Box<Launch>),
-    Post { name: String, url: String },
+    Post {
+        name: String,
+        url: String,
+    },
+    /// A function of another Lambda.
+    Far {
+        name: String,
+        arn: String,
+        qualifier: Option<String>,
+    },
 }
 
 impl Lambda {
@@ -59,7 +68,7 @@ impl Lambda {
                 response.status_code = Some(202);
             }
             Some(api::InvocationType::RequestResponse) | None => {
-                let event = self.event(&reference, payload, input.client_context);
+                let event = self.event(&reference, payload, input.client_context)?;
                 let outcome = self.run(ready, event).await.map_err(function_error)?;
                 response.status_code = Some(200);
                 response.function_error = outcome.failed.then(|| "Unhandled".to_owned());
@@ -72,18 +81,19 @@ impl Lambda {
         Ok(response)
     }
 
-    fn event(&self, reference: &FunctionRef, payload: bytes::Bytes, client_context: Option<String>) -> Event {
-        use base64::Engine as _;
-        let decoded = client_context
-            .and_then(|text| base64::engine::general_purpose::STANDARD.decode(text).ok())
-            .and_then(|bytes| String::from_utf8(bytes).ok());
-        Event {
+    fn event(
+        &self,
+        reference: &FunctionRef,
+        payload: bytes::Bytes,
+        client_context: Option<String>,
+    ) -> Result<Event, ApiError> {
+        Ok(Event {
             request_id: self.inner.pool.request_id(),
             // No payload is an empty event, however the call is made.
             payload: if payload.is_empty() { bytes::Bytes::from_static(b"{}") } else { payload },
             invoked_arn: reference.arn(&self.inner.account.id),
-            client_context: decoded,
-        }
+            client_context: client_context.map(|context| read_context(&context)).transpose()?,
+        })
     }
 
     async fn enqueue(&self, reference: &FunctionRef, payload: &bytes::Bytes) -> Result<(), ApiError> {
@@ -104,12 +114,18 @@ impl Lambda {
             if let Some(url) = &mapped.url {
                 return Ok((Ready::Post { name: reference.name.clone(), url: url.clone() }, latest));
             }
+            if let Some(arn) = &mapped.arn {
+                let (name, qualifier) = (reference.name.clone(), reference.qualifier.clone());
+                return Ok((Ready::Far { name, arn: arn.clone(), qualifier }, latest));
+            }
             if let (Some(folder), Some(runtime), Some(handler)) =
                 (&mapped.folder, &mapped.runtime, &mapped.handler)
             {
                 let (language, language_version) = language(runtime)?;
+                let sources = folder.clone();
+                let mark = tokio::task::spawn_blocking(move || folder_mark(&sources)).await;
                 let launch = Launch {
-                    key: format!("{}:{}", reference.name, folder_mark(folder)),
+                    key: format!("{}:{}", reference.name, mark.map_err(|error| service(&error))?),
                     name: reference.name.clone(),
                     arn: function::arn(&reference.region, &self.inner.account.id, &reference.name, None),
                     version: latest.clone(),
@@ -120,6 +136,7 @@ impl Lambda {
                     role: String::new(),
                     region: reference.region.clone(),
                     memory_mib: 512,
+                    ephemeral_mib: 512,
                     timeout_s: mapped.timeout_s.unwrap_or(30),
                     variables: Default::default(),
                     reserved_concurrency: None,
@@ -143,6 +160,7 @@ impl Lambda {
             role: function.role.clone(),
             region: reference.region.clone(),
             memory_mib: function.memory_mib,
+            ephemeral_mib: function.ephemeral_mib,
             timeout_s: function.timeout_s,
             variables: function.variables.clone(),
             reserved_concurrency,
@@ -157,8 +175,29 @@ impl Lambda {
                 Some(mapped) => self.inner.mapped.post(mapped, &url, event.payload).await,
                 None => Err(FunctionError::NotFound(name)),
             },
+            Ready::Far { name, arn, qualifier } => match self.inner.mapped.get(&name) {
+                Some(mapped) => {
+                    let call = FarCall { event, qualifier, now_ms: self.inner.clock.now_ms() };
+                    self.inner.mapped.call(mapped, &arn, call).await
+                }
+                None => Err(FunctionError::NotFound(name)),
+            },
         }
     }
+}
+
+/// A client context is JSON in base64; as one line of JSON, it can go on in a header.
+fn read_context(text: &str) -> Result<String, ApiError> {
+    use base64::Engine as _;
+    let bytes = base64::engine::general_purpose::STANDARD.decode(text).ok();
+    let context = bytes.and_then(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes).ok());
+    let context = context.map(|context| context.to_string());
+    context.ok_or_else(|| {
+        ApiError::new(
+            "InvalidRequestContentException",
+            "Client context must be a valid Base64-encoded JSON object.",
+        )
+    })
 }
 
 fn check_payload(payload: &[u8], limit: usize) -> Result<(), ApiError> {
@@ -194,7 +233,9 @@ impl FunctionInvoker for Lambda {
                 })?;
             check_payload(&call.payload, MAX_PAYLOAD_BYTES)
                 .map_err(|error| FunctionError::Invalid(error.message.clone()))?;
-            let event = self.event(&reference, call.payload.clone(), None);
+            let event = self
+                .event(&reference, call.payload.clone(), None)
+                .map_err(|error| FunctionError::Invalid(error.message.clone()))?;
             let Outcome { payload, failed, log_tail } = self.run(ready, event).await?;
             Ok(FunctionAnswer { payload, failed, log_tail, executed_version })
         }

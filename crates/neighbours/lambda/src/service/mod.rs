@@ -89,7 +89,8 @@ impl Lambda {
             Ok(())
         });
         let function = changed.await?;
-        self.inner.pool.retire(&function.name);
+        let account = &self.inner.account.id;
+        self.inner.pool.retire(&function::arn(&reference.region, account, &function.name, None));
         Ok(function)
     }
 

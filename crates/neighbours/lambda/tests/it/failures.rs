@@ -22,20 +22,16 @@ async fn an_exception_comes_with_its_type_and_stack() {
 #[tokio::test]
 async fn a_call_that_takes_too_long_is_ended_with_all_its_processes() {
     let world = world(Vec::new()).await;
-    let folder = tempfile::tempdir().unwrap();
-    let pid_file = folder.path().join("pid");
-    let source = format!(
-        "
+    let source = "
 import subprocess, time
 def handler(event, context):
     if event.get('fast'):
         return 'ok'
     child = subprocess.Popen(['sleep', '60'])
-    open({pid_file:?}, 'w').write(str(child.pid))
+    print('child', child.pid, 'ends')
     time.sleep(60)
-"
-    );
-    world.create_with("slow", &source, |request| request.timeout = Some(1)).await;
+";
+    world.create_with("slow", source, |request| request.timeout = Some(1)).await;
     assert_eq!(world.call("slow", json!({"fast": true})).await.payload, json!("ok"));
     let began = Instant::now();
     let called = world.call("slow", json!({})).await;
@@ -43,7 +39,7 @@ def handler(event, context):
     assert_eq!(called.error.as_deref(), Some("Unhandled"));
     assert_eq!(called.payload["errorType"], "Sandbox.Timedout");
     assert!(called.payload["errorMessage"].as_str().unwrap().ends_with("Task timed out after 1.00 seconds"));
-    let pid = std::fs::read_to_string(&pid_file).unwrap();
+    let pid = called.log.split("child ").nth(1).and_then(|rest| rest.split(' ').next()).expect("a pid");
     let state = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     for _ in 0..100 {
         if state().is_empty() || state().contains(") Z") {
@@ -56,6 +52,23 @@ def handler(event, context):
 }
 
 #[tokio::test]
+async fn a_first_call_has_the_same_time_as_any_other() {
+    let world = world(Vec::new()).await;
+    let source = "import time\ndef handler(e, c): time.sleep(60)";
+    world.create_with("first", source, |request| request.timeout = Some(1)).await;
+    let called = world.call("first", json!({})).await;
+    assert!(
+        called.payload["errorMessage"].as_str().unwrap().contains("after 1.00 seconds"),
+        "{}",
+        called.payload
+    );
+    let took =
+        called.log.split("\tDuration: ").nth(1).and_then(|rest| rest.split(' ').next()).expect("a time");
+    let took_ms: f64 = took.parse().unwrap();
+    assert!((1_000.0..2_000.0).contains(&took_ms), "{}", called.log);
+}
+
+#[tokio::test]
 async fn memory_is_bounded() {
     let world = world(Vec::new()).await;
     let source = "import time\ndef handler(e, c):\n    hog = bytearray(400 << 20)\n    time.sleep(20)\n    return len(hog)";
@@ -63,6 +76,15 @@ async fn memory_is_bounded() {
     let called = world.call("hog", json!({})).await;
     assert_eq!(called.payload["errorType"], "Runtime.OutOfMemory", "{}", called.payload);
     assert!(called.log.contains("Memory Size: 128 MB exceeded"), "{}", called.log);
+    // What its children use is its own.
+    let source = "
+import subprocess, sys
+def handler(e, c):
+    subprocess.run([sys.executable, '-c', 'import time; x = bytearray(400 << 20); time.sleep(20)'])
+";
+    world.create("children", source).await;
+    let called = world.call("children", json!({})).await;
+    assert_eq!(called.payload["errorType"], "Runtime.OutOfMemory", "{}", called.payload);
 }
 
 #[tokio::test]
@@ -105,16 +127,30 @@ async fn answers_and_events_are_bounded() {
 #[tokio::test]
 async fn a_caller_that_goes_away_ends_the_call() {
     let world = world(Vec::new()).await;
-    let folder = tempfile::tempdir().unwrap();
-    let mark = folder.path().join("late");
-    let source = format!(
-        "import time\ndef handler(e, c):\n    time.sleep(2)\n    open({mark:?}, 'w').write('ran on')"
-    );
-    world.create("gone", &source).await;
-    let request = api::InvocationRequest { function_name: "gone".into(), ..Default::default() };
-    let given_up =
-        tokio::time::timeout(Duration::from_millis(800), world.lambda.invoke(&world.context, request));
-    assert!(given_up.await.is_err());
+    let source = "
+import time
+def handler(event, context):
+    print('it began')
+    time.sleep(event['s'])
+    print('it ran on')
+";
+    world.create("gone", source).await;
+    world.call("gone", json!({"s": 0})).await;
+    let warm = world.printed("gone", "REPORT").await.len();
+    let request = api::InvocationRequest {
+        function_name: "gone".into(),
+        payload: Some(Blob(json!({"s": 2}).to_string().into())),
+        ..Default::default()
+    };
+    let began = async {
+        while !world.log("gone")[warm..].contains("it began") {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::select! {
+        answer = world.lambda.invoke(&world.context, request) => panic!("it ended first: {answer:?}"),
+        () = began => {}
+    }
     tokio::time::sleep(Duration::from_millis(2500)).await;
-    assert!(!mark.exists(), "the function went on after its caller had gone");
+    assert!(!world.log("gone")[warm..].contains("ran on"), "the function went on after its caller had gone");
 }

@@ -3,9 +3,11 @@
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
 mod failures;
+mod far;
 mod management;
 mod node;
 mod python;
+mod walls;
 
 use std::collections::BTreeMap;
 use std::io::{Cursor, Write as _};
@@ -14,6 +16,7 @@ use std::sync::Arc;
 use craton_api_lambda as api;
 use craton_core::{Account, Principal, RandomIds, RequestContext, SystemClock};
 use craton_lambda::{Credentials, Lambda, LambdaConfig, LambdaParts, MappedFunction};
+use craton_sandbox::{Sandbox, SandboxConfig};
 use craton_store::Store;
 use craton_wire::types::Blob;
 use serde_json::Value;
@@ -24,7 +27,14 @@ pub(crate) struct World {
     pub lambda: Lambda,
     pub store: Store,
     pub context: RequestContext,
+    pub directory: std::path::PathBuf,
     _folder: tempfile::TempDir,
+}
+
+/// Shared with servers of this machine: installing them takes long.
+fn runtimes() -> std::path::PathBuf {
+    let home = std::env::var_os("HOME").expect("a home folder");
+    std::path::Path::new(&home).join(".cache/craton/lambda")
 }
 
 struct Fixed;
@@ -39,7 +49,14 @@ impl Credentials for Fixed {
 }
 
 pub(crate) async fn world(functions: Vec<MappedFunction>) -> World {
-    let folder = tempfile::tempdir().unwrap();
+    world_with(functions, LambdaConfig::default(), tempfile::tempdir().unwrap()).await
+}
+
+pub(crate) async fn world_with(
+    functions: Vec<MappedFunction>,
+    config: LambdaConfig,
+    folder: tempfile::TempDir,
+) -> World {
     let store = Store::in_memory().await.unwrap();
     let account = Arc::new(Account::default());
     let lambda = Lambda::new(LambdaParts {
@@ -49,7 +66,9 @@ pub(crate) async fn world(functions: Vec<MappedFunction>) -> World {
         clock: Arc::new(SystemClock),
         ids: Arc::new(RandomIds),
         directory: folder.path().join("lambda"),
-        config: LambdaConfig::default(),
+        runtimes: runtimes(),
+        sandbox: Sandbox::new(SandboxConfig::default()),
+        config,
         functions,
         credentials: Arc::new(Fixed),
     });
@@ -61,7 +80,7 @@ pub(crate) async fn world(functions: Vec<MappedFunction>) -> World {
         source_ip: None,
         received_ms: 0,
     };
-    World { lambda, store, context, _folder: folder }
+    World { lambda, store, context, directory: folder.path().join("lambda"), _folder: folder }
 }
 
 pub(crate) fn archive(entries: &[(&str, &str)]) -> Vec<u8> {
@@ -85,6 +104,24 @@ pub(crate) struct Called {
 }
 
 impl World {
+    /// What a function has printed so far.
+    pub(crate) fn log(&self, name: &str) -> String {
+        let path = self.directory.join("logs/us-east-1").join(format!("{name}.log"));
+        std::fs::read_to_string(path).unwrap_or_default()
+    }
+
+    /// Waits until a function has printed this.
+    pub(crate) async fn printed(&self, name: &str, text: &str) -> String {
+        for _ in 0..600 {
+            let log = self.log(name);
+            if log.contains(text) {
+                return log;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+        }
+        panic!("no {text:?} in the log of {name}:\n{}", self.log(name));
+    }
+
     pub(crate) async fn create(&self, name: &str, source: &str) -> api::FunctionConfiguration {
         self.create_with(name, source, |_| {}).await
     }
