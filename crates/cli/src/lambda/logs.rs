@@ -61,12 +61,14 @@ impl Logs {
                 return Err(error).with_context(|| format!("nothing is kept in {}", followed.path.display()));
             }
         }
-        while self.follow {
+        if !self.follow {
+            return Ok(ExitCode::SUCCESS);
+        }
+        loop {
             out.flush()?;
             std::thread::sleep(POLL);
             followed.copy_new(&mut out)?;
         }
-        Ok(ExitCode::SUCCESS)
     }
 }
 

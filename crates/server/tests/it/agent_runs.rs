@@ -140,14 +140,7 @@ pub(crate) async fn function(
             let _ = socket.write_all(reply.as_bytes()).await;
         }
     });
-    let mapped = MappedFunction {
-        name: "orders".into(),
-        url: Some(url),
-        folder: None,
-        runtime: None,
-        handler: None,
-        timeout_s: None,
-    };
+    let mapped = MappedFunction { name: "orders".into(), url: Some(url), ..MappedFunction::default() };
     (mapped, events)
 }
 
