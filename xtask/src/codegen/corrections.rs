@@ -21,6 +21,12 @@ pub(crate) fn apply(model: &mut Model) -> anyhow::Result<()> {
             "S3Prefixes needs no correction any more"
         );
         shape.max = None;
+
+        // Routers' prompts are configured under a name that only the runtime's model knows.
+        let shape = model.shapes.get_mut("PromptType").context("the prompt types")?;
+        let router = "ROUTING_CLASSIFIER".to_owned();
+        ensure!(!shape.values.contains(&router), "PromptType needs no correction any more");
+        shape.values.push(router);
     }
     Ok(())
 }

@@ -21,6 +21,21 @@ use crate::schema::{self, MAX_BYTES};
 const MOST: usize = 20;
 const MOST_ENABLED: usize = 15;
 
+/// The requests that create and change a group have the same fields.
+macro_rules! body {
+    ($input:ident) => {
+        StoredActionGroup {
+            description: $input.description,
+            signature: $input.parent_action_group_signature,
+            signature_params: $input.parent_action_group_signature_params,
+            executor: $input.action_group_executor,
+            api_schema: $input.api_schema,
+            function_schema: $input.function_schema,
+            state: $input.action_group_state.unwrap_or(api::ActionGroupState::Enabled),
+        }
+    };
+}
+
 impl Agents {
     pub async fn create_agent_action_group(
         &self,
@@ -30,15 +45,7 @@ impl Agents {
         let place = Place::of(context);
         let agent = self.agent(&place, &input.agent_id).await?;
         let name = input.action_group_name;
-        let body = StoredActionGroup {
-            description: input.description,
-            signature: input.parent_action_group_signature,
-            signature_params: input.parent_action_group_signature_params,
-            executor: input.action_group_executor,
-            api_schema: input.api_schema,
-            function_schema: input.function_schema,
-            state: input.action_group_state.unwrap_or(api::ActionGroupState::Enabled),
-        };
+        let body = body!(input);
         check(&body)?;
         self.actions(&place, &agent, (&name, &body)).await?;
         let id = self.parts.ids.short(ID_LENGTH);
@@ -106,15 +113,7 @@ impl Agents {
         input: api::UpdateAgentActionGroupRequest,
     ) -> Result<api::UpdateAgentActionGroupResponse, ApiError> {
         let place = Place::of(context);
-        let body = StoredActionGroup {
-            description: input.description,
-            signature: input.parent_action_group_signature,
-            signature_params: input.parent_action_group_signature_params,
-            executor: input.action_group_executor,
-            api_schema: input.api_schema,
-            function_schema: input.function_schema,
-            state: input.action_group_state.unwrap_or(api::ActionGroupState::Enabled),
-        };
+        let body = body!(input);
         check(&body)?;
         let agent = self.agent(&place, &input.agent_id).await?;
         self.actions(&place, &agent, (&input.action_group_name, &body)).await?;

@@ -120,8 +120,25 @@ impl<'a> References<'a> {
     }
 }
 
-/// `nullable`, and bounds that are exclusive by a flag.
+/// Names of types that documents in use have, and what JSON Schema calls them.
+const TYPES: [(&str, &str); 8] = [
+    ("int", "integer"),
+    ("long", "integer"),
+    ("float", "number"),
+    ("double", "number"),
+    ("bool", "boolean"),
+    ("str", "string"),
+    ("list", "array"),
+    ("dict", "object"),
+];
+
+/// `nullable`, bounds that are exclusive by a flag, and types by other names.
 fn from_openapi_3_0(schema: &mut Map<String, Value>, members: &Map<String, Value>) {
+    if let Some(Value::String(kind)) = schema.get_mut("type")
+        && let Some((_, name)) = TYPES.iter().find(|(other, _)| other == kind)
+    {
+        (*name).clone_into(kind);
+    }
     if members.get("nullable") == Some(&Value::Bool(true))
         && let Some(Value::String(kind)) = schema.get("type")
     {

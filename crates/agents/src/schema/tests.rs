@@ -72,6 +72,14 @@ fn references_are_followed_and_words_of_openapi_translated() {
 }
 
 #[test]
+fn types_by_other_names_are_understood() {
+    let actions = read(&document(|it| {
+        it["paths"]["/a"]["get"]["parameters"][0]["schema"] = json!({"type": "int", "nullable": true});
+    }));
+    assert_eq!(actions[0].parameters[0].schema, json!({"type": ["integer", "null"]}));
+}
+
+#[test]
 fn a_property_may_be_called_like_a_word_of_openapi() {
     let actions = read(&document(|it| {
         it["paths"]["/a"]["get"]["requestBody"] = json!({"content": {"application/json": {"schema": {

@@ -345,6 +345,7 @@ string_enum! {
         PostProcessing = "POST_PROCESSING",
         KnowledgeBaseResponseGeneration = "KNOWLEDGE_BASE_RESPONSE_GENERATION",
         MemorySummarization = "MEMORY_SUMMARIZATION",
+        RoutingClassifier = "ROUTING_CLASSIFIER",
     }
     QueryEngineType {
         Redshift = "REDSHIFT",

@@ -3735,6 +3735,7 @@ static SHAPES: &[Shape] = &[
             "POST_PROCESSING",
             "KNOWLEDGE_BASE_RESPONSE_GENERATION",
             "MEMORY_SUMMARIZATION",
+            "ROUTING_CLASSIFIER",
         ],
         sensitive: false,
     },
