@@ -4,7 +4,6 @@ use craton_api_bedrock_agent as api;
 use craton_core::RequestContext;
 use craton_objects::{GetOptions, ObjectRef};
 use craton_wire::ApiError;
-use futures::TryStreamExt as _;
 use serde_json::json;
 
 use super::Agents;
@@ -215,15 +214,9 @@ impl Agents {
         let unreadable =
             |error: &dyn std::fmt::Display| format!("The object s3://{bucket}/{key} can't be read: {error}.");
         let object = self.parts.objects.get(&at, GetOptions::default()).await;
-        let mut body = object.map_err(|error| unreadable(&error))?.body;
-        let mut bytes = Vec::new();
-        while let Some(chunk) = body.try_next().await.map_err(|error| unreadable(&error))? {
-            bytes.extend_from_slice(&chunk);
-            if bytes.len() > MAX_BYTES {
-                return Err(unreadable(&format!("it has more than {MAX_BYTES} bytes")));
-            }
-        }
-        String::from_utf8(bytes).map_err(|_| unreadable(&"it is not UTF-8 text"))
+        let object = object.map_err(|error| unreadable(&error))?;
+        let bytes = object.bytes(MAX_BYTES).await.map_err(|error| unreadable(&error))?;
+        String::from_utf8(bytes.to_vec()).map_err(|_| unreadable(&"it is not UTF-8 text"))
     }
 }
 

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::Agents;
 use super::edit::Edit;
+use super::prompt_overrides;
 use super::records::{
     AgentRecord, CollaboratorRecord, DRAFT, ID_LENGTH, Part, Place, Settings, StoredAgent, bad_page,
     idempotency, kinds, listed, page_request, write,
@@ -239,6 +240,7 @@ fn summary(found: AgentRecord, latest: String) -> api::AgentSummary {
 
 pub(super) fn view(place: &Place, found: &AgentRecord) -> api::Agent {
     let settings = found.body.settings.clone();
+    let prompts = prompt_overrides::shown(&settings);
     api::Agent {
         agent_id: found.id.clone(),
         agent_name: settings.name,
@@ -259,7 +261,7 @@ pub(super) fn view(place: &Place, found: &AgentRecord) -> api::Agent {
         prepared_at: found.body.prepared_ms.map(Timestamp::from_ms),
         failure_reasons: listed(&found.body.failure_reasons),
         recommended_actions: listed(&found.body.recommended_actions),
-        prompt_override_configuration: settings.prompt_overrides,
+        prompt_override_configuration: Some(prompts),
         guardrail_configuration: settings.guardrail,
         memory_configuration: settings.memory,
         agent_collaboration: Some(settings.collaboration),

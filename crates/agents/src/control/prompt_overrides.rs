@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use craton_api_bedrock_agent as api;
 use craton_wire::ApiError;
 
+use super::records::Settings;
 use crate::definition::{Inference, PromptOverrides, PromptStep};
+use crate::run::prompt::{self, PromptKind};
+use crate::run::step::{MAX_TOKENS, TEMPERATURE};
 
 /// Checks what the API's model can't say.
 pub(super) fn check(overrides: &api::PromptOverrideConfiguration) -> Result<(), ApiError> {
@@ -46,9 +49,7 @@ fn check_step(configuration: &api::PromptConfiguration, kind: &str, faults: &mut
             "The basePromptTemplate of the {kind} prompt type needs the promptCreationMode OVERRIDDEN."
         )),
         (Some(template), true) => {
-            // A template that is an object is a whole request; any other text is its one message.
-            let object = template.trim_start().starts_with('{');
-            if object && serde_json::from_str::<serde::de::IgnoredAny>(template).is_err() {
+            if !prompt::is_readable(template) {
                 faults.push(format!(
                     "The provided BasePromptTemplate for the {kind} prompt type has failed validation with the \
                      following message: Invalid JSON in the prompt. Check the BasePromptTemplate and retry your \
@@ -60,6 +61,56 @@ fn check_step(configuration: &api::PromptConfiguration, kind: &str, faults: &mut
             "The inferenceConfiguration of the {kind} prompt type needs the promptCreationMode OVERRIDDEN."
         )),
         (None, false) => {}
+    }
+}
+
+/// The prompts of all steps that an agent has, those that its owner left alone as they are by default.
+pub(super) fn shown(settings: &Settings) -> api::PromptOverrideConfiguration {
+    let given = settings.prompt_overrides.clone();
+    let override_lambda = given.as_ref().and_then(|given| given.override_lambda.clone());
+    let mut given = given.map(|given| given.prompt_configurations).unwrap_or_default();
+    let mut prompt_configurations = Vec::new();
+    for kind in PromptKind::ALL {
+        let Ok(prompt_type) = kind.name().parse::<api::PromptType>() else { continue };
+        let at = given.iter().position(|it| it.prompt_type == Some(prompt_type));
+        let owned = at.map(|at| given.swap_remove(at));
+        if owned.is_some() || has_step(settings, kind) {
+            let owned = owned.unwrap_or_default();
+            prompt_configurations.push(completed(owned, prompt_type, kind));
+        }
+    }
+    api::PromptOverrideConfiguration { prompt_configurations, override_lambda }
+}
+
+fn has_step(settings: &Settings, kind: PromptKind) -> bool {
+    match kind {
+        PromptKind::MemorySummarization => settings.memory.is_some(),
+        PromptKind::RoutingClassifier => settings.collaboration == api::AgentCollaboration::SupervisorRouter,
+        _ => true,
+    }
+}
+
+fn completed(
+    owned: api::PromptConfiguration,
+    prompt_type: api::PromptType,
+    kind: PromptKind,
+) -> api::PromptConfiguration {
+    let on = !matches!(kind, PromptKind::PreProcessing | PromptKind::PostProcessing);
+    let state = if on { api::PromptState::Enabled } else { api::PromptState::Disabled };
+    let inference = || api::InferenceConfiguration {
+        temperature: Some(TEMPERATURE),
+        maximum_length: i32::try_from(MAX_TOKENS).ok(),
+        ..api::InferenceConfiguration::default()
+    };
+    api::PromptConfiguration {
+        prompt_type: Some(prompt_type),
+        prompt_creation_mode: Some(owned.prompt_creation_mode.unwrap_or(api::CreationMode::Default)),
+        prompt_state: Some(owned.prompt_state.unwrap_or(state)),
+        base_prompt_template: Some(owned.base_prompt_template.unwrap_or_else(|| kind.template().to_owned())),
+        inference_configuration: Some(owned.inference_configuration.unwrap_or_else(inference)),
+        parser_mode: Some(owned.parser_mode.unwrap_or(api::CreationMode::Default)),
+        foundation_model: owned.foundation_model,
+        additional_model_request_fields: owned.additional_model_request_fields,
     }
 }
 

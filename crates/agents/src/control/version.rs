@@ -5,8 +5,8 @@ use craton_core::RequestContext;
 use craton_wire::ApiError;
 use craton_wire::types::Timestamp;
 
-use super::Agents;
 use super::records::{DRAFT, Kept, Place, bad_page, kinds, page_request};
+use super::{Agents, prompt_overrides};
 use crate::error::{from_store, missing};
 
 impl Agents {
@@ -97,6 +97,7 @@ impl Agents {
 fn view(place: &Place, agent_id: &str, found: Kept) -> api::AgentVersion {
     let Kept { number, created_ms, snapshot } = found;
     let settings = snapshot.settings;
+    let prompts = prompt_overrides::shown(&settings);
     api::AgentVersion {
         agent_id: agent_id.to_owned(),
         agent_name: settings.name,
@@ -113,7 +114,7 @@ fn view(place: &Place, agent_id: &str, found: Kept) -> api::AgentVersion {
         updated_at: Timestamp::from_ms(created_ms),
         failure_reasons: None,
         recommended_actions: None,
-        prompt_override_configuration: settings.prompt_overrides,
+        prompt_override_configuration: Some(prompts),
         guardrail_configuration: settings.guardrail,
         memory_configuration: settings.memory,
         agent_collaboration: Some(settings.collaboration),

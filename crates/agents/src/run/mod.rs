@@ -45,7 +45,7 @@ mod permit;
 pub mod prompt;
 mod returned;
 mod session;
-mod step;
+pub(crate) mod step;
 mod tell;
 mod tools;
 mod trace;

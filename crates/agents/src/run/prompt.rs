@@ -166,6 +166,11 @@ fn text_of(value: &Value) -> String {
     }
 }
 
+/// Whether a template is one: an object that can be read, or any other text.
+pub(crate) fn is_readable(template: &str) -> bool {
+    !template.trim_start().starts_with('{') || serde_json::from_str::<Value>(&escape_breaks(template)).is_ok()
+}
+
 /// Line breaks and tabs within strings, which JSON wants escaped and templates have as they are.
 fn escape_breaks(json: &str) -> String {
     let mut out = String::with_capacity(json.len() + 64);

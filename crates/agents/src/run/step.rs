@@ -16,8 +16,9 @@ use super::trace::Span;
 use super::turn::Run;
 use crate::definition::PromptStep;
 
-/// Tokens of an answer where the agent's owner says nothing.
-const MAX_TOKENS: u32 = 2048;
+/// Tokens of an answer, and its temperature, where the agent's owner says nothing.
+pub(crate) const MAX_TOKENS: u32 = 2048;
+pub(crate) const TEMPERATURE: f32 = 0.0;
 
 /// What to ask.
 pub(super) struct Plan<'a> {
@@ -128,7 +129,7 @@ impl Run {
         let changed = inference.temperature.is_some() || inference.top_p.is_some();
         Sampling {
             max_tokens: inference.max_tokens.or(Some(MAX_TOKENS)),
-            temperature: inference.temperature.or((!changed).then_some(0.0)),
+            temperature: inference.temperature.or((!changed).then_some(TEMPERATURE)),
             top_p: inference.top_p,
             top_k: inference.top_k,
             stop_sequences: inference.stop_sequences,

@@ -434,7 +434,7 @@ async fn prompt_overrides_are_checked_and_kept() {
     };
     let overridden = json!({"promptCreationMode": "OVERRIDDEN"});
     let text_only = json!({"basePromptTemplate": "Be $instruction$"});
-    let broken = json!({"promptCreationMode": "OVERRIDDEN", "basePromptTemplate": "{\"system\": \"a\nb\"}"});
+    let broken = json!({"promptCreationMode": "OVERRIDDEN", "basePromptTemplate": "{\"system\": \"a\""});
     let parser = json!({"parserMode": "OVERRIDDEN"});
     for (wrong, part) in [
         (json!({"promptConfigurations": [step("ORCHESTRATION", overridden)]}), "needs a basePromptTemplate"),
@@ -472,7 +472,24 @@ async fn prompt_overrides_are_checked_and_kept() {
     prepare(&client, &id).await;
     let got = expect(&client.get(&format!("/agents/{id}/")).await, 200);
     assert_eq!(got["agent"]["agentStatus"], "PREPARED");
-    assert_eq!(got["agent"]["promptOverrideConfiguration"]["overrideLambda"], FUNCTION);
+    let shown = &got["agent"]["promptOverrideConfiguration"];
+    assert_eq!(shown["overrideLambda"], FUNCTION);
+    let prompts = shown["promptConfigurations"].as_array().unwrap();
+    let kinds: Vec<_> = prompts.iter().map(|it| text(it, "promptType")).collect();
+    let all = ["PRE_PROCESSING", "ORCHESTRATION", "KNOWLEDGE_BASE_RESPONSE_GENERATION", "POST_PROCESSING"];
+    assert_eq!(kinds, all, "the steps that were left alone too");
+    assert_eq!(text(&prompts[1], "basePromptTemplate"), "{\"system\": \"$instruction$\"}");
+    assert_eq!(text(&prompts[0], "promptCreationMode"), "DEFAULT");
+    assert_eq!(text(&prompts[0], "promptState"), "DISABLED");
+    assert!(text(&prompts[2], "basePromptTemplate").contains("$search_results$"));
+
+    // What programs do to change one step: keep what is overridden, leave the rest out.
+    let overridden: Vec<_> = prompts.iter().filter(|it| it["promptCreationMode"] == "OVERRIDDEN").collect();
+    let again = with(json!({"promptConfigurations": overridden, "overrideLambda": FUNCTION}));
+    expect(&put(&client, &format!("/agents/{id}/"), &again).await, 202);
+    let router = json!({"promptConfigurations": [step("ROUTING_CLASSIFIER", json!({
+        "promptCreationMode": "DEFAULT", "parserMode": "DEFAULT", "promptState": "ENABLED", "foundationModel": CLAUDE}))]});
+    expect(&put(&client, &format!("/agents/{id}/"), &with(router)).await, 202);
 }
 
 /// A new knowledge base's id.
