@@ -1,5 +1,6 @@
 """Knowledge bases through boto3, on the embedded embedding model: documents put in directly are found by meaning."""
 
+import json
 import time
 import uuid
 
@@ -24,12 +25,19 @@ def wait(ask, done, seconds=60):
     raise AssertionError(f"still {answer}")
 
 
-def base_request(name):
+def collection(server):
+    aoss, name = server.client("opensearchserverless"), f"kb-{uuid.uuid4().hex[:8]}"
+    rules = [{"ResourceType": "collection", "Resource": [f"collection/{name}"]}]
+    aoss.create_security_policy(name=name, type="encryption", policy=json.dumps({"Rules": rules, "AWSOwnedKey": True}))
+    return aoss.create_collection(name=name, type="VECTORSEARCH")["createCollectionDetail"]["arn"]
+
+
+def base_request(name, collection):
     return dict(
         name=name, roleArn=f"arn:aws:iam::{ACCOUNT}:role/KB",
         knowledgeBaseConfiguration={"type": "VECTOR", "vectorKnowledgeBaseConfiguration": {"embeddingModelArn": TITAN}},
         storageConfiguration={"type": "OPENSEARCH_SERVERLESS", "opensearchServerlessConfiguration": {
-            "collectionArn": f"arn:aws:aoss:us-east-1:{ACCOUNT}:collection/{name}", "vectorIndexName": "i",
+            "collectionArn": collection, "vectorIndexName": "i",
             "fieldMapping": {"vectorField": "v", "textField": "t", "metadataField": "m"}}})
 
 
@@ -44,7 +52,7 @@ def document(name, text, year):
 @pytest.fixture(scope="module")
 def library(server):
     agent = server.client("bedrock-agent")
-    base = agent.create_knowledge_base(**base_request(f"kb-{uuid.uuid4().hex[:8]}"))["knowledgeBase"]
+    base = agent.create_knowledge_base(**base_request(f"kb-{uuid.uuid4().hex[:8]}", collection(server)))["knowledgeBase"]
     ids = {"knowledgeBaseId": base["knowledgeBaseId"]}
     wait(lambda: agent.get_knowledge_base(**ids)["knowledgeBase"]["status"], lambda status: status == "ACTIVE")
     source = agent.create_data_source(**ids, name="own", dataSourceConfiguration={"type": "CUSTOM"})["dataSource"]
@@ -88,7 +96,8 @@ def test_a_deleted_document_is_not_found(server, library):
 def test_errors_are_aws_own(library):
     agent, base, ids = library
     with pytest.raises(agent.exceptions.ConflictException):
-        agent.create_knowledge_base(**base_request(base["name"]))
+        storage = base["storageConfiguration"]["opensearchServerlessConfiguration"]
+        agent.create_knowledge_base(**base_request(base["name"], storage["collectionArn"]))
     with pytest.raises(agent.exceptions.ResourceNotFoundException):
         agent.get_knowledge_base(knowledgeBaseId="NOSUCHBASE")
     with pytest.raises(agent.exceptions.ValidationException, match="IngestKnowledgeBaseDocuments"):

@@ -19,7 +19,10 @@ TEXTS = {
 @pytest.fixture(scope="module")
 def knowledge_base(server):
     agent = server.client("bedrock-agent")
-    collection = f"arn:aws:aoss:us-east-1:123456789012:collection/{uuid.uuid4().hex[:20]}"
+    aoss, name = server.client("opensearchserverless"), f"kb-{uuid.uuid4().hex[:8]}"
+    rules = [{"ResourceType": "collection", "Resource": [f"collection/{name}"]}]
+    aoss.create_security_policy(name=name, type="encryption", policy=json.dumps({"Rules": rules, "AWSOwnedKey": True}))
+    collection = aoss.create_collection(name=name, type="VECTORSEARCH")["createCollectionDetail"]["arn"]
     base = agent.create_knowledge_base(
         name=f"kb-{uuid.uuid4().hex[:8]}", roleArn=ROLE,
         knowledgeBaseConfiguration={"type": "VECTOR", "vectorKnowledgeBaseConfiguration": {"embeddingModelArn": EMBED}},

@@ -102,7 +102,7 @@ fn zipped(bytes: &[u8]) -> Result<Format, DocumentError> {
         Ok(Format::Pptx)
     } else {
         Err(DocumentError::Unsupported(
-            "it is an archive, but neither a Word document (.docx) nor an Excel workbook (.xlsx)",
+            "it is an archive, but no Word document (.docx), Excel workbook (.xlsx) or PowerPoint presentation (.pptx)",
         ))
     }
 }

@@ -1,5 +1,25 @@
 use serde::Deserialize;
 
+/// `[[postgres]]`: a PostgreSQL with pgvector that holds indexes of knowledge bases with storage of type `RDS`.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PostgresDatabase {
+    /// The `rdsConfiguration.resourceArn` that knowledge bases name it by.
+    pub resource_arn: String,
+    /// `postgres://user@host:port`; the database is the knowledge base's to name.
+    pub url: String,
+    /// The environment variable that holds the user's password, if the URL has none.
+    #[serde(default)]
+    pub password_env: Option<String>,
+}
+
+impl std::fmt::Debug for PostgresDatabase {
+    /// Without the URL, which may have a password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PostgresDatabase").field("resource_arn", &self.resource_arn).finish_non_exhaustive()
+    }
+}
+
 /// `[knowledge_bases]`: how documents are taken in.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -29,7 +29,7 @@ impl KnowledgeBases {
         let scope = place.scope(DATA_SOURCE);
         let base = input.knowledge_base_id;
         self.active_knowledge_base(&place, &base).await?;
-        check(&input.data_source_configuration, input.vector_ingestion_configuration.as_ref())?;
+        check(&place, &input.data_source_configuration, input.vector_ingestion_configuration.as_ref())?;
         if self.all::<StoredDataSource>(&scope, &data_source_id(&base, "")).await?.len() >= MOST {
             return Err(ApiError::quota_exceeded(format!(
                 "Knowledge Base {base} has the {MOST} data sources it can have."
@@ -116,7 +116,7 @@ impl KnowledgeBases {
         if found.body.status == api::DataSourceStatus::Deleting {
             return Err(ApiError::conflict(format!("DataSource {} is being deleted.", found.id)));
         }
-        check(&input.data_source_configuration, input.vector_ingestion_configuration.as_ref())?;
+        check(&place, &input.data_source_configuration, input.vector_ingestion_configuration.as_ref())?;
         if input.data_source_configuration.r#type != found.body.configuration.r#type {
             return Err(ApiError::validation("The type of a data source can't be changed."));
         }
@@ -175,10 +175,17 @@ impl KnowledgeBases {
 
 /// Refuses what can't be served before it is stored.
 fn check(
+    place: &Place,
     configuration: &api::DataSourceConfiguration,
     ingestion: Option<&api::VectorIngestionConfiguration>,
 ) -> Result<(), ApiError> {
     source::check(configuration)?;
+    let owner = configuration.s3_configuration.as_ref().and_then(|s3| s3.bucket_owner_account_id.as_ref());
+    if owner.is_some_and(|owner| *owner != place.account) {
+        return Err(ApiError::validation(
+            "bucketOwnerAccountId names another account, and this server has the buckets of one.",
+        ));
+    }
     Strategy::of(ingestion)?;
     let Some(ingestion) = ingestion else { return Ok(()) };
     if ingestion.custom_transformation_configuration.is_some() {

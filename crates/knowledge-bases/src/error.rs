@@ -31,6 +31,10 @@ pub(crate) fn from_vectors(error: VectorError) -> ApiError {
         VectorError::Invalid(message) => ApiError::validation(message),
         VectorError::Dimensions { .. } => ApiError::validation(error.to_string()),
         VectorError::Store(error) => from_store(error),
+        VectorError::Unavailable(reason) => ApiError::new(
+            "DependencyFailedException",
+            format!("The knowledge base's vector store can't be used: {reason}"),
+        ),
         other => internal(&other),
     }
 }

@@ -4,17 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use craton_api_bedrock_agent as api;
-use craton_backend::{BackendError, EmbedRequest, EmbeddingModel, fit_dimensions};
+use craton_backend::{BackendError, EmbedRequest, EmbeddingModel, Embeddings, fit_dimensions};
 use craton_core::{Account, Arn, Principal, RequestContext};
 use craton_identity::ServiceUse;
+use craton_metering::{CallStart, Metering, Tokens};
 use craton_models::Target;
-use craton_vectors::{IndexSpec, VectorIndex};
+use craton_vectors::{IndexSpec, PostgresTable, Storage, VectorIndex};
 use craton_wire::ApiError;
 
-use crate::KnowledgeBases;
 use crate::error::from_vectors;
 use crate::records::{KnowledgeBaseRecord, Place, StoredKnowledgeBase};
 use crate::retrieval::{Searchable, Searchables, TextEmbedder};
+use crate::{KnowledgeBases, PostgresDatabase};
 
 /// Texts in one call to the model; its backend makes batches of them as suits it.
 const TEXTS: usize = 256;
@@ -33,6 +34,11 @@ pub(crate) struct Embedder {
     /// What serves it, for telling vectors of one model from those of another.
     pub(crate) served_by: String,
     pub(crate) dimensions: usize,
+    model_id: String,
+    /// For whom, and in which operation, its calls are counted.
+    pub(crate) context: RequestContext,
+    pub(crate) operation: &'static str,
+    metering: Arc<Metering>,
 }
 
 impl Embedder {
@@ -49,8 +55,7 @@ impl Embedder {
     async fn embed_batch(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, BackendError> {
         let mut waits = WAITS.iter();
         loop {
-            let request = EmbedRequest { model: self.name.clone(), texts: texts.to_vec(), truncate: true };
-            match self.model.embed(request).await {
+            match self.embed_once(texts).await {
                 Ok(embeddings) if embeddings.vectors.len() == texts.len() => return Ok(embeddings.vectors),
                 Ok(_) => {
                     return Err(BackendError::Internal(
@@ -63,6 +68,33 @@ impl Embedder {
                 },
             }
         }
+    }
+
+    async fn embed_once(&self, texts: &[String]) -> Result<Embeddings, BackendError> {
+        let start = CallStart {
+            context: &self.context,
+            operation: self.operation,
+            model_id: &self.model_id,
+            invoked_id: &self.arn,
+            profile_arn: None,
+            served_by: &self.served_by,
+            streamed: false,
+        };
+        let mut meter = self.metering.call(start, Vec::new());
+        let request = EmbedRequest { model: self.name.clone(), texts: texts.to_vec(), truncate: true };
+        let answered = self.model.embed(request).await;
+        match &answered {
+            Ok(embeddings) => {
+                let input =
+                    embeddings.input_tokens.iter().fold(0, |sum: u32, more| sum.saturating_add(*more));
+                meter.complete("end", Tokens { input, ..Tokens::default() });
+            }
+            Err(error) => {
+                let error = craton_inference::error::from_backend(error.clone(), &self.name);
+                meter.fail(error.code);
+            }
+        }
+        answered
     }
 
     pub(crate) async fn count_tokens(&self, text: &str) -> Result<usize, BackendError> {
@@ -129,7 +161,17 @@ impl KnowledgeBases {
         };
         let (Target::Local { model: name } | Target::Upstream { model: name, .. }) = &resolved.target;
         let (name, served_by) = (name.clone(), resolved.served_by.clone());
-        Ok(Embedder { model, name, arn: arn.clone(), served_by, dimensions })
+        Ok(Embedder {
+            model,
+            name,
+            arn: arn.clone(),
+            served_by,
+            dimensions,
+            model_id: resolved.model.id.clone(),
+            context,
+            operation: "StartIngestionJob",
+            metering: Arc::clone(&self.parts.metering),
+        })
     }
 
     /// The embedding model of a knowledge base, at the length its index has.
@@ -159,12 +201,50 @@ impl KnowledgeBases {
         self.parts.roles.authorize_use(&usage, action, resource)
     }
 
+    /// Whether a knowledge base's role lets it use its embedding model and the store of its index.
+    pub(crate) fn check_use(
+        &self,
+        place: &Place,
+        knowledge_base: &KnowledgeBaseRecord,
+        embedder: &Embedder,
+    ) -> Result<(), ApiError> {
+        let storage = &knowledge_base.body.storage;
+        self.check_role(place, knowledge_base, "bedrock:InvokeModel", &embedder.arn)?;
+        if let Some(collection) = &storage.opensearch_serverless_configuration {
+            self.check_role(place, knowledge_base, "aoss:APIAccessAll", &collection.collection_arn)?;
+        }
+        if let Some(rds) = &storage.rds_configuration {
+            let secret = &rds.credentials_secret_arn;
+            self.check_role(place, knowledge_base, "rds-data:ExecuteStatement", &rds.resource_arn)?;
+            self.check_role(place, knowledge_base, "secretsmanager:GetSecretValue", secret)?;
+        }
+        Ok(())
+    }
+
+    /// Refuses a store that is not there: another's collection could be reached by naming it, and one that is made
+    /// later would begin with what others left under its name.
+    pub(crate) async fn check_storage(
+        &self,
+        context: &RequestContext,
+        storage: &api::StorageConfiguration,
+    ) -> Result<(), ApiError> {
+        let Some(collection) = &storage.opensearch_serverless_configuration else { return Ok(()) };
+        let arn = &collection.collection_arn;
+        if self.parts.collections.has_collection(context, arn).await? {
+            return Ok(());
+        }
+        Err(ApiError::validation(format!(
+            "The knowledge base storage configuration provided is invalid: there is no collection {arn}. Create it \
+             with CreateCollection."
+        )))
+    }
+
     /// The index of a knowledge base, opened.
     pub(crate) async fn open_index(
         &self,
         knowledge_base: &StoredKnowledgeBase,
     ) -> Result<Arc<dyn VectorIndex>, ApiError> {
-        let spec = index_spec(&knowledge_base.storage, knowledge_base.dimensions)?;
+        let spec = self.index_spec(&knowledge_base.storage, knowledge_base.dimensions)?;
         self.parts.drivers.open(&spec).await.map_err(from_vectors)
     }
 
@@ -191,11 +271,11 @@ impl Searchables for KnowledgeBases {
         let place = Place::of(context);
         let found = self.active_knowledge_base(&place, id).await?;
         let embedder = self.embedder(&place, &found.body).await?;
-        self.check_role(&place, &found, "bedrock:InvokeModel", &embedder.arn)?;
+        self.check_use(&place, &found, &embedder)?;
         Ok(Searchable {
             id: found.id,
             index: self.open_index(&found.body).await?,
-            embedder: Arc::new(embedder),
+            embedder: Arc::new(Embedder { context: context.clone(), operation: "Retrieve", ..embedder }),
         })
     }
 }
@@ -222,25 +302,63 @@ pub(crate) fn vector_configuration(
     }
 }
 
-/// Which index a storage configuration names.
-pub(crate) fn index_spec(
-    storage: &api::StorageConfiguration,
-    dimensions: usize,
-) -> Result<IndexSpec, ApiError> {
-    match (&storage.r#type, &storage.opensearch_serverless_configuration) {
-        (api::KnowledgeBaseStorageType::OpensearchServerless, Some(collection)) => {
-            let arn: Arn = collection.collection_arn.parse().map_err(|_| {
-                ApiError::validation(format!("{} is not a collection's ARN.", collection.collection_arn))
-            })?;
-            let (_, id) = arn.resource_parts();
-            Ok(IndexSpec::of_collection(id, &collection.vector_index_name, dimensions))
+/// The column names and the table of an RDS store, in the database that the configuration knows under its ARN.
+fn postgres_table(
+    databases: &[PostgresDatabase],
+    rds: &api::RdsConfiguration,
+) -> Result<PostgresTable, ApiError> {
+    let known = databases.iter().find(|known| known.resource_arn == rds.resource_arn).ok_or_else(|| {
+        ApiError::validation(format!(
+            "No database is configured for {}. The server's operator names it in [[postgres]] of the configuration.",
+            rds.resource_arn
+        ))
+    })?;
+    let fields = &rds.field_mapping;
+    Ok(PostgresTable {
+        url: known.url.clone(),
+        password: known.password_env.as_ref().and_then(|name| std::env::var(name).ok()),
+        database: rds.database_name.clone(),
+        table: rds.table_name.clone(),
+        primary_key_field: fields.primary_key_field.clone(),
+        vector_field: fields.vector_field.clone(),
+        text_field: fields.text_field.clone(),
+        metadata_field: fields.metadata_field.clone(),
+        custom_metadata_field: fields.custom_metadata_field.clone(),
+    })
+}
+
+impl KnowledgeBases {
+    /// Which index a storage configuration names.
+    pub(crate) fn index_spec(
+        &self,
+        storage: &api::StorageConfiguration,
+        dimensions: usize,
+    ) -> Result<IndexSpec, ApiError> {
+        use api::KnowledgeBaseStorageType as Type;
+        let missing = |field: &str, kind: Type| {
+            ApiError::validation(format!("{field} is required for storage of type {}.", kind.as_str()))
+        };
+        match (storage.r#type, &storage.opensearch_serverless_configuration, &storage.rds_configuration) {
+            (Type::OpensearchServerless, Some(collection), None) => {
+                let arn: Arn = collection.collection_arn.parse().map_err(|_| {
+                    ApiError::validation(format!("{} is not a collection's ARN.", collection.collection_arn))
+                })?;
+                let (_, id) = arn.resource_parts();
+                Ok(IndexSpec::of_collection(id, &collection.vector_index_name, dimensions))
+            }
+            (Type::Rds, None, Some(rds)) => {
+                let table = postgres_table(&self.parts.databases, rds)?;
+                let id = format!("{}/{}/{}", rds.resource_arn, rds.database_name, rds.table_name);
+                Ok(IndexSpec { id, dimensions, storage: Storage::Postgres(table) })
+            }
+            (kind @ Type::OpensearchServerless, ..) => {
+                Err(missing("opensearchServerlessConfiguration", kind))
+            }
+            (kind @ Type::Rds, ..) => Err(missing("rdsConfiguration", kind)),
+            (other, ..) => Err(ApiError::validation(format!(
+                "Storage of type {} is not served by this release of Craton; use OPENSEARCH_SERVERLESS or RDS.",
+                other.as_str()
+            ))),
         }
-        (api::KnowledgeBaseStorageType::OpensearchServerless, None) => Err(ApiError::validation(
-            "opensearchServerlessConfiguration is required for storage of type OPENSEARCH_SERVERLESS.",
-        )),
-        (other, _) => Err(ApiError::validation(format!(
-            "Storage of type {} is not served by this release of Craton; use OPENSEARCH_SERVERLESS.",
-            other.as_str()
-        ))),
     }
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::KnowledgeBases;
 use crate::error::{from_store, internal, missing};
-use crate::index::{index_spec, vector_configuration};
+use crate::index::vector_configuration;
 use crate::records::{
     ID_LENGTH, KNOWLEDGE_BASE, KnowledgeBaseRecord, Place, StoredKnowledgeBase, bad_page, idempotency,
     page_request, reasons, same,
@@ -34,7 +34,8 @@ impl KnowledgeBases {
             ApiError::validation("storageConfiguration is required for a knowledge base of type VECTOR.")
         })?;
         let embedder = self.embedder_of(&place, vector).await?;
-        index_spec(&storage, embedder.dimensions)?;
+        self.index_spec(&storage, embedder.dimensions)?;
+        self.check_storage(context, &storage).await?;
         if self.all::<StoredKnowledgeBase>(&scope, "").await?.len() >= MOST {
             return Err(ApiError::quota_exceeded(format!(
                 "The account has the {MOST} knowledge bases it can have."

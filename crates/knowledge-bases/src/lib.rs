@@ -25,17 +25,31 @@ mod upkeep;
 
 use std::sync::Arc;
 
-use craton_core::{Clock, IdSource};
+use craton_core::{Clock, IdSource, RequestContext};
 use craton_identity::ServiceRoles;
 use craton_inference::{Backends, Inference};
+use craton_metering::Metering;
 use craton_models::Models;
 use craton_objects::ObjectStore;
 use craton_store::Store;
 use craton_store::jobs::Runner;
 use craton_vectors::Drivers;
+use craton_wire::ApiError;
 
-pub use config::KnowledgeBasesConfig;
+use futures::future::BoxFuture;
+
+pub use config::{KnowledgeBasesConfig, PostgresDatabase};
 use retrieval::{Retrieval, RetrievalParts};
+
+/// Knows the collections that an index can be in.
+pub trait KnownCollections: Send + Sync {
+    /// Whether `arn` is, in its only spelling, a collection that is there.
+    fn has_collection<'a>(
+        &'a self,
+        context: &'a RequestContext,
+        arn: &'a str,
+    ) -> BoxFuture<'a, Result<bool, ApiError>>;
+}
 
 /// What knowledge bases stand on.
 #[derive(Clone)]
@@ -43,6 +57,11 @@ pub struct Parts {
     pub store: Store,
     pub objects: Arc<dyn ObjectStore>,
     pub drivers: Drivers,
+    pub collections: Arc<dyn KnownCollections>,
+    /// Where what is embedded is counted.
+    pub metering: Arc<Metering>,
+    /// Where indexes of type RDS may be.
+    pub databases: Vec<PostgresDatabase>,
     pub models: Models,
     pub backends: Arc<dyn Backends>,
     /// What a knowledge base may do with its role.

@@ -51,9 +51,9 @@ pub enum ObjectError {
     InvalidPart(u32),
     #[error("parts are not in ascending order")]
     InvalidPartOrder,
-    /// The store can't do it at all.
-    #[error("{0}")]
-    Unsupported(&'static str),
+    /// A completed upload is not as large as the client said.
+    #[error("the object has {found} bytes where {expected} were announced")]
+    WrongObjectSize { expected: u64, found: u64 },
     /// The client's body broke off.
     #[error("the body broke off: {0}")]
     Body(Box<dyn std::error::Error + Send + Sync>),

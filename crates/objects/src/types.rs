@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt as _};
 
 use crate::ObjectError;
-use crate::checksum::{Algorithm, Checksum};
+use crate::checksum::{Algorithm, Checksum, Digests};
 
 /// Bytes on their way; an error ends them.
 pub type ByteStream = BoxStream<'static, Result<Bytes, BodyError>>;
@@ -177,6 +177,27 @@ pub struct Expect {
 
 /// Asked for the checksum that came after a body.
 pub type Trailing = Box<dyn FnOnce() -> Result<Option<Checksum>, ObjectError> + Send>;
+
+impl Expect {
+    /// Whether the body turned out as it must be. Its checksum after the body is asked for here.
+    pub(crate) fn verify(self, digests: &Digests) -> Result<(), ObjectError> {
+        if let Some(expected) = self.size
+            && expected != digests.length
+        {
+            return Err(ObjectError::IncompleteBody { expected, received: digests.length });
+        }
+        if self.md5.is_some_and(|md5| md5 != digests.md5) {
+            return Err(ObjectError::BadDigest { what: "Content-MD5" });
+        }
+        let trailing = self.trailing.map_or(Ok(None), |trailing| trailing())?;
+        for promised in self.checksum.into_iter().chain(trailing) {
+            if digests.checksum.as_ref() != Some(&promised) {
+                return Err(ObjectError::BadDigest { what: promised.algorithm.name() });
+            }
+        }
+        Ok(())
+    }
+}
 
 impl fmt::Debug for Expect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -431,6 +452,8 @@ pub struct Completion {
     pub condition: WriteCondition,
     /// What the whole object's checksum must be.
     pub checksum: Option<Checksum>,
+    /// How many bytes the whole object must have.
+    pub size: Option<u64>,
 }
 
 /// A part as the client names it when it completes an upload.

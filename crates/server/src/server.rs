@@ -275,7 +275,7 @@ fn compose(
         config,
         (store, objects.clone(), vectors),
         (&models, backends),
-        &roles,
+        (&roles, &metering, &collections),
         (&clock, &ids),
     );
     let retrieval = knowledge_bases.retrieval(inference.clone());

@@ -73,6 +73,7 @@ where
 {
     finds_the_nearest(empty().await.as_ref()).await;
     keeps_everything_of_a_chunk(empty().await.as_ref()).await;
+    gives_a_document_back(empty().await.as_ref()).await;
     replaces_a_document_whole(empty().await.as_ref()).await;
     deletes_what_it_is_told(empty().await.as_ref()).await;
     finds_exact_words(empty().await.as_ref()).await;
@@ -100,6 +101,20 @@ pub async fn finds_the_nearest(index: &dyn VectorIndex) {
     }
     let hits = search(index, &semantic([0.0, 0.0, 1.0, 0.0], 2)).await;
     assert_eq!((ids(&hits)[0], hits.len()), ("apart", 2));
+}
+
+/// A document's chunks come back in their order, with the vectors that were put.
+pub async fn gives_a_document_back(index: &dyn VectorIndex) {
+    let chunks = |name: &str| {
+        vec![
+            chunk(&key(name), &format!("{name}2"), "two", [0.1, 0.2, 0.3, 0.4]),
+            chunk(&key(name), &format!("{name}1"), "one", [1.0, 1.0 / 3.0, 0.0, 0.0]),
+        ]
+    };
+    done(index.put(vec![document("a", chunks("a")), document("b", chunks("b"))]).await);
+    assert_eq!(done(index.document(&key("a")).await), chunks("a"));
+    let elsewhere = DocumentKey { owner: "other".into(), ..key("a") };
+    assert_eq!(done(index.document(&elsewhere).await), []);
 }
 
 /// What was put comes back, from searches and from an export.

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use craton_store::Store;
-use tokio::sync::Mutex;
+use parking_lot::Mutex;
 
 use crate::embedded::EmbeddedIndex;
 use crate::postgres::PostgresIndex;
@@ -31,8 +31,12 @@ pub enum Storage {
 /// A table of somebody's PostgreSQL and the names of its columns.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct PostgresTable {
-    /// `postgres://user:password@host/database`
+    /// `postgres://user:password@host`
     pub url: String,
+    /// Where the URL has none.
+    pub password: Option<String>,
+    /// In the place of the URL's.
+    pub database: String,
     /// `table` or `schema.table`
     pub table: String,
     pub primary_key_field: String,
@@ -66,20 +70,28 @@ pub struct Drivers {
 struct Inner {
     store: Store,
     directory: PathBuf,
-    open: Mutex<HashMap<IndexSpec, Arc<dyn VectorIndex>>>,
+    places: Mutex<HashMap<IndexSpec, Place>>,
 }
+
+/// Where an index is once it is open. Held while it is opened or removed, which keeps nobody from other indexes.
+type Place = Arc<tokio::sync::Mutex<Option<Arc<dyn VectorIndex>>>>;
 
 impl Drivers {
     /// `directory` is for caches: what is in it can be deleted while the server is down.
     pub fn new(store: Store, directory: impl Into<PathBuf>) -> Self {
-        let inner = Inner { store, directory: directory.into(), open: Mutex::new(HashMap::new()) };
+        let inner = Inner { store, directory: directory.into(), places: Mutex::default() };
         Self { inner: Arc::new(inner) }
+    }
+
+    fn place(&self, spec: &IndexSpec) -> Place {
+        Arc::clone(self.inner.places.lock().entry(spec.clone()).or_default())
     }
 
     /// The index of a specification; created empty when it isn't there.
     pub async fn open(&self, spec: &IndexSpec) -> Result<Arc<dyn VectorIndex>, VectorError> {
-        let mut open = self.inner.open.lock().await;
-        if let Some(index) = open.get(spec) {
+        let place = self.place(spec);
+        let mut open = place.lock().await;
+        if let Some(index) = &*open {
             return Ok(Arc::clone(index));
         }
         let index: Arc<dyn VectorIndex> = match &spec.storage {
@@ -88,14 +100,15 @@ impl Drivers {
             }
             Storage::Postgres(table) => Arc::new(PostgresIndex::open(table, spec.dimensions).await?),
         };
-        open.insert(spec.clone(), Arc::clone(&index));
+        *open = Some(Arc::clone(&index));
         Ok(index)
     }
 
     /// Removes an index with everything in it. One that isn't there is no error.
     pub async fn remove(&self, spec: &IndexSpec) -> Result<(), VectorError> {
-        let mut open = self.inner.open.lock().await;
-        open.remove(spec);
+        let place = self.place(spec);
+        let mut open = place.lock().await;
+        *open = None;
         match &spec.storage {
             Storage::Embedded => EmbeddedIndex::remove(&self.inner.store, &self.inner.directory, spec).await,
             // The table is its owner's; documents are deleted by their data sources.

@@ -28,6 +28,9 @@ pub trait VectorIndex: Send + Sync {
     /// Removes all documents of a data source. Returns how many there were.
     async fn delete_data_source(&self, owner: &str, data_source: &str) -> Result<u64, VectorError>;
 
+    /// A document's chunks, with vectors, in its order. Empty when it is not there.
+    async fn document(&self, key: &DocumentKey) -> Result<Vec<Chunk>, VectorError>;
+
     /// The nearest chunks, best first. Chunks with equal scores come in the order they were written.
     async fn search(&self, query: &Query) -> Result<Vec<Hit>, VectorError>;
 

@@ -1,4 +1,4 @@
-//! Hybrid search over chunks: the seam, and its drivers (embedded, pgvector, OpenSearch).
+//! Hybrid search over chunks: the seam, and its drivers (embedded, pgvector).
 //!
 //! * [`VectorIndex`]: the seam. Plain data in and out; no AWS types, no models. Whoever fills an index brings vectors.
 //! * [`Chunk`], [`Filter`], [`Query`], [`Hit`]: the data.

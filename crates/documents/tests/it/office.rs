@@ -18,10 +18,14 @@ fn word() {
 
 /// A presentation of so many parts, as PowerPoint writes them.
 pub(crate) fn presentation(parts: &[(&str, &str)]) -> Vec<u8> {
+    archive(&[&[("ppt/presentation.xml", "<p:presentation/>")], parts].concat())
+}
+
+fn archive(parts: &[(&str, &str)]) -> Vec<u8> {
     use std::io::Write as _;
     let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     let options = zip::write::SimpleFileOptions::default();
-    for (name, content) in [("ppt/presentation.xml", "<p:presentation/>")].iter().chain(parts) {
+    for (name, content) in parts {
         archive.start_file(*name, options).unwrap();
         archive.write_all(content.as_bytes()).unwrap();
     }
@@ -36,6 +40,41 @@ fn slide(paragraphs: &[&str]) -> String {
     )
 }
 
+fn relations(all: &[(&str, &str, &str)]) -> String {
+    let one = |(id, kind, target): &(&str, &str, &str)| {
+        format!("<Relationship Id=\"{id}\" Type=\"http://x/relationships/{kind}\" Target=\"{target}\"/>")
+    };
+    format!("<Relationships>{}</Relationships>", all.iter().map(one).collect::<String>())
+}
+
+/// Files are numbered as they were made; the list says in which order they are shown, and which are not any more.
+#[test]
+fn slides_come_as_they_are_shown() {
+    let list = "<p:presentation xmlns:p=\"p\" xmlns:r=\"r\"><p:sldMasterIdLst><p:sldMasterId id=\"1\" r:id=\"rId9\"/>\
+                </p:sldMasterIdLst><p:sldIdLst><p:sldId id=\"257\" r:id=\"rId3\"/><p:sldId id=\"256\" r:id=\"rId2\"/>\
+                </p:sldIdLst></p:presentation>";
+    let targets = [
+        ("rId2", "slide", "slides/slide1.xml"),
+        ("rId3", "slide", "slides/slide2.xml"),
+        ("rId9", "slideMaster", "slideMasters/slideMaster1.xml"),
+    ];
+    let notes = relations(&[
+        ("rId1", "slideLayout", "../slideLayouts/slideLayout1.xml"),
+        ("rId7", "notesSlide", "../notesSlides/notesSlide1.xml"),
+    ]);
+    let bytes = archive(&[
+        ("ppt/presentation.xml", list),
+        ("ppt/_rels/presentation.xml.rels", &relations(&targets)),
+        ("ppt/slides/slide1.xml", &slide(&["Last"])),
+        ("ppt/slides/slide2.xml", &slide(&["First"])),
+        ("ppt/slides/slide3.xml", &slide(&["Left behind"])),
+        ("ppt/slides/_rels/slide2.xml.rels", &notes),
+        ("ppt/notesSlides/notesSlide1.xml", &slide(&["Notes of the first"])),
+    ]);
+    let expected = "## Slide 1\n\nFirst\n\nNotes of the first\n\n## Slide 2\n\nLast\n\n";
+    assert_eq!(text(&bytes, "pptx"), expected);
+}
+
 #[test]
 fn powerpoint() {
     let table = "<p:sld xmlns:a=\"a\" xmlns:p=\"p\"><a:tbl><a:tr><a:tc><a:txBody><a:p><a:r><a:t>x</a:t></a:r></a:p></a:txBody></a:tc>\
@@ -43,11 +82,19 @@ fn powerpoint() {
     let bytes = presentation(&[
         ("ppt/slides/slide10.xml", table),
         ("ppt/slides/slide2.xml", &slide(&["Plans &amp; goals", "Grow"])),
-        ("ppt/notesSlides/notesSlide2.xml", &slide(&["Say it slowly."])),
-        ("ppt/notesSlides/notesSlide10.xml", &slide(&["10"])),
+        (
+            "ppt/slides/_rels/slide2.xml.rels",
+            &relations(&[("rId2", "notesSlide", "../notesSlides/notesSlide1.xml")]),
+        ),
+        ("ppt/notesSlides/notesSlide1.xml", &slide(&["Say it slowly."])),
+        (
+            "ppt/slides/_rels/slide10.xml.rels",
+            &relations(&[("rId1", "notesSlide", "/ppt/notesSlides/notesSlide2.xml")]),
+        ),
+        ("ppt/notesSlides/notesSlide2.xml", &slide(&["3"])),
         ("ppt/slides/slide3.xml", &slide(&[])),
     ]);
-    let expected = "## Slide 2\n\nPlans & goals\n\nGrow\n\nSay it slowly.\n\n## Slide 10\n\nx,\"1, 2\"\n\n";
+    let expected = "## Slide 1\n\nPlans & goals\n\nGrow\n\nSay it slowly.\n\n## Slide 3\n\nx,\"1, 2\"\n\n";
     assert_eq!(text(&bytes, "txt"), expected);
     assert_eq!(read(&bytes, "docx").unwrap().format, Format::Pptx);
     let broken = presentation(&[("ppt/slides/slide1.xml", "<p:sld><a:p></p:sld>")]);

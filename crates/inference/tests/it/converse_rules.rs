@@ -339,8 +339,8 @@ async fn what_a_message_is_made_of() {
         ),
         (
             json!({"messages": [turn("user", json!([{"text": "read"}, zip]))]}),
-            "The document 'a' could not be read as xlsx: it is an archive, but neither a Word document (.docx) nor an \
-             Excel workbook (.xlsx).",
+            "The document 'a' could not be read as xlsx: it is an archive, but no Word document (.docx), Excel \
+             workbook (.xlsx) or PowerPoint presentation (.pptx).",
         ),
         (
             unsaid("extreme"),

@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 use super::failure::{Failure, from_store};
 use super::parse::{Content, MetadataContent};
 use super::pipeline::{Cut, Pipeline, open_failed};
-use super::source::{Listed, S3Source, Source as _, read_object};
+use super::source::{Listed, S3Source, Source as _, read_object, split_uri};
 use super::table::{Document, Table, Waiting};
 use crate::KnowledgeBases;
-use crate::records::{DataSourceRecord, Place};
+use crate::records::{DataSourceRecord, KnowledgeBaseRecord, Place};
 
 /// Documents worked off together.
 const BATCH: i64 = 16;
@@ -65,22 +65,24 @@ impl Handler for DirectHandler {
         let Ok(base) = service.knowledge_base(&of.place, &of.knowledge_base).await else { return Ok(()) };
         let source = service.data_source(&of.place, &of.knowledge_base, &of.data_source).await;
         let Ok(source) = source else { return Ok(()) };
-        let pipeline = Pipeline::open(service, &of.place, (&base, &source)).await.map_err(open_failed)?;
-        let direct = Direct { service, job, of: &of, pipeline, source };
+        let mut pipeline = Pipeline::open(service, &of.place, (&base, &source)).await.map_err(open_failed)?;
+        pipeline.embedder.operation = "IngestKnowledgeBaseDocuments";
+        let direct = Direct { service, job, of: &of, pipeline, base, source };
         while direct.put_some().await? {}
         while direct.remove_some().await? {}
         Ok(())
     }
 
-    /// Documents whose job failed for good say why.
+    /// Documents whose job failed for good say why. Those that came later have a job of their own.
     async fn ended(&self, transaction: &mut Transaction, job: &Job, ended: &Ended) -> Result<(), StoreError> {
         let Ended::Failed(reason) = ended else { return Ok(()) };
         let of: DirectJob = serde_json::from_value(job.payload.clone())?;
         transaction
             .execute(
                 "UPDATE kb_documents SET status = 'FAILED', status_reason = $3, request = NULL, content = NULL \
-                 WHERE knowledge_base = $1 AND data_source = $2 AND status = 'STARTING'",
-                &craton_store::values![&of.knowledge_base, &of.data_source, reason],
+                 WHERE knowledge_base = $1 AND data_source = $2 AND status IN ('STARTING', 'DELETING') \
+                 AND updated_ms <= $4",
+                &craton_store::values![&of.knowledge_base, &of.data_source, reason, job.created_ms],
             )
             .await
             .map(drop)
@@ -92,6 +94,7 @@ struct Direct<'a> {
     job: &'a JobContext,
     of: &'a DirectJob,
     pipeline: Pipeline,
+    base: KnowledgeBaseRecord,
     source: DataSourceRecord,
 }
 
@@ -166,7 +169,6 @@ impl Direct<'_> {
         let request: Request = serde_json::from_str(&waiting.request)
             .map_err(|_| Failure::document("its request is not readable"))?;
         let limit = self.service.parts.config.max_document_bytes;
-        let objects = &*self.service.parts.objects;
         let mut listed = Listed {
             location: SourceLocation::Custom(document.clone()),
             fingerprint: String::new(),
@@ -186,15 +188,26 @@ impl Direct<'_> {
             RequestSource::Inline { media_type } => {
                 (waiting.content.clone().unwrap_or_default().into(), media_type.clone())
             }
-            RequestSource::Object { uri } => (read_object(objects, uri, limit).await?, uri.clone()),
+            RequestSource::Object { uri } => (self.read_named(uri).await?, uri.clone()),
         };
         let metadata = match request.metadata {
             RequestMetadata::None => MetadataContent::None,
             RequestMetadata::Given(attributes) => MetadataContent::Given(attributes),
-            RequestMetadata::File { uri } => MetadataContent::File(read_object(objects, &uri, limit).await?),
+            RequestMetadata::File { uri } => MetadataContent::File(self.read_named(&uri).await?),
         };
         listed.bytes = bytes.len() as u64;
         self.cut(listed, Content { bytes, hint, metadata }).await
+    }
+
+    /// An object that a client named, in whatever bucket: the knowledge base's role must be let read it.
+    async fn read_named(&self, uri: &str) -> Result<bytes::Bytes, Failure> {
+        let parts = &self.service.parts;
+        if let Some((bucket, key)) = split_uri(uri) {
+            let arn = format!("arn:aws:s3:::{bucket}/{key}");
+            let allowed = self.service.check_role(&self.of.place, &self.base, "s3:GetObject", &arn);
+            allowed.map_err(|error| Failure::Document(error.message))?;
+        }
+        read_object(&*parts.objects, uri, parts.config.max_document_bytes).await
     }
 
     async fn cut(&self, listed: Listed, content: Content) -> Result<(Listed, String, Cut), Failure> {

@@ -26,12 +26,12 @@ impl From<JobError> for Failure {
     }
 }
 
-/// Objects that are not as expected fail alone; a store that can't be used fails the job.
+/// Objects that are not as expected fail alone, also those in buckets that are not there (a data source's own bucket is
+/// missed when it is listed); a store that can't be used fails the job.
 impl From<ObjectError> for Failure {
     fn from(error: ObjectError) -> Self {
         match error {
-            ObjectError::NoSuchBucket(_)
-            | ObjectError::Unreachable(_)
+            ObjectError::Unreachable(_)
             | ObjectError::Store(_)
             | ObjectError::Io(_)
             | ObjectError::Remote { status: 500.., .. } => {
@@ -61,6 +61,11 @@ pub(crate) fn from_store(error: StoreError) -> JobError {
     error.into()
 }
 
+/// A fault of this server's may pass; what the request or the configuration got wrong does not.
 pub(crate) fn from_api(error: ApiError) -> JobError {
-    JobError::Fail(error.message)
+    if error.status(None).is_server_error() {
+        JobError::Retry(error.message)
+    } else {
+        JobError::Fail(error.message)
+    }
 }

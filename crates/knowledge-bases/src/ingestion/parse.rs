@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use craton_documents::{Format, Limits, extract};
+use craton_documents::{DocumentError, Format, Limits, extract};
+use craton_store::jobs::JobError;
 use craton_vectors::MetadataValue;
 use ring::digest::{SHA256, digest};
 
@@ -33,7 +34,7 @@ pub(crate) enum MetadataContent {
 /// A document, read.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Parsed {
-    /// SHA-256 of the document's bytes.
+    /// SHA-256 of the document's bytes; with [`Self::embedded`], if there is any, after a `+`.
     pub(crate) content_hash: String,
     pub(crate) sections: Vec<Section>,
     /// Goes before each text that is embedded.
@@ -45,6 +46,11 @@ pub(crate) struct Parsed {
 pub(crate) struct Section {
     pub(crate) text: String,
     pub(crate) metadata: BTreeMap<String, MetadataValue>,
+}
+
+/// The two parts of [`Parsed::content_hash`].
+pub(crate) fn split_hash(content_hash: &str) -> (&str, &str) {
+    content_hash.split_once('+').unwrap_or((content_hash, ""))
 }
 
 pub(crate) fn content_hash(bytes: &[u8]) -> String {
@@ -67,14 +73,24 @@ pub(crate) fn parse(content: &Content, max_bytes: usize) -> Result<Parsed, Failu
         time: Duration::from_secs(120),
         ..Limits::default()
     };
-    let extracted = extract(&content.bytes, declared(&content.hint), &limits).map_err(Failure::document)?;
+    let extracted =
+        extract(&content.bytes, declared(&content.hint), &limits).map_err(|error| match error {
+            // It is not the document's fault that others take long.
+            DocumentError::Busy => Failure::Job(JobError::Retry(error.to_string())),
+            error => Failure::document(error),
+        })?;
     let sections = match &metadata.records {
         Some(records) if extracted.format == Format::Csv => {
             rows(&extracted.text, records, &metadata.attributes).map_err(Failure::Document)?
         }
         _ => vec![Section { text: extracted.text, metadata: metadata.attributes.clone() }],
     };
-    Ok(Parsed { content_hash, sections, embedded: metadata.embedded_text() })
+    let embedded = metadata.embedded_text();
+    let content_hash = match embedded.as_str() {
+        "" => content_hash,
+        text => format!("{content_hash}+{}", &self::content_hash(text.as_bytes())[..16]),
+    };
+    Ok(Parsed { content_hash, sections, embedded })
 }
 
 /// The format a name or media type stands for; what has a signature of its own is known by that.

@@ -1,6 +1,6 @@
 //! The steps from a document's bytes to its chunks in the index, for many documents at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use craton_store::jobs::JobError;
@@ -52,7 +52,7 @@ impl Pipeline {
         (knowledge_base, data_source): (&KnowledgeBaseRecord, &DataSourceRecord),
     ) -> Result<Self, ApiError> {
         let embedder = service.embedder(place, &knowledge_base.body).await?;
-        service.check_role(place, knowledge_base, "bedrock:InvokeModel", &embedder.arn)?;
+        service.check_use(place, knowledge_base, &embedder)?;
         if let Some(s3) = &data_source.body.configuration.s3_configuration {
             service.check_role(place, knowledge_base, "s3:ListBucket", &s3.bucket_arn)?;
             service.check_role(place, knowledge_base, "s3:GetObject", &format!("{}/*", s3.bucket_arn))?;
@@ -121,14 +121,28 @@ impl Pipeline {
         }
     }
 
-    /// Gives the chunks of all documents their vectors. What the model refuses fails alone; a model that fails fails
+    /// Takes the vectors of texts that the index has of the document already. Only where these were made by the same
+    /// settings, of the texts with the same attributes before them.
+    pub(crate) async fn reuse(&self, document: &mut Cut) -> Result<(), JobError> {
+        let known = self.index.document(&self.key(document.location.uri())).await.map_err(from_index)?;
+        let known: HashMap<&str, &Vec<f32>> =
+            known.iter().map(|chunk| (chunk.text.as_str(), &chunk.vector)).collect();
+        for chunk in &mut document.chunks {
+            if let Some(vector) = known.get(chunk.text.as_str()) {
+                chunk.vector.clone_from(vector);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives those chunks of all documents their vectors that have none. What the model refuses fails alone; a model that fails fails
     /// the job.
     pub(crate) async fn embed(&self, documents: &mut [Cut]) -> Result<Vec<Option<String>>, JobError> {
         let texts: Vec<String> = documents.iter().flat_map(embedded_texts).collect();
         match self.embedder.embed(&texts).await {
             Ok(vectors) => {
                 let mut vectors = vectors.into_iter();
-                for chunk in documents.iter_mut().flat_map(|document| &mut document.chunks) {
+                for chunk in documents.iter_mut().flat_map(without_vector) {
                     chunk.vector = vectors.next().unwrap_or_default();
                 }
                 Ok(vec![None; documents.len()])
@@ -144,7 +158,7 @@ impl Pipeline {
             let texts: Vec<String> = embedded_texts(document).collect();
             reasons.push(match self.embedder.embed(&texts).await {
                 Ok(vectors) => {
-                    for (chunk, vector) in document.chunks.iter_mut().zip(vectors) {
+                    for (chunk, vector) in without_vector(document).zip(vectors) {
                         chunk.vector = vector;
                     }
                     None
@@ -173,10 +187,17 @@ impl Pipeline {
     }
 }
 
+fn without_vector(document: &mut Cut) -> impl Iterator<Item = &mut Chunk> {
+    document.chunks.iter_mut().filter(|chunk| chunk.vector.is_empty())
+}
+
+/// What is to be embedded of the chunks that have no vector.
 fn embedded_texts(document: &Cut) -> impl Iterator<Item = String> + '_ {
-    document.chunks.iter().map(|chunk| match document.embedded.as_str() {
-        "" => chunk.text.clone(),
-        before => format!("{before}{}", chunk.text),
+    document.chunks.iter().filter(|chunk| chunk.vector.is_empty()).map(|chunk| {
+        match document.embedded.as_str() {
+            "" => chunk.text.clone(),
+            before => format!("{before}{}", chunk.text),
+        }
     })
 }
 

@@ -10,7 +10,7 @@ use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 
 use super::failure::{Failure, from_store};
 use super::handler::SyncJob;
-use super::parse::Parsed;
+use super::parse::{Parsed, split_hash};
 use super::pipeline::{Cut, Pipeline, open_failed};
 use super::source::{Listed, Listing, Source};
 use super::table::{Document, Table};
@@ -227,7 +227,12 @@ impl<'a> Sync<'a> {
             let result = match result {
                 Ok(parsed) if self.is_same(&work, &parsed) => Ok((None, parsed.content_hash)),
                 Ok(parsed) => match self.pipeline.cut(&work.listed.location, &parsed).await {
-                    Ok(cut) => Ok((Some(cut), parsed.content_hash)),
+                    Ok(mut cut) => {
+                        if self.has_vectors(&work, &parsed) {
+                            self.pipeline.reuse(&mut cut).await?;
+                        }
+                        Ok((Some(cut), parsed.content_hash))
+                    }
                     Err(Failure::Document(reason)) => Err(reason),
                     Err(Failure::Job(error)) => return Err(error),
                 },
@@ -244,6 +249,16 @@ impl<'a> Sync<'a> {
                 && before.content_hash == parsed.content_hash
                 && before.settings == self.pipeline.settings
                 && before.metadata_fingerprint == work.listed.metadata_fingerprint
+        })
+    }
+
+    /// Whether vectors that the index has of a document are those of its texts: what changed is its metadata, or some
+    /// of the texts.
+    fn has_vectors(&self, work: &Work, parsed: &Parsed) -> bool {
+        work.was_indexed().is_some_and(|before| {
+            before.chunks > 0
+                && before.settings == self.pipeline.settings
+                && split_hash(&before.content_hash).1 == split_hash(&parsed.content_hash).1
         })
     }
 
@@ -410,7 +425,7 @@ impl<'a> Sync<'a> {
 fn count(work: &Work, outcome: &Outcome, counted: &mut Statistics) {
     let content_changed = |content_hash: &str| {
         work.was_indexed().is_none_or(|before| {
-            before.content_hash != content_hash
+            split_hash(&before.content_hash).0 != split_hash(content_hash).0
                 || before.metadata_fingerprint == work.listed.metadata_fingerprint
         })
     };

@@ -1,5 +1,8 @@
 //! A question into several, each to be searched by itself; and one question asked of a model for JSON.
 
+use std::collections::BTreeMap;
+
+use craton_api_bedrock_agent_runtime as api;
 use craton_backend::{Block, ChatRequest, Message, ResponseSchema, Role, Sampling};
 use craton_core::RequestContext;
 use craton_inference::{ChatCall, ModelChoice};
@@ -7,6 +10,8 @@ use craton_wire::ApiError;
 use serde_json::{Value, json};
 
 use super::Retrieval;
+use super::generate::sampling;
+use super::sessions::Session;
 
 /// Questions that one is taken apart into.
 const MOST_QUESTIONS: usize = 5;
@@ -15,13 +20,64 @@ const MAX_TOKENS: u32 = 512;
 const DECOMPOSE: &str = "You take a question apart for a search engine. Give up to five short questions that together \
 cover what is asked, each understandable by itself. Give the question unchanged when it asks one thing.";
 
+/// What stands for `$output_format_instructions$`; the schema holds the model to it.
+const FORMAT: &str = "Answer with a JSON object: {\"questions\": [\"...\"]}.";
+
+/// One question asked of a model for JSON.
+pub(super) struct JsonCall {
+    pub model: String,
+    pub sampling: Sampling,
+    pub extra: BTreeMap<String, Value>,
+}
+
+impl JsonCall {
+    /// Greedy, and short.
+    pub(super) fn new(model: &str) -> Self {
+        Self { model: model.to_owned(), sampling: sampling(MAX_TOKENS, None), extra: BTreeMap::new() }
+    }
+}
+
+/// How a question is to be taken apart.
+pub(super) struct Orchestration {
+    call: JsonCall,
+    instruction: String,
+}
+
+impl Orchestration {
+    pub(super) fn new(
+        model: &str,
+        asked: api::OrchestrationConfiguration,
+        session: &Session,
+        question: &str,
+    ) -> Self {
+        let template = asked.prompt_template.and_then(|template| template.text_prompt_template);
+        let told: Vec<String> = session
+            .turns
+            .iter()
+            .map(|turn| format!("User: {}\nAssistant: {}", turn.question, turn.answer))
+            .collect();
+        let instruction = template.map_or_else(
+            || DECOMPOSE.to_owned(),
+            |template| {
+                let template = template.replace("$conversation_history$", &told.join("\n"));
+                template.replace("$output_format_instructions$", FORMAT).replace("$query$", question)
+            },
+        );
+        let call = JsonCall {
+            model: model.to_owned(),
+            sampling: sampling(MAX_TOKENS, asked.inference_config),
+            extra: asked.additional_model_request_fields.into_iter().flatten().collect(),
+        };
+        Self { call, instruction }
+    }
+}
+
 impl Retrieval {
     /// The question itself, first, and the parts that a model sees in it.
-    pub(super) async fn decompose(
+    pub(super) async fn questions(
         &self,
         context: &RequestContext,
-        model: &str,
-        instruction: Option<&str>,
+        orchestration: Orchestration,
         question: &str,
     ) -> Result<Vec<String>, ApiError> {
         let schema = json!({
@@ -32,8 +88,8 @@ impl Retrieval {
             "required": ["questions"],
             "additionalProperties": false,
         });
-        let asked = (instruction.unwrap_or(DECOMPOSE), question);
-        let answer = self.ask_json(context, model, asked, schema).await?;
+        let asked = (orchestration.instruction.as_str(), question);
+        let answer = self.ask_json(context, orchestration.call, asked, schema).await?;
         let mut questions = vec![question.to_owned()];
         let parts = answer.as_ref().and_then(|answer| answer.get("questions")?.as_array());
         for part in parts.into_iter().flatten().filter_map(Value::as_str).map(str::trim) {
@@ -45,26 +101,24 @@ impl Retrieval {
         Ok(questions)
     }
 
-    /// A model's answer under a schema, greedy. None when it is not JSON.
+    /// A model's answer under a schema. None when it is not JSON.
     pub(super) async fn ask_json(
         &self,
         context: &RequestContext,
-        model: &str,
+        asked: JsonCall,
         (instruction, question): (&str, &str),
         schema: Value,
     ) -> Result<Option<Value>, ApiError> {
+        let JsonCall { model, sampling, extra } = asked;
         let request = ChatRequest {
             system: vec![Block::Text(instruction.to_owned())],
             messages: vec![Message { role: Role::User, content: vec![Block::Text(question.to_owned())] }],
-            sampling: Sampling {
-                max_tokens: Some(MAX_TOKENS),
-                temperature: Some(0.0),
-                ..Sampling::default()
-            },
+            sampling,
+            extra: extra.into_iter().collect(),
             response_schema: Some(ResponseSchema { name: Some("answer".into()), schema }),
             ..ChatRequest::default()
         };
-        let model = ModelChoice::Id(model.to_owned());
+        let model = ModelChoice::Id(model);
         let call = ChatCall { operation: "RetrieveAndGenerate", model, request, metadata: Vec::new() };
         let mut chat = self.parts.inference.chat(context, call).await?;
         let text = chat.collect().await?.text();

@@ -12,6 +12,7 @@ use craton_wire::ApiError;
 use craton_wire::types::Map;
 
 use super::attribution::{Cleaner, Part, attribute};
+use super::decompose::Orchestration;
 use super::passages::Passage;
 use super::prompt::{self, Inputs};
 use super::retrieve::Search;
@@ -136,9 +137,13 @@ impl Retrieval {
         };
         let searchable = self.parts.searchables.searchable(context, &base.knowledge_base_id).await?;
         let search = self.search_for(context, base.retrieval_configuration, &question).await?;
-        let orchestration = base.orchestration_configuration;
-        let mut questions =
-            self.questions(context, orchestration.as_ref(), &base.model_arn, &question).await?;
+        let mut questions = match base.orchestration_configuration {
+            Some(asked) => {
+                let orchestration = Orchestration::new(&base.model_arn, asked, &session, &question);
+                self.questions(context, orchestration, &question).await?
+            }
+            None => vec![question.clone()],
+        };
         // What "it" means was said before.
         if let Some(last) = session.turns.last() {
             questions.push(format!("{} {question}", last.question));
@@ -169,24 +174,6 @@ impl Retrieval {
         let marks = prompt::asks_for_markers(generation.template.as_deref());
         let basis = Basis { passages, embedder: None, marks };
         Ok((Ready { session, question, basis, chat: None }, generation))
-    }
-
-    /// The question, taken apart where the client wants that.
-    async fn questions(
-        &self,
-        context: &RequestContext,
-        orchestration: Option<&api::OrchestrationConfiguration>,
-        model: &str,
-        question: &str,
-    ) -> Result<Vec<String>, ApiError> {
-        let Some(orchestration) =
-            orchestration.filter(|asked| asked.query_transformation_configuration.is_some())
-        else {
-            return Ok(vec![question.to_owned()]);
-        };
-        let template = orchestration.prompt_template.as_ref().and_then(|t| t.text_prompt_template.as_deref());
-        let instruction = template.map(|template| template.replace("$query$", question));
-        self.decompose(context, model, instruction.as_deref(), question).await
     }
 
     /// The best passages over several questions, each with its best score.
@@ -279,22 +266,27 @@ impl Generation {
     ) -> Result<Self, ApiError> {
         let template = template.and_then(|template| template.text_prompt_template);
         prompt::check(template.as_deref())?;
-        let text = inference.and_then(|inference| inference.text_inference_config);
-        let mut sampling =
-            Sampling { max_tokens: Some(MAX_TOKENS), temperature: Some(0.0), ..Sampling::default() };
-        if let Some(text) = text {
-            let most = text.max_tokens.and_then(|tokens| u32::try_from(tokens).ok());
-            sampling.max_tokens = most.filter(|tokens| *tokens > 0).or(sampling.max_tokens);
-            sampling.temperature = text.temperature.or(sampling.temperature);
-            sampling.top_p = text.top_p;
-            sampling.stop_sequences = text.stop_sequences.unwrap_or_default();
-        }
+        let sampling = sampling(MAX_TOKENS, inference);
         let guardrail = guardrail.map(|asked| GuardReference {
             identifier: asked.guardrail_id,
             version: Some(asked.guardrail_version),
         });
         Ok(Self { model, template, sampling, extra, guardrail })
     }
+}
+
+/// How to sample: greedily and at most `max_tokens`, unless the client says otherwise.
+pub(super) fn sampling(max_tokens: u32, inference: Option<api::InferenceConfig>) -> Sampling {
+    let mut sampling =
+        Sampling { max_tokens: Some(max_tokens), temperature: Some(0.0), ..Sampling::default() };
+    if let Some(text) = inference.and_then(|inference| inference.text_inference_config) {
+        let most = text.max_tokens.and_then(|tokens| u32::try_from(tokens).ok());
+        sampling.max_tokens = most.filter(|tokens| *tokens > 0).or(sampling.max_tokens);
+        sampling.temperature = text.temperature.or(sampling.temperature);
+        sampling.top_p = text.top_p;
+        sampling.stop_sequences = text.stop_sequences.unwrap_or_default();
+    }
+    sampling
 }
 
 impl Basis {

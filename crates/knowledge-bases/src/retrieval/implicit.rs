@@ -11,6 +11,7 @@ use craton_wire::ApiError;
 use serde_json::{Value, json};
 
 use super::Retrieval;
+use super::decompose::JsonCall;
 
 const OPERATORS: [&str; 8] = [
     "equals",
@@ -43,8 +44,8 @@ impl Retrieval {
             described.join("\n")
         );
         let keys: Vec<&str> = attributes.iter().map(|attribute| attribute.key.as_str()).collect();
-        let answer =
-            self.ask_json(context, &configuration.model_arn, (&instruction, question), schema(&keys)).await?;
+        let call = JsonCall::new(&configuration.model_arn);
+        let answer = self.ask_json(context, call, (&instruction, question), schema(&keys)).await?;
         let conditions = answer.as_ref().and_then(|answer| answer.get("conditions")?.as_array());
         let read =
             conditions.into_iter().flatten().filter_map(|condition| condition_of(condition, &attributes));

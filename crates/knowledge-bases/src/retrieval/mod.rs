@@ -92,7 +92,7 @@ fn refuse_unserved(
 ) -> Result<(), ApiError> {
     if guardrail.is_some() {
         return Err(ApiError::validation(
-            "This server does not serve guardrails for knowledge bases yet. Remove the guardrail from the request.",
+            "Retrieve is not served with a guardrail: RetrieveAndGenerate is. Remove guardrailConfiguration.",
         ));
     }
     if user.is_some() {

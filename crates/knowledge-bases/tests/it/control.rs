@@ -43,7 +43,21 @@ async fn names_are_unique_tokens_repeat_and_ids_are_like_aws() {
 async fn what_can_not_be_served_is_refused_at_once() {
     let directory = tempfile::tempdir().unwrap();
     let world = World::open(directory.path()).await;
-    let cases: [(&str, Value, &str); 5] = [
+    let elsewhere = |arn: &str| {
+        let mut storage = base_request("x")["storageConfiguration"].clone();
+        storage["opensearchServerlessConfiguration"]["collectionArn"] = json!(arn);
+        storage
+    };
+    let other_account = elsewhere("arn:aws:aoss:us-east-1:999999999999:collection/abc");
+    let none = elsewhere("arn:aws:aoss:us-east-1:123456789012:collection/none");
+    let rds = json!({ "type": "RDS", "rdsConfiguration": {
+        "resourceArn": "arn:aws:rds:us-east-1:123456789012:cluster:none", "databaseName": "d", "tableName": "t",
+        "credentialsSecretArn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:s",
+        "fieldMapping": { "primaryKeyField": "id", "vectorField": "v", "textField": "t", "metadataField": "m" } } });
+    let cases: [(&str, Value, &str); 8] = [
+        ("storageConfiguration", other_account, "there is no collection"),
+        ("storageConfiguration", none, "there is no collection"),
+        ("storageConfiguration", rds, "No database is configured"),
         ("storageConfiguration", json!({ "type": "PINECONE" }), "PINECONE is not served"),
         ("storageConfiguration", json!({ "type": "S3_VECTORS" }), "S3_VECTORS is not served"),
         ("storageConfiguration", json!({ "type": "OPENSEARCH_SERVERLESS" }), "is required"),
@@ -64,6 +78,9 @@ async fn what_can_not_be_served_is_refused_at_once() {
     let base = world.create_base("x").await.unwrap();
     let unserved = json!({ "dataSourceConfiguration": { "type": "SALESFORCE" } });
     refused(world.create_source(&base, unserved).await, "ValidationException", "SALESFORCE");
+    let foreign = json!({ "dataSourceConfiguration": { "type": "S3", "s3Configuration": {
+        "bucketArn": "arn:aws:s3:::docs", "bucketOwnerAccountId": "999999999999" } } });
+    refused(world.create_source(&base, foreign).await, "ValidationException", "bucketOwnerAccountId");
     let levels =
         json!({ "levelConfigurations": [{ "maxTokens": 10 }, { "maxTokens": 20 }], "overlapTokens": 1 });
     let upside_down = chunking("HIERARCHICAL", "hierarchicalChunkingConfiguration", levels);

@@ -1,11 +1,18 @@
 //! Documents put in and deleted one by one.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use craton_backend::BackendError;
+use craton_core::Principal;
+use craton_identity::policy::{Policy, PolicyKind};
+use craton_identity::{Attached, PolicySource, RolePolicies, ServiceRoles};
+use craton_objects::{ObjectStore as _, Put, types};
+use craton_store::Store;
 use craton_vectors::{MetadataValue, SourceLocation};
 use serde_json::{Value, json};
 
-use crate::support::{Ids, World, context, input};
+use crate::support::{Ids, World, base_request, context, input};
 
 async fn custom(world: &World) -> Ids {
     let base = world.create_base("b").await.unwrap();
@@ -138,4 +145,119 @@ async fn documents_of_another_kind_are_refused() {
     assert!(error.code == "ValidationException" && error.message.contains("CUSTOM"), "{error}");
     let error = world.start(&ids).await.unwrap_err();
     assert!(error.message.contains("IngestKnowledgeBaseDocuments"), "{error}");
+}
+
+fn object(id: &str, uri: &str) -> Value {
+    json!({ "content": { "dataSourceType": "CUSTOM", "custom": { "customDocumentIdentifier": { "id": id },
+        "sourceType": "S3_LOCATION", "s3Location": { "uri": uri } } } })
+}
+
+#[tokio::test]
+async fn a_document_in_a_bucket_that_is_not_there_fails_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::open(directory.path()).await;
+    let ids = custom(&world).await;
+    let mut tagged = text("c", "Cherries.");
+    tagged["metadata"] = json!({ "type": "S3_LOCATION", "s3Location": { "uri": "s3://no-such/c.json" } });
+    let documents =
+        vec![text("a", "Apples."), object("b", "s3://no-such/b.txt"), tagged, text("d", "Dates.")];
+    put(&world, &ids, documents).await;
+    let found = statuses(&world, &ids, &["a", "b", "c", "d"]).await;
+    assert_eq!((found[0].as_str(), found[3].as_str()), ("INDEXED ", "INDEXED "), "{found:?}");
+    for failed in &found[1..3] {
+        assert!(failed.starts_with("FAILED ") && failed.contains("no-such"), "{found:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_waits_for_a_job_that_fails_says_so_and_may_be_deleted_later() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut world = World::open(directory.path()).await;
+    let ids = custom(&world).await;
+    put(&world, &ids, vec![text("old", "Apples.")]).await;
+    assert_eq!(statuses(&world, &ids, &["old"]).await, ["INDEXED "]);
+    world.running.take().unwrap().stop().await;
+    *world.model.failing.lock() = Some(BackendError::Internal("the model is broken".into()));
+    let delete = || {
+        let mut request = ids.json();
+        request["documentIdentifiers"] = json!([{ "dataSourceType": "CUSTOM", "custom": { "id": "old" } }]);
+        request
+    };
+    world.service.delete_knowledge_base_documents(&context(), input(delete())).await.unwrap();
+    put(&world, &ids, vec![text("new", "Pears.")]).await;
+    world.work().await;
+    let found = statuses(&world, &ids, &["new", "old"]).await;
+    let failed = |status: &String| status.starts_with("FAILED ") && status.contains("the model is broken");
+    assert!(found.iter().all(failed), "{found:?}");
+    *world.model.failing.lock() = None;
+    world.service.delete_knowledge_base_documents(&context(), input(delete())).await.unwrap();
+    assert_eq!(statuses(&world, &ids, &["old"]).await, ["NOT_FOUND "]);
+}
+
+/// A role that may use the model, the collection and one bucket.
+struct Librarian;
+
+impl PolicySource for Librarian {
+    fn attached(&self, _: &Principal) -> Option<Arc<Attached>> {
+        None
+    }
+
+    fn role(&self, arn: &str) -> Option<RolePolicies> {
+        let trust = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"Service":
+            "bedrock.amazonaws.com"},"Action":"sts:AssumeRole"}}"#;
+        let mut allowed = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":
+            ["bedrock:InvokeModel","s3:GetObject"COLLECTIONS],"Resource":["arn:aws:s3:::docs/*",
+            "arn:aws:bedrock:*::foundation-model/*","arn:aws:aoss:*:*:collection/*"]}}"#
+            .to_owned();
+        let collections = if arn.ends_with("/R") { r#","aoss:APIAccessAll""# } else { "" };
+        allowed = allowed.replace("COLLECTIONS", collections);
+        let policy = |text: &str, kind| Arc::new(Policy::parse(text, kind).unwrap());
+        let identity = vec![policy(&allowed, PolicyKind::Inline)];
+        Some(RolePolicies {
+            arn: arn.to_owned(),
+            trust: policy(trust, PolicyKind::Trust),
+            attached: Arc::new(Attached { identity, ..Attached::default() }),
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_role_must_be_let_read_what_a_document_names() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).await.unwrap();
+    let roles = ServiceRoles::new(Arc::new(Librarian), "123456789012", true);
+    let mut world = World::tuned(store, directory.path(), |parts| parts.roles = roles);
+    world.work().await;
+    let ids = custom(&world).await;
+    world.bucket().await;
+    world.put("a.txt", "Apples.").await;
+    world.objects.create_bucket("secret", "us-east-1").await.unwrap();
+    world.objects.put(Put::new("secret", "b.txt"), types::bytes("Bombs.")).await.unwrap();
+    world.objects.put(Put::new("secret", "m.json"), types::bytes("{}")).await.unwrap();
+    let mut tagged = text("c", "Cherries.");
+    tagged["metadata"] = json!({ "type": "S3_LOCATION", "s3Location": { "uri": "s3://secret/m.json" } });
+    put(&world, &ids, vec![object("a", "s3://docs/a.txt"), object("b", "s3://secret/b.txt"), tagged]).await;
+    let found = statuses(&world, &ids, &["a", "b", "c"]).await;
+    assert_eq!(found[0], "INDEXED ");
+    for refused in &found[1..] {
+        assert!(refused.starts_with("FAILED ") && refused.contains("s3:GetObject"), "{found:?}");
+    }
+    assert_eq!(world.texts().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_role_must_be_let_use_the_collection() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).await.unwrap();
+    let roles = ServiceRoles::new(Arc::new(Librarian), "123456789012", true);
+    let mut world = World::tuned(store, directory.path(), |parts| parts.roles = roles);
+    world.work().await;
+    let ids = custom(&world).await;
+    let mut update = base_request("b");
+    update["knowledgeBaseId"] = json!(ids.base);
+    update["roleArn"] = json!("arn:aws:iam::123456789012:role/Other");
+    world.service.update_knowledge_base(&context(), input(update)).await.unwrap();
+    put(&world, &ids, vec![text("a", "Apples.")]).await;
+    let found = statuses(&world, &ids, &["a"]).await;
+    assert!(found[0].starts_with("FAILED ") && found[0].contains("aoss:APIAccessAll"), "{found:?}");
 }

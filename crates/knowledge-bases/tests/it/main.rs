@@ -5,6 +5,7 @@
 mod control;
 mod crash;
 mod direct;
+mod rds;
 mod support;
 mod sync;
 mod trouble;

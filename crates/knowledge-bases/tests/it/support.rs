@@ -10,7 +10,8 @@ use craton_api_bedrock_agent as api;
 use craton_backend::{BackendError, ChatModel, EmbedRequest, EmbeddingModel, Embeddings, RerankModel};
 use craton_core::{Account, Clock as _, Principal, RandomIds, RequestContext, SystemClock};
 use craton_inference::Backends;
-use craton_knowledge_bases::{KnowledgeBases, KnowledgeBasesConfig, Parts};
+use craton_knowledge_bases::{KnowledgeBases, KnowledgeBasesConfig, KnownCollections, Parts};
+use craton_metering::Metering;
 use craton_models::files::ModelFiles;
 use craton_models::{Models, ModelsConfig, Target};
 use craton_objects::{FileObjects, ObjectRef, ObjectStore, Put, types};
@@ -88,6 +89,18 @@ impl Backends for OnlyWords {
     }
 }
 
+struct OnlyAbc;
+
+impl KnownCollections for OnlyAbc {
+    fn has_collection<'a>(
+        &'a self,
+        _: &'a RequestContext,
+        arn: &'a str,
+    ) -> BoxFuture<'a, Result<bool, ApiError>> {
+        std::future::ready(Ok(arn == "arn:aws:aoss:us-east-1:123456789012:collection/abc")).boxed()
+    }
+}
+
 pub(crate) struct World {
     pub(crate) service: KnowledgeBases,
     pub(crate) store: Store,
@@ -132,13 +145,18 @@ impl World {
     }
 
     pub(crate) fn configured(store: Store, directory: &Path, config: KnowledgeBasesConfig) -> Self {
+        Self::tuned(store, directory, |parts| parts.config = config)
+    }
+
+    /// A world whose jobs wait, on parts that the test changes.
+    pub(crate) fn tuned(store: Store, directory: &Path, tune: impl FnOnce(&mut Parts)) -> Self {
         let clock = Arc::new(SystemClock);
         let objects =
             Arc::new(FileObjects::open(store.clone(), &directory.join("objects"), clock.clone()).unwrap());
         let models = ModelFiles::at(directory.join("models"));
         let model = Arc::new(Words::default());
         let drivers = Drivers::new(store.clone(), directory.join("indexes"));
-        let service = KnowledgeBases::new(Parts {
+        let mut parts = Parts {
             store: store.clone(),
             objects: objects.clone(),
             drivers: drivers.clone(),
@@ -147,8 +165,13 @@ impl World {
             roles: craton_identity::ServiceRoles::permissive(),
             clock,
             ids: Arc::new(RandomIds),
-            config,
-        });
+            config: KnowledgeBasesConfig::default(),
+            collections: Arc::new(OnlyAbc),
+            metering: Metering::new().unwrap(),
+            databases: Vec::new(),
+        };
+        tune(&mut parts);
+        let service = KnowledgeBases::new(parts);
         Self { service, store, objects, model, drivers, running: None }
     }
 

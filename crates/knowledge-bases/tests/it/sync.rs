@@ -74,6 +74,77 @@ async fn metadata_files_are_attributes_of_their_documents() {
     assert_eq!(world.counters(&ids).await, [1, 0, 0, 0, 1, 1, 0, 0]);
 }
 
+/// Metadata is no part of what is embedded, unless it says so; of a changed text only what changed is.
+#[tokio::test]
+async fn a_text_that_is_indexed_is_not_embedded_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::open(directory.path()).await;
+    world.bucket().await;
+    let base = world.create_base("library").await.unwrap();
+    let fixed = json!({ "maxTokens": 20, "overlapPercentage": 1 });
+    let request = chunking("FIXED_SIZE", "fixedSizeChunkingConfiguration", fixed);
+    let ids = Ids { source: world.create_source(&base, request).await.unwrap(), base };
+    let embedded = || world.model.texts.load(Ordering::SeqCst);
+    let metadata = |year: i32, shown: bool| {
+        let value = json!({ "type": "NUMBER", "numberValue": year });
+        let year = json!({ "value": value, "includeForEmbedding": shown });
+        json!({ "metadataAttributes": { "year": year } }).to_string()
+    };
+    world.put("a.txt", numbered(20)).await;
+    world.put("a.txt.metadata.json", metadata(2024, false)).await;
+    world.counters(&ids).await;
+    let (first, before) = (embedded(), world.chunks().await);
+    assert!(first > 5 && first == before.len(), "{first}");
+
+    world.put("a.txt.metadata.json", metadata(2025, false)).await;
+    assert_eq!(world.counters(&ids).await, [1, 1, 0, 0, 1, 0, 0, 0]);
+    assert_eq!(embedded(), first, "only its metadata changed");
+    let after = world.chunks().await;
+    assert!(after.iter().all(|chunk| chunk.metadata["year"] == MetadataValue::Number(2025.0)));
+    let vectors = |chunks: &[craton_vectors::Chunk]| {
+        chunks.iter().map(|chunk| chunk.vector.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(vectors(&after), vectors(&before));
+
+    world.put("a.txt", format!("{}The end.", numbered(20))).await;
+    assert_eq!(world.counters(&ids).await, [1, 1, 0, 1, 0, 0, 0, 0]);
+    assert!((1..=2).contains(&(embedded() - first)), "the last chunk alone: {}", embedded() - first);
+
+    let so_far = embedded();
+    world.put("a.txt.metadata.json", metadata(2025, true)).await;
+    assert_eq!(world.counters(&ids).await, [1, 1, 0, 0, 1, 0, 0, 0]);
+    assert_eq!(embedded() - so_far, world.chunks().await.len(), "the year is embedded with every chunk");
+}
+
+#[derive(Default)]
+struct Bills(parking_lot::Mutex<Vec<craton_metering::UsageRecord>>);
+
+impl craton_metering::UsageSink for Bills {
+    fn record(&self, record: &craton_metering::UsageRecord) {
+        self.0.lock().push(record.clone());
+    }
+}
+
+#[tokio::test]
+async fn what_a_sync_embeds_is_metered() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).await.unwrap();
+    let bills = std::sync::Arc::new(Bills::default());
+    let metering = craton_metering::Metering::new().unwrap();
+    metering.add_sink(bills.clone());
+    let mut world = World::tuned(store, directory.path(), |parts| parts.metering = metering);
+    world.work().await;
+    let ids = world.library().await;
+    world.put("a.txt", "Apples.").await;
+    world.put("b.txt", "Pears.").await;
+    world.counters(&ids).await;
+    let bills = bills.0.lock();
+    assert_eq!(bills.len(), 1, "{bills:?}");
+    assert_eq!((bills[0].operation, bills[0].tokens.input), ("StartIngestionJob", 2));
+    assert_eq!((bills[0].account_id.as_str(), bills[0].region.as_str()), ("123456789012", "us-east-1"));
+    assert_eq!(bills[0].model_id, "amazon.titan-embed-text-v2:0");
+}
+
 #[tokio::test]
 async fn rows_of_a_csv_file_are_texts_with_attributes() {
     let directory = tempfile::tempdir().unwrap();

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use craton_api_opensearchserverless as api;
-use craton_core::{Arn, PageRequest, RequestContext};
+use craton_core::{Arn, RequestContext};
 use craton_store::{Created, Idempotency, NewRecord, Range, Record};
 use craton_wire::ApiError;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::error::{from_store, internal};
-use crate::{Collections, scope};
+use crate::{Collections, page_request, scope};
 
 pub(crate) const COLLECTION: &str = "aoss-collection";
 
@@ -30,6 +31,10 @@ impl Collections {
         context: &RequestContext,
         input: api::CreateCollectionRequest,
     ) -> Result<api::CreateCollectionResponse, ApiError> {
+        refuse_unserved(input.encryption_config.as_ref(), input.vector_options.is_some())?;
+        if input.collection_group_name.is_some() {
+            return Err(no_groups());
+        }
         if input.encryption_config.is_none() && !self.is_encrypted(context, &input.name).await? {
             return Err(ApiError::validation(format!(
                 "No matching security policy of encryption type found for collection name: {}. Please create \
@@ -47,16 +52,12 @@ impl Collections {
         let tags: BTreeMap<String, String> =
             input.tags.into_iter().flatten().map(|tag| (tag.key, tag.value)).collect();
         let body = serde_json::to_value(&stored).map_err(|error| internal(&error))?;
-        let request_hash = format!("{} {body} {tags:?}", input.name);
+        let request = json!([input.name, body, tags]);
         let new = NewRecord {
             name: Some(input.name),
             body,
             now_ms: self.now_ms(),
-            idempotency: input.client_token.map(|token| Idempotency {
-                token,
-                request_hash,
-                answer: id.as_str().into(),
-            }),
+            idempotency: input.client_token.map(|token| Idempotency::of(token, &request, id.as_str().into())),
             tags: Some((arn(context, &id), tags)),
             id,
         };
@@ -130,6 +131,9 @@ impl Collections {
     ) -> Result<api::ListCollectionsResponse, ApiError> {
         let listed = self.parts.store.list(&scope(context, COLLECTION), &Range::default()).await;
         let filters = input.collection_filters;
+        if filters.as_ref().is_some_and(|filters| filters.collection_group_name.is_some()) {
+            return Err(no_groups());
+        }
         let wanted = |record: &Record| {
             filters.as_ref().is_none_or(|filters| {
                 filters.name.as_deref().is_none_or(|name| record.name.as_deref() == Some(name))
@@ -137,11 +141,7 @@ impl Collections {
             })
         };
         let records = listed.map_err(from_store)?.into_iter().filter(wanted);
-        let request = PageRequest {
-            next_token: input.next_token,
-            max_results: input.max_results.and_then(|count| u32::try_from(count).ok()),
-        };
-        let page = request.cut(records, |record| record.id.clone());
+        let page = page_request(input.next_token, input.max_results).cut(records, |record| record.id.clone());
         let page = page.map_err(|error| ApiError::validation(error.to_string()))?;
         let summaries = page.items.into_iter().map(|record| api::CollectionSummary {
             arn: Some(arn(context, &record.id)),
@@ -162,6 +162,7 @@ impl Collections {
         context: &RequestContext,
         input: api::UpdateCollectionRequest,
     ) -> Result<api::UpdateCollectionResponse, ApiError> {
+        refuse_unserved(input.encryption_config.as_ref(), input.vector_options.is_some())?;
         let (mut stored, record) = read(self.collection(context, &input.id).await?)?;
         stored.description = input.description.or(stored.description);
         if let Some(asked) = input.deletion_protection {
@@ -240,6 +241,23 @@ impl Collections {
             collection_group_name: None,
         })
     }
+}
+
+/// What is answered as `auto` must have been asked so.
+fn refuse_unserved(encryption: Option<&api::EncryptionConfig>, has_options: bool) -> Result<(), ApiError> {
+    if encryption.and_then(|config| config.kms_key_arn.as_deref()).is_some_and(|key| key != "auto") {
+        return Err(ApiError::validation(
+            "This server has no keys of KMS: collections are encrypted with the disk they are on. Set aWSOwnedKey.",
+        ));
+    }
+    if has_options {
+        return Err(ApiError::validation("vectorOptions is not served by this release of Craton."));
+    }
+    Ok(())
+}
+
+fn no_groups() -> ApiError {
+    ApiError::validation("Collection groups are not served by this release of Craton.")
 }
 
 fn read(record: Record) -> Result<(Stored, Record), ApiError> {

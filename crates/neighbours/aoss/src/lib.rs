@@ -19,7 +19,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use craton_core::{Clock, IdSource, RequestContext};
+use craton_core::{Clock, IdSource, PageRequest, RequestContext};
 use craton_store::{Scope, Store};
 use craton_vectors::Drivers;
 
@@ -37,16 +37,23 @@ pub struct Parts {
 #[derive(Clone)]
 pub struct Collections {
     parts: Arc<Parts>,
+    /// Held by whoever makes a document that must not be there, from looking to writing.
+    creating: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Collections {
     pub fn new(parts: Parts) -> Self {
-        Self { parts: Arc::new(parts) }
+        Self { parts: Arc::new(parts), creating: Arc::default() }
     }
 
     fn now_ms(&self) -> i64 {
         self.parts.clock.now_ms()
     }
+}
+
+/// A client's wish for a page of a list.
+fn page_request(next_token: Option<String>, max_results: Option<i32>) -> PageRequest {
+    PageRequest { next_token, max_results: max_results.and_then(|count| u32::try_from(count).ok()) }
 }
 
 fn scope(context: &RequestContext, kind: &'static str) -> Scope {

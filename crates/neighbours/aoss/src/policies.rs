@@ -1,14 +1,14 @@
 //! Security policies (encryption, network) and data access policies: kept and given back.
 
 use craton_api_opensearchserverless as api;
-use craton_core::{PageRequest, RequestContext};
-use craton_store::{NewRecord, Range, Record};
+use craton_core::RequestContext;
+use craton_store::{Idempotency, NewRecord, Range, Record};
 use craton_wire::ApiError;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::error::{from_store, internal};
-use crate::{Collections, scope};
+use crate::{Collections, page_request, scope};
 
 const SECURITY: &str = "aoss-security-policy";
 const ACCESS: &str = "aoss-access-policy";
@@ -20,6 +20,9 @@ struct Stored {
     policy: Value,
     /// Opaque; must be named to change the policy.
     policy_version: String,
+    /// The client token of the last change: who repeats it is told what it came to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    changed_by: Option<String>,
 }
 
 /// A policy as all operations give it back.
@@ -51,6 +54,14 @@ struct Change {
     version: String,
     description: Option<String>,
     policy: Option<String>,
+    token: Option<String>,
+}
+
+/// What a new policy is made of.
+struct New {
+    description: Option<String>,
+    policy: String,
+    token: Option<String>,
 }
 
 impl Collections {
@@ -58,17 +69,21 @@ impl Collections {
         &self,
         context: &RequestContext,
         key: Key<'_>,
-        description: Option<String>,
-        policy: &str,
+        New { description, policy, token }: New,
     ) -> Result<Kept, ApiError> {
-        let stored =
-            Stored { description, policy: document(policy)?, policy_version: self.parts.ids.short(20) };
+        let request = json!([key.kind, key.id(), description, policy]);
+        let stored = Stored {
+            description,
+            policy: document(&policy)?,
+            policy_version: self.parts.ids.short(20),
+            changed_by: None,
+        };
         let new = NewRecord {
             id: key.id(),
             name: None,
             body: serde_json::to_value(&stored).map_err(|error| internal(&error))?,
             now_ms: self.now_ms(),
-            idempotency: None,
+            idempotency: token.map(|token| Idempotency::of(token, &request, Value::Null)),
             tags: None,
         };
         let exists = format!("Policy with name {} and type {} already exists", key.name, key.r#type);
@@ -92,6 +107,9 @@ impl Collections {
         change: Change,
     ) -> Result<Kept, ApiError> {
         let Kept { mut stored, record, .. } = self.policy(context, &key).await?;
+        if change.token.is_some() && stored.changed_by == change.token {
+            return self.policy(context, &key).await;
+        }
         if stored.policy_version != change.version {
             return Err(ApiError::conflict(
                 "The policy version is not the current one. Read it and try again.",
@@ -102,6 +120,7 @@ impl Collections {
             stored.policy = document(policy)?;
         }
         stored.policy_version = self.parts.ids.short(20);
+        stored.changed_by = change.token;
         let body = serde_json::to_value(&stored).map_err(|error| internal(&error))?;
         let changed = Record { body, ..record };
         let scope = scope(context, key.kind);
@@ -162,10 +181,6 @@ fn covers(policy: &Value, resource: &str) -> bool {
     })
 }
 
-fn page_request(next_token: Option<String>, max_results: Option<i32>) -> PageRequest {
-    PageRequest { next_token, max_results: max_results.and_then(|count| u32::try_from(count).ok()) }
-}
-
 /// The operations of one kind of policy, which differ in their types alone.
 macro_rules! policies {
     ($kind:expr, $type:ident, $detail:ident, $field:ident, $summary:ident, $summaries:ident,
@@ -179,7 +194,9 @@ macro_rules! policies {
                 input: api::$create_in,
             ) -> Result<api::$create_out, ApiError> {
                 let key = Key { kind: $kind, r#type: input.r#type.as_str(), name: &input.name };
-                let kept = self.create_policy(context, key, input.description, &input.policy).await?;
+                let new =
+                    New { description: input.description, policy: input.policy, token: input.client_token };
+                let kept = self.create_policy(context, key, new).await?;
                 Ok(api::$create_out { $field: Some(kept.into()) })
             }
 
@@ -220,6 +237,7 @@ macro_rules! policies {
                     version: input.policy_version,
                     description: input.description,
                     policy: input.policy,
+                    token: input.client_token,
                 };
                 Ok(api::$update_out { $field: Some(self.update_policy(context, key, change).await?.into()) })
             }

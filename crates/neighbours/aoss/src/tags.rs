@@ -40,6 +40,19 @@ impl Collections {
         Ok(api::UntagResourceResponse {})
     }
 
+    /// Whether `arn` is, in its only spelling, a collection of the account and region that is there.
+    pub async fn has_collection(&self, context: &RequestContext, arn: &str) -> Result<bool, ApiError> {
+        let id = arn.rsplit_once('/').map_or("", |(_, id)| id);
+        if crate::collections::arn(context, id) != arn {
+            return Ok(false);
+        }
+        match self.collection(context, id).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.code == "ResourceNotFoundException" => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn check_resource(&self, context: &RequestContext, arn: &str) -> Result<(), ApiError> {
         let parsed: Result<Arn, _> = arn.parse();
         let known = parsed.ok().filter(|arn| arn.service == "aoss" && arn.account == context.account.id);

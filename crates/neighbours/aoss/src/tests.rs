@@ -186,6 +186,137 @@ async fn an_index_is_made_filled_searched_and_deleted() {
 }
 
 #[tokio::test]
+async fn a_repeated_change_of_a_policy_is_one_change() {
+    let world = world().await;
+    let asked = json!({"name": "net", "type": "network", "policy": "[{}]", "clientToken": "once"});
+    let create = || world.service.create_security_policy(&world.context, read(asked.clone()));
+    let first = create().await.unwrap().security_policy_detail.unwrap().policy_version.unwrap();
+    let again = create().await.unwrap().security_policy_detail.unwrap().policy_version.unwrap();
+    assert_eq!(first, again);
+    let mut other = asked.clone();
+    other["policy"] = json!("[]");
+    let error = world.service.create_security_policy(&world.context, read(other)).await.unwrap_err();
+    assert!(error.message.contains("client token"), "{error}");
+    let change = json!({"name": "net", "type": "network", "policyVersion": first, "description": "d",
+                        "clientToken": "change"});
+    let update = || world.service.update_security_policy(&world.context, read(change.clone()));
+    let changed = update().await.unwrap().security_policy_detail.unwrap().policy_version.unwrap();
+    assert_ne!(changed, first);
+    assert_eq!(update().await.unwrap().security_policy_detail.unwrap().policy_version.unwrap(), changed);
+}
+
+#[tokio::test]
+async fn what_a_collection_can_not_be_is_refused() {
+    let world = world().await;
+    world.collection().await;
+    for (field, value, part) in [
+        ("encryptionConfig", json!({"kmsKeyArn": "arn:aws:kms:us-east-1:1:key/k"}), "KMS"),
+        ("vectorOptions", json!({"ServerlessVectorAcceleration": "ENABLED"}), "vectorOptions"),
+        ("collectionGroupName", json!("group"), "groups"),
+    ] {
+        let mut asked = json!({"name": "vectors2"});
+        asked[field] = value;
+        let error = world.service.create_collection(&world.context, read(asked)).await.unwrap_err();
+        assert!(error.code == "ValidationException" && error.message.contains(part), "{error}");
+    }
+}
+
+/// What a bulk request's items came to, as `verb status`.
+fn outcomes(reply: &RestReply) -> Vec<String> {
+    let outcome = |item: &Value| {
+        let (verb, item) = item.as_object().unwrap().iter().next().unwrap();
+        format!("{verb} {}", item["status"])
+    };
+    reply.body["items"].as_array().unwrap().iter().map(outcome).collect()
+}
+
+#[tokio::test]
+async fn a_bulk_request_is_run_in_its_order() {
+    let world = world().await;
+    let c = world.collection().await;
+    world.call(&c, "PUT books", mapping()).await;
+    let put = |verb: &str, id: &str, text: &str| {
+        format!("{}\n{}\n", json!({verb: {"_id": id}}), json!({"v": [1, 0, 0], "text": text}))
+    };
+    let delete = |id: &str| format!("{}\n", json!({"delete": {"_id": id}}));
+    let lines = [put("index", "a", "one"), delete("a"), put("index", "b", "two"), put("index", "b", "three")];
+    let reply = world.call(&c, "POST books/_bulk", json!(lines.concat())).await;
+    assert_eq!(outcomes(&reply), ["index 201", "delete 200", "index 201", "index 200"]);
+    assert_eq!(world.call(&c, "GET books/_doc/a", Value::Null).await.status, 404);
+    let b = world.call(&c, "GET books/_doc/b", Value::Null).await;
+    assert_eq!(b.body["_source"]["text"], "three");
+
+    let lines =
+        [put("create", "b", "four"), put("create", "c", "five"), put("create", "c", "six"), delete("d")];
+    let reply = world.call(&c, "POST books/_bulk", json!(lines.concat())).await;
+    assert_eq!(outcomes(&reply), ["create 409", "create 201", "create 409", "delete 404"]);
+    assert_eq!(reply.body["errors"], true);
+    let b = world.call(&c, "GET books/_doc/b", Value::Null).await;
+    assert_eq!(b.body["_source"]["text"], "three");
+
+    let broken = [delete("b"), put("index", "e", "seven"), "{\n".to_owned()];
+    let reply = world.call(&c, "POST books/_bulk", json!(broken.concat())).await;
+    assert_eq!(reply.status, 400);
+    assert_eq!(world.call(&c, "GET books/_doc/b", Value::Null).await.status, 200, "nothing was done");
+}
+
+#[tokio::test]
+async fn of_several_that_create_a_document_one_does() {
+    let world = world().await;
+    let c = world.collection().await;
+    world.call(&c, "PUT books", mapping()).await;
+    let create = |n: usize| world.call(&c, "PUT books/_create/x", json!({"v": [1, 0, 0], "n": n}));
+    let replies = futures::future::join_all((0..8).map(create)).await;
+    assert_eq!(replies.iter().filter(|reply| reply.status == 201).count(), 1);
+    assert_eq!(replies.iter().filter(|reply| reply.status == 409).count(), 7);
+}
+
+#[tokio::test]
+async fn one_of_should_is_enough() {
+    let world = world().await;
+    let c = world.collection().await;
+    world.call(&c, "PUT books", mapping()).await;
+    for (id, year) in [("a", 2020), ("b", 2021), ("c", 2022)] {
+        let document = json!({"v": [1, 0, 0], "text": "a fox", "year": year});
+        world.call(&c, &format!("PUT books/_doc/{id}"), document).await;
+    }
+    let either = json!([{"term": {"year": 2020}}, {"range": {"year": {"gte": 2022}}}]);
+    for query in [
+        json!({"bool": {"should": either}}),
+        json!({"bool": {"should": either, "minimum_should_match": 1}}),
+        json!({"bool": {"must": {"match": {"text": "fox"}}, "should": either, "minimum_should_match": "1"}}),
+        json!({"bool": {"must": {"match": {"text": "fox"}}, "filter": {"bool": {"should": either}}}}),
+    ] {
+        let reply = world.call(&c, "POST books/_search", json!({"query": query})).await;
+        let mut found = ids(&reply);
+        found.sort_unstable();
+        assert_eq!(found, ["a", "c"], "{query}");
+    }
+    let optional =
+        json!({"bool": {"filter": {"bool": {"must": {"term": {"year": 2021}}, "should": either}}}});
+    assert_eq!(ids(&world.call(&c, "POST books/_search", json!({"query": optional})).await), ["b"]);
+    for query in [
+        json!({"bool": {"should": either, "minimum_should_match": 2}}),
+        json!({"bool": {"must": {"match": {"text": "fox"}}, "should": either}}),
+        json!({"bool": {"should": [{"match": {"text": "fox"}}, {"term": {"year": 2020}}]}}),
+    ] {
+        let reply = world.call(&c, "POST books/_search", json!({"query": query})).await;
+        assert_eq!(reply.status, 400, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn ids_may_have_slashes() {
+    let world = world().await;
+    let c = world.collection().await;
+    world.call(&c, "PUT books", mapping()).await;
+    assert_eq!(world.call(&c, "PUT books/_doc/a%2Fb%20c", json!({"text": "x"})).await.status, 201);
+    let found = world.call(&c, "GET books/_doc/a%2Fb%20c", Value::Null).await;
+    assert_eq!((found.status, &found.body["_id"]), (200, &json!("a/b c")));
+    assert_eq!(world.call(&c, "GET books/_doc/%ff", Value::Null).await.status, 400);
+}
+
+#[tokio::test]
 async fn what_is_not_understood_is_refused_by_name() {
     let world = world().await;
     let c = world.collection().await;

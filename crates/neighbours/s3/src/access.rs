@@ -97,7 +97,26 @@ fn arn(bucket: &str, key: Option<&str>) -> Arn {
 impl Access {
     /// Asks for one action on one resource.
     async fn ask(&self, caller: &Caller, action: &str, resource: Arn, bucket: Option<&str>) -> S3Result<()> {
-        let decided = self.decide(caller, action, &resource, bucket).await;
+        let policy = self.policy(caller, bucket).await?;
+        self.ask_under(caller, action, resource, policy.as_ref()).await
+    }
+
+    /// The policy that a bucket adds to what a caller may.
+    async fn policy(&self, caller: &Caller, bucket: Option<&str>) -> S3Result<Option<BucketPolicy>> {
+        let Some(bucket) = bucket.filter(|_| !is_root(caller)) else { return Ok(None) };
+        let policy = self.backend.policy(bucket).await?;
+        Ok(policy.map(|policy| BucketPolicy { bucket: bucket.to_owned(), policy }))
+    }
+
+    /// Asks for one action on one resource under a bucket's policy.
+    async fn ask_under(
+        &self,
+        caller: &Caller,
+        action: &str,
+        resource: Arn,
+        policy: Option<&BucketPolicy>,
+    ) -> S3Result<()> {
+        let decided = self.decide(caller, action, &resource, policy).await;
         self.seen.note(action, &resource, decided.is_ok());
         decided
     }
@@ -107,18 +126,14 @@ impl Access {
         caller: &Caller,
         action: &str,
         resource: &Arn,
-        bucket: Option<&str>,
+        policy: Option<&BucketPolicy>,
     ) -> S3Result<()> {
-        let policy = match bucket {
-            Some(bucket) if !is_root(caller) => self.backend.policy(bucket).await?,
-            _ => None,
-        };
         let Some(principal) = &caller.principal else {
-            return self.ask_for_nobody(caller, action, resource, bucket.zip(policy.as_deref())).await;
+            return self.ask_for_nobody(caller, action, resource, policy).await;
         };
         let request = AuthorizationRequest {
             context: &caller.context,
-            resource_policy: policy.as_deref(),
+            resource_policy: policy.map(|found| &*found.policy),
             ..AuthorizationRequest::new(action, std::slice::from_ref(resource))
         };
         self.authorizer
@@ -145,10 +160,10 @@ impl Access {
         caller: &Caller,
         action: &str,
         resource: &Arn,
-        bucket: Option<(&str, &Policy)>,
+        policy: Option<&BucketPolicy>,
     ) -> S3Result<()> {
         let denied = || s3_error!(AccessDenied, "Access Denied");
-        let Some((bucket, policy)) = bucket else { return Err(denied()) };
+        let Some(BucketPolicy { bucket, policy }) = policy else { return Err(denied()) };
         if self.backend.is_closed_to_the_public(bucket).await? {
             return Err(denied());
         }
@@ -182,6 +197,12 @@ impl Access {
         let action = action("GetObject", version_id.is_some());
         self.ask(&caller, &action, arn(bucket, Some(key)), Some(bucket)).await
     }
+}
+
+/// What a bucket's own policy says.
+struct BucketPolicy {
+    bucket: String,
+    policy: Arc<Policy>,
 }
 
 fn is_root(caller: &Caller) -> bool {
@@ -250,10 +271,12 @@ impl S3Access for Access {
         let caller: Option<Caller> = req.extensions.get().cloned();
         let caller = caller.ok_or_else(|| s3_error!(AccessDenied, "Access Denied"))?;
         let mut refused = Refused::default();
+        let bucket = &req.input.bucket;
+        let policy = self.policy(&caller, Some(bucket)).await?;
         for object in req.input.delete.objects.iter().filter(|_| !is_root(&caller)) {
             let action = action("DeleteObject", object.version_id.is_some());
-            let bucket = &req.input.bucket;
-            if self.ask(&caller, &action, arn(bucket, Some(&object.key)), Some(bucket)).await.is_err() {
+            let resource = arn(bucket, Some(&object.key));
+            if self.ask_under(&caller, &action, resource, policy.as_ref()).await.is_err() {
                 refused.0.insert((object.key.clone(), object.version_id.clone()));
             }
         }

@@ -42,7 +42,6 @@ pub(crate) fn told(error: ObjectError) -> S3Error {
             error.set_headers(headers);
             error
         }
-        E::Unsupported(message) => s3_error!(NotImplemented, "{message}"),
         E::Body(source) => body(source),
         E::Remote { status, code, message } => remote(status, code, message),
         E::Unreachable(message) => {
@@ -106,6 +105,10 @@ fn of_the_request(error: ObjectError) -> S3Error {
         E::EntityTooSmall { .. } => {
             s3_error!(EntityTooSmall, "Your proposed upload is smaller than the minimum allowed size")
         }
+        E::WrongObjectSize { .. } => s3_error!(
+            InvalidRequest,
+            "The object size of the completed upload is not the one that x-amz-mp-object-size specifies"
+        ),
         E::InvalidPart(_) => s3_error!(
             InvalidPart,
             "One or more of the specified parts could not be found.  The part may not have been uploaded, or the \

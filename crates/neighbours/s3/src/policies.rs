@@ -228,6 +228,9 @@ fn is_public(document: &Value) -> bool {
         "aws:principalaccount",
         "aws:userid",
     ];
+    /// Those that hold only where the key has one of the values; not their opposites, nor what holds without the key.
+    const TYING: [&str; 6] =
+        ["stringequals", "stringequalsignorecase", "stringlike", "arnequals", "arnlike", "ipaddress"];
     each(document.get("Statement")).any(|statement| {
         let everybody = |principal: &Value| match principal {
             Value::String(text) => text == "*",
@@ -237,11 +240,31 @@ fn is_public(document: &Value) -> bool {
         let all =
             statement.get("Principal").is_some_and(everybody) || statement.get("NotPrincipal").is_some();
         let tied = statement.get("Condition").and_then(Value::as_object).is_some_and(|operators| {
-            let keys = operators.values().filter_map(Value::as_object).flat_map(|keys| keys.keys());
-            keys.into_iter().any(|key| TIES.contains(&key.to_lowercase().as_str()))
+            operators.iter().filter(|(operator, _)| TYING.contains(&operator.to_lowercase().as_str())).any(
+                |(_, keys)| {
+                    keys.as_object().into_iter().flatten().any(|(key, values)| {
+                        TIES.contains(&key.to_lowercase().as_str()) && each(Some(values)).all(is_narrow)
+                    })
+                },
+            )
         });
         statement.get("Effect").and_then(Value::as_str) == Some("Allow") && all && !tied
     })
+}
+
+/// Whether a condition's value stands for somebody: no wildcard or variable, and no range of addresses wider than /8
+/// (/32 of IPv6).
+fn is_narrow(value: &Value) -> bool {
+    let Some(text) = value.as_str() else { return false };
+    let wide = text.split_once('/').is_some_and(|(address, bits)| {
+        let least = match address.parse() {
+            Ok(std::net::IpAddr::V4(_)) => 8,
+            Ok(std::net::IpAddr::V6(_)) => 32,
+            Err(_) => return false,
+        };
+        bits.parse::<u8>().is_ok_and(|bits| bits < least)
+    });
+    !text.is_empty() && !text.contains(['*', '?', '$']) && !wide
 }
 
 #[cfg(test)]
@@ -261,6 +284,17 @@ mod tests {
         assert!(policy(json!({"AWS": ["*"]}), json!({"StringLike": {"aws:Referer": "x"}})));
         assert!(!policy(json!({"AWS": "arn:aws:iam::1:root"}), json!({})));
         assert!(!policy(json!("*"), json!({"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}})));
+        for public in [
+            json!({"IpAddress": {"aws:SourceIp": "0.0.0.0/0"}}),
+            json!({"IpAddress": {"aws:SourceIp": ["10.0.0.0/8", "::/0"]}}),
+            json!({"NotIpAddress": {"aws:SourceIp": "10.0.0.0/8"}}),
+            json!({"StringNotEquals": {"aws:PrincipalAccount": "123456789012"}}),
+            json!({"StringEqualsIfExists": {"aws:SourceVpc": "vpc-1"}}),
+            json!({"StringLike": {"aws:PrincipalArn": "*"}}),
+        ] {
+            assert!(policy(json!("*"), public.clone()), "{public}");
+        }
+        assert!(!policy(json!("*"), json!({"StringEquals": {"aws:SourceVpc": ["vpc-1", "vpc-2"]}})));
         assert!(!is_public(&json!({"Statement": [{"Effect": "Deny", "Principal": "*"}]})));
     }
 }

@@ -94,8 +94,12 @@ impl Backend {
         &self,
         mut request: S3Request<CompleteMultipartUploadInput>,
     ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
+        only_what_is_done(&request.headers)?;
         let checksum = sums!(request.input).one(true)?;
         let input = request.input;
+        let size = input.mpu_object_size.map(u64::try_from).transpose();
+        let size =
+            size.map_err(|_| s3_error!(InvalidArgument, "x-amz-mp-object-size must not be negative"))?;
         let parts = input.multipart_upload.and_then(|upload| upload.parts).unwrap_or_default();
         if parts.is_empty() {
             return Err(s3_error!(
@@ -106,7 +110,7 @@ impl Backend {
         let parts = parts.into_iter().map(chosen).collect::<S3Result<Vec<_>>>()?;
         let upload = UploadRef { bucket: input.bucket, key: input.key, upload_id: input.upload_id };
         let condition = write_condition(input.if_match, input.if_none_match)?;
-        let completion = Completion { parts, condition, checksum };
+        let completion = Completion { parts, condition, checksum, size };
         let meta = self.objects.complete_upload(&upload, completion).await.map_err(told)?;
         let mut output = CompleteMultipartUploadOutput {
             location: Some(format!("/{}/{}", upload.bucket, crate::convert::url_encoded(&upload.key))),

@@ -114,14 +114,14 @@ impl Blobs {
         if state.writing.is_none() && buffer.len() <= self.inline_bytes {
             state.hasher.update(&buffer);
             let digests = state.hasher.finish();
-            check(&digests, expect)?;
+            expect.verify(&digests)?;
             return Ok(Received { content: Content::Inline(buffer), digests });
         }
         if !buffer.is_empty() {
             (state, _) = state.take_in(self, buffer).await?;
         }
         let digests = state.hasher.finish();
-        check(&digests, expect)?;
+        expect.verify(&digests)?;
         let Some((pending, file)) = state.writing else {
             return Err(ObjectError::Corrupt("a content file vanished while it was written".into()));
         };
@@ -225,25 +225,6 @@ impl State {
         })
         .await
     }
-}
-
-fn check(digests: &Digests, expect: Expect) -> Result<()> {
-    if let Some(expected) = expect.size
-        && expected != digests.length
-    {
-        return Err(ObjectError::IncompleteBody { expected, received: digests.length });
-    }
-    if expect.md5.is_some_and(|md5| md5 != digests.md5) {
-        return Err(ObjectError::BadDigest { what: "Content-MD5" });
-    }
-    let trailing = expect.trailing.map_or(Ok(None), |trailing| trailing())?;
-    for promised in expect.checksum.into_iter().chain(trailing) {
-        let same = digests.checksum.as_ref().is_some_and(|found| *found == promised);
-        if !same {
-            return Err(ObjectError::BadDigest { what: promised.algorithm.name() });
-        }
-    }
-    Ok(())
 }
 
 impl Pending {

@@ -1,12 +1,13 @@
 //! Uploads in parts. A completed upload's parts stay where they are and become the object: completing costs one
 //! transaction, whatever the size.
 
-use craton_store::values;
+use craton_store::{Transaction, values};
+use futures::FutureExt as _;
 
 use super::FileObjects;
 use super::blobs::Received;
 use super::rows::{self, Detail, PlacedPart, UploadDetail};
-use super::write::{NewVersion, insert, place, to_the_end};
+use super::write::{NewVersion, insert, place, retried, to_the_end};
 use crate::checksum::{self, Checksum};
 use crate::types::{
     ByteStream, CompletedPart, Completion, Expect, ListedUpload, NewUpload, ObjectMeta, Part, PartListing,
@@ -36,18 +37,13 @@ pub(super) async fn create(objects: &FileObjects, upload: NewUpload) -> Result<S
     }
 }
 
-/// An open upload.
-struct Open {
-    detail: UploadDetail,
-}
-
 const OPEN: &str =
     "SELECT detail FROM object_uploads WHERE upload_id = $1 AND bucket = $2 AND object_key = $3";
 
-async fn open(objects: &FileObjects, upload: &UploadRef) -> Result<Open> {
+async fn open(objects: &FileObjects, upload: &UploadRef) -> Result<UploadDetail> {
     let values = values![&upload.upload_id, &upload.bucket, &upload.key];
     match objects.store.fetch_optional(OPEN, &values).await? {
-        Some(row) => Ok(Open { detail: serde_json::from_str(row.get("detail")?)? }),
+        Some(row) => Ok(serde_json::from_str(row.get("detail")?)?),
         None => {
             rows::bucket(&objects.store, &upload.bucket).await?;
             Err(ObjectError::NoSuchUpload(upload.upload_id.clone()))
@@ -67,7 +63,7 @@ pub(super) async fn put_part(
         return Err(ObjectError::InvalidArgument(message.into()));
     }
     let opened = open(objects, upload).await?;
-    expect.algorithm = expect.algorithm.or(opened.detail.algorithm);
+    expect.algorithm = expect.algorithm.or(opened.algorithm);
     let Received { content, digests } = objects.blobs.receive(body, expect, names::MAX_PUT_BYTES).await?;
     let (blob, inline, pending) = place(content);
     let part = Part {
@@ -94,7 +90,7 @@ pub(super) async fn put_part(
 }
 
 async fn replace_part(
-    transaction: &mut craton_store::Transaction,
+    transaction: &mut Transaction,
     upload_id: &str,
     placed: &PlacedPart,
     inline: Option<Vec<u8>>,
@@ -152,12 +148,7 @@ pub(super) async fn parts(
     let more = parts.len() > limit as usize;
     parts.truncate(limit as usize);
     let next = parts.last().filter(|_| more).map(|part| part.number);
-    Ok(PartListing {
-        parts,
-        next,
-        algorithm: opened.detail.algorithm,
-        full_object: opened.detail.full_object,
-    })
+    Ok(PartListing { parts, next, algorithm: opened.algorithm, full_object: opened.full_object })
 }
 
 pub(super) async fn list(
@@ -205,7 +196,7 @@ pub(super) async fn complete(
     upload: &UploadRef,
     completion: Completion,
 ) -> Result<ObjectMeta> {
-    let Completion { parts: wanted, condition, checksum } = completion;
+    let wanted = &completion.parts;
     if wanted.is_empty() {
         return Err(ObjectError::InvalidArgument("at least one part must be specified".into()));
     }
@@ -217,39 +208,65 @@ pub(super) async fn complete(
         if let Some(done) = completed_before(&objects, &upload).await? {
             return Ok(done);
         }
-        let mut transaction = objects.store.begin().await?;
-        // The row goes first: whoever else completes or aborts this upload waits, and then finds nothing.
-        let take = "DELETE FROM object_uploads WHERE upload_id = $1 AND bucket = $2 AND object_key = $3 RETURNING detail";
-        let values = values![&upload.upload_id, &upload.bucket, &upload.key];
-        let row = transaction.fetch_optional(take, &values).await?;
-        let row = row.ok_or_else(|| ObjectError::NoSuchUpload(upload.upload_id.clone()))?;
-        let detail: UploadDetail = serde_json::from_str(row.get("detail")?)?;
-        let rows = transaction
-            .fetch_all(
-                "SELECT number, size, etag, checksum, blob, modified_ms FROM object_parts WHERE upload_id = $1 \
-                 ORDER BY number",
-                &values![&upload.upload_id],
-            )
-            .await?;
-        let stored = rows.iter().map(rows::read_part).collect::<Result<Vec<_>>>()?;
-        let (chosen, dropped) = choose(stored, &wanted)?;
-        let mut files = Vec::new();
-        for PlacedPart { part, blob } in dropped {
-            let gone = "DELETE FROM object_parts WHERE upload_id = $1 AND number = $2";
-            transaction.execute(gone, &values![&upload.upload_id, part.number]).await?;
-            rows::drop_blob(&mut transaction, blob, &mut files).await?;
+        let completing = (objects.clone(), upload.clone(), completion);
+        let (completed, _) = retried(&objects, move |transaction| {
+            let (objects, upload, completion) = completing.clone();
+            async move { complete_in(&objects, transaction, (&upload, completion)).await }.boxed()
+        })
+        .await;
+        match completed {
+            Ok((meta, files)) => {
+                objects.blobs.remove(files).await;
+                Ok(meta)
+            }
+            // Another call has completed it meanwhile.
+            Err(error @ ObjectError::NoSuchUpload(_)) => {
+                completed_before(&objects, &upload).await?.ok_or(error)
+            }
+            Err(error) => Err(error),
         }
-        let new = whole(&upload, detail, &chosen, condition)?;
-        if checksum.as_ref().is_some_and(|sum| new.detail.checksum.as_ref() != Some(sum)) {
-            return Err(ObjectError::BadDigest { what: "the whole object's checksum" });
-        }
-        let (meta, replaced) = insert(&objects, &mut transaction, new).await?;
-        transaction.commit().await?;
-        files.extend(replaced);
-        objects.blobs.remove(files).await;
-        Ok(meta)
     })
     .await
+}
+
+/// Makes an object of an upload, within a transaction. Answers the files that no row names after it.
+async fn complete_in(
+    objects: &FileObjects,
+    transaction: &mut Transaction,
+    (upload, completion): (&UploadRef, Completion),
+) -> Result<(ObjectMeta, Vec<String>)> {
+    let Completion { parts: wanted, condition, checksum, size } = completion;
+    // The row goes first: whoever else completes or aborts this upload waits, and then finds nothing.
+    let take = "DELETE FROM object_uploads WHERE upload_id = $1 AND bucket = $2 AND object_key = $3 RETURNING detail";
+    let values = values![&upload.upload_id, &upload.bucket, &upload.key];
+    let row = transaction.fetch_optional(take, &values).await?;
+    let row = row.ok_or_else(|| ObjectError::NoSuchUpload(upload.upload_id.clone()))?;
+    let detail: UploadDetail = serde_json::from_str(row.get("detail")?)?;
+    let rows = transaction
+        .fetch_all(
+            "SELECT number, size, etag, checksum, blob, modified_ms FROM object_parts WHERE upload_id = $1 \
+             ORDER BY number",
+            &values![&upload.upload_id],
+        )
+        .await?;
+    let stored = rows.iter().map(rows::read_part).collect::<Result<Vec<_>>>()?;
+    let (chosen, dropped) = choose(stored, &wanted)?;
+    let mut files = Vec::new();
+    for PlacedPart { part, blob } in dropped {
+        let gone = "DELETE FROM object_parts WHERE upload_id = $1 AND number = $2";
+        transaction.execute(gone, &values![&upload.upload_id, part.number]).await?;
+        rows::drop_blob(transaction, blob, &mut files).await?;
+    }
+    let new = whole(upload, detail, &chosen, condition)?;
+    if let Some(expected) = size.filter(|expected| *expected != new.size) {
+        return Err(ObjectError::WrongObjectSize { expected, found: new.size });
+    }
+    if checksum.as_ref().is_some_and(|sum| new.detail.checksum.as_ref() != Some(sum)) {
+        return Err(ObjectError::BadDigest { what: "the whole object's checksum" });
+    }
+    let (meta, replaced) = insert(objects, transaction, new).await?;
+    files.extend(replaced);
+    Ok((meta, files))
 }
 
 /// The object that this upload has become already: a client that did not hear so asks again.

@@ -1,6 +1,8 @@
 //! Putting, replacing and deleting versions.
 
 use craton_store::{Transaction, values};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 
 use super::blobs::{Content, Pending, Received};
 use super::rows::{self, Blob, Detail, NULL_VERSION, Version};
@@ -71,7 +73,17 @@ pub(super) fn place(content: Content) -> (Blob, Option<Vec<u8>>, Option<Pending>
 async fn commit(objects: &FileObjects, new: NewVersion, pending: Option<Pending>) -> Result<ObjectMeta> {
     let objects = objects.clone();
     to_the_end(async move {
-        let (done, may_have_committed) = commit_with_retries(&objects, new).await;
+        let bucket = new.bucket.clone();
+        let inserting = (objects.clone(), new);
+        let (done, may_have_committed) = retried(&objects, move |transaction| {
+            let (objects, new) = inserting.clone();
+            async move { insert(&objects, transaction, new).await }.boxed()
+        })
+        .await;
+        let done = done.map_err(|error| match error {
+            error if rows::is_reference(&error) => ObjectError::NoSuchBucket(bucket),
+            error => error,
+        });
         match pending {
             Some(pending) if may_have_committed => pending.settle(),
             // The file goes with `pending`.
@@ -91,27 +103,30 @@ pub(super) async fn to_the_end<T: Send + 'static>(
     tokio::spawn(work).await.map_err(|error| ObjectError::Io(std::io::Error::other(error)))?
 }
 
-type Committed = Result<(ObjectMeta, Vec<String>)>;
-
-/// The answer, and whether the row may be there (it may also be when a commit ended in an error).
-async fn commit_with_retries(objects: &FileObjects, new: NewVersion) -> (Committed, bool) {
+/// Work in a transaction, begun again when another write overtakes it (on PostgreSQL). The answer, and whether what was
+/// written may be there although the answer is an error: a commit that ended in one.
+pub(super) async fn retried<T: Send>(
+    objects: &FileObjects,
+    work: impl for<'t> Fn(&'t mut Transaction) -> BoxFuture<'t, Result<T>> + Send,
+) -> (Result<T>, bool) {
     let mut overtaken = 0;
     loop {
         let mut transaction = match objects.store.begin().await {
             Ok(transaction) => transaction,
             Err(error) => return (Err(error.into()), false),
         };
-        match insert(objects, &mut transaction, new.clone()).await {
-            Ok(done) => match transaction.commit().await.map_err(ObjectError::from) {
+        let (error, may_be_there) = match work(&mut transaction).await {
+            Ok(done) => match transaction.commit().await {
                 Ok(()) => return (Ok(done), true),
-                Err(error) if rows::is_race(&error) && overtaken < ATTEMPTS => {}
-                Err(error) => return (Err(error), true),
+                Err(error) => (error.into(), true),
             },
-            Err(error) if rows::is_race(&error) && overtaken < ATTEMPTS => {}
-            Err(error) if rows::is_reference(&error) => {
-                return (Err(ObjectError::NoSuchBucket(new.bucket)), false);
+            Err(error) => {
+                drop(transaction);
+                (error, false)
             }
-            Err(error) => return (Err(error), false),
+        };
+        if !rows::is_race(&error) || overtaken == ATTEMPTS {
+            return (Err(error), may_be_there);
         }
         overtaken += 1;
         step_aside(overtaken).await;
@@ -226,29 +241,19 @@ pub(super) async fn delete(
 ) -> Result<Deleted> {
     let objects = objects.clone();
     to_the_end(async move {
-        let mut overtaken = 0;
-        loop {
-            let mut transaction = objects.store.begin().await?;
-            let bucket = rows::bucket_in(&mut transaction, &at.bucket).await?;
-            let deleted = delete_in(&objects, &mut transaction, &bucket, &at, &condition).await;
-            let committed = match deleted {
-                Ok((deleted, files)) => {
-                    transaction.commit().await.map_err(ObjectError::from).map(|()| (deleted, files))
-                }
-                Err(error) => Err(error),
-            };
-            match committed {
-                Ok((deleted, files)) => {
-                    objects.blobs.remove(files).await;
-                    return Ok(deleted);
-                }
-                Err(error) if rows::is_race(&error) && overtaken < ATTEMPTS => {
-                    overtaken += 1;
-                    step_aside(overtaken).await;
-                }
-                Err(error) => return Err(error),
+        let deleting = (objects.clone(), at, condition);
+        let (deleted, _) = retried(&objects, move |transaction| {
+            let (objects, at, condition) = deleting.clone();
+            async move {
+                let bucket = rows::bucket_in(transaction, &at.bucket).await?;
+                delete_in(&objects, transaction, &bucket, &at, &condition).await
             }
-        }
+            .boxed()
+        })
+        .await;
+        let (deleted, files) = deleted?;
+        objects.blobs.remove(files).await;
+        Ok(deleted)
     })
     .await
 }
@@ -282,19 +287,25 @@ pub(super) async fn delete_many(
                 Err(error) => answers.push(Err(error)),
             }
         }
-        if let Some(error) = broken {
-            tracing::debug!(%error, "deleting one by one");
-            drop(transaction);
-            let mut answers = Vec::with_capacity(keys.len());
-            for (key, version) in keys {
-                let at = ObjectRef { bucket: bucket.clone(), key, version };
-                answers.push(Box::pin(delete(&objects, at, WriteCondition::default())).await);
+        let committed = match broken {
+            Some(error) => Err(error),
+            None => transaction.commit().await.map_err(ObjectError::from),
+        };
+        match committed {
+            Ok(()) => {
+                objects.blobs.remove(files).await;
+                Ok(answers)
             }
-            return Ok(answers);
+            Err(error) => {
+                tracing::debug!(%error, "deleting one by one");
+                let mut answers = Vec::with_capacity(keys.len());
+                for (key, version) in keys {
+                    let at = ObjectRef { bucket: bucket.clone(), key, version };
+                    answers.push(Box::pin(delete(&objects, at, WriteCondition::default())).await);
+                }
+                Ok(answers)
+            }
         }
-        transaction.commit().await?;
-        objects.blobs.remove(files).await;
-        Ok(answers)
     })
     .await
 }

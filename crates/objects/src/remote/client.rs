@@ -282,7 +282,7 @@ fn pool() -> Result<Pool<HttpsConnector<HttpConnector>, Body>, RemoteError> {
     Ok(pool.build(https))
 }
 
-fn now_ms() -> i64 {
+pub(super) fn now_ms() -> i64 {
     use craton_core::Clock as _;
     craton_core::SystemClock.now_ms()
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{Method, Response};
 use hyper::body::Incoming;
 
-use super::client::{self, Call};
+use super::client::{self, Call, now_ms};
 use super::xml::{Element, escaped};
 use super::{S3Objects, read, upload};
 use crate::checksum::Hasher;
@@ -148,7 +148,7 @@ impl S3Objects {
                 return Err(ObjectError::IncompleteBody { expected: 0, received: first.len() as u64 });
             }
             let digests = hasher.finish();
-            upload::verify(&digests, expect)?;
+            expect.verify(&digests)?;
             return Ok((self.send(call, Bytes::new()).await?, digests));
         }
         let (body, seen) = upload::checked(body, expect, length);
@@ -212,7 +212,7 @@ impl S3Objects {
         if !ended {
             return Err(ObjectError::EntityTooLarge { size: u64::MAX, limit: names::MAX_OBJECT_BYTES });
         }
-        upload::verify(&hasher.finish(), expect)?;
+        expect.verify(&hasher.finish())?;
         self.complete_upload(upload, completion).await
     }
 }
@@ -240,8 +240,12 @@ impl ObjectStore for S3Objects {
         let head = self.send(self.call(Method::HEAD, name, ""), "").await?;
         let region = head.headers().get("x-amz-bucket-region").and_then(|region| region.to_str().ok());
         let region = region.unwrap_or(self.client.region()).to_owned();
-        let status = self.ask(self.call(Method::GET, name, "").query("versioning", ""), "").await;
-        let versioning = match status.as_ref().ok().and_then(|status| status.text_of("Status")) {
+        let status = match self.ask(self.call(Method::GET, name, "").query("versioning", ""), "").await {
+            // Who may use the bucket need not be let ask, and not every S3 has versions.
+            Err(ObjectError::Remote { status: 403 | 405 | 501, .. }) => None,
+            asked => Some(asked?),
+        };
+        let versioning = match status.as_ref().and_then(|status| status.text_of("Status")) {
             Some("Enabled") => Versioning::Enabled,
             Some("Suspended") => Versioning::Suspended,
             _ => Versioning::Off,
@@ -512,9 +516,4 @@ impl ObjectStore for S3Objects {
     async fn abort_upload(&self, upload: &UploadRef) -> Result<()> {
         self.send(self.of_upload(Method::DELETE, upload), "").await.map(drop)
     }
-}
-
-pub(super) fn now_ms() -> i64 {
-    use craton_core::Clock as _;
-    craton_core::SystemClock.now_ms()
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use futures::StreamExt as _;
 
-use crate::checksum::{Checksum, Digests, Hasher};
+use crate::checksum::{Digests, Hasher};
 use crate::types::{ByteStream, Expect};
 use crate::{ObjectError, Result};
 
@@ -100,24 +100,10 @@ impl State {
         if digests.length != self.length {
             return Err(ObjectError::IncompleteBody { expected: self.length, received: digests.length });
         }
-        verify(&digests, expect)?;
+        expect.verify(&digests)?;
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(digests);
         Ok(())
     }
-}
-
-pub(super) fn verify(digests: &Digests, expect: Expect) -> Result<()> {
-    if expect.md5.is_some_and(|md5| md5 != digests.md5) {
-        return Err(ObjectError::BadDigest { what: "Content-MD5" });
-    }
-    let trailing = expect.trailing.map_or(Ok(None), |trailing| trailing())?;
-    let promised: Vec<Checksum> = expect.checksum.into_iter().chain(trailing).collect();
-    for sum in promised {
-        if digests.checksum.as_ref() != Some(&sum) {
-            return Err(ObjectError::BadDigest { what: sum.algorithm.name() });
-        }
-    }
-    Ok(())
 }
 
 /// Takes up to `limit` bytes of a body into memory; whether it ended there.

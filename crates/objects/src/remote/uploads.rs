@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::Method;
 
 use super::client::Call;
-use super::store::now_ms;
+use super::client::now_ms;
 use super::xml::escaped;
 use super::{S3Objects, read, upload};
 use crate::checksum::{Algorithm, Hasher};
@@ -135,6 +135,8 @@ impl S3Objects {
             Some(sum) => call.header(sum.algorithm.header(), &sum.value)?,
             None => call,
         };
+        let size = completion.size.map(|size| size.to_string());
+        let call = call.maybe_header("x-amz-mp-object-size", size)?;
         self.ask(call, body).await?;
         let at = ObjectRef::new(&upload.bucket, &upload.key);
         self.head(&at, ReadConditions::default()).await

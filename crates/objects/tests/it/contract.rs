@@ -493,7 +493,14 @@ async fn uploads(store: &Store, bucket: &str, lacks: Lacks) {
     }
     let refused = store.complete_upload(&upload, completion(&[(3, three), (7, three)])).await;
     assert!(matches!(refused, Err(ObjectError::EntityTooSmall { .. })), "{refused:?}");
-    let meta = store.complete_upload(&upload, completion(&[(1, one), (2, two), (3, three)])).await.unwrap();
+    let all = completion(&[(1, one), (2, two), (3, three)]);
+    let size = (first.len() + second.len() + third.len()) as u64;
+    if !lacks.moto {
+        let refused =
+            store.complete_upload(&upload, Completion { size: Some(size + 1), ..all.clone() }).await;
+        assert!(matches!(refused, Err(ObjectError::WrongObjectSize { .. })), "{refused:?}");
+    }
+    let meta = store.complete_upload(&upload, Completion { size: Some(size), ..all }).await.unwrap();
     assert!(meta.etag.ends_with("-3"), "{}", meta.etag);
     let at = ObjectRef::new(bucket, "m");
     let whole: Bytes = [&first[..], &second, &third].concat().into();

@@ -91,6 +91,29 @@ async fn one_wins(objects: FileObjects, directory: &std::path::Path) {
     assert_eq!(files_in(directory), 1);
 }
 
+/// Uploads of one key that are completed at the same time, some of them by several, all succeed.
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_are_completed_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let objects = on_postgres(directory.path()).await;
+    objects.create_bucket("race", "us-east-1").await.unwrap();
+    let mut completing = Vec::new();
+    for n in 0..12_u8 {
+        let new = NewUpload { bucket: "race".into(), key: "k".into(), ..NewUpload::default() };
+        let upload_id = objects.create_upload(new).await.unwrap();
+        let upload = UploadRef { bucket: "race".into(), key: "k".into(), upload_id };
+        let part = objects.put_part(&upload, 1, Expect::default(), bytes(vec![n; 20_000])).await.unwrap();
+        let parts = vec![CompletedPart { number: 1, etag: part.etag, checksum: None }];
+        let completion = Completion { parts, ..Completion::default() };
+        let (objects, upload) = (objects.clone(), upload.clone());
+        completing.push(async move { objects.complete_upload(&upload, completion).await });
+    }
+    for done in futures::future::join_all(completing.into_iter().map(tokio::spawn)).await {
+        done.unwrap().unwrap();
+    }
+    assert_eq!(files_in(directory.path()), 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn readers_never_see_a_mixture() {
     let directory = tempfile::tempdir().unwrap();

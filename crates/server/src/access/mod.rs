@@ -168,6 +168,12 @@ async fn resolve(lookups: Lookups<'_>, subject: &Subject<'_>, action: &str, temp
     if template.starts_with("object/{") {
         return one(object(subject.document, template));
     }
+    if let Some(path) = template.strip_prefix("uri/{").and_then(|rest| rest.strip_suffix('}')) {
+        let object = |uri: String| Arn::new("s3", "", "", uri.strip_prefix("s3://").unwrap_or(&uri));
+        let question =
+            |uri| Question { action: action.to_owned(), resource: Some(object(uri)), keys: Vec::new() };
+        return texts(subject.document, path).into_iter().map(question).collect();
+    }
     if let Some(path) = template.strip_prefix("profile/{").and_then(|rest| rest.strip_suffix('}')) {
         let id = text(subject.document, path).unwrap_or_else(|| "*".into());
         // The profiles of AWS are named by their geography, those of users by twelve characters.
@@ -265,11 +271,22 @@ fn placeholders(template: &str) -> impl Iterator<Item = &str> {
 
 /// The text at a path of the input, if there is one.
 fn text(document: &Map<String, Value>, path: &str) -> Option<String> {
-    let mut names = path.split('.');
-    let mut value = document.get(names.next()?)?;
-    for name in names {
-        value = value.get(name)?;
+    texts(document, path).into_iter().next()
+}
+
+/// The texts at a path of the input: several where a name in it ends in `[]`, which stands for all members of a list.
+fn texts(document: &Map<String, Value>, path: &str) -> Vec<String> {
+    let mut values: Vec<&Value> = Vec::new();
+    for (depth, part) in path.split('.').enumerate() {
+        let name = part.trim_end_matches("[]");
+        values = match depth {
+            0 => document.get(name).into_iter().collect(),
+            _ => values.into_iter().filter_map(|value| value.get(name)).collect(),
+        };
+        if name.len() < part.len() {
+            values = values.into_iter().filter_map(Value::as_array).flatten().collect();
+        }
     }
-    let text = value.as_str().filter(|text| !text.is_empty())?;
-    Some(text.chars().take(MAX_PART_CHARS).collect())
+    let found = values.into_iter().filter_map(Value::as_str).filter(|text| !text.is_empty());
+    found.map(|text| text.chars().take(MAX_PART_CHARS).collect()).collect()
 }

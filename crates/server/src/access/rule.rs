@@ -7,9 +7,10 @@ pub(crate) struct Rule {
     /// Templates of resources: `agent/{agentId}`, `{resourceArn}` for an ARN as it was sent, `*` for none.
     ///
     /// `model/{…}` is whatever answers for a model id, `profile/{…}` an inference profile of either kind,
-    /// `object/{…}/{…}` an object in a bucket (behind a `?` what else must be named), `moved/user` what a user will be by
-    /// the name and path it is to get. What a template names and the request lacks becomes a `*`, which only patterns that
-    /// end in one match.
+    /// `object/{…}/{…}` an object in a bucket (behind a `?` what else must be named), `uri/{…}` the object of an `s3://`
+    /// URI, `moved/user` what a user will be by the name and path it is to get. A name that ends in `[]` stands for all
+    /// members of a list. What a template names and the request lacks becomes a `*`, which only patterns that end in one
+    /// match.
     pub(crate) on: &'static [&'static str],
     /// Further actions on what the body names, each asked about only where the request names it.
     pub(crate) also: &'static [(&'static str, &'static str)],

@@ -52,9 +52,14 @@ fn rules_name_operations_and_members_that_exist() {
 fn has_text(table: &ServiceTable, operation: &Operation, path: &str) -> bool {
     let mut members = table.input_members(operation);
     let mut names = path.split('.').peekable();
-    while let Some(name) = names.next() {
+    while let Some(part) = names.next() {
+        let name = part.trim_end_matches("[]");
         let Some(member) = members.iter().find(|member| member.name == name) else { return false };
-        match table.shape(member.shape) {
+        let shape = match table.shape(member.shape) {
+            Shape::List { member, .. } if name.len() < part.len() => table.shape(*member),
+            shape => shape,
+        };
+        match shape {
             Shape::Structure { members: inner } | Shape::Union { members: inner, .. } => members = inner,
             shape => return names.peek().is_none() && matches!(shape, Shape::String { .. }),
         }
@@ -215,4 +220,14 @@ fn check(context: &RequestContext, (service, operation): (&str, &str), document:
     let template = rule_of(table, operation).unwrap().on[0];
     let arn = resource::fill(&subject, template).unwrap().to_string();
     assert_eq!(arn, format!("arn:aws:{expected}"), "{}", operation.name);
+}
+
+#[test]
+fn what_a_list_names_is_asked_about_one_by_one() {
+    let document =
+        json!({"a": {"b": [{"c": "1"}, {"d": "x"}, {"c": "2"}, {"c": ""}]}, "e": ["3", "4"], "f": "5"});
+    let document = document.as_object().unwrap();
+    assert_eq!(texts(document, "a.b[].c"), ["1", "2"]);
+    assert_eq!(texts(document, "e[]"), ["3", "4"]);
+    assert_eq!((texts(document, "f"), texts(document, "e").len()), (vec!["5".to_owned()], 0));
 }

@@ -2,27 +2,48 @@
 
 use std::sync::Arc;
 
-use craton_core::{Clock, IdSource};
+use craton_aoss::Collections;
+use craton_core::{Clock, IdSource, RequestContext};
 use craton_identity::ServiceRoles;
 use craton_inference::Backends;
-use craton_knowledge_bases::{KnowledgeBases, Parts};
+use craton_knowledge_bases::{KnowledgeBases, KnownCollections, Parts};
+use craton_metering::Metering;
 use craton_models::Models;
 use craton_objects::Objects;
 use craton_store::Store;
+use craton_wire::ApiError;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 
 use crate::config::ServerConfig;
+
+/// The collections of this server, for knowledge bases to look up.
+struct Known(Collections);
+
+impl KnownCollections for Known {
+    fn has_collection<'a>(
+        &'a self,
+        context: &'a RequestContext,
+        arn: &'a str,
+    ) -> BoxFuture<'a, Result<bool, ApiError>> {
+        self.0.has_collection(context, arn).boxed()
+    }
+}
 
 pub(crate) fn knowledge_bases(
     config: &ServerConfig,
     (store, objects, drivers): (&Store, Objects, craton_vectors::Drivers),
     (models, backends): (&Models, Arc<dyn Backends>),
-    roles: &ServiceRoles,
+    (roles, metering, collections): (&ServiceRoles, &Arc<Metering>, &Collections),
     (clock, ids): (&Arc<dyn Clock>, &Arc<dyn IdSource>),
 ) -> KnowledgeBases {
     KnowledgeBases::new(Parts {
         store: store.clone(),
         objects: Arc::new(objects),
         drivers,
+        collections: Arc::new(Known(collections.clone())),
+        metering: Arc::clone(metering),
+        databases: config.databases.clone(),
         models: models.clone(),
         backends,
         roles: roles.clone(),

@@ -12,7 +12,7 @@ use craton_agents::run::RunsConfig;
 use craton_engine::EngineConfig;
 use craton_flows::FlowsConfig;
 use craton_guardrails::GuardrailsConfig;
-use craton_knowledge_bases::KnowledgeBasesConfig;
+use craton_knowledge_bases::{KnowledgeBasesConfig, PostgresDatabase};
 use craton_lambda::{LambdaConfig, MappedFunction};
 use craton_models::{ModelConfig, ModelsConfig, UpstreamConfig};
 use craton_objects::RemoteConfig;
@@ -67,6 +67,9 @@ pub struct ServerConfig {
     /// Buckets that live in a real S3.
     #[serde(rename = "bucket")]
     pub buckets: Vec<RemoteConfig>,
+    /// PostgreSQL servers that hold indexes of knowledge bases.
+    #[serde(rename = "postgres")]
+    pub databases: Vec<PostgresDatabase>,
     /// How local models run.
     pub engine: EngineConfig,
     /// What guardrails use.
@@ -146,6 +149,7 @@ impl Default for ServerConfig {
             limits: Limits::default(),
             s3: S3Config::default(),
             buckets: Vec::new(),
+            databases: Vec::new(),
             engine: EngineConfig::default(),
             guardrails: GuardrailsConfig::default(),
             lambda: LambdaConfig::default(),

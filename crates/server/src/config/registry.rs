@@ -216,6 +216,21 @@ pub const SETTINGS: &[Setting] = &[
         "AWS_SESSION_TOKEN",
         "The environment variable that holds the session token, if there is one.",
     ),
+    text(
+        "[[postgres]].resource_arn",
+        "",
+        "The `rdsConfiguration.resourceArn` by which knowledge bases of storage type RDS name this PostgreSQL.",
+    ),
+    text(
+        "[[postgres]].url",
+        "",
+        "Where it is, `postgres://user@host:port`. The database and the table are the knowledge base's to name.",
+    ),
+    text(
+        "[[postgres]].password_env",
+        "",
+        "The environment variable that holds the user's password, if the URL has none.",
+    ),
     number("engine.threads", "", "Threads a local model computes with. Default: one a core."),
     number("engine.max_sequences", "32", "Requests that generate at once, a model."),
     number(
@@ -516,6 +531,7 @@ mod tests {
             "model",
             "upstream",
             "bucket",
+            "postgres",
         ];
         let tables = [
             "",
@@ -531,7 +547,8 @@ mod tests {
             "sandbox",
             "sessions",
         ];
-        for place in tables.into_iter().chain(["[[function]]", "[[model]]", "[[upstream]]", "[[bucket]]"]) {
+        let lists = ["[[function]]", "[[model]]", "[[upstream]]", "[[bucket]]", "[[postgres]]"];
+        for place in tables.into_iter().chain(lists) {
             let mut known = known(place);
             known.retain(|key| !place.is_empty() || !sections.contains(&key.as_str()));
             let mut documented = documented(place);

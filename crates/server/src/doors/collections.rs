@@ -4,7 +4,6 @@ use craton_aoss::rest::RestRequest;
 use craton_core::Arn;
 use craton_wire::ApiError;
 use http::{Method, Response, StatusCode};
-use percent_encoding::percent_decode_str;
 use serde_json::{Map, json};
 
 use super::{Call, json_response};
@@ -16,15 +15,13 @@ use crate::services::Services;
 pub(super) async fn call(services: &Services, call: Call) -> Result<Response<Body>, ApiError> {
     let path = call.parts.uri.path().trim_start_matches("/aoss/");
     let (collection, path) = path.split_once('/').unwrap_or((path, ""));
-    let path = percent_decode_str(path).decode_utf8();
-    let path = path.map_err(|_| ApiError::validation("The path is not UTF-8."))?.into_owned();
     let context = &call.context;
     let arn = Arn::new("aoss", &context.region, &context.account.id, format!("collection/{collection}"));
     let question = Question::on("aoss:APIAccessAll", Some(arn));
     access::ask(services, call.asker(&Map::new()), &[question]).await?;
     let request = RestRequest {
         method: call.parts.method.as_str().to_owned(),
-        path,
+        path: path.to_owned(),
         query: call.parts.uri.query().map(str::to_owned),
         body: call.body.clone(),
     };

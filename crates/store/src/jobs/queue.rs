@@ -122,28 +122,18 @@ impl Transaction {
         }
     }
 
-    /// Asks a job to stop. False when it is not there or has ended.
+    /// Asks a job to stop. False when it is not there or has ended. One that waits for its next attempt has it now, and
+    /// stops instead.
     pub async fn request_stop(&mut self, id: &str) -> Result<bool, StoreError> {
         let asked = self
             .execute(
-                "UPDATE jobs SET stop_requested = 1 WHERE id = $1 AND status IN ('queued', 'running')",
+                "UPDATE jobs SET stop_requested = 1, due_ms = CASE WHEN status = 'queued' THEN 0 ELSE due_ms END \
+                 WHERE id = $1 AND status IN ('queued', 'running')",
                 &values![id],
             )
             .await?;
         self.has_enqueued();
         Ok(asked > 0)
-    }
-
-    /// The unfinished job with an exclusive key.
-    pub async fn active_job(&mut self, kind: &str, key: &str) -> Result<Option<Job>, StoreError> {
-        let row = self
-            .fetch_optional(
-                "SELECT * FROM jobs \
-                 WHERE kind = $1 AND exclusive_key = $2 AND status IN ('queued', 'running')",
-                &values![kind, key],
-            )
-            .await?;
-        row.as_ref().map(read).transpose()
     }
 
     /// Fails unless `owner` still has the job, and keeps it so until this transaction ends.

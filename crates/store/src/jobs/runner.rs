@@ -19,8 +19,9 @@ const POLL: Duration = Duration::from_millis(500);
 
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LONGEST_RETRY: Duration = Duration::from_mins(5);
-/// How long jobs that ended are kept to look at.
+/// How long jobs that ended are kept to look at, and how often those that were are looked for.
 const KEEP_ENDED: Duration = Duration::from_hours(7 * 24);
+const FORGET_EVERY: Duration = Duration::from_hours(1);
 
 struct Kind {
     name: &'static str,
@@ -34,6 +35,8 @@ pub struct Runner {
     clock: Arc<dyn Clock>,
     lease: Duration,
     first_retry: Duration,
+    keep_ended: Duration,
+    forget_every: Duration,
     kinds: Vec<Kind>,
 }
 
@@ -53,7 +56,15 @@ impl Running {
 
 impl Runner {
     pub fn new(store: Store, clock: Arc<dyn Clock>) -> Self {
-        Self { store, clock, lease: LEASE, first_retry: FIRST_RETRY, kinds: Vec::new() }
+        Self {
+            store,
+            clock,
+            lease: LEASE,
+            first_retry: FIRST_RETRY,
+            keep_ended: KEEP_ENDED,
+            forget_every: FORGET_EVERY,
+            kinds: Vec::new(),
+        }
     }
 
     /// Has `handler` do the jobs of a kind, at most `concurrency` at a time in this process.
@@ -67,15 +78,25 @@ impl Runner {
         Self { lease, first_retry, ..self }
     }
 
+    /// How long jobs that ended are kept, and how often those that were are looked for.
+    pub fn forgetting(self, keep_ended: Duration, forget_every: Duration) -> Self {
+        Self { keep_ended, forget_every, ..self }
+    }
+
     /// Takes back what a dead server left, and begins to work.
     pub async fn start(self) -> Result<Running, StoreError> {
         if self.store.takes_over() {
             self.store.end_leases().await?;
         }
-        let long_ago = self.clock.now_ms() - millis(KEEP_ENDED);
-        self.store.forget_ended(long_ago).await?;
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
+        let forgetting = Forgetting {
+            store: self.store.clone(),
+            clock: Arc::clone(&self.clock),
+            keep_ended: self.keep_ended,
+        };
+        forgetting.forget().await?;
+        tasks.spawn(forgetting.from_now_on(self.forget_every, stop.clone()));
         for kind in self.kinds {
             let worker = Arc::new(Worker {
                 store: self.store.clone(),
@@ -88,6 +109,27 @@ impl Runner {
             tasks.spawn(worker.work());
         }
         Ok(Running { stop, tasks })
+    }
+}
+
+/// Removes jobs that ended long ago.
+struct Forgetting {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    keep_ended: Duration,
+}
+
+impl Forgetting {
+    async fn forget(&self) -> Result<u64, StoreError> {
+        self.store.forget_ended(self.clock.now_ms() - millis(self.keep_ended)).await
+    }
+
+    async fn from_now_on(self, every: Duration, stop: CancellationToken) {
+        while stop.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {
+            if let Err(error) = self.forget().await {
+                tracing::warn!(%error, "jobs that ended are not forgotten yet");
+            }
+        }
     }
 }
 

@@ -36,7 +36,9 @@ impl Handler for Diarist {
             "panic" => panic!("a bug"),
             "until stopped" => {
                 job.progress(&json!({ "waiting": true })).await?;
-                job.stopped().await;
+                while !job.stop_requested() {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
                 job.check()
             }
             _ => Ok(()),
@@ -152,6 +154,47 @@ async fn a_job_stops_when_asked_whether_it_runs_or_waits() {
         running.stop().await;
         assert_eq!(*diarist.begun.lock(), ["runs"]);
         assert_eq!(diarist.ended.lock().len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_waits_for_its_next_attempt_stops_at_once() {
+    let (_directory, stores) = stores().await;
+    for store in stores {
+        let diarist = Arc::new(Diarist::default());
+        store.enqueue(job("again", "never works")).await.unwrap();
+        let runner = runner(&store, &diarist).times(Duration::from_millis(900), Duration::from_mins(4));
+        let running = runner.start().await.unwrap();
+        for _ in 0..1000 {
+            if store.job("again").await.unwrap().unwrap().error.is_some() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert!(store.request_stop("again").await.unwrap());
+        assert_eq!(wait_for(&store, "again", JobStatus::Stopped).await.attempts, 2);
+        running.stop().await;
+        assert_eq!(*diarist.begun.lock(), ["again"], "its second attempt was to stop");
+    }
+}
+
+#[tokio::test]
+async fn jobs_that_ended_are_forgotten_while_the_server_runs() {
+    let (_directory, stores) = stores().await;
+    for store in stores {
+        let diarist = Arc::new(Diarist::default());
+        let runner =
+            runner(&store, &diarist).forgetting(Duration::from_millis(300), Duration::from_millis(50));
+        let running = runner.start().await.unwrap();
+        store.enqueue(job("old", "nap")).await.unwrap();
+        wait_for(&store, "old", JobStatus::Succeeded).await;
+        let mut left = 1000;
+        while store.job("old").await.unwrap().is_some() {
+            left -= 1;
+            assert!(left > 0, "it is kept for ever");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        running.stop().await;
     }
 }
 

@@ -5,7 +5,7 @@
 //! are gone are passed over by the search, and when they are many the graph is built anew.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use usearch::ffi::{IndexOptions, MetricKind, ScalarKind};
 
@@ -23,12 +23,14 @@ pub(super) struct Graph {
     index: usearch::Index,
     /// Chunks up to this number are in it.
     through: AtomicU64,
+    /// Chunks in the last snapshot.
+    saved: AtomicUsize,
 }
 
 impl Graph {
     pub(super) fn new(dimensions: usize) -> Result<Self, VectorError> {
         let index = usearch::new_index(&options(dimensions)).map_err(of_library)?;
-        let graph = Self { index, through: AtomicU64::new(0) };
+        let graph = Self { index, through: AtomicU64::new(0), saved: AtomicUsize::new(0) };
         graph.reserve(0)?;
         Ok(graph)
     }
@@ -41,6 +43,7 @@ impl Graph {
             Ok(()) if graph.index.dimensions() == dimensions => {
                 graph.reserve(graph.index.size()).ok()?;
                 graph.reached(through);
+                graph.saved.store(graph.len(), Ordering::Release);
                 Some(graph)
             }
             outcome => {
@@ -51,16 +54,25 @@ impl Graph {
         }
     }
 
+    /// Whether enough has come since the last snapshot that another is worth its writing: what it lacks is added again
+    /// after a restart.
+    pub(super) fn wants_saving(&self) -> bool {
+        let saved = self.saved.load(Ordering::Acquire);
+        self.len() > saved + saved / 10
+    }
+
     /// Writes a snapshot, and removes older ones when it is in place.
     pub(super) fn save(&self, directory: &Path) -> Result<(), VectorError> {
         std::fs::create_dir_all(directory)?;
         let partial = directory.join("graph.partial");
         let name = partial.to_str().ok_or_else(|| VectorError::Internal("a path is not UTF-8".into()))?;
+        let held = self.len();
         self.index.save(name).map_err(of_library)?;
         std::fs::File::open(&partial)?.sync_all()?;
         let older = snapshots(directory);
         std::fs::rename(&partial, directory.join(format!("graph-{:020}", self.through())))?;
         std::fs::File::open(directory)?.sync_all()?;
+        self.saved.store(held, Ordering::Release);
         for (through, path) in older {
             if through != self.through() {
                 let _ = std::fs::remove_file(path);
@@ -164,6 +176,13 @@ mod tests {
         graph.reached(100);
         graph.save(directory.path()).unwrap();
         assert_eq!(snapshots(directory.path()).len(), 1);
+        assert!(!graph.wants_saving());
+        graph.add(&[(101, vec![0.0, 1.0, 0.0, 0.0])]).unwrap();
+        assert!(!graph.wants_saving(), "one of a hundred can wait");
+        let more: Vec<_> = (102..=111).map(|n| (n, vec![0.0, 1.0, 0.0, 0.0])).collect();
+        graph.reserve(200).unwrap();
+        graph.add(&more).unwrap();
+        assert!(graph.wants_saving());
         let loaded = Graph::load(directory.path(), 4).unwrap();
         assert_eq!((loaded.through(), loaded.len()), (100, 100));
         let found = loaded.nearest(&[1.0, 0.0, 0.0, 0.0], 3, |n| n > 60).unwrap();

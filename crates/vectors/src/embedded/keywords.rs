@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use tantivy::collector::{FilterCollector, TopDocs};
@@ -34,6 +35,8 @@ pub(super) struct Keywords {
     index: Index,
     reader: IndexReader,
     writer: Mutex<Writer>,
+    /// Set when writes were lost: an error ends the library's writer with all that it had not committed.
+    lost: AtomicBool,
     number: Field,
     text: Field,
 }
@@ -67,7 +70,7 @@ impl Keywords {
         let text = schema.add_text_field("text", TextOptions::default().set_indexing_options(indexing));
         let index = Index::open_or_create(MmapDirectory::open(directory)?, schema.build())?;
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
-        Ok(Self { index, reader, writer: Mutex::default(), number, text })
+        Ok(Self { index, reader, writer: Mutex::default(), lost: AtomicBool::new(false), number, text })
     }
 
     /// The chunks it holds.
@@ -87,6 +90,34 @@ impl Keywords {
         removed: &[u64],
     ) -> Result<(), VectorError> {
         let mut writer = self.writer.lock();
+        let changed = self.change_in(&mut writer, added, removed);
+        self.or_lost(&mut writer, changed)
+    }
+
+    /// Whether writes were lost since this was last asked. Whoever asks brings the index to the rows again.
+    pub(super) fn take_lost(&self) -> bool {
+        self.lost.swap(false, Ordering::AcqRel)
+    }
+
+    pub(super) fn has_lost(&self) -> bool {
+        self.lost.load(Ordering::Acquire)
+    }
+
+    /// After an error the writer is of no use; the next write makes another.
+    fn or_lost(&self, writer: &mut Writer, done: Result<(), VectorError>) -> Result<(), VectorError> {
+        if done.is_err() {
+            *writer = Writer::default();
+            self.lost.store(true, Ordering::Release);
+        }
+        done
+    }
+
+    fn change_in<'a>(
+        &self,
+        writer: &mut Writer,
+        added: impl Iterator<Item = (u64, &'a str)>,
+        removed: &[u64],
+    ) -> Result<(), VectorError> {
         let open = match &mut writer.open {
             Some(open) => open,
             closed => closed.insert(self.new_writer().map_err(of_library)?),
@@ -103,7 +134,7 @@ impl Keywords {
             changes += 1;
         }
         writer.uncommitted += changes;
-        if writer.uncommitted > MAX_UNCOMMITTED { self.commit(&mut writer) } else { Ok(()) }
+        if writer.uncommitted > MAX_UNCOMMITTED { self.commit(writer) } else { Ok(()) }
     }
 
     fn new_writer(&self) -> Result<IndexWriter, TantivyError> {
@@ -128,7 +159,9 @@ impl Keywords {
 
     /// Makes every change so far visible, and durable.
     pub(super) fn flush(&self) -> Result<(), VectorError> {
-        self.commit(&mut self.writer.lock())
+        let mut writer = self.writer.lock();
+        let committed = self.commit(&mut writer);
+        self.or_lost(&mut writer, committed)
     }
 
     /// The chunks whose words answer `question` best, with scores as in [`crate::fusion`], best first.

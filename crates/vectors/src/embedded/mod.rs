@@ -24,7 +24,7 @@ mod state;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use async_trait::async_trait;
 use craton_store::Store;
@@ -48,21 +48,35 @@ const GRAPH_BATCH: usize = 256;
 
 pub(crate) struct EmbeddedIndex {
     dimensions: usize,
+    kept: Arc<Kept>,
+    searching: Semaphore,
+}
+
+/// The rows and their caches, which change together.
+struct Kept {
     rows: Rows,
     caches: Arc<Caches>,
     /// Held by whoever changes the rows or takes in the changes of others.
     writing: Mutex<()>,
-    searching: Semaphore,
 }
 
 /// What is kept of the rows to search them.
 struct Caches {
     dimensions: usize,
     directory: PathBuf,
+    /// The number of changes that `state` shows.
+    sequence: AtomicI64,
     state: RwLock<State>,
     keywords: Keywords,
     graph: RwLock<Option<Graph>>,
     building: AtomicBool,
+}
+
+/// A change of the rows.
+enum Write {
+    Put(Vec<DocumentChunks>),
+    Documents(Vec<DocumentKey>),
+    DataSource { owner: String, data_source: String },
 }
 
 impl EmbeddedIndex {
@@ -71,13 +85,8 @@ impl EmbeddedIndex {
         let directory = directory.join(incarnation);
         let dimensions = spec.dimensions;
         let caches = blocking(move || Caches::open(dimensions, directory)).await?;
-        let index = Self {
-            dimensions,
-            rows,
-            caches: Arc::new(caches),
-            writing: Mutex::new(()),
-            searching: Semaphore::new(SEARCHES_AT_ONCE),
-        };
+        let kept = Arc::new(Kept { rows, caches: Arc::new(caches), writing: Mutex::new(()) });
+        let index = Self { dimensions, kept, searching: Semaphore::new(SEARCHES_AT_ONCE) };
         index.take_in_all().await?;
         Ok(index)
     }
@@ -90,65 +99,15 @@ impl EmbeddedIndex {
         Ok(())
     }
 
-    /// Brings the caches to the rows: when opened, and after somebody else changed them.
     async fn take_in_all(&self) -> Result<(), VectorError> {
-        let _writing = self.writing.lock().await;
-        let sequence = self.rows.sequence().await?;
-        if sequence == self.caches.state.read().sequence && sequence > 0 {
-            return Ok(());
-        }
-        let present: Vec<u64> = self.rows.numbers().await?;
-        let caches = Arc::clone(&self.caches);
-        let missing = blocking(move || caches.forget_all_but(&present)).await?;
-        loop {
-            let last = self.caches.state.read().last_number();
-            let rows = self.rows.after(last).await?;
-            if rows.is_empty() {
-                break;
-            }
-            let (caches, missing) = (Arc::clone(&self.caches), missing.clone());
-            blocking(move || {
-                let unknown = rows.iter().filter(|row| missing.contains(row.number));
-                caches.keywords.change(unknown.map(|row| (row.number, row.chunk.text.as_str())), &[])?;
-                let mut state = caches.state.write();
-                rows.iter().for_each(|row| state.insert(row.number, &row.chunk));
-                Ok(())
-            })
-            .await?;
-        }
-        self.caches.state.write().sequence = sequence;
-        self.caches.extend_graph();
-        Ok(())
+        let kept = Arc::clone(&self.kept);
+        to_the_end(async move { kept.take_in_all().await }).await
     }
 
-    /// Brings the caches to the rows after a write of this index.
-    async fn take_in(&self, change: Change, documents: Vec<DocumentChunks>) -> Result<u64, VectorError> {
-        if self.caches.state.read().sequence + 1 != change.sequence {
-            // Somebody else wrote in between; the next search takes in all of it.
-            return Ok(change.removed_documents);
-        }
-        let caches = Arc::clone(&self.caches);
-        let removed_documents = change.removed_documents;
-        blocking(move || {
-            let chunks = documents.iter().flat_map(|document| &document.chunks);
-            let added: Vec<(u64, &Chunk)> = (change.first_added..).zip(chunks).collect();
-            let texts = added.iter().map(|(number, chunk)| (*number, chunk.text.as_str()));
-            caches.keywords.change(texts, &change.removed)?;
-            let mut state = caches.state.write();
-            change.removed.iter().for_each(|number| state.remove(*number));
-            added.iter().for_each(|(number, chunk)| state.insert(*number, chunk));
-            state.sequence = change.sequence;
-            Ok(())
-        })
-        .await?;
-        self.caches.extend_graph();
-        Ok(removed_documents)
-    }
-
-    async fn take_out(&self, removal: Removal<'_>) -> Result<u64, VectorError> {
-        let _writing = self.writing.lock().await;
-        let change = self.rows.take_out(&removal).await?;
-        self.take_in(change, Vec::new()).await
+    /// Changes the rows and then the caches. Answers how many documents were taken out.
+    async fn write(&self, write: Write) -> Result<u64, VectorError> {
+        let kept = Arc::clone(&self.kept);
+        to_the_end(async move { kept.write(write).await }).await
     }
 
     fn check(&self, query: &Query) -> Result<(), VectorError> {
@@ -185,31 +144,34 @@ impl VectorIndex for EmbeddedIndex {
         for chunk in documents.iter().flat_map(|document| &document.chunks) {
             self.check_vector(&chunk.vector)?;
         }
-        let _writing = self.writing.lock().await;
-        let change = self.rows.put(&documents).await?;
-        self.take_in(change, documents).await?;
-        Ok(())
+        self.write(Write::Put(documents)).await.map(drop)
     }
 
     async fn delete_documents(&self, keys: &[DocumentKey]) -> Result<u64, VectorError> {
-        self.take_out(Removal::Documents(keys)).await
+        self.write(Write::Documents(keys.to_vec())).await
     }
 
     async fn delete_data_source(&self, owner: &str, data_source: &str) -> Result<u64, VectorError> {
-        self.take_out(Removal::DataSource { owner, data_source }).await
+        let (owner, data_source) = (owner.to_owned(), data_source.to_owned());
+        self.write(Write::DataSource { owner, data_source }).await
+    }
+
+    async fn document(&self, key: &DocumentKey) -> Result<Vec<Chunk>, VectorError> {
+        let rows = self.kept.rows.of_document(key).await?;
+        Ok(rows.into_iter().map(|row| row.chunk).collect())
     }
 
     async fn search(&self, query: &Query) -> Result<Vec<Hit>, VectorError> {
         self.check(query)?;
-        if self.rows.sequence().await? != self.caches.state.read().sequence {
+        if !self.kept.caches.shows(self.kept.rows.sequence().await?) {
             self.take_in_all().await?;
         }
         let permit = self.searching.acquire().await.map_err(|error| internal(&error))?;
-        let (caches, asked) = (Arc::clone(&self.caches), query.clone());
+        let (caches, asked) = (Arc::clone(&self.kept.caches), query.clone());
         let ranked = blocking(move || caches.search(&asked)).await?;
         drop(permit);
         let numbers: Vec<u64> = ranked.iter().map(|(number, _)| *number).collect();
-        let rows = if numbers.is_empty() { Vec::new() } else { self.rows.get(&numbers).await? };
+        let rows = if numbers.is_empty() { Vec::new() } else { self.kept.rows.get(&numbers).await? };
         let mut chunks: HashMap<u64, Chunk> = rows.into_iter().map(|row| (row.number, row.chunk)).collect();
         let hits = ranked
             .into_iter()
@@ -218,20 +180,101 @@ impl VectorIndex for EmbeddedIndex {
     }
 
     async fn counts(&self) -> Result<Counts, VectorError> {
-        self.rows.counts().await
+        self.kept.rows.counts().await
     }
 
     async fn export(&self) -> Result<Vec<Chunk>, VectorError> {
         let mut chunks = Vec::new();
         let mut last = 0;
         loop {
-            let rows = self.rows.after(last).await?;
+            let rows = self.kept.rows.after(last).await?;
             let Some(row) = rows.last() else { break };
             last = row.number;
             chunks.extend(rows.into_iter().map(|row| row.chunk));
         }
         chunks.sort_by(|a, b| a.document.cmp(&b.document));
         Ok(chunks)
+    }
+}
+
+impl Kept {
+    /// Brings the caches to the rows: when opened, and after somebody else changed them.
+    async fn take_in_all(&self) -> Result<(), VectorError> {
+        let _writing = self.writing.lock().await;
+        let sequence = self.rows.sequence().await?;
+        if sequence > 0 && self.caches.shows(sequence) {
+            return Ok(());
+        }
+        let present: Vec<u64> = self.rows.numbers().await?;
+        let caches = Arc::clone(&self.caches);
+        let (missing, mut last) = blocking(move || caches.forget_all_but(&present)).await?;
+        loop {
+            let rows = self.rows.after(last).await?;
+            let Some(row) = rows.last() else { break };
+            last = row.number;
+            let (caches, missing) = (Arc::clone(&self.caches), missing.clone());
+            blocking(move || {
+                let unknown = rows.iter().filter(|row| missing.contains(row.number));
+                caches.keywords.change(unknown.map(|row| (row.number, row.chunk.text.as_str())), &[])?;
+                let mut state = caches.state.write();
+                rows.iter().for_each(|row| state.insert(row.number, &row.chunk));
+                Ok(())
+            })
+            .await?;
+        }
+        self.settle(sequence).await
+    }
+
+    async fn write(&self, write: Write) -> Result<u64, VectorError> {
+        let _writing = self.writing.lock().await;
+        let (change, documents) = match write {
+            Write::Put(documents) => (self.rows.put(&documents).await?, documents),
+            Write::Documents(keys) => (self.rows.take_out(&Removal::Documents(&keys)).await?, Vec::new()),
+            Write::DataSource { owner, data_source } => {
+                let removal = Removal::DataSource { owner: &owner, data_source: &data_source };
+                (self.rows.take_out(&removal).await?, Vec::new())
+            }
+        };
+        let removed_documents = change.removed_documents;
+        if !self.caches.shows(change.sequence - 1) {
+            // Somebody else wrote in between; the next search takes in all of it.
+            return Ok(removed_documents);
+        }
+        let (caches, sequence) = (Arc::clone(&self.caches), change.sequence);
+        blocking(move || caches.take_in(&change, &documents)).await?;
+        self.settle(sequence).await?;
+        Ok(removed_documents)
+    }
+
+    /// The caches show the rows: says so, and keeps them in shape.
+    async fn settle(&self, sequence: i64) -> Result<(), VectorError> {
+        let caches = Arc::clone(&self.caches);
+        let crowded = blocking(move || {
+            caches.sequence.store(sequence, Ordering::Release);
+            caches.extend_graph();
+            Ok(caches.state.read().is_crowded())
+        });
+        if !crowded.await? {
+            return Ok(());
+        }
+        let mut fresh = State::new(self.caches.dimensions);
+        let mut last = 0;
+        loop {
+            let rows = self.rows.after(last).await?;
+            let Some(row) = rows.last() else { break };
+            last = row.number;
+            fresh = blocking(move || {
+                rows.iter().for_each(|row| fresh.insert(row.number, &row.chunk));
+                Ok(fresh)
+            })
+            .await?;
+        }
+        let caches = Arc::clone(&self.caches);
+        blocking(move || {
+            *caches.state.write() = fresh;
+            Ok(())
+        })
+        .await
     }
 }
 
@@ -252,6 +295,7 @@ impl Caches {
         let graph = Graph::load(&directory, dimensions);
         Ok(Self {
             dimensions,
+            sequence: AtomicI64::new(0),
             state: RwLock::new(State::new(dimensions)),
             keywords: Keywords::open(&directory.join("words"))?,
             graph: RwLock::new(graph),
@@ -260,8 +304,27 @@ impl Caches {
         })
     }
 
-    /// Forgets chunks that are not among `present` (ascending). Answers which the word index still lacks.
-    fn forget_all_but(&self, present: &[u64]) -> Result<Missing, VectorError> {
+    /// Whether they show the rows after this many changes, all of them.
+    fn shows(&self, sequence: i64) -> bool {
+        self.sequence.load(Ordering::Acquire) == sequence && !self.keywords.has_lost()
+    }
+
+    /// Takes in a change of the rows; `documents` are what was put in.
+    fn take_in(&self, change: &Change, documents: &[DocumentChunks]) -> Result<(), VectorError> {
+        let chunks = documents.iter().flat_map(|document| &document.chunks);
+        let added: Vec<(u64, &Chunk)> = (change.first_added..).zip(chunks).collect();
+        let texts = added.iter().map(|(number, chunk)| (*number, chunk.text.as_str()));
+        self.keywords.change(texts, &change.removed)?;
+        let mut state = self.state.write();
+        change.removed.iter().for_each(|number| state.remove(*number));
+        added.iter().for_each(|(number, chunk)| state.insert(*number, chunk));
+        Ok(())
+    }
+
+    /// Forgets chunks that are not among `present` (ascending). Answers which the word index still lacks, and the number
+    /// after which the rows are to be read.
+    fn forget_all_but(&self, present: &[u64]) -> Result<(Missing, u64), VectorError> {
+        let begins_anew = self.keywords.take_lost();
         self.keywords.flush()?;
         let held = self.keywords.numbers()?;
         let gone: Vec<u64> =
@@ -270,6 +333,10 @@ impl Caches {
             self.keywords.change(std::iter::empty(), &gone)?;
         }
         let mut state = self.state.write();
+        if begins_anew {
+            // Words are lost of chunks that the state has, so all rows are read again.
+            *state = State::new(self.dimensions);
+        }
         let known: Vec<u64> = state.alive().iter().map(|slot| state.number(slot)).collect();
         for number in known {
             if present.binary_search(&number).is_err() {
@@ -278,7 +345,7 @@ impl Caches {
         }
         let more = present.len().saturating_sub(state.len());
         state.reserve(more);
-        Ok(Missing { known: Arc::new(held.into_iter().collect()) })
+        Ok((Missing { known: Arc::new(held.into_iter().collect()) }, state.last_number()))
     }
 
     /// Brings the graph up to date in the background, if the index is large enough to have one.
@@ -316,7 +383,10 @@ impl Caches {
             }
         }
         let graph = self.graph.read();
-        graph.as_ref().map_or(Ok(()), |graph| graph.save(&self.directory))
+        match graph.as_ref().filter(|graph| graph.wants_saving()) {
+            Some(graph) => graph.save(&self.directory),
+            None => Ok(()),
+        }
     }
 
     /// The next vectors that the graph does not hold.
@@ -338,6 +408,14 @@ impl Caches {
 
 fn internal(error: &dyn std::fmt::Display) -> VectorError {
     VectorError::Internal(error.to_string())
+}
+
+/// Runs a future on its own, so that it ends also when its caller goes away: half a change of the caches would be taken
+/// in once more.
+async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, VectorError>> + Send + 'static,
+) -> Result<T, VectorError> {
+    tokio::spawn(work).await.unwrap_or_else(|error| Err(internal(&error)))
 }
 
 /// Runs what computes or waits for the disk beside the event loop.

@@ -214,6 +214,15 @@ impl Rows {
         rows.iter().map(|row| read(row, from_bytes(row.get("vector")?))).collect()
     }
 
+    /// The chunks of a document, in order, with vectors.
+    pub(super) async fn of_document(&self, key: &DocumentKey) -> Result<Vec<Numbered>, VectorError> {
+        let sql = "SELECT number, owner, data_source, document, chunk_id, text, details, vector FROM chunks \
+                   WHERE index_id = $1 AND owner = $2 AND data_source = $3 AND document = $4 ORDER BY number";
+        let which = values![&self.id, &key.owner, &key.data_source, &key.document];
+        let rows = self.store.fetch_all(sql, &which).await?;
+        rows.iter().map(|row| read(row, from_bytes(row.get("vector")?))).collect()
+    }
+
     /// The chunks of these numbers that are still there, without vectors, in any order.
     pub(super) async fn get(&self, numbers: &[u64]) -> Result<Vec<Numbered>, VectorError> {
         let mut found = Vec::with_capacity(numbers.len());

@@ -7,12 +7,13 @@ use super::postings::Postings;
 use super::scan::Arena;
 use crate::{Chunk, Query};
 
+/// Empty slots that are no reason to build a state anew.
+const SPARE_SLOTS: usize = 1_024;
+
 /// Chunks by slot: a dense position in the order of their numbers. Slots of chunks that are gone stay empty until the
 /// state is built anew.
 #[derive(Debug)]
 pub(super) struct State {
-    /// The number of changes that it shows.
-    pub(super) sequence: i64,
     numbers: Vec<u64>,
     alive: Bits,
     alive_count: usize,
@@ -24,7 +25,6 @@ pub(super) struct State {
 impl State {
     pub(super) fn new(dimensions: usize) -> Self {
         Self {
-            sequence: 0,
             numbers: Vec::new(),
             alive: Bits::default(),
             alive_count: 0,
@@ -95,6 +95,11 @@ impl State {
     /// Chunks there are.
     pub(super) fn len(&self) -> usize {
         self.alive_count
+    }
+
+    /// Whether so many slots are empty that it should be built anew.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.slots() > 2 * self.len() + SPARE_SLOTS
     }
 
     /// Slots, those of gone chunks included.

@@ -16,7 +16,7 @@ mod rows;
 mod words;
 
 use async_trait::async_trait;
-use sqlx::postgres::{PgPool, PgPoolOptions, PgRow};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgRow};
 use sqlx::{AssertSqlSafe, Executor as _, Postgres, QueryBuilder, Row as _};
 
 use self::conditions::push_conditions;
@@ -41,6 +41,10 @@ pub(crate) struct PostgresIndex {
 
 impl PostgresIndex {
     pub(crate) async fn open(table: &PostgresTable, dimensions: usize) -> Result<Self, VectorError> {
+        let mut options: PgConnectOptions = table.url.parse().map_err(unavailable)?;
+        if let Some(password) = &table.password {
+            options = options.password(password);
+        }
         let pool = PgPoolOptions::new()
             .max_connections(CONNECTIONS)
             .after_connect(|connection, _| {
@@ -50,7 +54,7 @@ impl PostgresIndex {
                     Ok(())
                 })
             })
-            .connect(&table.url)
+            .connect_with(options.database(&table.database))
             .await
             .map_err(unavailable)?;
         let index = Self { pool, table: Table::new(table)?, dimensions };
@@ -262,6 +266,19 @@ impl VectorIndex for PostgresIndex {
         self.delete(&[("owner", owner), ("data_source", data_source)]).await
     }
 
+    async fn document(&self, key: &DocumentKey) -> Result<Vec<Chunk>, VectorError> {
+        let Table { name, vector, json, .. } = &self.table;
+        let sql = format!(
+            "SELECT {}, {vector}::text AS embedding FROM {name} WHERE {json} ->> 'owner' = $1 \
+             AND {json} ->> 'data_source' = $2 AND {json} ->> 'document' = $3 ORDER BY number",
+            self.table.columns()
+        );
+        let found =
+            sqlx::query(AssertSqlSafe(sql)).bind(&key.owner).bind(&key.data_source).bind(&key.document);
+        let rows = found.fetch_all(&self.pool).await.map_err(unavailable)?;
+        rows.iter().map(read_with_vector).collect()
+    }
+
     async fn search(&self, query: &Query) -> Result<Vec<Hit>, VectorError> {
         if query.limit == 0 || query.limit > MAX_LIMIT {
             return Err(VectorError::Invalid(format!("A search returns 1 to {MAX_LIMIT} chunks.")));
@@ -308,14 +325,16 @@ impl VectorIndex for PostgresIndex {
             self.table.columns()
         );
         let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(&self.pool).await.map_err(unavailable)?;
-        let chunk = |row: &PgRow| {
-            let vector: &str = row.try_get("embedding").map_err(unavailable)?;
-            Ok(Chunk { vector: rows::from_literal(vector), ..read(row)? })
-        };
-        let mut chunks: Vec<Chunk> = rows.iter().map(chunk).collect::<Result<_, VectorError>>()?;
+        let mut chunks: Vec<Chunk> = rows.iter().map(read_with_vector).collect::<Result<_, VectorError>>()?;
         chunks.sort_by(|a, b| a.document.cmp(&b.document));
         Ok(chunks)
     }
+}
+
+/// A row that has its vector as the text `embedding`.
+fn read_with_vector(row: &PgRow) -> Result<Chunk, VectorError> {
+    let vector: &str = row.try_get("embedding").map_err(unavailable)?;
+    Ok(Chunk { vector: rows::from_literal(vector), ..read(row)? })
 }
 
 fn unavailable(error: sqlx::Error) -> VectorError {

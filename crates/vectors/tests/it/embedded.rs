@@ -194,3 +194,72 @@ async fn large_indexes_answer_as_a_scan_would() {
         });
     assert!(snapshots, "a snapshot of the graph was written");
 }
+
+/// The folder of the word index.
+fn words_of(caches: &Path) -> std::path::PathBuf {
+    std::fs::read_dir(caches).unwrap().next().unwrap().unwrap().path().join("words")
+}
+
+/// While nothing can be written to the words' folder, writes and searches may fail; afterwards nothing is missing.
+#[tokio::test]
+async fn a_word_index_that_could_not_be_written_heals() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&directory.path().join("records")).await.unwrap();
+    let caches = directory.path().join("vectors");
+    let index = Drivers::new(store, &caches).open(&spec("kb")).await.unwrap();
+    index.put(vec![document("a", 5)]).await.unwrap();
+    let words = Query::new(Want::Keywords { text: "word1".into() }, 10);
+    assert_eq!(found(&*index, &words).await, ["a-1"]);
+    let (folder, away) = (words_of(&caches), caches.join("away"));
+    for round in ["b", "c"] {
+        std::fs::rename(&folder, &away).unwrap();
+        let put = index.put(vec![document(round, 5)]).await;
+        let searched = index.search(&words).await;
+        assert!(put.is_err() || searched.is_err(), "{round}: the folder is gone");
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::rename(&away, &folder).unwrap();
+        let hits = found(&*index, &words).await;
+        assert!(hits.contains(&format!("{round}-1")) && hits.contains(&"a-1".to_owned()), "{hits:?}");
+        assert_eq!(index.search(&near(0.0, 50)).await.unwrap().len(), hits.len() * 5);
+    }
+}
+
+/// A writer that nobody waits for any more changes the caches all the same, and once.
+#[tokio::test(flavor = "multi_thread")]
+async fn writers_that_go_away_leave_a_whole_index() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&directory.path().join("records")).await.unwrap();
+    let index = Drivers::new(store, directory.path().join("vectors")).open(&spec("kb")).await.unwrap();
+    for round in 0..40_u64 {
+        let (writer, name) = (Arc::clone(&index), format!("d{:02}", round % 8));
+        let writing = tokio::spawn(async move { writer.put(vec![document(&name, 40)]).await });
+        tokio::time::sleep(std::time::Duration::from_micros(300 * (round % 12))).await;
+        writing.abort();
+        index.search(&near(0.1, 5)).await.unwrap();
+    }
+    index.put(vec![document("last", 1)]).await.unwrap();
+    let everything = Query::new(Want::Everything, 10_000);
+    let mut seen = found(&*index, &everything).await;
+    let mut kept: Vec<String> = index.export().await.unwrap().into_iter().map(|chunk| chunk.id).collect();
+    seen.sort();
+    kept.sort();
+    assert_eq!(seen, kept, "each chunk once");
+    assert_eq!(index.search(&near(0.1, 10_000)).await.unwrap().len(), kept.len());
+}
+
+/// Replacing documents again and again keeps the answers, also when what is in memory is built anew.
+#[tokio::test]
+async fn replaced_chunks_do_not_pile_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&directory.path().join("records")).await.unwrap();
+    let index = Drivers::new(store, directory.path().join("vectors")).open(&spec("kb")).await.unwrap();
+    index.put(vec![document("still", 3)]).await.unwrap();
+    for _ in 0..12 {
+        index.put(vec![document("a", 300)]).await.unwrap();
+        assert_eq!(index.search(&near(0.1, 10_000)).await.unwrap().len(), 303);
+        let words = Query::new(Want::Keywords { text: "word299".into() }, 10);
+        assert_eq!(found(&*index, &words).await, ["a-299"]);
+        let some = Query::new(Want::Everything, 10_000).with_filter(Filter::LessThan("n".into(), 2.0));
+        assert_eq!(found(&*index, &some).await, ["still-0", "still-1", "a-0", "a-1"]);
+    }
+}

@@ -9,8 +9,11 @@ use craton_vectors::{
 use crate::embedded::Opened;
 
 fn spec(url: &str, table: &str) -> IndexSpec {
+    let name = url.split('?').next().unwrap().rsplit('/').next().unwrap();
     let storage = Storage::Postgres(PostgresTable {
         url: url.to_owned(),
+        password: None,
+        database: name.to_owned(),
         table: table.to_owned(),
         primary_key_field: "id".into(),
         vector_field: "embedding".into(),

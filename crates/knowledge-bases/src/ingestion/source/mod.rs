@@ -71,7 +71,6 @@ impl KnowledgeBases {
         &self,
         configuration: &api::DataSourceConfiguration,
     ) -> Result<Box<dyn Source>, ApiError> {
-        check(configuration)?;
         let web = configuration.web_configuration.as_ref();
         match (configuration.r#type, &configuration.s3_configuration, web) {
             (api::DataSourceType::Web, _, Some(web)) => {

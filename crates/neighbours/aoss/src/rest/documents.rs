@@ -1,6 +1,6 @@
 //! Documents of an index: chunks of a knowledge base's index, without an owner.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashSet};
 
 use craton_vectors::{
     CHUNK_ID, Chunk, DocumentChunks, DocumentKey, Filter, MetadataValue, Query, SourceLocation, Want,
@@ -29,13 +29,10 @@ impl Endpoint<'_> {
         let index = self.index(index).await?;
         let create = create || parameter(request, "op_type") == Some("create");
         let id = id.map_or_else(|| self.service.parts.ids.short(20), str::to_owned);
+        let _alone = if create { Some(self.service.creating.lock().await) } else { None };
         let known = find(&index, &id).await?.is_some();
         if create && known {
-            return Err(RestError {
-                status: 409,
-                kind: "version_conflict_engine_exception",
-                reason: format!("[{id}]: version conflict, document already exists"),
-            });
+            return Err(exists(&id));
         }
         let source = json_body(&request.body)?;
         index.vectors.put(vec![index.document(&id, &source)?]).await?;
@@ -65,84 +62,169 @@ impl Endpoint<'_> {
         Ok(RestReply { status, body: written(&index.name, id, result) })
     }
 
-    /// Runs a bulk request's actions. Those that put into one index are written together.
+    /// Runs a bulk request's actions in their order. All lines are read before the first is run; documents put into
+    /// one index are written together, before anything of it is deleted.
     pub(super) async fn bulk(&self, index: Option<&str>, body: &[u8]) -> Result<RestReply, RestError> {
-        let lines =
-            body.split(|byte| *byte == b'\n').filter(|line| !line.iter().all(u8::is_ascii_whitespace));
-        let mut lines = lines.map(json_body);
-        let mut indexes: HashMap<String, Index> = HashMap::new();
-        let mut puts: Vec<(String, Vec<DocumentChunks>)> = Vec::new();
-        let mut items = Vec::new();
+        let actions = self.actions(index, body)?;
+        // What is only made when it is not there is looked for, and nobody else makes it in between.
+        let creates = actions.iter().any(|action| action.verb == Verb::Create);
+        let _alone = if creates { Some(self.service.creating.lock().await) } else { None };
+        let mut indexes: BTreeMap<String, Filling> = BTreeMap::new();
+        for action in &actions {
+            if !indexes.contains_key(&action.index) {
+                let filling = Filling::of(self.index(&action.index).await?, &actions).await?;
+                indexes.insert(action.index.clone(), filling);
+            }
+        }
+        let mut items = Vec::with_capacity(actions.len());
         let mut errors = false;
-        while let Some(action) = lines.next() {
-            let (verb, name, id) = self.action(&action?, index)?;
-            if items.len() >= MOST_ACTIONS {
-                return Err(RestError::malformed(format!("a bulk request can have {MOST_ACTIONS} actions")));
-            }
-            if !indexes.contains_key(&name) {
-                indexes.insert(name.clone(), self.index(&name).await?);
-            }
-            let Some(index) = indexes.get(&name) else { continue };
-            let outcome = if verb == "delete" {
-                index
-                    .vectors
-                    .delete_documents(&[key(&id)])
-                    .await
-                    .map(|gone| if gone > 0 { (200, "deleted") } else { (404, "not_found") })?
-            } else {
-                let missing = || RestError::malformed("an action without a document");
-                let source = lines.next().ok_or_else(missing)??;
-                match index.document(&id, &source) {
-                    Ok(document) => {
-                        match puts.iter_mut().find(|(known, _)| *known == name) {
-                            Some((_, documents)) => documents.push(document),
-                            None => puts.push((name.clone(), vec![document])),
-                        }
-                        (201, "created")
-                    }
-                    Err(error) => {
-                        errors = true;
-                        let cause = json!({"type": error.kind, "reason": error.reason});
-                        let item = json!({"_index": name, "_id": id, "status": error.status, "error": cause});
-                        items.push(Value::Object(Map::from_iter([(verb, item)])));
-                        continue;
-                    }
+        for action in actions {
+            let Some(filling) = indexes.get_mut(&action.index) else { continue };
+            let (verb, name, id) = (action.verb.name(), action.index.clone(), action.id.clone());
+            let item = match filling.run(action).await? {
+                Ok((status, result)) => {
+                    let mut item = written(&name, &id, result);
+                    item["status"] = status.into();
+                    item
+                }
+                Err(error) => {
+                    errors = true;
+                    let cause = json!({"type": error.kind, "reason": error.reason});
+                    json!({"_index": name, "_id": id, "status": error.status, "error": cause})
                 }
             };
-            let mut item = written(&name, &id, outcome.1);
-            item["status"] = outcome.0.into();
-            items.push(Value::Object(Map::from_iter([(verb, item)])));
+            items.push(Value::Object(Map::from_iter([(verb.to_owned(), item)])));
         }
-        for (name, documents) in puts {
-            if let Some(index) = indexes.get(&name) {
-                index.vectors.put(last_of_each(documents)).await?;
-            }
+        for filling in indexes.values_mut() {
+            filling.flush().await?;
         }
         Ok(RestReply::ok(json!({"took": 0, "errors": errors, "items": items})))
     }
 
+    /// A bulk request's lines as actions.
+    fn actions(&self, index: Option<&str>, body: &[u8]) -> Result<Vec<Action>, RestError> {
+        let lines =
+            body.split(|byte| *byte == b'\n').filter(|line| !line.iter().all(u8::is_ascii_whitespace));
+        let mut lines = lines.map(json_body);
+        let mut actions = Vec::new();
+        while let Some(line) = lines.next() {
+            let mut action = self.action(&line?, index)?;
+            if actions.len() >= MOST_ACTIONS {
+                return Err(RestError::malformed(format!("a bulk request can have {MOST_ACTIONS} actions")));
+            }
+            if action.verb != Verb::Delete {
+                let missing = || RestError::malformed("an action without a document");
+                action.source = lines.next().ok_or_else(missing)??;
+            }
+            actions.push(action);
+        }
+        Ok(actions)
+    }
+
     /// An action line: what to do, in which index, to which document.
-    fn action(&self, line: &Value, index: Option<&str>) -> Result<(String, String, String), RestError> {
+    fn action(&self, line: &Value, index: Option<&str>) -> Result<Action, RestError> {
         let (verb, meta) = line
             .as_object()
             .and_then(|line| line.iter().next())
-            .filter(|(verb, _)| matches!(verb.as_str(), "index" | "create" | "delete"))
+            .and_then(|(verb, meta)| Some((Verb::parse(verb)?, meta)))
             .ok_or_else(|| RestError::malformed("an action must be index, create or delete"))?;
         let field = |name: &str| meta.get(name).and_then(Value::as_str);
         let name =
             field("_index").or(index).ok_or_else(|| RestError::malformed("an action without an index"))?;
-        let id = field("_id").map_or_else(|| self.service.parts.ids.short(20), str::to_owned);
-        Ok((verb.clone(), name.to_owned(), id))
+        let named = field("_id");
+        let id = named.map_or_else(|| self.service.parts.ids.short(20), str::to_owned);
+        Ok(Action { verb, index: name.to_owned(), id, is_named: named.is_some(), source: Value::Null })
     }
 }
 
-/// Of several documents with one id, the last.
-fn last_of_each(documents: Vec<DocumentChunks>) -> Vec<DocumentChunks> {
-    let mut last: BTreeMap<DocumentKey, DocumentChunks> = BTreeMap::new();
-    for document in documents {
-        last.insert(document.key.clone(), document);
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verb {
+    Index,
+    Create,
+    Delete,
+}
+
+impl Verb {
+    fn parse(name: &str) -> Option<Self> {
+        [Self::Index, Self::Create, Self::Delete].into_iter().find(|verb| verb.name() == name)
     }
-    last.into_values().collect()
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Index => "index",
+            Self::Create => "create",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// One action of a bulk request.
+struct Action {
+    verb: Verb,
+    index: String,
+    id: String,
+    /// Whether the client named the document; other ids are new.
+    is_named: bool,
+    source: Value,
+}
+
+/// An index that a bulk request changes.
+struct Filling {
+    index: Index,
+    /// Documents that are there, of those that the request names.
+    known: HashSet<String>,
+    /// What is still to be written.
+    puts: BTreeMap<DocumentKey, DocumentChunks>,
+}
+
+impl Filling {
+    async fn of(index: Index, actions: &[Action]) -> Result<Self, RestError> {
+        let named = actions.iter().filter(|action| action.is_named && action.index == index.name);
+        let named: Vec<MetadataValue> = named.map(|action| action.id.as_str().into()).collect();
+        let mut known = HashSet::new();
+        for ids in named.chunks(craton_vectors::MAX_LEAVES) {
+            let among = Filter::In(CHUNK_ID.to_owned(), ids.to_vec());
+            let query = Query::new(Want::Everything, craton_vectors::MAX_LIMIT).with_filter(among);
+            known.extend(index.vectors.search(&query).await?.into_iter().map(|hit| hit.chunk.id));
+        }
+        Ok(Self { index, known, puts: BTreeMap::new() })
+    }
+
+    /// The outer error is the store's; the inner one is the action's alone.
+    async fn run(&mut self, action: Action) -> Result<Result<(u16, &'static str), RestError>, RestError> {
+        let Action { verb, id, source, .. } = action;
+        if verb == Verb::Delete {
+            self.flush().await?;
+            self.known.remove(&id);
+            let gone = self.index.vectors.delete_documents(&[key(&id)]).await?;
+            return Ok(Ok(if gone > 0 { (200, "deleted") } else { (404, "not_found") }));
+        }
+        if verb == Verb::Create && self.known.contains(&id) {
+            return Ok(Err(exists(&id)));
+        }
+        let document = match self.index.document(&id, &source) {
+            Ok(document) => document,
+            Err(error) => return Ok(Err(error)),
+        };
+        self.puts.insert(document.key.clone(), document);
+        Ok(Ok(if self.known.insert(id) { (201, "created") } else { (200, "updated") }))
+    }
+
+    async fn flush(&mut self) -> Result<(), RestError> {
+        if !self.puts.is_empty() {
+            let documents = std::mem::take(&mut self.puts).into_values().collect();
+            self.index.vectors.put(documents).await?;
+        }
+        Ok(())
+    }
+}
+
+fn exists(id: &str) -> RestError {
+    RestError {
+        status: 409,
+        kind: "version_conflict_engine_exception",
+        reason: format!("[{id}]: version conflict, document already exists"),
+    }
 }
 
 fn written(index: &str, id: &str, result: &str) -> Value {

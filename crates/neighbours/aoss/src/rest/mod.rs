@@ -13,8 +13,11 @@ mod documents;
 mod indexes;
 mod search;
 
+use std::borrow::Cow;
+
 use craton_core::RequestContext;
 use craton_wire::ApiError;
+use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
 use crate::Collections;
@@ -24,7 +27,7 @@ use crate::Collections;
 pub struct RestRequest {
     /// `GET`, `PUT`…
     pub method: String,
-    /// Below the collection: `my-index/_search`, percent-decoded.
+    /// Below the collection: `my-index/_search`, percent-encoded.
     pub path: String,
     pub query: Option<String>,
     pub body: bytes::Bytes,
@@ -110,7 +113,13 @@ impl Collections {
 impl Endpoint<'_> {
     async fn answer(&self, request: &RestRequest) -> Result<RestReply, RestError> {
         let method = request.method.as_str();
-        let path: Vec<&str> = request.path.split('/').filter(|part| !part.is_empty()).collect();
+        let parts = request.path.split('/').filter(|part| !part.is_empty());
+        // Decoded part by part: a document's id may have a slash.
+        let path: Vec<Cow<'_, str>> = parts
+            .map(|part| percent_decode_str(part).decode_utf8())
+            .collect::<Result<_, _>>()
+            .map_err(|_| RestError::malformed("the path is not UTF-8"))?;
+        let path: Vec<&str> = path.iter().map(Cow::as_ref).collect();
         match (method, path.as_slice()) {
             ("GET" | "HEAD", []) => Ok(RestReply::ok(self.about())),
             ("GET", ["_cat", "indices"]) => self.list_indexes(None).await,

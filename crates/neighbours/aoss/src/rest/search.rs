@@ -197,21 +197,72 @@ impl Asked {
     }
 
     fn read_bool(&mut self, value: &Value, index: &Index, depth: usize) -> Result<(), RestError> {
+        let clauses = Clauses::of(value)?;
+        for query in &clauses.must {
+            self.read(query, index, depth + 1)?;
+        }
+        for query in &clauses.filter {
+            self.conditions.push(condition(query, depth + 1)?);
+        }
+        let (scored, passed): (Vec<&Value>, Vec<&Value>) =
+            clauses.should.iter().copied().partition(|query| scores(query));
+        for query in &scored {
+            self.read(query, index, depth + 1)?;
+        }
+        if passed.is_empty() {
+            return Ok(());
+        }
+        // A condition that need not hold raises the scores of documents that it holds for, which is not done here;
+        // neither are documents found that pass one and have nothing of the words.
+        if !clauses.one_should() || !scored.is_empty() {
+            return Err(RestError::unsupported("[bool] should of conditions beside what is scored"));
+        }
+        let any = passed.into_iter().map(|query| condition(query, depth + 1)).collect::<Result<_, _>>()?;
+        self.conditions.push(Filter::OrAll(any));
+        Ok(())
+    }
+}
+
+/// Whether a query is one by meaning or words.
+fn scores(query: &Value) -> bool {
+    const SCORED: [&str; 7] =
+        ["knn", "match", "match_phrase", "multi_match", "simple_query_string", "query_string", "hybrid"];
+    one(query).is_ok_and(|(kind, _)| SCORED.contains(&kind))
+}
+
+/// The clauses of a `bool` query.
+#[derive(Default)]
+struct Clauses<'a> {
+    must: Vec<&'a Value>,
+    filter: Vec<&'a Value>,
+    should: Vec<&'a Value>,
+    /// `minimum_should_match` is 1.
+    one_at_least: bool,
+}
+
+impl<'a> Clauses<'a> {
+    fn of(value: &'a Value) -> Result<Self, RestError> {
+        let mut clauses = Self::default();
         for (clause, queries) in value.as_object().into_iter().flatten() {
-            let queries = match queries {
+            let list = match queries {
                 Value::Array(queries) => queries.as_slice(),
                 one => std::slice::from_ref(one),
             };
-            for query in queries {
-                match clause.as_str() {
-                    "must" | "should" => self.read(query, index, depth + 1)?,
-                    "filter" => self.conditions.push(condition(query, depth + 1)?),
-                    "minimum_should_match" | "boost" => {}
-                    other => return Err(RestError::unsupported(&format!("[bool] {other}"))),
-                }
+            match clause.as_str() {
+                "must" => clauses.must.extend(list),
+                "filter" => clauses.filter.extend(list),
+                "should" => clauses.should.extend(list),
+                "minimum_should_match" if *queries == 1 || *queries == "1" => clauses.one_at_least = true,
+                "boost" => {}
+                other => return Err(RestError::unsupported(&format!("[bool] {other}: {queries}"))),
             }
         }
-        Ok(())
+        Ok(clauses)
+    }
+
+    /// Whether one of `should` must hold: nothing else decides, or it is asked for.
+    fn one_should(&self) -> bool {
+        self.one_at_least || (self.must.is_empty() && self.filter.is_empty())
     }
 }
 
@@ -283,21 +334,15 @@ fn range(value: &Value) -> Result<Filter, RestError> {
 }
 
 fn group(value: &Value, depth: usize) -> Result<Filter, RestError> {
-    let (mut all, mut any) = (Vec::new(), Vec::new());
-    for (clause, queries) in value.as_object().into_iter().flatten() {
-        let queries = match queries {
-            Value::Array(queries) => queries.as_slice(),
-            one => std::slice::from_ref(one),
-        };
-        let read = queries.iter().map(|query| condition(query, depth + 1));
-        match clause.as_str() {
-            "must" | "filter" => all.extend(read.collect::<Result<Vec<_>, _>>()?),
-            "should" => any.extend(read.collect::<Result<Vec<_>, _>>()?),
-            "minimum_should_match" | "boost" => {}
-            other => return Err(RestError::unsupported(&format!("[bool] {other}"))),
-        }
-    }
-    if !any.is_empty() {
+    let clauses = Clauses::of(value)?;
+    let read = |queries: &[&Value]| {
+        queries.iter().map(|query| condition(query, depth + 1)).collect::<Result<Vec<_>, _>>()
+    };
+    let mut all = read(&clauses.must)?;
+    all.extend(read(&clauses.filter)?);
+    let any = read(&clauses.should)?;
+    // What need not hold changes scores alone, and a filter has none.
+    if !any.is_empty() && clauses.one_should() {
         all.push(Filter::OrAll(any));
     }
     Ok(Filter::AndAll(all))
