@@ -273,6 +273,47 @@ async fn a_function_from_a_bucket_needs_leave_to_read_it() {
 }
 
 #[tokio::test]
+async fn what_a_search_reads_and_runs_needs_leave() {
+    let policies = Arc::new(Policies::default());
+    let server = server(policies.clone()).await;
+    let client = server.client();
+    let allowed = json!({"Effect": "Allow", "Action": ["bedrock:Retrieve", "bedrock:RetrieveAndGenerate"], "Resource": "*"});
+    let source = |uri: &str| json!({"sourceType": "S3", "s3Location": {"uri": uri}});
+    let external = json!({"input": {"text": "q"}, "retrieveAndGenerateConfiguration": {
+        "type": "EXTERNAL_SOURCES", "externalSourcesConfiguration": {
+            "modelArn": HAIKU, "sources": [source("s3://open/a.txt"), source("s3://secrets/b/c.txt")]}}});
+    policies.set(json!([allowed, {"Effect": "Allow", "Action": "bedrock:InvokeModel", "Resource": "*"},
+                        {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::open/*"}]));
+    let answer = client.json(Method::POST, "/retrieveAndGenerate", &external).await;
+    assert_eq!(answer.error(), (403, "AccessDeniedException"), "{}", answer.snapshot());
+    let object = "s3:GetObject on resource: arn:aws:s3:::secrets/b/c.txt because";
+    assert!(answer.snapshot().contains(object), "{}", answer.snapshot());
+
+    policies.set(json!([allowed]));
+    let implicit = json!({"implicitFilterConfiguration": {"modelArn": HAIKU, "metadataAttributes": []}});
+    let rerank = json!({"rerankingConfiguration": {"type": "BEDROCK_RERANKING_MODEL",
+        "bedrockRerankingConfiguration": {"modelConfiguration": {"modelArn": "cohere.rerank-v3-5:0"}}}});
+    for (configuration, model) in [(implicit, HAIKU), (rerank, "cohere.rerank-v3-5:0")] {
+        let search = json!({"retrievalQuery": {"text": "q"}, "retrievalConfiguration": {
+            "vectorSearchConfiguration": configuration}});
+        let answer = client.json(Method::POST, "/knowledgebases/ABCDEFGHIJ/retrieve", &search).await;
+        let text = answer.snapshot();
+        assert!(text.contains("bedrock:InvokeModel on resource") && text.contains(model), "{text}");
+        let base = json!({"input": {"text": "q"}, "retrieveAndGenerateConfiguration": {
+            "type": "KNOWLEDGE_BASE", "knowledgeBaseConfiguration": {
+                "knowledgeBaseId": "ABCDEFGHIJ", "modelArn": "amazon.nova-lite-v1:0",
+                "retrievalConfiguration": {"vectorSearchConfiguration": configuration}}}});
+        let own = json!({"Effect": "Allow", "Action": "bedrock:InvokeModel",
+                         "Resource": "arn:aws:bedrock:*::foundation-model/amazon.nova-lite-v1:0"});
+        policies.set(json!([allowed, own]));
+        let answer = client.json(Method::POST, "/retrieveAndGenerate", &base).await;
+        let text = answer.snapshot();
+        assert!(text.contains("bedrock:InvokeModel on resource") && text.contains(model), "{text}");
+        policies.set(json!([allowed]));
+    }
+}
+
+#[tokio::test]
 async fn the_front_doors_ask_the_same_questions() {
     let policies = Arc::new(Policies::default());
     let server = server(policies.clone()).await;

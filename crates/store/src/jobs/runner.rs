@@ -96,7 +96,7 @@ impl Runner {
             keep_ended: self.keep_ended,
         };
         forgetting.forget().await?;
-        tasks.spawn(forgetting.from_now_on(self.forget_every, stop.clone()));
+        tasks.spawn(forgetting.keep_forgetting(self.forget_every, stop.clone()));
         for kind in self.kinds {
             let worker = Arc::new(Worker {
                 store: self.store.clone(),
@@ -124,7 +124,7 @@ impl Forgetting {
         self.store.forget_ended(self.clock.now_ms() - millis(self.keep_ended)).await
     }
 
-    async fn from_now_on(self, every: Duration, stop: CancellationToken) {
+    async fn keep_forgetting(self, every: Duration, stop: CancellationToken) {
         while stop.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {
             if let Err(error) = self.forget().await {
                 tracing::warn!(%error, "jobs that ended are not forgotten yet");
