@@ -349,7 +349,7 @@ impl KnowledgeBases {
             (Type::Rds, None, Some(rds)) => {
                 let table = postgres_table(&self.parts.databases, rds)?;
                 let id = format!("{}/{}/{}", rds.resource_arn, rds.database_name, rds.table_name);
-                Ok(IndexSpec { id, dimensions, storage: Storage::Postgres(table) })
+                Ok(IndexSpec { id, dimensions, storage: Storage::Postgres(Box::new(table)) })
             }
             (kind @ Type::OpensearchServerless, ..) => {
                 Err(missing("opensearchServerlessConfiguration", kind))

@@ -25,7 +25,7 @@ pub enum Storage {
     /// Rows of this server's records, searched in its own memory.
     Embedded,
     /// A table with pgvector.
-    Postgres(PostgresTable),
+    Postgres(Box<PostgresTable>),
 }
 
 /// A table of somebody's PostgreSQL and the names of its columns.

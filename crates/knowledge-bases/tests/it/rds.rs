@@ -68,7 +68,7 @@ async fn documents_are_rows_of_the_table() {
         metadata_field: "metadata".into(),
         custom_metadata_field: Some("custom".into()),
     };
-    let spec = IndexSpec { id: "seen".into(), dimensions: 1024, storage: Storage::Postgres(table) };
+    let spec = IndexSpec { id: "seen".into(), dimensions: 1024, storage: Storage::Postgres(Box::new(table)) };
     let index = world.drivers.open(&spec).await.unwrap();
     let query = Query::new(Want::Keywords { text: "apples".into() }, 5).of_owner(&ids.base);
     let hits = index.search(&query).await.unwrap();

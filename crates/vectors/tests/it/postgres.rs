@@ -10,7 +10,7 @@ use crate::embedded::Opened;
 
 fn spec(url: &str, table: &str) -> IndexSpec {
     let name = url.split('?').next().unwrap().rsplit('/').next().unwrap();
-    let storage = Storage::Postgres(PostgresTable {
+    let storage = Storage::Postgres(Box::new(PostgresTable {
         url: url.to_owned(),
         password: None,
         database: name.to_owned(),
@@ -20,7 +20,7 @@ fn spec(url: &str, table: &str) -> IndexSpec {
         text_field: "chunks".into(),
         metadata_field: "metadata".into(),
         custom_metadata_field: Some("custom".into()),
-    });
+    }));
     IndexSpec { id: table.to_owned(), dimensions: DIMENSIONS, storage }
 }
 
