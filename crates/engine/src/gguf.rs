@@ -5,15 +5,23 @@
 //! bounded by a limit and by the size of the file, and returns what the engine needs to know of it. It reads no
 //! tensor data. Format: the GGUF specification, versions 2 and 3, little endian.
 
+mod vocabulary;
+
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
+use vocabulary::Vocabulary;
+
 const MAX_TENSORS: u64 = 65_536;
 const MAX_KEYS: u64 = 4_096;
 const MAX_KEY_BYTES: u64 = 256;
 const MAX_STRING_BYTES: u64 = 4 << 20;
+/// llama.cpp's own; more than these end the process.
+const MAX_LAYERS: u64 = 512;
+const MAX_EXPERTS: u64 = 1024;
+const MAX_TOKEN_BYTES: u64 = 64 << 10;
 const MAX_ARRAY_ITEMS: u64 = 4 << 20;
 const MAX_HEADER_BYTES: u64 = 256 << 20;
 const MAX_TENSOR_NAME_BYTES: u64 = 63;
@@ -74,7 +82,7 @@ impl GgufHeader {
 
     /// Checks a header read from `reader`, the first bytes of a file that is `file_bytes` long.
     pub fn parse(reader: impl Read, file_bytes: u64) -> Result<Self, GgufError> {
-        let mut cursor = Cursor { reader, at: 0, size: file_bytes };
+        let mut cursor = Cursor { reader, at: 0, size: file_bytes, vocabulary: Vocabulary::new() };
         if file_bytes < 4 || cursor.bytes::<4>("magic")? != *b"GGUF" {
             return Err(GgufError::NotGguf);
         }
@@ -94,6 +102,7 @@ impl GgufHeader {
             }
         }
         header.check_meaning()?;
+        cursor.vocabulary.check(header.text("tokenizer.ggml.model").unwrap_or_default())?;
         header.read_tensors(&mut cursor)?;
         Ok(header)
     }
@@ -151,7 +160,7 @@ impl GgufHeader {
             return unusable("general.architecture is missing".to_owned());
         }
         for (name, limit) in [
-            ("block_count", 4_096),
+            ("block_count", MAX_LAYERS),
             ("context_length", 16 << 20),
             ("embedding_length", 1 << 20),
             ("attention.head_count", 65_536),
@@ -167,7 +176,39 @@ impl GgufHeader {
                 _ => {}
             }
         }
+        self.check_experts()?;
+        self.check_floats()?;
         self.check_vocabulary()
+    }
+
+    /// Experts are used where there are some, and not more than there are. Some files say it layer by layer.
+    fn check_experts(&self) -> Result<(), GgufError> {
+        let experts = self.parameter("expert_count").unwrap_or(0);
+        let used_key = format!("{}.expert_used_count", self.architecture());
+        let used = match self.metadata.get(&used_key) {
+            Some(MetaValue::Array { .. }) => experts.min(1),
+            _ => self.unsigned(&used_key).unwrap_or(0),
+        };
+        if experts > MAX_EXPERTS || used > experts || (experts > 0) != (used > 0) {
+            return Err(GgufError::Unusable(format!("it uses {used} of {experts} experts")));
+        }
+        Ok(())
+    }
+
+    /// llama.cpp computes with these as they are, and ends the process at an epsilon below zero.
+    fn check_floats(&self) -> Result<(), GgufError> {
+        for (key, value) in &self.metadata {
+            let MetaValue::Float(value) = value else { continue };
+            let right = match key.rsplit('.').next() {
+                Some(name) if name.ends_with("epsilon") => (0.0..=1.0).contains(value),
+                Some("freq_base") => value.is_finite() && *value > 0.0,
+                _ => value.is_finite(),
+            };
+            if !right {
+                return Err(GgufError::Unusable(format!("{key} is {value}")));
+            }
+        }
+        Ok(())
     }
 
     fn check_vocabulary(&self) -> Result<(), GgufError> {
@@ -284,11 +325,14 @@ fn scalar_bytes(value_type: u32) -> Option<u64> {
     }
 }
 
+/// Tensor types that llama.cpp reads and has no arithmetic for: I8, I16, I32, I64, F64.
+const NOT_WEIGHTS: std::ops::RangeInclusive<u32> = 24..=28;
+
 /// (values a block, bytes a block) of a tensor type, by its number in ggml.h.
 fn block_layout(tensor_type: u32) -> Option<(u64, u64)> {
     Some(match tensor_type {
-        0 | 26 => (1, 4),
-        1 | 25 | 30 => (1, 2),
+        0 => (1, 4),
+        1 | 30 => (1, 2),
         2 | 20 => (32, 18),
         3 => (32, 20),
         6 => (32, 22),
@@ -307,8 +351,6 @@ fn block_layout(tensor_type: u32) -> Option<(u64, u64)> {
         19 => (256, 50),
         22 => (256, 82),
         23 => (256, 136),
-        24 => (1, 1),
-        27 | 28 => (1, 8),
         29 => (256, 56),
         34 => (256, 54),
         39 => (32, 17),
@@ -321,6 +363,7 @@ struct Cursor<R> {
     reader: R,
     at: u64,
     size: u64,
+    vocabulary: Vocabulary,
 }
 
 impl<R: Read> Cursor<R> {
@@ -414,7 +457,20 @@ impl<R: Read> Cursor<R> {
     fn array(&mut self, key: &str) -> Result<MetaValue, GgufError> {
         let element_type = self.u32("array type")?;
         let length = bounded(self.u64("array length")?, MAX_ARRAY_ITEMS, "an array's length")?;
-        if let Some(bytes) = scalar_bytes(element_type) {
+        if key == "tokenizer.ggml.token_type" && matches!(element_type, INT32 | UINT32) {
+            for index in 0..length {
+                let kind = i32::from_le_bytes(self.bytes("token type")?);
+                self.vocabulary.kind(usize::try_from(index).unwrap_or(usize::MAX), kind);
+            }
+        } else if key == "tokenizer.ggml.tokens" && element_type == STRING {
+            let mut text = Vec::new();
+            for _ in 0..length {
+                let bytes = bounded(self.u64("token")?, MAX_TOKEN_BYTES, "a token's length")?;
+                text.resize(usize::try_from(bytes).unwrap_or(0), 0);
+                self.fill("token", &mut text)?;
+                self.vocabulary.token(&text);
+            }
+        } else if let Some(bytes) = scalar_bytes(element_type) {
             self.skip("array", length * bytes)?;
         } else if element_type == STRING {
             for _ in 0..length {
@@ -446,6 +502,11 @@ impl<R: Read> Cursor<R> {
             values = values.checked_mul(length).ok_or_else(|| overflow(name))?;
         }
         let tensor_type = self.u32("tensor type")?;
+        if NOT_WEIGHTS.contains(&tensor_type) {
+            return Err(GgufError::Unusable(format!(
+                "tensor {name:?} is of type {tensor_type}: integers or doubles, with which no model computes"
+            )));
+        }
         let (block_values, block_bytes) = block_layout(tensor_type).ok_or_else(|| {
             GgufError::Unusable(format!("tensor {name:?} has the unknown type {tensor_type}"))
         })?;

@@ -4,6 +4,7 @@
 
 mod answers;
 mod constraints;
+mod damage;
 mod embed;
 mod files;
 mod prompts;

@@ -146,6 +146,44 @@ async fn one_record_of_sixteen_requests(store: Store) {
 }
 
 #[tokio::test]
+async fn a_token_claimed_for_something_else_repeats_its_first_answer() {
+    let (_directory, stores) = stores().await;
+    for store in stores {
+        store.create(&scope(), new("a", None)).await.unwrap();
+        let claim = async |hash: &str, answer: &str| {
+            let idempotency = token("t", hash, answer).unwrap();
+            let mut transaction = store.begin().await.unwrap();
+            let first = transaction.claim(&scope(), "a", &idempotency, 1_000).await;
+            if matches!(first, Ok(None)) {
+                transaction.commit().await.unwrap();
+            }
+            first
+        };
+        assert_eq!(claim("h", "one").await.unwrap(), None);
+        assert_eq!(claim("h", "two").await.unwrap(), Some(json!("one")));
+        assert!(matches!(claim("other", "three").await, Err(StoreError::TokenReused)));
+        store.delete(&scope(), "a", None).await.unwrap();
+        assert_eq!(claim("other", "three").await.unwrap(), None, "the token went with the resource");
+    }
+}
+
+#[tokio::test]
+async fn bodies_are_those_of_every_region_and_version() {
+    let (_directory, stores) = stores().await;
+    for store in stores {
+        let elsewhere = Scope::new("thing", "123456789012", "eu-west-1");
+        store.create(&scope(), new("a", None)).await.unwrap();
+        store.create(&elsewhere, new("b", None)).await.unwrap();
+        store.create(&Scope::new("other", "123456789012", "us-east-1"), new("c", None)).await.unwrap();
+        store.publish_draft(&scope(), "a", 2_000).await.unwrap();
+        let mut found: Vec<String> =
+            store.bodies("thing").await.unwrap().iter().map(|body| body["a"].to_string()).collect();
+        found.sort();
+        assert_eq!(found, ["\"a\"", "\"a\"", "\"b\""]);
+    }
+}
+
+#[tokio::test]
 async fn tags_come_and_go_with_their_resource() {
     let (_directory, stores) = stores().await;
     for store in stores {

@@ -8,6 +8,7 @@ mod robustness;
 mod round_trip;
 mod shapes;
 mod streams;
+mod vectors;
 mod write;
 
 use craton_models::Family;

@@ -3,6 +3,7 @@
 use craton_backend::{ChatRequest, Priority};
 use proptest::prelude::*;
 
+use super::super::openai_responses::ResponsesCall;
 use super::super::{Decoded, anthropic, chat_codec, openai_chat};
 use super::{CHAT_FAMILIES, arbitrary, write};
 use crate::codec::ChatCodec as _;
@@ -73,6 +74,25 @@ proptest! {
         let counted = anthropic::DIRECT_COUNT.decode(body.to_string().as_bytes()).unwrap();
         prop_assert_eq!(counted.request.messages, request.messages);
         prop_assert_eq!(counted.request.sampling.max_tokens, None);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    /// What Command R has room for, less what Responses has no fields for.
+    #[test]
+    fn the_responses_door_reads_the_same_request(
+        request in arbitrary::request(craton_models::Family::CohereCommandR),
+    ) {
+        let mut request = request;
+        let sampling = &mut request.sampling;
+        (sampling.top_k, sampling.seed) = (None, None);
+        sampling.stop_sequences.clear();
+        let body = write::responses(&request);
+        let call = ResponsesCall::decode(&serde_json::to_vec(&body).unwrap()).unwrap();
+        prop_assert_eq!(call.request, request, "{}", body);
+        prop_assert_eq!(call.model_id, "m");
     }
 }
 

@@ -20,6 +20,46 @@ pub(super) fn body(family: Family, request: &ChatRequest) -> Value {
     }
 }
 
+/// A request as the Responses API has it: items, not messages.
+pub(super) fn responses(request: &ChatRequest) -> Value {
+    let item = |role: Role, block: &Block| match (role, block) {
+        (Role::User, Block::Text(text)) => {
+            json!({"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]})
+        }
+        (Role::Assistant, Block::Text(text)) => {
+            json!({"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": text}]})
+        }
+        (_, Block::ToolUse(call)) => {
+            json!({"type": "function_call", "call_id": call.id, "name": call.name, "arguments": call.input.to_string()})
+        }
+        (_, Block::ToolResult(result)) => {
+            json!({"type": "function_call_output", "call_id": result.tool_use_id, "output": text(&result.content[0])})
+        }
+        (_, other) => panic!("{other:?}"),
+    };
+    let items = request.messages.iter();
+    let items: Vec<Value> = items
+        .flat_map(|message| message.content.iter().map(move |block| item(message.role, block)))
+        .collect();
+    let tools: Vec<Value> = request
+        .tools
+        .iter()
+        .map(|tool| {
+            json!({"type": "function", "name": tool.name, "description": tool.description,
+                   "parameters": tool.input_schema})
+        })
+        .collect();
+    object(json!({
+        "model": "m",
+        "instructions": request.system.first().map(text),
+        "input": items,
+        "max_output_tokens": request.sampling.max_tokens,
+        "temperature": request.sampling.temperature,
+        "top_p": request.sampling.top_p,
+        "tools": if tools.is_empty() { Value::Null } else { json!(tools) },
+    }))
+}
+
 /// `null`s are fields left out.
 fn object(fields: Value) -> Value {
     let Value::Object(fields) = fields else { panic!("{fields}") };
