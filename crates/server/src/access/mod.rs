@@ -170,8 +170,7 @@ async fn resolve(lookups: Lookups<'_>, subject: &Subject<'_>, action: &str, temp
     }
     if let Some(path) = template.strip_prefix("uri/{").and_then(|rest| rest.strip_suffix('}')) {
         let object = |uri: String| Arn::new("s3", "", "", uri.strip_prefix("s3://").unwrap_or(&uri));
-        let question =
-            |uri| Question { action: action.to_owned(), resource: Some(object(uri)), keys: Vec::new() };
+        let question = |uri| Question::on(action, Some(object(uri)));
         return texts(subject.document, path).into_iter().map(question).collect();
     }
     if let Some(path) = template.strip_prefix("profile/{").and_then(|rest| rest.strip_suffix('}')) {

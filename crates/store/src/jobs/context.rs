@@ -50,6 +50,11 @@ impl JobContext {
         self.stop.is_cancelled()
     }
 
+    /// Returns when the job is asked to stop.
+    pub async fn stopped(&self) {
+        self.stop.cancelled().await;
+    }
+
     /// Stopped when the job was asked to stop: `job.check()?` between steps.
     pub fn check(&self) -> Result<(), JobError> {
         if self.stop_requested() { Err(JobError::Stopped) } else { Ok(()) }
