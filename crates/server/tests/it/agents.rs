@@ -492,14 +492,17 @@ async fn prompt_overrides_are_checked_and_kept() {
     expect(&put(&client, &format!("/agents/{id}/"), &with(router)).await, 202);
 }
 
-/// A new knowledge base's id.
+/// A new knowledge base's id. It has a collection of its own.
 async fn knowledge_base(client: &Client, name: &str) -> String {
+    let collection = json!({"name": name, "type": "VECTORSEARCH", "encryptionConfig": {"aWSOwnedKey": true}});
+    let aoss = client.for_service("aoss");
+    let made = expect(&aoss.target("OpenSearchServerless.CreateCollection", &collection).await, 200);
     let body = json!({
         "name": name, "roleArn": "arn:aws:iam::123456789012:role/KB",
         "knowledgeBaseConfiguration": {"type": "VECTOR", "vectorKnowledgeBaseConfiguration": {
             "embeddingModelArn": "arn:aws:bedrock:us-east-1::foundation-model/amazon.titan-embed-text-v2:0"}},
         "storageConfiguration": {"type": "OPENSEARCH_SERVERLESS", "opensearchServerlessConfiguration": {
-            "collectionArn": "arn:aws:aoss:us-east-1:123456789012:collection/abcdefgh12345678901", "vectorIndexName": name,
+            "collectionArn": made["createCollectionDetail"]["arn"], "vectorIndexName": name,
             "fieldMapping": {"vectorField": "v", "textField": "t", "metadataField": "m"}}}
     });
     let made = expect(&put(client, "/knowledgebases/", &body).await, 202);
