@@ -1,11 +1,13 @@
 """One server a session, the real binary; every test talks to it with an unmodified client."""
 
+import json
 import os
 import pathlib
 import signal
 import socket
 import subprocess
 import time
+import uuid
 
 import boto3
 import pytest
@@ -80,6 +82,14 @@ class Server:
             config=Config(retries={"total_max_attempts": 1}, read_timeout=240),
             **options,
         )
+
+    def collection(self) -> str:
+        """The ARN of a new collection, which a knowledge base needs."""
+        aoss, name = self.client("opensearchserverless"), f"kb-{uuid.uuid4().hex[:8]}"
+        rules = [{"ResourceType": "collection", "Resource": [f"collection/{name}"]}]
+        aoss.create_security_policy(
+            name=name, type="encryption", policy=json.dumps({"Rules": rules, "AWSOwnedKey": True}))
+        return aoss.create_collection(name=name, type="VECTORSEARCH")["createCollectionDetail"]["arn"]
 
 
 @pytest.fixture(scope="session")

@@ -168,7 +168,7 @@ def test_a_knowledge_base_is_searched_and_cited(world):
         knowledgeBaseConfiguration={"type": "VECTOR", "vectorKnowledgeBaseConfiguration": {
             "embeddingModelArn": "arn:aws:bedrock:us-east-1::foundation-model/amazon.titan-embed-text-v2:0"}},
         storageConfiguration={"type": "OPENSEARCH_SERVERLESS", "opensearchServerlessConfiguration": {
-            "collectionArn": f"arn:aws:aoss:us-east-1:{ACCOUNT}:collection/library", "vectorIndexName": "i",
+            "collectionArn": world.collection(), "vectorIndexName": "i",
             "fieldMapping": {"vectorField": "v", "textField": "t", "metadataField": "m"}}})["knowledgeBase"]
     ids = {"knowledgeBaseId": base["knowledgeBaseId"]}
     wait(lambda: control.get_knowledge_base(**ids)["knowledgeBase"]["status"], lambda status: status == "ACTIVE")

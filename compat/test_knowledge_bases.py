@@ -1,6 +1,5 @@
 """Knowledge bases through boto3, on the embedded embedding model: documents put in directly are found by meaning."""
 
-import json
 import time
 import uuid
 
@@ -25,13 +24,6 @@ def wait(ask, done, seconds=60):
     raise AssertionError(f"still {answer}")
 
 
-def collection(server):
-    aoss, name = server.client("opensearchserverless"), f"kb-{uuid.uuid4().hex[:8]}"
-    rules = [{"ResourceType": "collection", "Resource": [f"collection/{name}"]}]
-    aoss.create_security_policy(name=name, type="encryption", policy=json.dumps({"Rules": rules, "AWSOwnedKey": True}))
-    return aoss.create_collection(name=name, type="VECTORSEARCH")["createCollectionDetail"]["arn"]
-
-
 def base_request(name, collection):
     return dict(
         name=name, roleArn=f"arn:aws:iam::{ACCOUNT}:role/KB",
@@ -52,7 +44,7 @@ def document(name, text, year):
 @pytest.fixture(scope="module")
 def library(server):
     agent = server.client("bedrock-agent")
-    base = agent.create_knowledge_base(**base_request(f"kb-{uuid.uuid4().hex[:8]}", collection(server)))["knowledgeBase"]
+    base = agent.create_knowledge_base(**base_request(f"kb-{uuid.uuid4().hex[:8]}", server.collection()))["knowledgeBase"]
     ids = {"knowledgeBaseId": base["knowledgeBaseId"]}
     wait(lambda: agent.get_knowledge_base(**ids)["knowledgeBase"]["status"], lambda status: status == "ACTIVE")
     source = agent.create_data_source(**ids, name="own", dataSourceConfiguration={"type": "CUSTOM"})["dataSource"]

@@ -19,15 +19,11 @@ TEXTS = {
 @pytest.fixture(scope="module")
 def knowledge_base(server):
     agent = server.client("bedrock-agent")
-    aoss, name = server.client("opensearchserverless"), f"kb-{uuid.uuid4().hex[:8]}"
-    rules = [{"ResourceType": "collection", "Resource": [f"collection/{name}"]}]
-    aoss.create_security_policy(name=name, type="encryption", policy=json.dumps({"Rules": rules, "AWSOwnedKey": True}))
-    collection = aoss.create_collection(name=name, type="VECTORSEARCH")["createCollectionDetail"]["arn"]
     base = agent.create_knowledge_base(
         name=f"kb-{uuid.uuid4().hex[:8]}", roleArn=ROLE,
         knowledgeBaseConfiguration={"type": "VECTOR", "vectorKnowledgeBaseConfiguration": {"embeddingModelArn": EMBED}},
         storageConfiguration={"type": "OPENSEARCH_SERVERLESS", "opensearchServerlessConfiguration": {
-            "collectionArn": collection, "vectorIndexName": "i",
+            "collectionArn": server.collection(), "vectorIndexName": "i",
             "fieldMapping": {"vectorField": "v", "textField": "t", "metadataField": "m"}}})["knowledgeBase"]["knowledgeBaseId"]
     while agent.get_knowledge_base(knowledgeBaseId=base)["knowledgeBase"]["status"] == "CREATING":
         time.sleep(0.1)
