@@ -53,6 +53,21 @@ async fn measure(model: &Arc<dyn ChatModel>, request: ChatRequest) -> Timing {
     unreachable!("a stream ends with Finished")
 }
 
+/// Tokens a second of `streams` answers together.
+async fn crowd(model: &Arc<dyn ChatModel>, streams: usize) {
+    let start = Instant::now();
+    let questions = (0..streams).map(|n| format!("Tell me in detail the story of explorer number {n}."));
+    let timings = join_all(questions.map(|question| measure(model, request("", &question, 100)))).await;
+    let tokens: u32 = timings.iter().map(|timing| timing.output_tokens).sum();
+    let mut firsts: Vec<f64> = timings.iter().map(|timing| timing.first_ms).collect();
+    firsts.sort_by(f64::total_cmp);
+    println!(
+        "{streams} streams: {:.1} tokens/s together, median first token {:.0} ms",
+        f64::from(tokens) / start.elapsed().as_secs_f64(),
+        firsts[firsts.len() / 2]
+    );
+}
+
 #[tokio::main]
 async fn main() {
     let path = PathBuf::from(std::env::args().nth(1).expect("usage: engine_bench MODEL.gguf [THREADS]"));
@@ -69,17 +84,7 @@ async fn main() {
     println!("1 stream: first token {:.0} ms, then {decode:.1} tokens/s", one.first_ms);
 
     for streams in [8, 32] {
-        let start = Instant::now();
-        let questions = (0..streams).map(|n| format!("Tell me in detail the story of explorer number {n}."));
-        let timings = join_all(questions.map(|question| measure(&model, request("", &question, 100)))).await;
-        let tokens: u32 = timings.iter().map(|timing| timing.output_tokens).sum();
-        let mut firsts: Vec<f64> = timings.iter().map(|timing| timing.first_ms).collect();
-        firsts.sort_by(f64::total_cmp);
-        println!(
-            "{streams} streams: {:.1} tokens/s together, median first token {:.0} ms",
-            f64::from(tokens) / start.elapsed().as_secs_f64(),
-            firsts[firsts.len() / 2]
-        );
+        crowd(&model, streams).await;
     }
 
     let system: String =
@@ -97,5 +102,9 @@ async fn main() {
     }
     warm.sort_by(f64::total_cmp);
     println!("same prefix: first token {:.0} ms warm, {:.1}x faster", warm[4], cold.first_ms / warm[4]);
+    // With long prompts kept for their prefixes.
+    for streams in [8, 32] {
+        crowd(&model, streams).await;
+    }
     println!("{:?}", engine.stats());
 }

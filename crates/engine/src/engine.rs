@@ -248,9 +248,10 @@ fn new_context<'m>(
         .with_n_seq_max(narrow(config.sequence_count()))
         .with_kv_unified(true)
         .with_no_perf(true)
-        // llama.cpp's fused attention adds up values in half precision, in an order that depends on where in the
-        // cache they lie: enough to change a greedy answer from one batch to the next.
-        .with_flash_attention_policy(llama_cpp_sys_2::LLAMA_FLASH_ATTN_TYPE_DISABLED)
+        .with_flash_attention_policy(match config.flash_attention {
+            true => llama_cpp_sys_2::LLAMA_FLASH_ATTN_TYPE_AUTO,
+            false => llama_cpp_sys_2::LLAMA_FLASH_ATTN_TYPE_DISABLED,
+        })
         .with_n_threads(threads)
         .with_n_threads_batch(threads);
     model

@@ -19,8 +19,8 @@
 //! - With temperature 0, or with a seed, a request gives the same tokens streamed or collected, and again when the
 //!   model computes it in the same pieces. llama.cpp does not promise the same last digits for another batch shape
 //!   (another request beside it, a prefix reused instead of computed), and rounding to 8-bit activations widens
-//!   such differences, so there two tokens that the model finds about equally good can change places. What keeps
-//!   this rare: no fused attention, which adds in half precision, and draws whose noise belongs to the token.
+//!   such differences, as does attention that adds in half precision; so there two tokens that the model finds about
+//!   equally good can change places. Draws whose noise belongs to the token keep this rare.
 //!
 //! OpenMP stays on in llama.cpp: its own thread pool spins at every barrier without ever yielding, which on a busy
 //! machine is far worse. How many threads compute a step is learned while running.
