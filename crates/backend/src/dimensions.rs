@@ -2,6 +2,8 @@ use std::collections::HashMap;
 use std::f64::consts::PI;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
+use crate::geometry::{dot, unit};
+
 /// Pairs of widths whose maps are kept; there are as many as models × offered widths.
 const KEPT: usize = 32;
 
@@ -35,18 +37,6 @@ pub fn fit_dimensions(vector: &[f32], dimensions: usize) -> Vec<f32> {
         map.chunks_exact(vector.len()).map(|row| dot(row, vector)).collect()
     };
     unit(mapped)
-}
-
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
-
-fn unit(mut vector: Vec<f32>) -> Vec<f32> {
-    let length = vector.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
-    if length > 0.0 {
-        vector.iter_mut().for_each(|value| *value = (f64::from(*value) / length) as f32);
-    }
-    vector
 }
 
 /// The map's rows one after another, `to` of them, each `from` long.

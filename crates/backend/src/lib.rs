@@ -14,9 +14,11 @@ pub mod contract;
 mod dimensions;
 mod error;
 pub mod function;
+mod geometry;
 mod vectors;
 
 pub use chat::*;
 pub use dimensions::fit_dimensions;
 pub use error::BackendError;
+pub use geometry::{dot, length, unit};
 pub use vectors::*;

@@ -5,14 +5,6 @@ use serde::Deserialize;
 
 use crate::estimate;
 
-/// Scales a vector to length 1; a zero vector stays.
-pub(crate) fn normalize(vector: &mut [f32]) {
-    let length = vector.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
-    if length > 0.0 {
-        vector.iter_mut().for_each(|x| *x = (f64::from(*x) / length) as f32);
-    }
-}
-
 /// The answer of every rerank API there is, Bedrock's models included.
 #[derive(Debug, Deserialize)]
 pub(crate) struct RerankAnswer {
@@ -62,20 +54,5 @@ impl RerankAnswer {
             scores.iter_mut().for_each(|score| *score = 1.0 / (1.0 + (-*score).exp()));
         }
         Ok(scores)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn vectors_become_unit_length() {
-        let mut vector = vec![3.0, 4.0];
-        normalize(&mut vector);
-        assert_eq!(vector, [0.6, 0.8]);
-        let mut zero = vec![0.0, 0.0];
-        normalize(&mut zero);
-        assert_eq!(zero, [0.0, 0.0]);
     }
 }

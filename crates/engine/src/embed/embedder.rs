@@ -2,7 +2,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use craton_backend::{
-    BackendError, EmbedRequest, EmbeddingModel, Embeddings, RerankModel, RerankRequest, Reranked,
+    BackendError, EmbedRequest, EmbeddingModel, Embeddings, RerankModel, RerankRequest, Reranked, dot, unit,
 };
 use futures::future::BoxFuture;
 use tokenizers::Tokenizer;
@@ -157,14 +157,6 @@ fn mean(windows: Vec<Window>) -> Vec<f32> {
     sum
 }
 
-fn unit(mut vector: Vec<f32>) -> Vec<f32> {
-    let length = vector.iter().map(|value| value * value).sum::<f32>().sqrt();
-    if length > 0.0 {
-        vector.iter_mut().for_each(|value| *value /= length);
-    }
-    vector
-}
-
 fn score(cosine: f32) -> f32 {
     1.0 / (1.0 + (STEEPNESS * (EVEN_COSINE - cosine)).exp())
 }
@@ -203,8 +195,7 @@ impl RerankModel for BertEmbedder {
             let input_tokens = texts.iter().map(|text| text.tokens).sum();
             let mut vectors = self.encode(&mut texts).await?.into_iter();
             let query = merge(vectors.next().unwrap_or_default());
-            let cosine =
-                |window: Window| -> f32 { query.iter().zip(unit(window.vector)).map(|(a, b)| a * b).sum() };
+            let cosine = |window: Window| -> f32 { dot(&query, &unit(window.vector)) };
             let best = |windows: Vec<Window>| windows.into_iter().map(cosine).fold(-1.0, f32::max);
             let scores = vectors.map(|windows| score(best(windows))).collect();
             Ok(Reranked { scores, input_tokens })

@@ -8,7 +8,7 @@ mod cohere;
 mod quantize;
 
 use bytes::Bytes;
-use craton_backend::{EmbedRequest, Embeddings, fit_dimensions};
+use craton_backend::{EmbedRequest, Embeddings, fit_dimensions, length};
 use craton_models::Family;
 use craton_wire::ApiError;
 use serde_json::{Map, Value, json};
@@ -89,10 +89,6 @@ impl EmbedDecoded {
             .map(Bytes::from)
             .map_err(|error| ApiError::internal(format!("the answer could not be written: {error}")))
     }
-}
-
-fn length(vector: &[f32]) -> f32 {
-    vector.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt() as f32
 }
 
 fn scaled(mut vector: Vec<f32>, by: f32) -> Vec<f32> {

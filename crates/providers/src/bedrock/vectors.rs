@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use craton_backend::{BackendError, EmbedRequest, EmbeddingModel, Embeddings, RerankRequest, Reranked};
+use craton_backend::{BackendError, EmbedRequest, EmbeddingModel, Embeddings, RerankRequest, Reranked, unit};
 use futures::future::BoxFuture;
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
@@ -101,7 +101,7 @@ impl BedrockEmbeddings {
             self.dimensions.store(dimensions, Ordering::Relaxed);
         }
         if !raw {
-            answer.vectors.iter_mut().for_each(|vector| vectors::normalize(vector));
+            answer.vectors = answer.vectors.into_iter().map(unit).collect();
         }
         Ok(answer)
     }

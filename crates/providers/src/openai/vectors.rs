@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use craton_backend::{BackendError, EmbedRequest, EmbeddingModel, Embeddings, RerankRequest, Reranked};
+use craton_backend::{BackendError, EmbedRequest, EmbeddingModel, Embeddings, RerankRequest, Reranked, unit};
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use crate::estimate;
 use crate::http::{From, Http};
-use crate::vectors::{RerankAnswer, normalize};
+use crate::vectors::RerankAnswer;
 
 const MAX_EMBEDDINGS_BYTES: usize = 128 * 1024 * 1024;
 const MAX_RERANK_BYTES: usize = 16 * 1024 * 1024;
@@ -119,7 +119,7 @@ impl EmbeddingModel for OpenAiEmbeddings {
     fn embed(&self, request: EmbedRequest) -> BoxFuture<'_, Result<Embeddings, BackendError>> {
         Box::pin(async move {
             let mut answer = self.run(request).await?;
-            answer.vectors.iter_mut().for_each(|vector| normalize(vector));
+            answer.vectors = answer.vectors.into_iter().map(unit).collect();
             Ok(answer)
         })
     }

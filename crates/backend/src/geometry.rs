@@ -1,0 +1,36 @@
+//! The little that everybody does with vectors.
+
+/// The scalar product; of two vectors of length 1 it is their cosine.
+pub fn dot(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+/// The Euclidean length, summed in double precision.
+pub fn length(vector: &[f32]) -> f32 {
+    length_f64(vector) as f32
+}
+
+/// The vector with length 1; a zero vector stays what it is.
+pub fn unit(mut vector: Vec<f32>) -> Vec<f32> {
+    let length = length_f64(&vector);
+    if length > 0.0 {
+        vector.iter_mut().for_each(|value| *value = (f64::from(*value) / length) as f32);
+    }
+    vector
+}
+
+fn length_f64(vector: &[f32]) -> f64 {
+    vector.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vectors_become_unit_length() {
+        assert_eq!(unit(vec![3.0, 4.0]), [0.6, 0.8]);
+        assert_eq!(unit(vec![0.0, 0.0]), [0.0, 0.0]);
+        assert_eq!((length(&[3.0, 4.0]), dot(&[1.0, 2.0], &[3.0, 4.0])), (5.0, 11.0));
+    }
+}
