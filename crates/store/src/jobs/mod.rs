@@ -13,6 +13,8 @@ mod context;
 mod queue;
 mod runner;
 
+use std::time::Duration;
+
 use serde_json::Value as Json;
 
 use crate::{StoreError, Transaction};
@@ -116,6 +118,9 @@ pub enum JobError {
     /// It may work later: the next attempt waits, longer each time.
     #[error("{0}")]
     Retry(String),
+    /// It could not begin: the attempt is not counted. The handler says when to look again, and when to give up.
+    #[error("{reason}")]
+    Later { reason: String, wait: Duration },
     /// It will not work.
     #[error("{0}")]
     Fail(String),

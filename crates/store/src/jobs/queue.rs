@@ -213,13 +213,14 @@ impl Lease<'_> {
         if written == 0 { Err(StoreError::LeaseLost { id: self.id.to_owned() }) } else { Ok(()) }
     }
 
-    /// Gives the job back to the queue: after a failed attempt (`error`), or unharmed (the attempt is not counted).
+    /// Gives the job back to the queue with what went wrong, if anything did. An attempt that never began its work is
+    /// not counted.
     pub(super) async fn give_back(
         &self,
-        error: Option<&str>,
+        (error, counted): (Option<&str>, bool),
         (now_ms, due_ms): (i64, i64),
     ) -> Result<(), StoreError> {
-        let uncounted = i64::from(error.is_none());
+        let uncounted = i64::from(!counted);
         self.store
             .execute(
                 "UPDATE jobs SET status = 'queued', owner = NULL, error = $3, due_ms = $4, updated_ms = $5, \

@@ -207,7 +207,7 @@ impl Worker {
                 biased;
                 () = self.stop.cancelled() => {
                     let now_ms = self.clock.now_ms();
-                    self.report(job, context.lease().give_back(None, (now_ms, now_ms)).await);
+                    self.report(job, context.lease().give_back((None, false), (now_ms, now_ms)).await);
                     return;
                 }
                 () = self.keep(&context) => Err(JobError::Lost),
@@ -224,13 +224,20 @@ impl Worker {
                 tracing::warn!(kind = self.kind.name, job = job.id, "the job is someone else's now");
                 return;
             }
+            Err(JobError::Later { reason, wait }) => {
+                tracing::debug!(kind = self.kind.name, job = job.id, reason, ?wait, "can't begin yet");
+                let now_ms = self.clock.now_ms();
+                let times = (now_ms, now_ms + millis(wait));
+                self.report(job, context.lease().give_back((Some(&reason), false), times).await);
+                return;
+            }
             Err(JobError::Retry(reason)) if job.attempts >= job.max_attempts => Ended::Failed(reason),
             Err(JobError::Retry(reason)) => {
                 let wait = self.wait_after(job.attempts);
                 tracing::warn!(kind = self.kind.name, job = job.id, reason, ?wait, "will try again");
                 let now_ms = self.clock.now_ms();
                 let times = (now_ms, now_ms + millis(wait));
-                self.report(job, context.lease().give_back(Some(&reason), times).await);
+                self.report(job, context.lease().give_back((Some(&reason), true), times).await);
                 return;
             }
         };

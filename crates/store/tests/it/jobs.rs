@@ -31,6 +31,9 @@ impl Handler for Diarist {
                 Ok(())
             }
             "fail twice" if job.job().attempts < 3 => Err(JobError::Retry("not yet".into())),
+            "later" if self.begun.lock().len() < 8 => {
+                Err(JobError::Later { reason: "no place".into(), wait: Duration::from_millis(10) })
+            }
             "never works" => Err(JobError::Retry("still not".into())),
             "hopeless" => Err(JobError::Fail("no".into())),
             "panic" => panic!("a bug"),
@@ -132,6 +135,19 @@ async fn failures_are_tried_again_and_end() {
         let ended = diarist.ended.lock();
         assert!(ended.contains(&("b".into(), Ended::Failed("no".into()))));
         assert_eq!(ended.len(), 4, "{ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_could_not_begin_was_no_attempt() {
+    let (_directory, stores) = stores().await;
+    for store in stores {
+        let diarist = Arc::new(Diarist::default());
+        store.enqueue(NewJob { max_attempts: 1, ..job("waits", "later") }).await.unwrap();
+        let running = runner(&store, &diarist).start().await.unwrap();
+        assert_eq!(wait_for(&store, "waits", JobStatus::Succeeded).await.attempts, 1);
+        running.stop().await;
+        assert_eq!(diarist.begun.lock().len(), 8);
     }
 }
 
