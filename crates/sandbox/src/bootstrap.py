@@ -1,4 +1,4 @@
-"""Runs pieces of code that come over a socket, and says what came of each. Started with `python -I -c`."""
+"""Runs a piece of code that comes over a socket, and says what came of it. Started with `python -I -c`."""
 
 
 def main():
@@ -13,21 +13,16 @@ def main():
     sys.stderr.reconfigure(errors="backslashreplace")
     sys.path.append(os.getcwd())
 
-    # Modes and times of files can be changed through open files only: which files may be opened is walled off.
-    def through_file(change):
-        def changed(path, *args, dir_fd=None, follow_symlinks=True, **rest):
-            if isinstance(path, int):
-                return change(path, *args, **rest)
-            flags = os.O_RDONLY | os.O_NONBLOCK | (0 if follow_symlinks else os.O_NOFOLLOW)
-            file = os.open(path, flags, dir_fd=dir_fd)
-            try:
-                return change(file, *args, **rest)
-            finally:
-                os.close(file)
+    # Modes and times of files can't be changed. Libraries that copy files set them: that does nothing to a file that can
+    # be opened, and is refused for others.
+    def kept(path, *args, dir_fd=None, follow_symlinks=True, **rest):
+        if isinstance(path, int):
+            os.fstat(path)
+            return
+        flags = os.O_RDONLY | os.O_NONBLOCK | (0 if follow_symlinks else os.O_NOFOLLOW)
+        os.close(os.open(path, flags, dir_fd=dir_fd))
 
-        return changed
-
-    os.chmod, os.utime = through_file(os.chmod), through_file(os.utime)
+    os.chmod, os.utime = kept, kept
 
     module = type(sys)("__main__")
     sys.modules["__main__"] = module
@@ -35,7 +30,6 @@ def main():
     shorten = reprlib.Repr()
     shorten.maxstring = shorten.maxother = shorten.maxlong = 4000
     shorten.maxlist = shorten.maxtuple = shorten.maxdict = shorten.maxset = 100
-    count = 0
 
     def plain(value):
         if hasattr(value, "tolist"):
@@ -62,57 +56,57 @@ def main():
         message = str(error)[:20000]
         return {"kind": type(error).__name__, "message": message, "traceback": "".join(lines)[-50000:]}
 
-    while True:
-        size = commands.readline(32)
-        if not size:
-            return
-        request = json.loads(commands.read(int(size)))
-        mark = request["mark"].encode()
-        count += 1
-        name = "<code>" if count == 1 else "<code %d>" % count
-        code = request["code"]
-        linecache.cache[name] = (len(code), None, code.splitlines(True), name)
-        space.update(request["variables"])
-        reply = {}
+    size = commands.readline(32)
+    if not size:
+        return
+    request = json.loads(commands.read(int(size)))
+    mark = request["mark"].encode()
+    name = "<code>"
+    code = request["code"]
+    linecache.cache[name] = (len(code), None, code.splitlines(True), name)
+    space.update(request["variables"])
+    reply = {}
+    try:
+        value = run(code, name)
+        if value is not None:
+            reply["shown"] = show(value)
+            try:
+                text = json.dumps(value, allow_nan=False, default=plain)
+                if len(text) <= request["result_bytes"]:
+                    reply["result"] = text
+            except (TypeError, ValueError, RecursionError):
+                pass
+    except SystemExit as error:
+        code = error.code
+        reply["exit"] = 0 if code is None else code & 255 if isinstance(code, int) else 1
+        if code is not None and not isinstance(code, int):
+            print(code, file=sys.stderr)
+    except BaseException as error:
         try:
-            value = run(code, name)
-            if value is not None:
-                reply["shown"] = show(value)
-                try:
-                    text = json.dumps(value, allow_nan=False, default=plain)
-                    if len(text) <= request["result_bytes"]:
-                        reply["result"] = text
-                except (TypeError, ValueError, RecursionError):
-                    pass
-        except SystemExit as error:
-            code = error.code
-            reply["exit"] = 0 if code is None else code & 255 if isinstance(code, int) else 1
-            if code is not None and not isinstance(code, int):
-                print(code, file=sys.stderr)
-        except BaseException as error:
-            try:
-                reply = {"error": failure(error)}
-            except BaseException:
-                reply = {"error": {"kind": type(error).__name__, "message": "", "traceback": ""}}
-            error = None
-        value = None
-        if "error" in reply:
-            try:
-                sys.stderr.write(reply["error"]["traceback"])
-            except BaseException:
-                pass
-        for stream, file in ((sys.stdout, 1), (sys.stderr, 2)):
-            try:
-                stream.flush()
-            except BaseException:
-                pass
-            try:
-                os.write(file, mark)
-            except OSError:
-                pass
-        body = json.dumps(reply).encode()
-        replies.write(b"%d\n" % len(body) + body)
-        replies.flush()
+            reply = {"error": failure(error)}
+        except BaseException:
+            reply = {"error": {"kind": type(error).__name__, "message": "", "traceback": ""}}
+        error = None
+    value = None
+    if "error" in reply:
+        try:
+            sys.stderr.write(reply["error"]["traceback"])
+        except BaseException:
+            pass
+    for stream, file in ((sys.stdout, 1), (sys.stderr, 2)):
+        try:
+            stream.flush()
+        except BaseException:
+            pass
+        try:
+            os.write(file, mark)
+        except OSError:
+            pass
+    body = json.dumps(reply).encode()
+    replies.write(b"%d\n" % len(body) + body)
+    replies.flush()
+    # Who has read the answer ends this process.
+    commands.read()
 
 
 main()

@@ -13,9 +13,9 @@ use crate::Limits;
 pub struct SandboxConfig {
     /// The interpreter; its packages are what code can import. Default: the machine's `python3`.
     pub python: Option<PathBuf>,
-    /// Run nothing where a wall does not stand.
+    /// Run nothing where a wall does not stand: code comes from whoever may call the API.
     pub require_walls: bool,
-    /// Interpreters that are open at once, sessions that wait for their next execution included.
+    /// Interpreters that run at once.
     pub max_interpreters: usize,
     /// Longest time of an execution.
     pub timeout_s: u64,
@@ -25,7 +25,7 @@ pub struct SandboxConfig {
 
 impl Default for SandboxConfig {
     fn default() -> Self {
-        Self { python: None, require_walls: false, max_interpreters: 32, timeout_s: 30, memory_mib: 1024 }
+        Self { python: None, require_walls: true, max_interpreters: 32, timeout_s: 30, memory_mib: 1024 }
     }
 }
 

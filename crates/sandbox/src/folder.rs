@@ -1,15 +1,17 @@
 //! The folder of one interpreter: what is put into it, what comes out of it, and how large it is.
 //!
 //! Everything in it was made by code that nobody trusts. Links are never followed, only regular files are read, and
-//! numbers, depths and sizes are bounded. It is read only while the code does not run.
+//! numbers, depths and sizes are bounded. Files are read only when the process is gone: what is still running could
+//! put a link in a folder's place between two looks.
 
 use std::collections::HashMap;
 use std::fs;
 use std::io::{self, Read as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
-use tempfile::TempDir;
+use tokio::runtime::Handle;
 
 use crate::{File, Limits, SandboxError};
 
@@ -17,10 +19,30 @@ use crate::{File, Limits, SandboxError};
 const MAX_DEPTH: usize = 8;
 /// Files and folders that there may be.
 const MAX_ENTRIES: usize = 10_000;
+/// For a process that was killed and still holds on to its folder.
+const REMOVAL_ATTEMPTS: usize = 100;
+const REMOVAL_PAUSE: Duration = Duration::from_millis(20);
 
-/// A temporary folder with `work`, where code starts and files are exchanged, and `tmp`. Removed when dropped.
+/// A temporary folder that code of strangers writes. It is removed when dropped, whatever modes they gave to what is in
+/// it; in the background, because that can take long.
+pub struct Scratch {
+    root: PathBuf,
+}
+
+/// What a folder may hold.
+#[derive(Debug, Clone, Copy)]
+pub struct FolderBounds {
+    /// On the disk: a file with a hole takes less than its size.
+    pub bytes: u64,
+    /// Files and folders.
+    pub entries: usize,
+    /// Of folders in folders.
+    pub depth: usize,
+}
+
+/// A folder with `work`, where code starts and files are exchanged, and `tmp`.
 pub(crate) struct Folder {
-    root: TempDir,
+    scratch: Scratch,
 }
 
 /// When a file was last changed and its size: what tells whether an execution changed it.
@@ -35,22 +57,82 @@ pub(crate) struct Found {
 
 impl Folder {
     pub(crate) fn new() -> io::Result<Self> {
-        let root = tempfile::Builder::new().prefix("craton-sandbox-").tempdir()?;
-        fs::create_dir(root.path().join("work"))?;
-        fs::create_dir(root.path().join("tmp"))?;
-        Ok(Self { root })
+        let scratch = Scratch::new("craton-sandbox-")?;
+        fs::create_dir(scratch.path().join("work"))?;
+        fs::create_dir(scratch.path().join("tmp"))?;
+        Ok(Self { scratch })
     }
 
     pub(crate) fn root(&self) -> &Path {
-        self.root.path()
+        self.scratch.path()
     }
 
     pub(crate) fn work(&self) -> PathBuf {
-        self.root.path().join("work")
+        self.scratch.path().join("work")
     }
 
     pub(crate) fn temporary(&self) -> PathBuf {
-        self.root.path().join("tmp")
+        self.scratch.path().join("tmp")
+    }
+}
+
+impl Scratch {
+    /// A new folder below the machine's temporary folder.
+    pub fn new(prefix: &str) -> io::Result<Self> {
+        Ok(Self { root: tempfile::Builder::new().prefix(prefix).tempdir()?.keep() })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.root
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let remains = Remains(std::mem::take(&mut self.root));
+        if let Ok(runtime) = Handle::try_current() {
+            // A runtime that ends drops what it has not begun: then it is removed here.
+            drop(runtime.spawn_blocking(move || drop(remains)));
+        }
+    }
+}
+
+/// A folder that nobody needs any more.
+struct Remains(PathBuf);
+
+impl Drop for Remains {
+    fn drop(&mut self) {
+        let root = &self.0;
+        let mut last = None;
+        for _ in 0..REMOVAL_ATTEMPTS {
+            match fs::remove_dir_all(root) {
+                Ok(()) => return,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+                Err(error) => {
+                    if error.kind() == io::ErrorKind::PermissionDenied {
+                        unlock(root);
+                    }
+                    last = Some(error);
+                }
+            }
+            std::thread::sleep(REMOVAL_PAUSE);
+        }
+        if let Some(error) = last {
+            tracing::warn!(folder = %root.display(), %error, "a temporary folder was not removed");
+        }
+    }
+}
+
+/// Makes all folders of a folder readable and writable for this user.
+fn unlock(root: &Path) {
+    let mut waiting = vec![root.to_owned()];
+    while let Some(folder) = waiting.pop() {
+        let _ = fs::set_permissions(&folder, fs::Permissions::from_mode(0o700));
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                waiting.push(entry.path());
+            }
+        }
     }
 }
 
@@ -99,7 +181,7 @@ fn relative(name: &str) -> Option<PathBuf> {
 /// Marks of all files in a working folder.
 pub(crate) fn marks(work: &Path) -> Marks {
     let mut marks = Marks::new();
-    walk(work, &mut |path, found| {
+    walk(work, bounds(u64::MAX), &mut |path, found| {
         if found.is_file() {
             marks.insert(path.to_owned(), mark(found));
         }
@@ -115,7 +197,7 @@ fn mark(found: &fs::Metadata) -> (i64, i64, u64, u64) {
 /// Files that are new or changed since `before`, by name, as far as the limits allow.
 pub(crate) fn changed(work: &Path, before: &Marks, limits: &Limits) -> Found {
     let mut paths = Vec::new();
-    walk(work, &mut |path, found| {
+    walk(work, bounds(u64::MAX), &mut |path, found| {
         if found.is_file() && before.get(path) != Some(&mark(found)) {
             paths.push((path.to_owned(), found.size()));
         }
@@ -151,32 +233,48 @@ fn read(path: &Path, size: u64) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Whether a folder holds more than this many bytes, or more entries than anyone needs.
-pub(crate) fn is_over(root: &Path, limit_bytes: u64) -> bool {
+/// Whether a folder holds more than it may, or what can't be counted. Blocking.
+pub fn is_over(root: &Path, bounds: FolderBounds) -> bool {
     let mut bytes = 0;
-    let whole = walk(root, &mut |_, found| {
-        // What it takes on the disk: a file with a hole takes less than its size.
+    let whole = walk(root, bounds, &mut |_, found| {
         bytes += found.blocks() * 512;
-        bytes <= limit_bytes
+        bytes <= bounds.bytes
     });
     !whole
 }
 
-/// Visits everything below a folder, links as links. False when there is too much, or the visitor has enough.
-fn walk(root: &Path, visit: &mut dyn FnMut(&Path, &fs::Metadata) -> bool) -> bool {
+/// What an interpreter's folder may hold.
+pub(crate) fn bounds(bytes: u64) -> FolderBounds {
+    // One deeper than files are taken from: a deeper one still would not be counted.
+    FolderBounds { bytes, entries: MAX_ENTRIES, depth: MAX_DEPTH + 1 }
+}
+
+/// Visits everything below a folder, links as links. False when there is too much, a folder can't be looked into, or the
+/// visitor has enough.
+fn walk(root: &Path, bounds: FolderBounds, visit: &mut dyn FnMut(&Path, &fs::Metadata) -> bool) -> bool {
     let mut waiting = vec![(root.to_owned(), 0)];
     let mut entries = 0;
     while let Some((folder, depth)) = waiting.pop() {
-        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+        let listed = match fs::read_dir(&folder) {
+            Ok(listed) => listed,
+            // Removed meanwhile, with all that was in it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(_) => return false,
+        };
+        for entry in listed {
+            let Ok(entry) = entry else { return false };
             let path = entry.path();
-            let Ok(found) = fs::symlink_metadata(&path) else { continue };
+            let found = match fs::symlink_metadata(&path) {
+                Ok(found) => found,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(_) => return false,
+            };
             entries += 1;
-            if entries > MAX_ENTRIES || !visit(&path, &found) {
+            if entries > bounds.entries || !visit(&path, &found) {
                 return false;
             }
             if found.is_dir() {
-                // One deeper than files are taken from: a deeper one still would not be counted.
-                if depth > MAX_DEPTH {
+                if depth >= bounds.depth {
                     return false;
                 }
                 waiting.push((path, depth + 1));
@@ -224,6 +322,37 @@ mod tests {
         assert_eq!(names(&found), ["changed", "new"]);
         let found = changed(&work, &before, &Limits { returned_bytes: 3, ..Limits::default() });
         assert_eq!((names(&found), found.left_out), (vec!["new".to_owned()], 1));
-        assert!(is_over(folder.root(), 4096) && !is_over(folder.root(), 1 << 20));
+        assert!(is_over(folder.root(), bounds(4096)) && !is_over(folder.root(), bounds(1 << 20)));
+    }
+
+    #[test]
+    fn a_folder_that_can_not_be_looked_into_is_over() {
+        let scratch = Scratch::new("craton-sandbox-test-").unwrap();
+        let long = |into: &Path, letter: &str| {
+            let path = (0..9).fold(into.to_owned(), |path, _| path.join(letter.repeat(240)));
+            fs::create_dir_all(&path).unwrap();
+            path
+        };
+        let all = FolderBounds { bytes: u64::MAX, entries: 1000, depth: 100 };
+        let first = long(scratch.path(), "a");
+        long(&scratch.path().join("b"), "b");
+        assert!(!is_over(scratch.path(), all));
+        // Their names together are longer than any path may be.
+        fs::rename(scratch.path().join("b"), first.join("b")).unwrap();
+        assert!(is_over(scratch.path(), all));
+    }
+
+    #[test]
+    fn a_scratch_folder_goes_whatever_its_modes_are() {
+        let scratch = Scratch::new("craton-sandbox-test-").unwrap();
+        let root = scratch.path().to_owned();
+        let inner = root.join("a/b");
+        fs::create_dir_all(&inner).unwrap();
+        fs::write(inner.join("file"), b"x").unwrap();
+        for folder in [inner, root.join("a")] {
+            fs::set_permissions(folder, fs::Permissions::from_mode(0o000)).unwrap();
+        }
+        drop(scratch);
+        assert!(!root.exists());
     }
 }

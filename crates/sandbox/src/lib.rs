@@ -4,28 +4,29 @@
 //!
 //! * [`Process`] starts any program behind a [`Confinement`]: the paths it may read and write, whether it may use the
 //!   network and start processes, and what it may use up. Functions (Lambda's environments) stand on it.
-//! * [`Sandbox`] runs Python in such processes: [`Sandbox::run`] once, [`Sandbox::session`] with state that is kept
-//!   from one execution to the next. Agents' code interpreter and flows' inline code stand on it.
+//! * [`Sandbox`] runs Python in such processes, a process a piece of code. Agents' code interpreter and flows' inline
+//!   code stand on it.
 //!
 //! The walls are the kernel's and need no privilege: Landlock for files, TCP and signals, seccomp for sockets,
 //! processes and rarely needed system calls, resource limits for processor time, memory and file sizes. Each child has
 //! a folder of its own, nothing of the server's environment and open files, and no capabilities, also when the server
 //! is root. What the kernel can't count is watched from outside: time, the folder's size, output.
 //!
-//! [`Standing`] says which walls stand on this machine. A wall that does not stand is said so at every start, and with
-//! `require_walls` nothing is run without it.
+//! [`Standing`] says which walls stand on this machine. Where one doesn't, nothing is run unless `require_walls` is
+//! switched off, and every start says so. Nothing is run either that could read a folder of the server's secrets.
 //!
 //! Name spaces are no wall here: most containers refuse them, and they keep nothing away that the walls above don't.
 //! Where a mount name space can be had, a function is given a `/tmp` of its own with it.
 
 mod capture;
 mod config;
+mod execution;
 mod folder;
 mod process;
 mod python;
-mod session;
 mod walls;
 
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,10 +35,12 @@ use serde_json::{Map, Value};
 use tokio::process::Command;
 use tokio::sync::{OnceCell, Semaphore};
 
+use execution::Execution;
+
 pub use config::SandboxConfig;
-pub use process::{Process, Usage};
+pub use folder::{FolderBounds, Scratch, is_over};
+pub use process::{Process, Usage, Watch};
 pub use python::Python;
-pub use session::Session;
 pub use walls::{Confinement, Resources, SYSTEM_PATHS, Standing};
 
 /// How long a run waits for a place among those that may run at once.
@@ -52,6 +55,8 @@ pub struct Sandbox {
 struct Inner {
     config: SandboxConfig,
     standing: Standing,
+    /// Folders that no code may read.
+    secret: Vec<PathBuf>,
     python: OnceCell<Python>,
     places: Arc<Semaphore>,
 }
@@ -79,7 +84,7 @@ pub struct File {
 pub struct Limits {
     /// From the start to the answer.
     pub time: Duration,
-    /// Processor time of the whole process: over all executions of a session.
+    /// Processor time of the whole process.
     pub processor: Duration,
     /// Address space of the process.
     pub memory_bytes: u64,
@@ -181,27 +186,32 @@ pub enum SandboxError {
     #[error("{0}")]
     Unavailable(String),
     /// A wall is required and does not stand.
-    #[error("Code is not run on this machine: {0}")]
+    #[error(
+        "Code is not run on this machine: {0}. `sandbox.require_walls = false` in the configuration runs it all the same, \
+         with this server's rights"
+    )]
     Unwalled(String),
+    /// What it would have to read contains a folder of the server's secrets.
+    #[error("Code is not run that could read {}: it would be given {}", .secret.display(), .given.display())]
+    Exposed { secret: PathBuf, given: PathBuf },
     #[error("Too much code runs at once.")]
     Busy,
     /// A name of a file or a variable that can't be.
     #[error("{0}")]
     Invalid(String),
-    /// The session's process has ended; its state is lost.
-    #[error("The session has ended.")]
-    Ended,
     #[error("{0}")]
     Io(#[from] std::io::Error),
 }
 
 impl Sandbox {
-    /// Looks which walls stand here, and says so in the log. Starts nothing.
-    pub fn new(config: SandboxConfig) -> Self {
+    /// Looks which walls stand here, and says so in the log. Starts nothing. What is `secret` no code will read,
+    /// whatever it is given to read.
+    pub fn new(config: SandboxConfig, secret: &[&Path]) -> Self {
         let standing = Standing::probe();
         standing.log(config.require_walls);
         let places = Arc::new(Semaphore::new(config.max_interpreters));
-        Self { inner: Arc::new(Inner { config, standing, python: OnceCell::new(), places }) }
+        let secret = secret.iter().map(|path| path.to_path_buf()).collect();
+        Self { inner: Arc::new(Inner { config, standing, secret, python: OnceCell::new(), places }) }
     }
 
     /// Which walls stand on this machine.
@@ -223,6 +233,7 @@ impl Sandbox {
         stdin: Stdio,
     ) -> Result<Process, SandboxError> {
         self.require_walls()?;
+        self.keep_secrets(confinement)?;
         Ok(Process::start(command, confinement, &self.inner.standing, stdin)?)
     }
 
@@ -233,17 +244,23 @@ impl Sandbox {
         }
     }
 
-    /// Runs a program in a process of its own, which ends with it. Dropping the future kills it.
-    pub async fn run(&self, program: Program, limits: Limits) -> Result<Outcome, SandboxError> {
-        self.session(limits).await?.execute(program).await
+    fn keep_secrets(&self, confinement: &Confinement) -> Result<(), SandboxError> {
+        let whole = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
+        for secret in self.inner.secret.iter().map(whole) {
+            let given = confinement.read.iter().chain(&confinement.write);
+            if let Some(given) = given.map(whole).find(|given| secret.starts_with(given)) {
+                return Err(SandboxError::Exposed { secret, given });
+            }
+        }
+        Ok(())
     }
 
-    /// An interpreter that keeps its state, and its folder, from one execution to the next. Dropping it ends it.
-    pub async fn session(&self, limits: Limits) -> Result<Session, SandboxError> {
+    /// Runs a program in a process of its own, which ends with it. Dropping the future kills it.
+    pub async fn run(&self, program: Program, limits: Limits) -> Result<Outcome, SandboxError> {
         self.require_walls()?;
         let place = tokio::time::timeout(PLACE_TIMEOUT, Arc::clone(&self.inner.places).acquire_owned());
-        let Ok(Ok(place)) = place.await else { return Err(SandboxError::Busy) };
+        let Ok(Ok(_place)) = place.await else { return Err(SandboxError::Busy) };
         let python = self.inner.python.get_or_try_init(|| Python::find(self.inner.config.python.as_deref()));
-        Session::start(python.await?, &self.inner.standing, limits, place)
+        Execution::start(python.await?, self, limits)?.run(program).await
     }
 }

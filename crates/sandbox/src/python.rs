@@ -9,12 +9,13 @@ use tokio::process::Command;
 use crate::{SYSTEM_PATHS, SandboxError};
 
 /// Its own path, because what is found by name may be a script that chooses among versions; and where it imports from.
+/// Of the folder it is installed in only what belongs to it: that folder may be somebody's home, or `~/.local`.
 const ASK: &str = "
 import json, os, sys
 places = [p for p in sys.path if p and os.path.isdir(p)]
 for prefix in (sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix):
     if prefix not in ('/', '/usr', '/usr/local'):
-        places.append(prefix)
+        places += [os.path.join(prefix, name) for name in ('lib', 'lib64', 'pyvenv.cfg')]
 print(json.dumps({'executable': sys.executable, 'version': '%d.%d' % sys.version_info[:2], 'file': os.path.realpath(sys.executable), 'places': places}))
 ";
 

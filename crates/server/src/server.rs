@@ -262,7 +262,7 @@ fn compose(
     let keeping = compose::keep_objects(&objects, config, &clock);
     let s3 = compose::s3(config, objects.clone(), (&identity, &authorizer, &account));
     let roles = ServiceRoles::new(Arc::clone(&policies), &account.id, config.enforce_service_roles);
-    let sandbox = Sandbox::new(config.sandbox.clone());
+    let sandbox = Sandbox::new(config.sandbox.clone(), &[config.data_dir.as_path()]);
     let (files, times) = ((models.files(), &sandbox), (&clock, &ids));
     let lambda = functions((config, url), (store, directory, &objects), files, (&account, &roles), times);
     let catalogue = Arc::new(models.clone());

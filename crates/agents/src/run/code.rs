@@ -31,9 +31,11 @@ impl Run {
         let program = Program { code: code.to_owned(), files: files.collect(), ..Program::default() };
         match sandbox.run(program, sandbox.limits()).await {
             Ok(outcome) => Ok(Ok(Ran(outcome))),
-            Err(error @ (SandboxError::Unavailable(_) | SandboxError::Unwalled(_))) => {
-                Err(failure::dependency(error.to_string(), "AMAZON.CodeInterpreter"))
-            }
+            Err(
+                error @ (SandboxError::Unavailable(_)
+                | SandboxError::Unwalled(_)
+                | SandboxError::Exposed { .. }),
+            ) => Err(failure::dependency(error.to_string(), "AMAZON.CodeInterpreter")),
             Err(error) => Ok(Err(format!("The code was not run: {error}"))),
         }
     }

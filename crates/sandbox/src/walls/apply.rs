@@ -99,6 +99,8 @@ impl Armour {
                 let limit = libc::rlimit { rlim_cur: *soft, rlim_max: *hard };
                 check(libc::setrlimit(*resource as _, &raw const limit).into())?;
             }
+            // What its children leave behind stays among its descendants, where it is counted.
+            check(libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0).into())?;
             check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0).into())?;
             if let Some(ruleset) = &self.ruleset {
                 check(libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0))?;

@@ -106,13 +106,14 @@ impl Standing {
                 "code of agents, flows and functions runs behind all walls: files, network, processes"
             ),
             Some(missing) if required => {
-                tracing::error!(
-                    "code of agents and flows will NOT run, because walls are required: {missing}"
+                tracing::warn!(
+                    "code of agents, flows and functions is not run on this machine: {missing}. \
+                     sandbox.require_walls = false runs it all the same"
                 );
             }
             Some(missing) => tracing::warn!(
-                "code of agents, flows and functions runs with walls missing: {missing}. Run no code of strangers, or \
-                 set sandbox.require_walls"
+                "code of agents, flows and functions runs with walls missing, because sandbox.require_walls is false: \
+                 {missing}. Run no code of strangers"
             ),
         }
     }

@@ -1,4 +1,5 @@
-//! Code that means harm. Each test first shows that the machine builds the wall: without it the test would say nothing.
+//! Code that means harm. `the_walls_stand_on_this_machine` shows that this machine builds the walls: where it fails, the
+//! others say nothing.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
@@ -54,6 +55,9 @@ async fn nothing_outside_can_be_changed() {
         format!("import os\nos.chown({path:?}, 1, 1)"),
         format!("import os\nos.utime({path:?}, (1, 1))"),
         format!("import os\nos.setxattr({path:?}, 'user.x', b'1')"),
+        // Neither for reading nor for writing: Landlock asks nothing.
+        format!("import os\nos.open({path:?}, 3)"),
+        format!("import os\nos.open({path:?}, os.O_RDONLY | os.O_TRUNC)"),
         // Around Python's own functions, which were replaced.
         format!(
             "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\nif libc.chmod({path:?}.encode(), 0o777): raise \
@@ -68,6 +72,67 @@ async fn nothing_outside_can_be_changed() {
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "kept");
     assert_eq!((after.permissions().mode() & 0o777, after.modified().unwrap()), (0o640, modified));
     assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 1);
+}
+
+/// What code opens is not always its own: its interpreter's libraries, a function's code.
+#[tokio::test]
+async fn what_can_be_read_can_not_be_changed() {
+    let raw = "
+import ctypes, os, platform
+libc = ctypes.CDLL(None, use_errno=True)
+def call(*args):
+    return -ctypes.get_errno() if libc.syscall(*args) < 0 else 0
+file = os.open(os.__file__, os.O_RDONLY)
+flags = ctypes.c_int(0)
+at = lambda number, *args: call(number, -100, os.__file__.encode(), *args)
+[libc.fchmod(file, 0o666), libc.fchown(file, 1, 1), libc.futimens(file, None), libc.fsetxattr(file, b'user.x', b'1', 1, 0),
+ libc.fremovexattr(file, b'user.x'), libc.ioctl(file, 0x40086602, ctypes.byref(flags)), libc.fcntl(file, 1024, 0),
+ at(452, 0o666, 0), at(463, 0, b'user.x', 0, 0), at(466, 0, b'user.x'), at(469, 0, 0, 0), call(437, -100, b'x', 0, 24)]
+";
+    let outcome = run(raw).await;
+    let expected = serde_json::json!([-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -38]);
+    assert_eq!(outcome.result, Some(expected), "{outcome:?}");
+    // Libraries that set modes and times of what they copied still work.
+    let copied =
+        run("import os, shutil\nopen('a', 'w').write('x')\nshutil.copy2('a', 'b')\nos.listdir('.')").await;
+    assert_eq!(copied.files.len(), 2, "{copied:?}");
+}
+
+#[tokio::test]
+async fn other_processes_are_left_alone() {
+    let before = limit_of_open_files();
+    let raw = "
+import ctypes, os, resource
+libc = ctypes.CDLL(None, use_errno=True)
+me, server = os.getpid(), os.getppid()
+def refused(what):
+    try:
+        what()
+        return False
+    except PermissionError:
+        return True
+buffer = ctypes.create_string_buffer(64)
+raw = lambda *args: libc.syscall(*args) < 0 and ctypes.get_errno() == 1
+[refused(lambda: resource.prlimit(server, resource.RLIMIT_NOFILE, (64, 64))),
+ refused(lambda: resource.prlimit(server, resource.RLIMIT_NOFILE)),
+ refused(lambda: os.sched_setaffinity(server, {0})),
+ refused(lambda: os.sched_setscheduler(server, os.SCHED_IDLE, os.sched_param(0))),
+ refused(lambda: os.sched_setparam(server, os.sched_param(0))),
+ refused(lambda: os.setpriority(os.PRIO_PROCESS, server, 19)),
+ refused(lambda: os.setpriority(os.PRIO_USER, 0, 19)),
+ raw(448, 0, 0), libc.prctl(36, 0) == -1, libc.prctl(4, 0) == -1, raw(436, 3, 4, 2), raw(447, 0)]
+";
+    let outcome = run(raw).await;
+    assert_eq!(outcome.result, Some(serde_json::json!([true; 12].as_slice())), "{outcome:?}");
+    assert_eq!(limit_of_open_files(), before);
+    let own = run("import os, resource\nos.setpriority(os.PRIO_PROCESS, 0, 5)\nresource.prlimit(0, resource.RLIMIT_NOFILE)")
+        .await;
+    assert_eq!(own.exit, Exit::Finished, "{own:?}");
+}
+
+fn limit_of_open_files() -> String {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
+    limits.lines().find(|line| line.starts_with("Max open files")).unwrap().to_owned()
 }
 
 #[tokio::test]
@@ -119,6 +184,7 @@ def call(*args):
     assert!(matches!(shell.exit, Exit::Raised { .. }), "{shell:?}");
 }
 
+/// Of a server that runs as root, as in a container; of others there are none to lose.
 #[tokio::test]
 async fn root_has_no_powers() {
     let outcome = run("
@@ -201,6 +267,62 @@ async fn the_disk_is_bounded() {
 }
 
 #[tokio::test]
+async fn removed_files_are_counted_while_they_are_there() {
+    let limits = Limits { file_bytes: 1 << 20, folder_bytes: 3 << 20, ..limits() };
+    let open = "
+import os, time
+kept = []
+for n in range(20):
+    kept.append(open('x', 'wb', buffering=0))
+    kept[-1].write(bytes(1 << 20))
+    os.remove('x')
+time.sleep(10)
+";
+    let mapped = "
+import ctypes, os, time
+libc = ctypes.CDLL(None)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+for n in range(20):
+    with open('x', 'w+b', buffering=0) as file:
+        file.write(bytes(1 << 20))
+        assert libc.mmap(None, 4096, 1, 1, file.fileno(), 0) not in (None, 2**64 - 1)
+    os.remove('x')
+time.sleep(10)
+";
+    for code in [open, mapped] {
+        let outcome = sandbox().run(program(code), limits.clone()).await.unwrap();
+        assert_eq!(outcome.exit, Exit::FolderFull, "{outcome:?}");
+    }
+}
+
+/// A folder that becomes a link while what it holds is read would show the server's files.
+#[tokio::test]
+async fn nothing_moves_while_files_are_read() {
+    let outside = tempfile::tempdir().unwrap();
+    std::fs::write(outside.path().join("secret"), "the key").unwrap();
+    let code = format!(
+        "
+import os, threading
+os.mkdir('d')
+open('d/secret', 'w').write('decoy')
+os.symlink({:?}, 'l')
+def turn():
+    while True:
+        for names in (('d', 't'), ('l', 'd'), ('d', 'l'), ('t', 'd')):
+            try: os.rename(*names)
+            except OSError: pass
+for n in range(8): threading.Thread(target=turn, daemon=True).start()
+",
+        outside.path()
+    );
+    for _ in 0..5 {
+        let outcome = run(&code).await;
+        assert!(outcome.files.iter().all(|file| file.bytes == b"decoy"), "{outcome:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_broken_channel_ends_the_run() {
     for code in [
         "import os\nfor n in range(3, 10):\n    try: os.close(n)\n    except OSError: pass",
@@ -217,5 +339,12 @@ async fn a_broken_channel_ends_the_run() {
 async fn its_folder_goes_with_it() {
     let outcome = run("import os\nos.getcwd()").await;
     let work = outcome.result.unwrap();
-    assert!(!std::path::Path::new(work.as_str().unwrap()).exists());
+    let work = std::path::Path::new(work.as_str().unwrap());
+    for _ in 0..250 {
+        if !work.exists() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("{} is still there", work.display());
 }

@@ -4,14 +4,13 @@
 
 mod attacks;
 mod programs;
-mod sessions;
 
 use std::time::Duration;
 
 use craton_sandbox::{Limits, Outcome, Program, Sandbox, SandboxConfig};
 
 pub(crate) fn sandbox() -> Sandbox {
-    Sandbox::new(SandboxConfig::default())
+    Sandbox::new(SandboxConfig::default(), &[])
 }
 
 pub(crate) fn program(code: &str) -> Program {

@@ -107,8 +107,30 @@ async fn names_that_can_not_be_are_refused() {
 }
 
 #[tokio::test]
+async fn a_run_that_is_given_up_is_ended() {
+    let sandbox = Sandbox::new(SandboxConfig { max_interpreters: 1, ..SandboxConfig::default() }, &[]);
+    let endless = sandbox.run(program("while True: pass"), limits());
+    assert!(tokio::time::timeout(std::time::Duration::from_millis(300), endless).await.is_err());
+    // Its place is free.
+    assert_eq!(sandbox.run(program("1"), limits()).await.unwrap().result, Some(json!(1)));
+}
+
+#[tokio::test]
+async fn nothing_is_run_that_could_read_secrets() {
+    // Some folder that the interpreter reads.
+    let home = run("import os\nos.path.dirname(os.__file__)").await.result.unwrap();
+    let secret = std::path::Path::new(home.as_str().unwrap()).join("json");
+    let sandbox = Sandbox::new(SandboxConfig::default(), &[secret.as_path()]);
+    let refused = sandbox.run(program("1"), limits()).await;
+    assert!(matches!(&refused, Err(SandboxError::Exposed { .. })), "{refused:?}");
+    let elsewhere = tempfile::tempdir().unwrap();
+    let sandbox = Sandbox::new(SandboxConfig::default(), &[elsewhere.path()]);
+    assert_eq!(sandbox.run(program("1"), limits()).await.unwrap().result, Some(json!(1)));
+}
+
+#[tokio::test]
 async fn a_missing_interpreter_is_said() {
     let config = SandboxConfig { python: Some("/no/such/python".into()), ..SandboxConfig::default() };
-    let refused = Sandbox::new(config).run(program("1"), Limits::default()).await;
+    let refused = Sandbox::new(config, &[]).run(program("1"), Limits::default()).await;
     assert!(matches!(refused, Err(SandboxError::Unavailable(text)) if text.contains("/no/such/python")));
 }

@@ -393,14 +393,10 @@ pub const SETTINGS: &[Setting] = &[
     ),
     switch(
         "sandbox.require_walls",
-        "false",
+        "true",
         "Run code of agents, flows and functions only where every wall stands; see docs/sandbox.md.",
     ),
-    number(
-        "sandbox.max_interpreters",
-        "32",
-        "Interpreters open at once, waiting sessions of code interpreters included.",
-    ),
+    number("sandbox.max_interpreters", "32", "Interpreters that run at once."),
     number("sandbox.timeout_s", "30", "Longest time of an execution."),
     number("sandbox.memory_mib", "1024", "Address space of an interpreter."),
     number(

@@ -1,13 +1,13 @@
-//! One interpreter and its executions.
+//! One interpreter, which runs one piece of code.
 //!
 //! The server and the interpreter talk over a socket pair that is the interpreter's standard input: a length, a line
 //! feed and JSON in both directions. Both outputs are pipes; a mark that only this execution has says where its output
-//! ends. Between executions the process is stopped, so that threads left behind use nothing and its folder stands
-//! still while it is read.
+//! ends. When it has answered, or its time is over, it is killed and waited for: only then is its folder read.
 
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -16,13 +16,12 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::process::{ChildStderr, ChildStdout, Command};
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::capture::Capture;
-use crate::folder::{self, Folder};
+use crate::folder::{self, Folder, FolderBounds};
 use crate::python::Python;
-use crate::walls::{Confinement, Resources, Standing};
-use crate::{Exit, Limits, Outcome, Process, Program, SandboxError};
+use crate::walls::{Confinement, Resources};
+use crate::{Exit, Limits, Outcome, Process, Program, Sandbox, SandboxError, Watch};
 
 const BOOTSTRAP: &str = include_str!("bootstrap.py");
 /// Of a reply beside its result: what is shown, and an error with its traceback, each escaped.
@@ -33,17 +32,17 @@ const FOLDER_CHECK: Duration = Duration::from_millis(250);
 const DRAIN: Duration = Duration::from_millis(200);
 const OPEN_FILES: u64 = 256;
 
-/// An interpreter that keeps its state between executions. Dropping it kills it and removes its folder.
-pub struct Session {
+/// A process that was killed is gone after so long, unless the kernel itself is stuck.
+const DEATH: Duration = Duration::from_secs(10);
+
+/// An interpreter and its folder. Dropping it kills it and removes the folder.
+pub(crate) struct Execution {
     process: Process,
     channel: BufReader<UnixStream>,
     stdout: ChildStdout,
     stderr: ChildStderr,
     limits: Limits,
-    /// Set while it runs code, and for good when its process is gone.
-    ended: bool,
     folder: Folder,
-    _place: OwnedSemaphorePermit,
 }
 
 #[derive(Deserialize)]
@@ -69,13 +68,8 @@ enum End {
     Stopped(Exit),
 }
 
-impl Session {
-    pub(crate) fn start(
-        python: &Python,
-        standing: &Standing,
-        limits: Limits,
-        place: OwnedSemaphorePermit,
-    ) -> Result<Self, SandboxError> {
+impl Execution {
+    pub(crate) fn start(python: &Python, sandbox: &Sandbox, limits: Limits) -> Result<Self, SandboxError> {
         let folder = Folder::new()?;
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
@@ -110,23 +104,18 @@ impl Session {
             },
         };
         let stdin = Stdio::from(OwnedFd::from(theirs));
-        let mut process = Process::start(command, &confinement, standing, stdin)
-            .map_err(|error| SandboxError::Unavailable(format!("The interpreter did not start: {error}")))?;
-        let (Some(stdout), Some(stderr)) = process.outputs() else { return Err(SandboxError::Ended) };
-        Ok(Self { process, channel, stdout, stderr, limits, ended: false, folder, _place: place })
+        let mut process = sandbox.start(command, &confinement, stdin).map_err(|error| match error {
+            SandboxError::Io(error) => {
+                SandboxError::Unavailable(format!("The interpreter did not start: {error}"))
+            }
+            other => other,
+        })?;
+        let (Some(stdout), Some(stderr)) = process.outputs() else { return Err(gone()) };
+        Ok(Self { process, channel, stdout, stderr, limits, folder })
     }
 
-    /// Whether it can run code: false after its process ended, was ended for its limits, or its caller went away.
-    pub fn is_open(&self) -> bool {
-        !self.ended
-    }
-
-    /// Runs a piece of code in the state that the last one left. When its time or its processor time is over, or its
-    /// folder is full, the process is ended, and the state is lost with it.
-    pub async fn execute(&mut self, program: Program) -> Result<Outcome, SandboxError> {
-        if self.ended {
-            return Err(SandboxError::Ended);
-        }
+    /// Runs a piece of code.
+    pub(crate) async fn run(mut self, program: Program) -> Result<Outcome, SandboxError> {
         let Program { code, variables, files } = program;
         if let Some(name) = variables.keys().find(|name| !is_name(name)) {
             return Err(SandboxError::Invalid(format!("'{name}' is no name of a variable")));
@@ -140,11 +129,8 @@ impl Session {
         });
         let mut out = Capture::new(self.limits.output_bytes, mark.as_bytes());
         let mut err = Capture::new(self.limits.output_bytes, mark.as_bytes());
-        // If the caller goes away in the middle, the next execution would read this one's answer.
-        self.ended = true;
-        self.process.resume();
         let end = self.exchange(&request, &mut out, &mut err).await;
-        let (exit, reply) = self.settle(end, &mut out, &mut err).await;
+        let (exit, reply) = self.settle(end, &mut out, &mut err).await?;
         let (work, limits) = (self.folder.work(), self.limits.clone());
         let found = blocking(move || folder::changed(&work, &before, &limits)).await?;
         let (stdout, stdout_cut) = out.text();
@@ -179,16 +165,7 @@ impl Session {
                 tokio::join!(talking, out.read(&mut self.stdout), err.read(&mut self.stderr));
             reply.map_or(End::Gone, End::Replied)
         };
-        let (root, most_bytes) = (self.folder.root().to_owned(), self.limits.folder_bytes);
-        let watching = async {
-            loop {
-                tokio::time::sleep(FOLDER_CHECK).await;
-                let root = root.clone();
-                if blocking(move || folder::is_over(&root, most_bytes)).await.unwrap_or(true) {
-                    return;
-                }
-            }
-        };
+        let watching = watch(self.process.watch(), self.folder.root().to_owned(), &self.limits);
         tokio::select! {
             biased;
             end = exchanging => end,
@@ -197,35 +174,62 @@ impl Session {
         }
     }
 
-    /// Leaves the process stopped or dead, and says how the execution ended.
-    async fn settle(&mut self, end: End, out: &mut Capture, err: &mut Capture) -> (Exit, Option<Reply>) {
-        if let End::Replied(mut reply) = end {
-            self.process.pause();
-            self.ended = false;
-            let exit = match (reply.error.take(), reply.exit) {
-                (Some(Raised { kind, message, traceback }), _) => Exit::Raised { kind, message, traceback },
-                (None, Some(code)) => Exit::Exited(code),
-                (None, None) => Exit::Finished,
-            };
-            return (exit, Some(reply));
-        }
-        // A process that closed its channel and lives on is of no use either.
-        let exit = match end {
-            End::Stopped(exit) => {
-                self.process.kill();
-                exit
+    /// Ends the process, takes what is left of its output, and says how the execution ended.
+    async fn settle(
+        &mut self,
+        end: End,
+        out: &mut Capture,
+        err: &mut Capture,
+    ) -> Result<(Exit, Option<Reply>), SandboxError> {
+        let (mut exit, mut reply) = (None, None);
+        match end {
+            End::Replied(mut said) => {
+                exit = Some(match (said.error.take(), said.exit) {
+                    (Some(Raised { kind, message, traceback }), _) => {
+                        Exit::Raised { kind, message, traceback }
+                    }
+                    (None, Some(code)) => Exit::Exited(code),
+                    (None, None) => Exit::Finished,
+                });
+                reply = Some(said);
             }
-            _ => match tokio::time::timeout(DRAIN, self.process.wait()).await {
-                Ok(Ok(status)) => exit_of(status),
-                _ => Exit::Killed(nix::libc::SIGKILL),
-            },
-        };
+            End::Stopped(why) => exit = Some(why),
+            // It closed its channel: it ends by itself now, or never.
+            End::Gone => {
+                if let Ok(Ok(status)) = tokio::time::timeout(DRAIN, self.process.wait()).await {
+                    exit = Some(exit_of(status));
+                }
+            }
+        }
         self.process.kill();
         let rest = async { tokio::join!(out.read(&mut self.stdout), err.read(&mut self.stderr)) };
         let _ = tokio::time::timeout(DRAIN, rest).await;
-        let _ = tokio::time::timeout(DRAIN, self.process.wait()).await;
-        (exit, None)
+        match tokio::time::timeout(DEATH, self.process.wait()).await {
+            Ok(Ok(_)) => Ok((exit.unwrap_or(Exit::Killed(nix::libc::SIGKILL)), reply)),
+            _ => Err(gone()),
+        }
     }
+}
+
+/// Ends when the folder holds too much, with files that were removed and are still open.
+async fn watch(process: Option<Watch>, root: PathBuf, limits: &Limits) {
+    let (bounds, file_bytes) = (folder::bounds(limits.folder_bytes), limits.file_bytes);
+    loop {
+        tokio::time::sleep(FOLDER_CHECK).await;
+        let root = root.clone();
+        let is_over = move || {
+            let removed = process.map_or(0, |process| process.removed_bytes(file_bytes));
+            let left = bounds.bytes.checked_sub(removed);
+            left.is_none_or(|bytes| folder::is_over(&root, FolderBounds { bytes, ..bounds }))
+        };
+        if blocking(is_over).await.unwrap_or(true) {
+            return;
+        }
+    }
+}
+
+fn gone() -> SandboxError {
+    SandboxError::Io(io::Error::other("the interpreter's process can't be followed"))
 }
 
 fn exit_of(status: ExitStatus) -> Exit {
