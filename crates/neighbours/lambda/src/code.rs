@@ -136,6 +136,7 @@ impl CodeStore {
         file.write_all(archive)?;
         file.as_file().sync_all()?;
         file.persist(self.archive(&id)).map_err(|error| error.error)?;
+        sync(staging.path())?;
         let staging = staging.keep();
         fs::set_permissions(&staging, fs::Permissions::from_mode(0o755))?;
         if let Err(error) = fs::rename(&staging, &folder) {
@@ -152,6 +153,23 @@ impl CodeStore {
 
 fn ignore_missing(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
+}
+
+/// Brings a folder with all that is in it to the disk. After all is written: the first file's journal entry carries most
+/// of the others'.
+fn sync(root: &Path) -> io::Result<()> {
+    let mut waiting = vec![root.to_owned()];
+    while let Some(folder) = waiting.pop() {
+        for entry in fs::read_dir(&folder)? {
+            let entry = entry?;
+            match entry.file_type()?.is_dir() {
+                true => waiting.push(entry.path()),
+                false => File::open(entry.path())?.sync_all()?,
+            }
+        }
+        File::open(&folder)?.sync_all()?;
+    }
+    Ok(())
 }
 
 /// What an archive is stored as.
@@ -190,7 +208,6 @@ fn unpack(archive: &[u8], into: &Path) -> Result<(), CodeError> {
             _ => CodeError::Io(error),
         })?;
         left = left.checked_sub(written).ok_or(CodeError::TooLarge)?;
-        file.sync_all()?;
     }
     Ok(())
 }

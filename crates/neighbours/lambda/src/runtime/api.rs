@@ -1,11 +1,13 @@
 //! The Runtime API of one environment: what the runtime client in it asks for the next event and posts answers to.
 //!
-//! A listener of its own on the loopback interface, because a runtime client is told a host and a port and no path.
+//! A listener of its own on the loopback interface, because a runtime client is told a host and a port and no path. The
+//! protocol knows no secret: whoever reaches it can take events and answer them, and functions may use the network. So
+//! the address is the secret, one of 2^24 on each port, and where connections are listed is walled off from functions.
 //! hyper writes a small answer's head and body in one piece, which spares the client 40 ms of delayed acknowledgements.
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -16,6 +18,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
+use ring::rand::{SecureRandom as _, SystemRandom};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
@@ -56,7 +59,7 @@ struct State {
 
 impl RuntimeApi {
     pub(crate) async fn start() -> io::Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let listener = bind().await?;
         let address = listener.local_addr()?;
         let (deliveries, waiting) = mpsc::channel(1);
         let state = Arc::new(State {
@@ -71,6 +74,21 @@ impl RuntimeApi {
     /// What the runtime client said of a start that failed.
     pub(crate) fn init_error(&self) -> Option<Bytes> {
         self.state.init_error.lock().clone()
+    }
+}
+
+/// Listens on any of the loopback interface's addresses. Systems other than Linux have one of them.
+async fn bind() -> io::Result<TcpListener> {
+    let mut parts = [0; 3];
+    SystemRandom::new().fill(&mut parts).map_err(|_| io::Error::other("no random numbers"))?;
+    let [second, third, fourth] = parts;
+    // Neither the network's own address nor the one that all of it hears.
+    let fourth = fourth.clamp(1, 254);
+    match TcpListener::bind((Ipv4Addr::new(127, second, third, fourth), 0)).await {
+        Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await
+        }
+        bound => bound,
     }
 }
 

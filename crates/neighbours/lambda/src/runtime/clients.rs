@@ -151,9 +151,10 @@ async fn node() -> Result<Interpreter, String> {
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let (version, path) = said.trim().split_once('\n').ok_or("node does not say its version")?;
     let path = PathBuf::from(path);
-    // PREFIX/bin/node, with its modules and libraries beside bin.
-    let prefix = path.parent().and_then(Path::parent).filter(|prefix| *prefix != Path::new("/usr"));
-    let read = prefix.into_iter().chain([path.as_path()]).map(Path::to_owned).collect();
+    // PREFIX/bin/node, with its libraries beside bin. The prefix itself may be somebody's home, or `~/.local`.
+    let prefix = path.parent().filter(|folder| folder.ends_with("bin")).and_then(Path::parent);
+    let mut read: Vec<PathBuf> = prefix.into_iter().map(|prefix| prefix.join("lib")).collect();
+    read.push(path.clone());
     Ok(Interpreter { version: version.to_owned(), read, path })
 }
 

@@ -9,8 +9,9 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use craton_backend::function::FunctionError;
-use craton_sandbox::{Confinement, Process, Resources, SYSTEM_PATHS, Sandbox};
-use tempfile::TempDir;
+use craton_sandbox::{
+    Confinement, FolderBounds, Process, Resources, SYSTEM_PATHS, Sandbox, Scratch, Usage, Watch, is_over,
+};
 use tokio::process::{ChildStderr, ChildStdout, Command};
 use tokio::sync::oneshot;
 
@@ -25,6 +26,11 @@ use crate::function::Language;
 const INIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often it is looked at what an environment uses.
 const USAGE_CHECK: Duration = Duration::from_millis(100);
+/// How often its temporary folder is counted.
+const DISK_CHECK: Duration = Duration::from_millis(500);
+/// Files and folders in a temporary folder, and how deep they may lie.
+const SCRATCH_ENTRIES: usize = 100_000;
+const SCRATCH_DEPTH: usize = 64;
 /// AWS's limit of processes and threads.
 const MAX_PROCESSES: usize = 1024;
 /// What name resolution and TLS read.
@@ -57,7 +63,8 @@ pub(crate) struct Environment {
     calls: u64,
     outputs: Vec<Output>,
     /// Its own temporary folder, removed with it.
-    _scratch: TempDir,
+    scratch: Scratch,
+    disk_checked: Instant,
 }
 
 /// A call that ended, and whether its environment can be used again.
@@ -82,8 +89,7 @@ impl Environment {
         };
         let Means { client, sandbox, log, credentials } = means;
         let api = RuntimeApi::start().await.map_err(|error| failed(&error))?;
-        let scratch = tempfile::Builder::new().prefix("craton-lambda-").tempdir();
-        let scratch = scratch.map_err(|error| failed(&error))?;
+        let scratch = Scratch::new("craton-lambda-").map_err(|error| failed(&error))?;
         let confinement = confinement(&launch, client, scratch.path(), sandbox.standing().own_tmp);
         let temporary = if confinement.own_tmp.is_some() { Path::new("/tmp") } else { scratch.path() };
         let mut command = command(&launch, client);
@@ -108,7 +114,8 @@ impl Environment {
             log,
             calls: 0,
             outputs,
-            _scratch: scratch,
+            scratch,
+            disk_checked: started,
         })
     }
 
@@ -117,14 +124,17 @@ impl Environment {
         self.process.is_alive()
     }
 
-    /// Runs one event through the function.
+    /// Runs one event through the function. Between calls its processes stand still, as at AWS: what they left running
+    /// uses nothing that nobody watches.
     pub(crate) async fn call(&mut self, event: Event) -> Ended {
         self.calls += 1;
         let request_id = event.request_id.clone();
         self.log.begin();
         self.log.line(format!("START RequestId: {request_id} Version: {}", self.launch.version).as_bytes());
         let mut began = Instant::now();
-        let (posted, reusable) = self.exchange(event, &mut began).await;
+        self.process.resume();
+        let (posted, mut reusable) = self.exchange(event, &mut began).await;
+        self.process.pause();
         let took_ms = began.elapsed().as_secs_f64() * 1000.0;
         let (payload, failed) = match posted {
             Posted::Response(payload) => (payload, false),
@@ -137,11 +147,27 @@ impl Environment {
         } else {
             String::new()
         };
+        let used = match self.bounds() {
+            Some(bounds) => {
+                let with_disk = self.disk_checked.elapsed() >= DISK_CHECK;
+                if with_disk {
+                    self.disk_checked = Instant::now();
+                }
+                let (used, excess) = bounds.look(with_disk).await;
+                // It has answered: its answer counts, and it gets no other call.
+                if let Some(excess) = excess.filter(|_| reusable) {
+                    self.log.line(excess.text.as_bytes());
+                    reusable = false;
+                }
+                used
+            }
+            None => Usage::default(),
+        };
         self.log.line(
             format!(
                 "REPORT RequestId: {request_id}\tDuration: {took_ms:.2} ms\tMemory Size: {} MB\tMax Memory Used: {} MB{init}",
                 self.launch.memory_mib,
-                self.process.usage().unwrap_or_default().memory_bytes >> 20,
+                used.memory_bytes >> 20,
             )
             .as_bytes(),
         );
@@ -164,7 +190,8 @@ impl Environment {
         let deadline = tokio::time::sleep(timeout + INIT_TIMEOUT);
         tokio::pin!(deadline);
         let mut started = false;
-        let mut checks = tokio::time::interval_at(tokio::time::Instant::now() + USAGE_CHECK, USAGE_CHECK);
+        let watching = watch(self.bounds());
+        tokio::pin!(watching);
         loop {
             tokio::select! {
                 biased;
@@ -191,26 +218,91 @@ impl Environment {
                     self.log.line(text.as_bytes());
                     return (fault(&request_id, "Sandbox.Timedout", &text), false);
                 }
-                _ = checks.tick() => if let Some((kind, text)) = self.excess() {
+                excess = &mut watching => {
                     self.process.kill();
-                    self.log.line(text.as_bytes());
-                    return (fault(&request_id, kind, "Runtime exited with error: signal: killed"), false);
+                    self.log.line(excess.text.as_bytes());
+                    let how = "Runtime exited with error: signal: killed";
+                    return (fault(&request_id, excess.kind, how), false);
                 }
             }
         }
     }
 
-    /// What it and its children use too much of, if anything: the error's type, and a line for the log.
-    fn excess(&self) -> Option<(&'static str, String)> {
-        let usage = self.process.usage()?;
-        if usage.memory_bytes > u64::from(self.launch.memory_mib) << 20 {
-            return Some((
-                "Runtime.OutOfMemory",
-                format!("Memory Size: {} MB exceeded", self.launch.memory_mib),
-            ));
+    /// What it may use; None when its process is gone.
+    fn bounds(&self) -> Option<Bounds> {
+        Some(Bounds {
+            process: self.process.watch()?,
+            memory_mib: self.launch.memory_mib,
+            disk_mib: self.launch.ephemeral_mib,
+            scratch: self.scratch.path().to_owned(),
+        })
+    }
+}
+
+/// What an environment may use, and where to look.
+#[derive(Clone)]
+struct Bounds {
+    process: Watch,
+    memory_mib: u32,
+    disk_mib: u32,
+    scratch: PathBuf,
+}
+
+/// What an environment uses too much of: the error's type, and a line for the log.
+struct Excess {
+    kind: &'static str,
+    text: String,
+}
+
+impl Bounds {
+    /// What it and its children use now, and what of it is too much. The folder is counted with `disk`.
+    async fn look(&self, disk: bool) -> (Usage, Option<Excess>) {
+        let bounds = self.clone();
+        let looking = move || {
+            let used = bounds.process.usage().unwrap_or_default();
+            (used, bounds.excess(used).or_else(|| if disk { bounds.disk_excess() } else { None }))
+        };
+        tokio::task::spawn_blocking(looking).await.unwrap_or_default()
+    }
+
+    fn excess(&self, used: Usage) -> Option<Excess> {
+        if used.memory_bytes > u64::from(self.memory_mib) << 20 {
+            let text = format!("Memory Size: {} MB exceeded", self.memory_mib);
+            return Some(Excess { kind: "Runtime.OutOfMemory", text });
         }
-        (usage.processes > MAX_PROCESSES)
-            .then(|| ("Runtime.ExitError", format!("More than {MAX_PROCESSES} processes")))
+        (used.processes > MAX_PROCESSES).then(|| Excess {
+            kind: "Runtime.ExitError",
+            text: format!("More than {MAX_PROCESSES} processes"),
+        })
+    }
+
+    fn disk_excess(&self) -> Option<Excess> {
+        let most = u64::from(self.disk_mib) << 20;
+        let left = most.checked_sub(self.process.removed_bytes(most));
+        let is_over = left.is_none_or(|bytes| {
+            let bounds = FolderBounds { bytes, entries: SCRATCH_ENTRIES, depth: SCRATCH_DEPTH };
+            is_over(&self.scratch, bounds)
+        });
+        is_over.then(|| Excess {
+            kind: "Runtime.ExitError",
+            text: format!("Ephemeral storage: {} MB or {SCRATCH_ENTRIES} files exceeded", self.disk_mib),
+        })
+    }
+}
+
+/// Ends when an environment uses too much.
+async fn watch(bounds: Option<Bounds>) -> Excess {
+    let Some(bounds) = bounds else { return std::future::pending().await };
+    let mut disk_checked = tokio::time::Instant::now();
+    loop {
+        tokio::time::sleep(USAGE_CHECK).await;
+        let disk = disk_checked.elapsed() >= DISK_CHECK;
+        if disk {
+            disk_checked = tokio::time::Instant::now();
+        }
+        if let (_, Some(excess)) = bounds.look(disk).await {
+            return excess;
+        }
     }
 }
 

@@ -43,12 +43,12 @@ struct State {
 }
 
 /// A call's place among those that may run; given back when dropped.
-struct Place<'a> {
-    pool: &'a Pool,
+pub(crate) struct Place {
+    pool: Arc<Pool>,
     arn: String,
 }
 
-impl Drop for Place<'_> {
+impl Drop for Place {
     fn drop(&mut self) {
         let mut state = self.pool.state.lock();
         state.total = state.total.saturating_sub(1);
@@ -87,13 +87,12 @@ impl Pool {
         })
     }
 
-    /// Runs one event through a function, in an idle environment or a new one.
+    /// Runs one event through a function, in an idle environment or a new one, while its caller holds a [`Place`].
     pub(crate) async fn call(
         self: &Arc<Self>,
         launch: Launch,
         event: Event,
     ) -> Result<Outcome, FunctionError> {
-        let _place = self.admit(&launch)?;
         let mut environment = match self.take(&launch.key) {
             Some(environment) => environment,
             None => {
@@ -118,16 +117,17 @@ impl Pool {
         self.ids.uuid()
     }
 
-    fn admit(&self, launch: &Launch) -> Result<Place<'_>, FunctionError> {
+    /// A place for a call of a function, wherever it runs: at most `reserved` of its own.
+    pub(crate) fn admit(self: &Arc<Self>, arn: &str, reserved: Option<u32>) -> Result<Place, FunctionError> {
         let mut state = self.state.lock();
-        let running = state.running.get(&launch.arn).copied().unwrap_or(0);
-        let reserved = launch.reserved_concurrency.map_or(usize::MAX, |count| count as usize);
+        let running = state.running.get(arn).copied().unwrap_or(0);
+        let reserved = reserved.map_or(usize::MAX, |count| count as usize);
         if running >= reserved || state.total >= self.max_concurrency {
             return Err(FunctionError::Throttled("Rate Exceeded.".into()));
         }
         state.total += 1;
-        *state.running.entry(launch.arn.clone()).or_default() += 1;
-        Ok(Place { pool: self, arn: launch.arn.clone() })
+        *state.running.entry(arn.to_owned()).or_default() += 1;
+        Ok(Place { pool: Arc::clone(self), arn: arn.to_owned() })
     }
 
     fn take(&self, key: &str) -> Option<Environment> {

@@ -1,5 +1,7 @@
 //! Invoke, and the same for agents and flows.
 
+use std::time::Duration;
+
 use craton_api_lambda as api;
 use craton_backend::function::{FunctionAnswer, FunctionCall, FunctionError, FunctionInvoker};
 use craton_core::RequestContext;
@@ -24,6 +26,9 @@ pub const EVENT_JOB: &str = "lambda-event";
 const MAX_EVENT_BYTES: usize = 1 << 20;
 /// AWS tries an asynchronous call three times.
 const EVENT_ATTEMPTS: u32 = 3;
+/// How long an asynchronous call waits for a place, and between two looks for one.
+const EVENT_AGE: Duration = Duration::from_secs(6 * 60 * 60);
+const EVENT_WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5 * 60));
 
 /// The client context is synchronous calls' only, as AWS has it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -168,7 +173,13 @@ impl Lambda {
         Ok((Ready::Run(Box::new(launch)), found.version))
     }
 
+    /// Calls count wherever their function runs.
     async fn run(&self, ready: Ready, event: Event) -> Result<Outcome, FunctionError> {
+        let (name, reserved) = match &ready {
+            Ready::Run(launch) => (&launch.arn, launch.reserved_concurrency),
+            Ready::Post { name, .. } | Ready::Far { name, .. } => (name, None),
+        };
+        let _place = self.inner.pool.admit(name, reserved)?;
         match ready {
             Ready::Run(launch) => self.inner.pool.call(*launch, event).await,
             Ready::Post { name, url } => match self.inner.mapped.get(&name) {
@@ -257,7 +268,16 @@ impl Handler for Lambda {
             Err(error @ (FunctionError::NotFound(_) | FunctionError::Invalid(_))) => {
                 Err(JobError::Fail(error.to_string()))
             }
-            Err(error) => Err(JobError::Retry(error.to_string())),
+            // The function has not begun: that is no attempt.
+            Err(error @ (FunctionError::Throttled(_) | FunctionError::Unavailable(_))) => {
+                let age_ms = self.inner.clock.now_ms().saturating_sub(job.job().created_ms);
+                let age = Duration::from_millis(u64::try_from(age_ms).unwrap_or(0));
+                if age >= EVENT_AGE {
+                    return Err(JobError::Fail(error.to_string()));
+                }
+                let (least, most) = EVENT_WAITS;
+                Err(JobError::Later { reason: error.to_string(), wait: (age / 2).clamp(least, most) })
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
+mod bounds;
 mod failures;
 mod far;
 mod management;
@@ -67,7 +68,7 @@ pub(crate) async fn world_with(
         ids: Arc::new(RandomIds),
         directory: folder.path().join("lambda"),
         runtimes: runtimes(),
-        sandbox: Sandbox::new(SandboxConfig::default()),
+        sandbox: Sandbox::new(SandboxConfig::default(), &[]),
         config,
         functions,
         credentials: Arc::new(Fixed),

@@ -8,7 +8,7 @@ use super::{world, world_with};
 
 #[tokio::test]
 async fn a_function_reads_its_code_and_writes_its_own_folder() {
-    assert_eq!(Sandbox::new(SandboxConfig::default()).standing().missing(), None);
+    assert_eq!(Sandbox::new(SandboxConfig::default(), &[]).standing().missing(), None);
     let world = world(Vec::new()).await;
     let outside = tempfile::tempdir().unwrap();
     let secret = outside.path().join("secret");
@@ -54,7 +54,7 @@ async fn tmp_is_its_own() {
     // Not below /tmp, which would be hidden from the function.
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let world = world_with(Vec::new(), LambdaConfig::default(), folder).await;
-    if !Sandbox::new(SandboxConfig::default()).standing().own_tmp {
+    if !Sandbox::new(SandboxConfig::default(), &[]).standing().own_tmp {
         // Then there is none, and code that insists on it is told so.
         world.create("tmp", "def handler(e, c): open('/tmp/craton-mark', 'w')").await;
         assert_eq!(world.call("tmp", json!({})).await.payload["errorType"], "PermissionError");
