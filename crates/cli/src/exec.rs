@@ -15,7 +15,7 @@ use crate::options::{ServerOptions, start_log};
 /// Run a command with AWS clients pointed at the server
 ///
 /// Uses the server that runs at the address; if none does, starts one and stops it when the command ends. The
-/// command's exit code is passed on, and signals are forwarded to it.
+/// command's exit code is passed on (127 when there is no such command), and signals are forwarded to it.
 #[derive(Args)]
 #[command(after_help = "Examples:
   craton exec -- python app.py
@@ -39,7 +39,7 @@ impl Exec {
             let (attached, endpoint) = Attached::find_or_start(config).await?;
             let ended = run_command(&self.command, &endpoint).await;
             attached.detach().await;
-            ended.map(exit_code)
+            ended.map(exit_code).or_else(not_started)
         });
         runtime.shutdown_background();
         done
@@ -72,6 +72,17 @@ async fn run_command(command: &[OsString], endpoint: &Endpoint) -> anyhow::Resul
             let _ = kill(pid, signal);
         }
     }
+}
+
+/// What shells and `env` answer for a command that is not there, or is no program.
+fn not_started(error: anyhow::Error) -> anyhow::Result<ExitCode> {
+    let code = match error.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
+        Some(std::io::ErrorKind::NotFound) => 127,
+        Some(std::io::ErrorKind::PermissionDenied) => 126,
+        _ => return Err(error),
+    };
+    eprintln!("craton: {error:#}");
+    Ok(ExitCode::from(code))
 }
 
 /// The child's own code, or 128 and its signal's number as shells have it.

@@ -51,8 +51,9 @@ fn exec_starts_a_server_sets_variables_and_passes_the_code_on() {
     let ran = home.run(&["exec", "--", "sh", "-c", "kill -KILL $$"]);
     assert_eq!(ran.status.code(), Some(137));
     let ran = home.run(&["exec", "--", "no-such-program-anywhere"]);
-    assert_eq!(ran.status.code(), Some(1));
+    assert_eq!(ran.status.code(), Some(127));
     assert!(stderr(&ran).contains("no-such-program-anywhere"), "{}", stderr(&ran));
+    assert_eq!(home.run(&["exec", "--", "/etc/passwd"]).status.code(), Some(126));
 }
 
 #[test]
