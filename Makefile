@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run build models postgres moto test test-build test-rust test-compat lint fmt clippy deny codegen codegen-check tidy \
+.PHONY: help setup setup-test run build models postgres moto test test-build test-rust test-compat lint fmt clippy deny codegen codegen-check tidy \
         bench bench-gateway bench-authorise bench-engine bench-start bench-search bench-agents bench-guardrails bench-lambda fuzz clean
 
 # CI builds from a clean clone each time: keep what was compiled outside of it.
@@ -39,8 +39,11 @@ build: setup ## Build the release binary
 run: build ## Build, pull the default models, serve, stream one Converse call, stay up
 	@scripts/first-run "$(TARGET_DIR)/release/craton"
 
+setup-test:
+	@scripts/setup test
+
 # One selection of crates for everything that is tested: another would resolve other features and compile the world twice.
-test-build: setup
+test-build: setup-test
 	cargo build --workspace --all-targets
 
 models: test-build ## Pull the embedded default models
@@ -150,4 +153,4 @@ fuzz: setup ## Run every fuzz target for FUZZ_SECONDS
 
 clean: ## Remove what was built and the environments of the tests
 	cargo clean
-	rm -rf .venv $(COMPAT_VENV) $(POSTGRES_VENV) compat/js/node_modules bench/.work
+	rm -rf .venv $(COMPAT_VENV) $(POSTGRES_VENV) $(MOTO_VENV) $(S3FS_VENV) compat/js/node_modules bench/.work
