@@ -118,6 +118,7 @@ fuzz_target!(|input: &[u8]| {
         request_id: "r".into(),
         peer: [127, 0, 0, 1].into(),
         secure: true,
+        received_ms: 1_795_305_600_000,
     };
     let answer = world.runtime.block_on(world.front.answer(call));
     let status = answer.response.status();
