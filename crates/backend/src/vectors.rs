@@ -1,3 +1,4 @@
+use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
 use crate::BackendError;
@@ -33,6 +34,17 @@ pub trait EmbeddingModel: Send + Sync {
     }
     /// Tokens `text` would cost, without embedding it.
     fn count_tokens<'a>(&'a self, text: &'a str) -> BoxFuture<'a, Result<u32, BackendError>>;
+    /// As [`Self::count_tokens`] for several texts, in their order.
+    fn count_each(&self, texts: Vec<String>) -> BoxFuture<'_, Result<Vec<u32>, BackendError>> {
+        async move {
+            let mut counts = Vec::with_capacity(texts.len());
+            for text in &texts {
+                counts.push(self.count_tokens(text).await?);
+            }
+            Ok(counts)
+        }
+        .boxed()
+    }
 }
 
 /// Documents to order by how well they answer the query.

@@ -56,6 +56,8 @@ impl Default for Limits {
 pub struct Extracted {
     pub text: String,
     pub format: Format,
+    /// Where in `text` each page begins, in bytes; empty for what has no pages.
+    pub pages: Vec<usize>,
 }
 
 /// Parsers that recurse get room for what nesting the checks before them let through.
@@ -79,15 +81,19 @@ pub fn extract(bytes: &[u8], format: &str, limits: &Limits) -> Result<Extracted,
     let format = format::detect(bytes, declared)?;
     // Plain text needs no parser that could go wrong.
     if matches!(format, Format::Txt | Format::Md | Format::Csv) {
-        return plain::decode(bytes, limits).map(|text| Extracted { text, format });
+        return plain::decode(bytes, limits).map(|text| Extracted { text, format, pages: Vec::new() });
     }
     let bytes = bytes.to_vec();
     let limits = *limits;
     run_bounded(limits.time, move |budget| {
         let budget = Budget { limits, ..budget };
+        let mut pages = Vec::new();
         let text = match format {
             Format::Html => html::extract(&bytes, &budget),
-            Format::Pdf => pdf::extract(&bytes, &budget),
+            Format::Pdf => pdf::extract(&bytes, &budget).map(|read| {
+                pages = read.pages;
+                read.text
+            }),
             Format::Docx => docx::extract(&bytes, &budget),
             Format::Pptx => pptx::extract(&bytes, &budget),
             Format::Xlsx => sheets::extract_xlsx(bytes, &budget),
@@ -97,7 +103,7 @@ pub fn extract(bytes: &[u8], format: &str, limits: &Limits) -> Result<Extracted,
             )),
             Format::Txt | Format::Md | Format::Csv => plain::decode(&bytes, &limits),
         };
-        text.map(|text| Extracted { text, format })
+        text.map(|text| Extracted { text, format, pages })
     })
 }
 

@@ -26,7 +26,13 @@ const MAX_FORM_DEPTH: usize = 16;
 /// LZW packs up to some 1,400 to 1 and can't be measured by the first pass.
 const MAX_LZW_BYTES: usize = 256 << 10;
 
-pub(crate) fn extract(bytes: &[u8], budget: &Budget) -> Result<String, DocumentError> {
+/// The text of all pages, and where in it each begins.
+pub(crate) struct Pages {
+    pub(crate) text: String,
+    pub(crate) pages: Vec<usize>,
+}
+
+pub(crate) fn extract(bytes: &[u8], budget: &Budget) -> Result<Pages, DocumentError> {
     measure_streams(bytes, budget)?;
     let mut document = Document::load_mem(bytes).map_err(DocumentError::malformed)?;
     if document.is_encrypted() {
@@ -44,9 +50,11 @@ pub(crate) fn extract(bytes: &[u8], budget: &Budget) -> Result<String, DocumentE
         return Err(DocumentError::TooComplex(format!("it has more than {MAX_PAGES} pages")));
     }
     let mut text = String::new();
+    let mut begins = Vec::with_capacity(pages.len());
     let mut unreadable = 0;
     for number in pages.keys() {
         budget.check_time()?;
+        begins.push(text.len());
         match page(&document, *number, budget) {
             Some(page) => {
                 text.push_str(page.trim());
@@ -63,7 +71,7 @@ pub(crate) fn extract(bytes: &[u8], budget: &Budget) -> Result<String, DocumentE
     if text.trim().is_empty() {
         return Err(DocumentError::Unsupported("it has no text: its pages are pictures"));
     }
-    Ok(text)
+    Ok(Pages { text, pages: begins })
 }
 
 /// The text of a page; `None` when it can't be read.

@@ -11,6 +11,7 @@ use craton_metering::{CallStart, Metering, Tokens};
 use craton_models::Target;
 use craton_vectors::{IndexSpec, PostgresTable, Storage, VectorIndex};
 use craton_wire::ApiError;
+use tokio::sync::OnceCell;
 
 use crate::error::from_vectors;
 use crate::records::{KnowledgeBaseRecord, Place, StoredKnowledgeBase};
@@ -19,6 +20,8 @@ use crate::{KnowledgeBases, PostgresDatabase};
 
 /// Texts in one call to the model; its backend makes batches of them as suits it.
 const TEXTS: usize = 256;
+/// Texts whose tokens are counted in one call.
+const COUNTED: usize = 4_096;
 /// Waits between tries while the model is not ready, overloaded or out of reach.
 const WAITS: [Duration; 4] =
     [Duration::from_millis(250), Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(8)];
@@ -39,6 +42,8 @@ pub(crate) struct Embedder {
     pub(crate) context: RequestContext,
     pub(crate) operation: &'static str,
     metering: Arc<Metering>,
+    /// Tokens of nothing, once they were counted.
+    frame: Arc<OnceCell<u32>>,
 }
 
 impl Embedder {
@@ -97,8 +102,15 @@ impl Embedder {
         answered
     }
 
-    pub(crate) async fn count_tokens(&self, text: &str) -> Result<usize, BackendError> {
-        Ok(self.model.count_tokens(text).await? as usize)
+    /// Tokens of texts, without those that the model puts around every text.
+    pub(crate) async fn count_tokens(&self, texts: Vec<String>) -> Result<Vec<usize>, BackendError> {
+        let frame = self.frame.get_or_try_init(|| self.model.count_tokens("")).await?;
+        let mut counts = Vec::with_capacity(texts.len());
+        for texts in texts.chunks(COUNTED) {
+            let counted = self.model.count_each(texts.to_vec()).await?;
+            counts.extend(counted.into_iter().map(|tokens| tokens.saturating_sub(*frame) as usize));
+        }
+        Ok(counts)
     }
 }
 
@@ -171,6 +183,7 @@ impl KnowledgeBases {
             context,
             operation: "StartIngestionJob",
             metering: Arc::clone(&self.parts.metering),
+            frame: Arc::default(),
         })
     }
 

@@ -233,6 +233,32 @@ fn pdfs_that_unpack_without_end_are_refused() {
 }
 
 #[test]
+fn pages_are_told_apart() {
+    let page = |content: usize| {
+        let font = "<< /Font << /F << /Type /Font /Subtype /Type1 /BaseFont /Helvetica >> >> >>";
+        format!(
+            "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 99 99] /Contents {content} 0 R /Resources {font} >>"
+        )
+    };
+    let shown = |text: &str| stream("", format!("BT /F 9 Tf 5 50 Td ({text}) Tj ET").as_bytes());
+    let bytes = pdf(&[
+        b"<< /Type /Catalog /Pages 2 0 R >>".to_vec(),
+        b"<< /Type /Pages /Kids [3 0 R 4 0 R 5 0 R] /Count 3 >>".to_vec(),
+        page(6).into_bytes(),
+        page(7).into_bytes(),
+        page(8).into_bytes(),
+        shown("Apples"),
+        stream("", b""),
+        shown("Pears"),
+    ]);
+    let found = read(&bytes, "pdf").unwrap();
+    let begins: Vec<&str> = found.pages.iter().map(|at| found.text[*at..].trim()).collect();
+    assert_eq!(begins.len(), 3);
+    assert!(begins[0].starts_with("Apples") && begins[1] == "Pears" && begins[2] == "Pears", "{begins:?}");
+    assert!(found.pages.is_sorted() && read(b"a", "txt").unwrap().pages.is_empty());
+}
+
+#[test]
 fn pictures_without_text_say_so() {
     let image =
         "/Type /XObject /Subtype /Image /Width 1 /Height 1 /BitsPerComponent 8 /ColorSpace /DeviceGray";

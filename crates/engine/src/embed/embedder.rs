@@ -184,6 +184,13 @@ impl EmbeddingModel for BertEmbedder {
             Ok(texts.iter().map(|text| text.tokens).sum())
         })
     }
+
+    fn count_each(&self, texts: Vec<String>) -> BoxFuture<'_, Result<Vec<u32>, BackendError>> {
+        Box::pin(async move {
+            let texts = self.read(texts, true).await?;
+            Ok(texts.iter().map(|text| text.tokens).collect())
+        })
+    }
 }
 
 impl RerankModel for BertEmbedder {

@@ -46,6 +46,8 @@ pub(crate) struct Parsed {
 pub(crate) struct Section {
     pub(crate) text: String,
     pub(crate) metadata: BTreeMap<String, MetadataValue>,
+    /// Where in the text each page begins; empty where there are no pages.
+    pub(crate) pages: Vec<usize>,
 }
 
 /// The two parts of [`Parsed::content_hash`].
@@ -83,7 +85,10 @@ pub(crate) fn parse(content: &Content, max_bytes: usize) -> Result<Parsed, Failu
         Some(records) if extracted.format == Format::Csv => {
             rows(&extracted.text, records, &metadata.attributes).map_err(Failure::Document)?
         }
-        _ => vec![Section { text: extracted.text, metadata: metadata.attributes.clone() }],
+        _ => {
+            let metadata = metadata.attributes.clone();
+            vec![Section { text: extracted.text, metadata, pages: extracted.pages }]
+        }
     };
     let embedded = metadata.embedded_text();
     let content_hash = match embedded.as_str() {
@@ -149,7 +154,7 @@ fn rows(
         for at in &others {
             metadata.insert(names[*at].clone(), cell_value(cell(at)));
         }
-        sections.push(Section { text, metadata });
+        sections.push(Section { text, metadata, pages: Vec::new() });
     }
     Ok(sections)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use craton_store::jobs::JobError;
 use craton_vectors::{
-    Chunk, DocumentChunks, DocumentKey, MetadataValue, Parent, SourceLocation, VectorIndex,
+    Chunk, DocumentChunks, DocumentKey, MetadataValue, PAGE_NUMBER, Parent, SourceLocation, VectorIndex,
 };
 use craton_wire::ApiError;
 use ring::digest::{SHA256, digest};
@@ -87,7 +87,14 @@ impl Pipeline {
             let pieces = self.strategy.cut(&section.text, &self.embedder).await;
             let pieces = pieces.map_err(|error| Failure::Job(from_embedder(&error)))?;
             for piece in pieces {
-                chunks.push(self.chunk(location, (number, chunks.len()), &section.metadata, piece));
+                // The page that it begins on, counted from 1.
+                let page = section.pages.partition_point(|begin| *begin <= piece.at);
+                let mut chunk = self.chunk(location, (number, chunks.len()), &section.metadata, piece);
+                if page > 0 {
+                    let page = u32::try_from(page).unwrap_or(u32::MAX);
+                    chunk.metadata.insert(PAGE_NUMBER.to_owned(), MetadataValue::Number(page.into()));
+                }
+                chunks.push(chunk);
             }
         }
         Ok(Cut { location: location.clone(), chunks, embedded: parsed.embedded.clone() })

@@ -1,6 +1,8 @@
 //! One sync of a data source. [`run`] has all of its control flow.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use craton_api_bedrock_agent::{DocumentStatus, IngestionJobStatus};
 use craton_store::crash;
@@ -22,6 +24,8 @@ const BATCH: usize = 64;
 const BATCH_BYTES: u64 = 32 << 20;
 /// Documents read at the same time.
 const READERS: usize = 8;
+/// How often a listing that takes long shows how far it is.
+const SHOWN_EVERY: Duration = Duration::from_secs(1);
 /// Reasons of failed documents that a job keeps.
 const MOST_REASONS: usize = 100;
 
@@ -144,7 +148,20 @@ impl<'a> Sync<'a> {
     }
 
     async fn list(&self) -> Result<Listing, JobError> {
-        self.source.list(self.job).await.map_err(|failure| match failure {
+        let found = AtomicUsize::new(0);
+        let listing = self.source.list(self.job, &found);
+        tokio::pin!(listing);
+        let mut shown = tokio::time::interval_at(tokio::time::Instant::now() + SHOWN_EVERY, SHOWN_EVERY);
+        let listed = loop {
+            tokio::select! {
+                listed = &mut listing => break listed,
+                _ = shown.tick() => {
+                    let so_far = i64::try_from(found.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
+                    self.write(&[], &[], |found| found.body.statistics.scanned = so_far).await?;
+                }
+            }
+        };
+        listed.map_err(|failure| match failure {
             Failure::Job(error) => error,
             Failure::Document(reason) => JobError::Fail(reason),
         })

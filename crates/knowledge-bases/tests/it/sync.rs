@@ -146,6 +146,21 @@ async fn what_a_sync_embeds_is_metered() {
 }
 
 #[tokio::test]
+async fn chunks_of_a_pdf_know_their_page() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::open(directory.path()).await;
+    let ids = world.library().await;
+    world.put("a.pdf", include_bytes!("../../../documents/tests/fixtures/letter.pdf").as_slice()).await;
+    world.put("b.txt", "Apples.").await;
+    world.counters(&ids).await;
+    for chunk in world.chunks().await {
+        let page = chunk.metadata.get(craton_vectors::PAGE_NUMBER);
+        let expected = chunk.location.uri().ends_with(".pdf").then_some(&MetadataValue::Number(1.0));
+        assert_eq!(page, expected, "{chunk:?}");
+    }
+}
+
+#[tokio::test]
 async fn rows_of_a_csv_file_are_texts_with_attributes() {
     let directory = tempfile::tempdir().unwrap();
     let world = World::open(directory.path()).await;

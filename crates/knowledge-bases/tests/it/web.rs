@@ -158,3 +158,28 @@ async fn private_networks_are_out_of_reach_unless_configured() {
     assert!(job.failure_reasons.unwrap()[0].contains("not on the public network"));
     assert!(by_name.asked.lock().is_empty());
 }
+
+#[tokio::test]
+async fn a_crawl_shows_how_far_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::open(directory.path()).await;
+    let links: String = (0..15).map(|n| format!("<a href='p{n}.html'>page</a>")).collect();
+    let site = Site::open(&[("/docs/index.html", &links)]).await;
+    for n in 0..15 {
+        site.set(&format!("/docs/p{n}.html"), 200, &format!("<p>Page {n}.</p>"));
+    }
+    let ids = site.source(&world, json!({})).await;
+    let job = world.start(&ids).await.unwrap();
+    let mut seen = std::collections::BTreeSet::new();
+    loop {
+        let found = world.job(&ids, &job).await;
+        if found.status == Complete {
+            break;
+        }
+        assert_ne!(found.status, Failed, "{found:?}");
+        seen.insert(counters(&found)[0]);
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert!(seen.iter().any(|count| (1..16).contains(count)), "{seen:?}");
+    assert_eq!(counters(&world.job(&ids, &job).await)[..3], [16, 0, 16]);
+}

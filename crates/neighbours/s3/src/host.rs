@@ -74,8 +74,8 @@ pub fn is_virtual_host(parts: &Parts, domain: &str) -> bool {
     rest.split('.').any(|label| label == "s3")
 }
 
-/// Whether an unsigned or V2-signed request can only be meant for S3: it has a V2 signature or presigned query, or asks
-/// as a browser does before a request to another origin, or posts a form.
+/// Whether an unsigned or V2-signed request can only be meant for S3: it has a V2 signature or presigned query, or posts
+/// a form.
 pub fn matches_s3(parts: &Parts) -> bool {
     let query = parts.uri.query().unwrap_or_default();
     let has = |name: &str| query.split('&').any(|pair| pair.split('=').next() == Some(name));

@@ -360,6 +360,14 @@ impl EmbeddingModel for LazyEmbedder {
         }
         .boxed()
     }
+
+    fn count_each(&self, texts: Vec<String>) -> BoxFuture<'_, Result<Vec<u32>, BackendError>> {
+        async move {
+            let (_lease, embedder) = self.open().await?;
+            embedder.count_each(texts).await
+        }
+        .boxed()
+    }
 }
 
 impl RerankModel for LazyEmbedder {

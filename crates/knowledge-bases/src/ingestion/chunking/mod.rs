@@ -13,7 +13,7 @@ use craton_wire::ApiError;
 use ring::digest::{SHA256, digest};
 
 use crate::index::Embedder;
-use pack::{Unit, pack, sentences, units};
+use pack::{Unit, joined, pack, sentences, units};
 
 /// AWS's chunks when nothing is configured: 300 tokens, overlapping by a fifth.
 const DEFAULT: Strategy = Strategy::Fixed { max_tokens: 300, overlap_percentage: 20 };
@@ -44,6 +44,8 @@ pub(crate) enum Strategy {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Piece {
     pub(crate) text: String,
+    /// Where in the text that was cut it begins, in bytes.
+    pub(crate) at: usize,
     /// The number among the text's parents, and the parent's text.
     pub(crate) parent: Option<(usize, String)>,
 }
@@ -112,35 +114,52 @@ impl Strategy {
 
     /// Cuts a text. No chunk is empty.
     pub(crate) async fn cut(&self, text: &str, embedder: &Embedder) -> Result<Vec<Piece>, BackendError> {
-        let text = text.trim();
+        let skipped = text.len() - text.trim_start().len();
+        let mut pieces = self.cut_trimmed(text.trim(), embedder).await?;
+        pieces.retain(|piece| !piece.text.is_empty());
+        pieces.iter_mut().for_each(|piece| piece.at += skipped);
+        Ok(pieces)
+    }
+
+    async fn cut_trimmed(&self, text: &str, embedder: &Embedder) -> Result<Vec<Piece>, BackendError> {
         if text.is_empty() {
             return Ok(Vec::new());
         }
-        let plain = |texts: Vec<String>| texts.into_iter().map(|text| Piece { text, parent: None }).collect();
+        let piece = |units: &[Unit], parent: Option<(usize, String)>| {
+            let (at, text) = joined(text, units);
+            Piece { text: text.to_owned(), at, parent }
+        };
         match *self {
-            Self::None => Ok(plain(vec![text.to_owned()])),
+            Self::None => Ok(vec![Piece { text: text.to_owned(), at: 0, parent: None }]),
             Self::Fixed { max_tokens, overlap_percentage } => {
                 let overlap = max_tokens * overlap_percentage / 100;
                 let units = units(text, max_tokens, embedder).await?;
-                Ok(plain(pack(text, &units, max_tokens, overlap)))
+                let groups = pack(&units, max_tokens, overlap);
+                Ok(groups.into_iter().map(|group| piece(&units[group], None)).collect())
             }
             Self::Hierarchical { parent_tokens, child_tokens, overlap_tokens } => {
                 let units = units(text, child_tokens, embedder).await?;
-                let parents = pack(text, &units, parent_tokens, overlap_tokens);
                 let mut pieces = Vec::new();
-                for (number, parent) in parents.into_iter().enumerate() {
-                    let units = pack::units(&parent, child_tokens, embedder).await?;
-                    let children = pack(&parent, &units, child_tokens, overlap_tokens);
-                    let piece = |text| Piece { text, parent: Some((number, parent.clone())) };
-                    pieces.extend(children.into_iter().map(piece));
+                for (number, group) in pack(&units, parent_tokens, overlap_tokens).into_iter().enumerate() {
+                    let units = &units[group];
+                    let parent = joined(text, units).1;
+                    let children = pack(units, child_tokens, overlap_tokens).into_iter();
+                    pieces.extend(
+                        children.map(|child| piece(&units[child], Some((number, parent.to_owned())))),
+                    );
                 }
                 Ok(pieces)
             }
             Self::Semantic { max_tokens, buffer, percentile } => {
                 let units = sentences(text, max_tokens, embedder).await?;
                 let groups = semantic::group(text, &units, (buffer, percentile), embedder).await?;
-                let cut = |group: &[Unit]| pack(text, group, max_tokens, 0);
-                Ok(plain(groups.iter().flat_map(|range| cut(&units[range.clone()])).collect()))
+                let mut pieces = Vec::new();
+                for group in groups {
+                    let units = &units[group];
+                    pieces
+                        .extend(pack(units, max_tokens, 0).into_iter().map(|part| piece(&units[part], None)));
+                }
+                Ok(pieces)
             }
         }
     }

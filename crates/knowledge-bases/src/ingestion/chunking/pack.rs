@@ -30,8 +30,7 @@ pub(crate) async fn units(
     }
     // Most short documents are one chunk, which one count shows.
     if text.len() <= max_tokens.saturating_mul(LONG_TOKEN) {
-        let frame = embedder.count_tokens("").await?;
-        let tokens = embedder.count_tokens(text).await?.saturating_sub(frame);
+        let tokens = embedder.count_tokens(vec![text.to_owned()]).await?.into_iter().sum();
         if tokens <= max_tokens {
             return whole(tokens);
         }
@@ -45,27 +44,31 @@ pub(crate) async fn sentences(
     max_tokens: usize,
     embedder: &Embedder,
 ) -> Result<Vec<Unit>, BackendError> {
-    let frame = embedder.count_tokens("").await?;
     let mut units = Vec::new();
     let mut start = 0;
-    for sentence in text.split_sentence_bounds() {
-        let mut rest = Vec::from([Range { start, end: start + sentence.len() }]);
+    let sentence = |sentence: &str| {
         start += sentence.len();
-        while let Some(range) = rest.pop() {
-            let part = &text[range.clone()];
-            let tokens = match part.trim() {
-                "" => 0,
-                part => embedder.count_tokens(part).await?.saturating_sub(frame),
-            };
-            let middle = middle(part);
+        start - sentence.len()..start
+    };
+    let mut open: Vec<Range<usize>> = text.split_sentence_bounds().map(sentence).collect();
+    while !open.is_empty() {
+        let (spoken, blank): (Vec<_>, Vec<_>) =
+            open.into_iter().partition(|range| !text[range.clone()].trim().is_empty());
+        units.extend(blank.into_iter().map(|range| Unit { range, tokens: 0 }));
+        let texts = spoken.iter().map(|range| text[range.clone()].trim().to_owned());
+        let counts = embedder.count_tokens(texts.collect()).await?;
+        open = Vec::new();
+        for (range, tokens) in spoken.into_iter().zip(counts) {
+            let middle = middle(&text[range.clone()]);
             if tokens <= max_tokens || middle == 0 {
                 units.push(Unit { range, tokens });
-                continue;
+            } else {
+                let middle = range.start + middle;
+                open.extend([range.start..middle, middle..range.end]);
             }
-            let middle = range.start + middle;
-            rest.extend([middle..range.end, range.start..middle]);
         }
     }
+    units.sort_by_key(|unit| unit.range.start);
     Ok(units)
 }
 
@@ -78,10 +81,10 @@ fn middle(text: &str) -> usize {
     inside.min_by_key(|at| at.abs_diff(half)).unwrap_or(half)
 }
 
-/// Texts of consecutive units, each as long as `max_tokens` allow, each beginning with up to `overlap` tokens of the
-/// one before.
-pub(crate) fn pack(text: &str, units: &[Unit], max_tokens: usize, overlap: usize) -> Vec<String> {
-    let mut chunks = Vec::new();
+/// Groups of consecutive units, each as long as `max_tokens` allow, each beginning with up to `overlap` tokens of the one
+/// before.
+pub(crate) fn pack(units: &[Unit], max_tokens: usize, overlap: usize) -> Vec<Range<usize>> {
+    let mut groups = Vec::new();
     let mut first = 0;
     while first < units.len() {
         let mut tokens = 0;
@@ -90,10 +93,7 @@ pub(crate) fn pack(text: &str, units: &[Unit], max_tokens: usize, overlap: usize
             tokens += units[end].tokens;
             end += 1;
         }
-        let chunk = text[units[first].range.start..units[end - 1].range.end].trim();
-        if !chunk.is_empty() {
-            chunks.push(chunk.to_owned());
-        }
+        groups.push(first..end);
         if end == units.len() {
             break;
         }
@@ -109,7 +109,14 @@ pub(crate) fn pack(text: &str, units: &[Unit], max_tokens: usize, overlap: usize
         }
         first = next;
     }
-    chunks
+    groups
+}
+
+/// What consecutive units say, without the white space around it, and where in the text that begins.
+pub(crate) fn joined<'a>(text: &'a str, units: &[Unit]) -> (usize, &'a str) {
+    let (Some(first), Some(last)) = (units.first(), units.last()) else { return (0, "") };
+    let said = &text[first.range.start..last.range.end];
+    (first.range.start + said.len() - said.trim_start().len(), said.trim())
 }
 
 #[cfg(test)]
@@ -125,8 +132,14 @@ mod tests {
         text.split_inclusive(' ').map(unit).collect()
     }
 
+    fn pack(text: &str, units: &[Unit], max_tokens: usize, overlap: usize) -> Vec<String> {
+        let groups = super::pack(units, max_tokens, overlap);
+        groups.into_iter().map(|group| joined(text, &units[group]).1.to_owned()).collect()
+    }
+
     #[test]
     fn chunks_are_full_and_overlap() {
+        assert_eq!(joined("a  b c", &words("a  b c")[1..3]), (3, "b"));
         let text = "a b c d e f g h i j";
         assert_eq!(pack(text, &words(text), 4, 0), ["a b c d", "e f g h", "i j"]);
         assert_eq!(pack(text, &words(text), 4, 1), ["a b c d", "d e f g", "g h i j"]);

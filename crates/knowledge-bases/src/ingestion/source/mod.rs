@@ -3,6 +3,8 @@
 mod s3;
 mod web;
 
+use std::sync::atomic::AtomicUsize;
+
 use craton_api_bedrock_agent as api;
 use craton_store::jobs::JobContext;
 use craton_vectors::SourceLocation;
@@ -37,7 +39,8 @@ pub(crate) struct Listing {
 /// A source of documents.
 #[async_trait::async_trait]
 pub(crate) trait Source: Send + Sync {
-    async fn list(&self, job: &JobContext) -> Result<Listing, Failure>;
+    /// Everything there is. `found` counts on the way, for those who wait.
+    async fn list(&self, job: &JobContext, found: &AtomicUsize) -> Result<Listing, Failure>;
 
     /// A document's bytes and its metadata. It may have changed since it was listed.
     async fn read(&self, listed: &Listed) -> Result<Content, Failure>;

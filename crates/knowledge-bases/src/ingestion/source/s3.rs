@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use craton_api_bedrock_agent as api;
 use craton_core::Arn;
@@ -76,13 +77,14 @@ impl S3Source {
         &self,
         prefix: &str,
         job: &JobContext,
-        found: &mut Vec<craton_objects::Listed>,
+        (found, count): (&mut Vec<craton_objects::Listed>, &AtomicUsize),
     ) -> Result<(), Failure> {
         let mut query = ListQuery { prefix: prefix.to_owned(), limit: PAGE, ..ListQuery::default() };
         loop {
             job.check()?;
             let page = self.objects.list(&self.bucket, query.clone()).await.map_err(no_list)?;
             found.extend(page.objects);
+            count.store(found.len(), Ordering::Relaxed);
             if page.next.is_none() {
                 return Ok(());
             }
@@ -120,13 +122,13 @@ fn too_large(bytes: u64, limit: u64) -> Result<(), Failure> {
 
 #[async_trait::async_trait]
 impl Source for S3Source {
-    async fn list(&self, job: &JobContext) -> Result<Listing, Failure> {
+    async fn list(&self, job: &JobContext, count: &AtomicUsize) -> Result<Listing, Failure> {
         let mut found = Vec::new();
         if self.prefixes.is_empty() {
-            self.list_prefix("", job, &mut found).await?;
+            self.list_prefix("", job, (&mut found, count)).await?;
         }
         for prefix in &self.prefixes {
-            self.list_prefix(prefix, job, &mut found).await?;
+            self.list_prefix(prefix, job, (&mut found, count)).await?;
         }
         let is_metadata = |listed: &craton_objects::Listed| listed.key.ends_with(METADATA);
         let (metadata, documents): (Vec<_>, Vec<_>) = found.into_iter().partition(is_metadata);

@@ -11,6 +11,8 @@ mod links;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -47,7 +49,7 @@ pub(crate) struct WebSource {
     max_pages: usize,
     /// Between two pages of one host.
     pause: Duration,
-    spool: Mutex<Spool>,
+    spool: Arc<Mutex<Spool>>,
 }
 
 /// Pages that were crawled, in a file that goes with the process.
@@ -118,7 +120,7 @@ impl WebSource {
             agent,
             max_pages: max_pages.min(MOST_PAGES),
             pause: Duration::from_secs(60) / rate,
-            spool: Mutex::default(),
+            spool: Arc::default(),
         })
     }
 }
@@ -130,6 +132,7 @@ fn seed(text: &str) -> Result<Url, ApiError> {
 
 /// One crawl.
 struct Crawl<'a> {
+    found: &'a AtomicUsize,
     source: &'a WebSource,
     job: &'a JobContext,
     robots: HashMap<String, Robots>,
@@ -161,7 +164,7 @@ impl Crawl<'_> {
             }
             let is_seed = self.source.seeds.contains(&url);
             match self.visit(&url).await {
-                Visit::Page { url, content_type, body } => self.take(&url, content_type, &body)?,
+                Visit::Page { url, content_type, body } => self.take(&url, content_type, body).await?,
                 Visit::Nothing => {}
                 Visit::Failed(reason) if is_seed => {
                     let reason = format!("The data source can't be read: {url}: {reason}");
@@ -235,29 +238,39 @@ impl Crawl<'_> {
     }
 
     /// Keeps a page that is wanted, and queues the pages it leads to.
-    fn take(&mut self, url: &Url, content_type: String, body: &Bytes) -> Result<(), Failure> {
+    async fn take(&mut self, url: &Url, content_type: String, body: Bytes) -> Result<(), Failure> {
         let is_html = content_type.is_empty() || content_type.to_ascii_lowercase().contains("html");
         let mut wishes = links::Wishes::default();
         if is_html {
-            let html = String::from_utf8_lossy(body);
-            wishes = links::wishes(&html);
-            if !wishes.no_follow {
-                for link in links(&html, url) {
-                    if self.source.scope.reaches(&link)
-                        && self.seen.len() < 4 * MOST_PAGES
-                        && self.seen.insert(link.clone())
-                    {
-                        self.queue.push_back(link);
-                    }
+            let (page, html) = (url.clone(), body.clone());
+            let read = move || {
+                let html = String::from_utf8_lossy(&html);
+                let wishes = links::wishes(&html);
+                let found = if wishes.no_follow { Vec::new() } else { links(&html, &page) };
+                Ok((wishes, found))
+            };
+            let found;
+            (wishes, found) = blocking(read).await?;
+            for link in found {
+                if self.source.scope.reaches(&link)
+                    && self.seen.len() < 4 * MOST_PAGES
+                    && self.seen.insert(link.clone())
+                {
+                    self.queue.push_back(link);
                 }
             }
         }
         if wishes.no_index || !self.source.scope.wants(url) {
             return Ok(());
         }
-        let kept = self.source.spool.lock().keep(url.as_str(), body, content_type);
-        kept.map_err(|error| JobError::Fail(format!("Crawled pages can't be kept: {error}")))?;
-        self.list(url, content_hash(body), body.len() as u64);
+        let (spool, address, bytes) = (Arc::clone(&self.source.spool), url.to_string(), body.len() as u64);
+        let keep = move || {
+            spool.lock().keep(&address, &body, content_type)?;
+            Ok(content_hash(&body))
+        };
+        let kept = blocking(keep).await;
+        let hash = kept.map_err(|error| JobError::Fail(format!("Crawled pages can't be kept: {error}")))?;
+        self.list(url, hash, bytes);
         Ok(())
     }
 
@@ -271,16 +284,27 @@ impl Crawl<'_> {
 
     fn list(&mut self, url: &Url, fingerprint: String, bytes: u64) {
         let location = SourceLocation::Web(url.as_str().to_owned());
+        self.found.fetch_add(1, Ordering::Relaxed);
         self.documents.push(Listed { location, fingerprint, bytes, metadata_fingerprint: String::new() });
     }
 }
 
+/// Runs what computes or waits for the disk beside the event loop.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> Result<T, JobError> {
+    let done =
+        tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+    done.map_err(|error| JobError::Retry(error.to_string()))
+}
+
 #[async_trait::async_trait]
 impl Source for WebSource {
-    async fn list(&self, job: &JobContext) -> Result<Listing, Failure> {
+    async fn list(&self, job: &JobContext, found: &AtomicUsize) -> Result<Listing, Failure> {
         let mut crawl = Crawl {
             source: self,
             job,
+            found,
             robots: HashMap::new(),
             queue: self.seeds.iter().cloned().collect(),
             seen: self.seeds.iter().cloned().collect(),
@@ -294,15 +318,15 @@ impl Source for WebSource {
 
     async fn read(&self, listed: &Listed) -> Result<Content, Failure> {
         let uri = listed.location.uri();
-        let mut spool = self.spool.lock();
-        let found = spool.pages.get(uri).cloned();
+        let found = self.spool.lock().pages.get(uri).cloned();
         let (at, length, content_type) = match found {
             Some(Ok(page)) => page,
             Some(Err(reason)) => return Err(Failure::Document(reason)),
             None => return Err(Failure::document("it was not crawled")),
         };
-        let bytes =
-            spool.take(at, length).map_err(|error| Failure::Job(JobError::Retry(error.to_string())))?;
+        let spool = Arc::clone(&self.spool);
+        let bytes = blocking(move || spool.lock().take(at, length)).await;
+        let bytes = bytes.map_err(|error| Failure::Job(JobError::Retry(error.to_string())))?;
         let hint = if content_type.is_empty() { "text/html".to_owned() } else { content_type };
         Ok(Content { bytes, hint, metadata: MetadataContent::None })
     }
