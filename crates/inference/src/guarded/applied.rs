@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use craton_api_bedrock_runtime as api;
 use craton_core::RequestContext;
-use craton_guardrails::Guard;
+use craton_guardrails::{Guard, GuardReference};
 use craton_models::Resolved;
 use craton_wire::ApiError;
 
@@ -32,6 +32,18 @@ impl Applied {
 }
 
 impl Inference {
+    /// A guardrail that a request names. It must never be passed over in silence.
+    pub async fn guard(
+        &self,
+        context: &RequestContext,
+        reference: &GuardReference,
+    ) -> Result<Arc<Guard>, ApiError> {
+        match &self.guardrails {
+            Some(guardrails) => guardrails.guard(context, reference).await,
+            None => Err(ApiError::validation("This server keeps no guardrails.")),
+        }
+    }
+
     /// The guardrail that a call asks for, and those that the account enforces.
     pub(crate) async fn guards(
         &self,
@@ -40,29 +52,22 @@ impl Inference {
         guarding: Guarding,
     ) -> Result<Guards, ApiError> {
         let mut guards: Vec<Applied> = Vec::new();
-        match (&self.guardrails, &guarding.guardrail) {
-            (Some(guardrails), reference) => {
-                if let Some(reference) = reference {
-                    let guard = guardrails.guard(context, reference).await?;
-                    guards.push(Applied { guard, reach: Reach::default(), asked: true, enforced: false });
-                }
-                for it in guardrails.enforced(context, &resolved.model.id).await? {
-                    let reach = Reach { whole_system: it.whole_system, whole_messages: it.whole_messages };
-                    match guards.iter_mut().find(|known| Arc::ptr_eq(&known.guard, &it.guard)) {
-                        // Once is enough, the stricter way.
-                        Some(known) => {
-                            known.reach = known.reach.and(reach);
-                            known.enforced = true;
-                        }
-                        None => {
-                            guards.push(Applied { guard: it.guard, reach, asked: false, enforced: true });
-                        }
+        if let Some(reference) = &guarding.guardrail {
+            let guard = self.guard(context, reference).await?;
+            guards.push(Applied { guard, reach: Reach::default(), asked: true, enforced: false });
+        }
+        if let Some(guardrails) = &self.guardrails {
+            for it in guardrails.enforced(context, &resolved.model.id).await? {
+                let reach = Reach { whole_system: it.whole_system, whole_messages: it.whole_messages };
+                match guards.iter_mut().find(|known| Arc::ptr_eq(&known.guard, &it.guard)) {
+                    // Once is enough, the stricter way.
+                    Some(known) => {
+                        known.reach = known.reach.and(reach);
+                        known.enforced = true;
                     }
+                    None => guards.push(Applied { guard: it.guard, reach, asked: false, enforced: true }),
                 }
             }
-            // A guardrail must never be passed over in silence.
-            (None, Some(_)) => return Err(ApiError::validation("This server keeps no guardrails.")),
-            (None, None) => {}
         }
         Ok(Guards {
             guards,

@@ -17,7 +17,7 @@ use super::passages::Passage;
 use super::prompt::{self, Inputs};
 use super::retrieve::Search;
 use super::sessions::{Session, Turn};
-use super::{Retrieval, Searchable, TextEmbedder, refuse_unserved};
+use super::{Retrieval, Searchable, TextEmbedder, refuse_user};
 
 /// Tokens of an answer when the client names no number.
 const MAX_TOKENS: u32 = 1024;
@@ -90,7 +90,7 @@ impl Retrieval {
         operation: &'static str,
         stream: bool,
     ) -> Result<Ready, ApiError> {
-        refuse_unserved(None, input.user_context.as_ref())?;
+        refuse_user(input.user_context.as_ref())?;
         let missing = || ApiError::validation("retrieveAndGenerateConfiguration is required.");
         let configuration = input.retrieve_and_generate_configuration.ok_or_else(missing)?;
         let question = input.input.text;
@@ -267,12 +267,14 @@ impl Generation {
         let template = template.and_then(|template| template.text_prompt_template);
         prompt::check(template.as_deref())?;
         let sampling = sampling(MAX_TOKENS, inference);
-        let guardrail = guardrail.map(|asked| GuardReference {
-            identifier: asked.guardrail_id,
-            version: Some(asked.guardrail_version),
-        });
+        let guardrail = guardrail.map(guard_reference);
         Ok(Self { model, template, sampling, extra, guardrail })
     }
+}
+
+/// A guardrail as this service's requests name it.
+pub(super) fn guard_reference(asked: api::GuardrailConfiguration) -> GuardReference {
+    GuardReference { identifier: asked.guardrail_id, version: Some(asked.guardrail_version) }
 }
 
 /// How to sample: greedily and at most `max_tokens`, unless the client says otherwise.

@@ -85,20 +85,12 @@ impl Retrieval {
     }
 }
 
-/// Guardrails and per-user access are never passed over in silence.
-fn refuse_unserved(
-    guardrail: Option<&craton_api_bedrock_agent_runtime::GuardrailConfiguration>,
-    user: Option<&craton_api_bedrock_agent_runtime::UserContext>,
-) -> Result<(), ApiError> {
-    if guardrail.is_some() {
-        return Err(ApiError::validation(
-            "Retrieve is not served with a guardrail: RetrieveAndGenerate is. Remove guardrailConfiguration.",
-        ));
-    }
-    if user.is_some() {
-        return Err(ApiError::validation(
+/// Per-user access is never passed over in silence.
+fn refuse_user(user: Option<&craton_api_bedrock_agent_runtime::UserContext>) -> Result<(), ApiError> {
+    match user {
+        Some(_) => Err(ApiError::validation(
             "This server's knowledge bases hold no per-user permissions. Remove userContext from the request.",
-        ));
+        )),
+        None => Ok(()),
     }
-    Ok(())
 }

@@ -4,13 +4,15 @@ use std::collections::HashSet;
 
 use craton_api_bedrock_agent_runtime as api;
 use craton_core::RequestContext;
+use craton_guardrails::{Piece, Source};
 use craton_vectors::{Filter, Query, Want};
 use craton_wire::ApiError;
 use ring::digest::{SHA256, digest};
 
 use super::error::from_vectors;
+use super::generate::guard_reference;
 use super::passages::Passage;
-use super::{Retrieval, Searchable, filters, refuse_unserved};
+use super::{Retrieval, Searchable, filters, refuse_user};
 
 /// Passages when the client names no number.
 const DEFAULT_RESULTS: usize = 5;
@@ -29,15 +31,40 @@ pub(super) struct Search {
     pub reranking: Option<api::VectorSearchBedrockRerankingConfiguration>,
 }
 
+/// A question after its judgement.
+struct Judged {
+    /// As it may be asked; none when it may not.
+    question: Option<String>,
+    intervened: bool,
+}
+
+impl Judged {
+    fn action(&self) -> api::GuadrailAction {
+        match self.intervened {
+            true => api::GuadrailAction::Intervened,
+            false => api::GuadrailAction::None,
+        }
+    }
+}
+
 impl Retrieval {
     pub async fn retrieve(
         &self,
         context: &RequestContext,
         input: api::RetrieveRequest,
     ) -> Result<api::RetrieveResponse, ApiError> {
-        refuse_unserved(input.guardrail_configuration.as_ref(), input.user_context.as_ref())?;
-        let question = question(input.retrieval_query)?;
+        refuse_user(input.user_context.as_ref())?;
+        let mut question = question(input.retrieval_query)?;
         let searchable = self.parts.searchables.searchable(context, &input.knowledge_base_id).await?;
+        let mut guardrail_action = None;
+        if let Some(asked) = input.guardrail_configuration {
+            let judged = self.judge(context, asked, question).await?;
+            guardrail_action = Some(judged.action());
+            let Some(passed) = judged.question else {
+                return Ok(api::RetrieveResponse { guardrail_action, ..Default::default() });
+            };
+            question = passed;
+        }
         let fingerprint = fingerprint(&searchable.id, &question, &input.retrieval_configuration);
         let mut search = self.search_for(context, input.retrieval_configuration, &question).await?;
         search.skip = match &input.next_token {
@@ -47,10 +74,28 @@ impl Retrieval {
         let (passages, more) = self.find(context, &searchable, &question, &search).await?;
         let seen = search.skip + passages.len();
         Ok(api::RetrieveResponse {
-            guardrail_action: None,
+            guardrail_action,
             next_token: (more && seen < MOST_RESULTS).then(|| format!("{seen:x}-{fingerprint}")),
             retrieval_results: passages.into_iter().map(Passage::into_result).collect(),
         })
+    }
+
+    /// Holds a question against a guardrail. Passages are not held against it, as AWS does not: they are the owner's
+    /// documents as they stand.
+    async fn judge(
+        &self,
+        context: &RequestContext,
+        asked: api::GuardrailConfiguration,
+        question: String,
+    ) -> Result<Judged, ApiError> {
+        let guard = self.parts.inference.guard(context, &guard_reference(asked)).await?;
+        if !guard.looks_at(Source::Input) {
+            return Ok(Judged { question: Some(question), intervened: false });
+        }
+        let assessed = guard.assess(Source::Input, vec![Piece::new(question)]).await?;
+        let (intervened, blocked) = (assessed.intervened(), assessed.blocked);
+        let passed = assessed.texts.into_iter().next().filter(|_| !blocked);
+        Ok(Judged { question: passed, intervened })
     }
 
     /// Reads a search's configuration; a filter may be made from the question.

@@ -11,6 +11,7 @@ use craton_backend::{
     RerankModel, RerankRequest, Reranked, StopReason, Usage,
 };
 use craton_core::{Account, Principal, RandomIds, RequestContext, SystemClock};
+use craton_guardrails::{Guardrails, GuardrailsParts, Vectors};
 use craton_inference::answer::{self, Answer};
 use craton_inference::{Backends, Inference};
 use craton_metering::Metering;
@@ -124,6 +125,7 @@ impl Searchables for OneBase {
 
 struct World {
     retrieval: Retrieval,
+    guardrails: Arc<Guardrails>,
     model: Arc<Scripted>,
     index: Arc<dyn VectorIndex>,
     objects: Arc<dyn craton_objects::ObjectStore>,
@@ -139,13 +141,22 @@ async fn world() -> World {
     let index = drivers.open(&spec).await.unwrap();
     let models = Models::open(ModelsConfig::default(), ModelFiles::at(folder.path()), store.clone()).unwrap();
     let model = Arc::new(Scripted::default());
+    let metering = Metering::new().unwrap();
+    let guardrails = Arc::new(Guardrails::new(GuardrailsParts {
+        store: store.clone(),
+        clock: Arc::new(SystemClock),
+        ids: Arc::new(RandomIds),
+        metering: Arc::clone(&metering),
+        vectors: Vectors::default(),
+    }));
     let inference = Inference::new(
         Arc::new(models),
         Arc::new(Only(Arc::clone(&model))),
-        Metering::new().unwrap(),
+        metering,
         Arc::new(SystemClock),
         Arc::new(RandomIds),
-    );
+    )
+    .with_guardrails(Arc::clone(&guardrails));
     let objects: Arc<dyn craton_objects::ObjectStore> = Arc::new(
         FileObjects::open(store.clone(), &folder.path().join("objects"), Arc::new(SystemClock)).unwrap(),
     );
@@ -165,7 +176,7 @@ async fn world() -> World {
         source_ip: None,
         received_ms: 1_000,
     };
-    World { retrieval: Retrieval::new(parts), model, index, objects, context, _folder: folder }
+    World { retrieval: Retrieval::new(parts), guardrails, model, index, objects, context, _folder: folder }
 }
 
 impl World {
@@ -341,6 +352,36 @@ async fn reranking_reorders() {
     });
     let response = world.retrieval.rerank(&world.context, read(input)).await.unwrap();
     assert_eq!(response.results.iter().map(|result| result.index).collect::<Vec<_>>(), [1, 0]);
+}
+
+#[tokio::test]
+async fn a_guardrail_judges_the_question() {
+    let world = world().await;
+    world.fill_shop().await;
+    let policies = json!({
+        "name": "shop", "blockedInputMessaging": "no", "blockedOutputsMessaging": "no",
+        "wordPolicyConfig": {"wordsConfig": [{"text": "pizzazz"}]},
+        "sensitiveInformationPolicyConfig": {"piiEntitiesConfig": [{"type": "EMAIL", "action": "ANONYMIZE"}]},
+    });
+    let made = world.guardrails.create_guardrail(&world.context, read(policies)).await.unwrap();
+    let ask = async |question: &str, id: &str| {
+        let mut asked = retrieval(question, json!({"numberOfResults": 3}));
+        asked["guardrailConfiguration"] = json!({"guardrailId": id, "guardrailVersion": "DRAFT"});
+        world.retrieve(asked).await
+    };
+    let action = |response: &api::RetrieveResponse| response.guardrail_action.map(|action| action.as_str());
+    let passed = ask("days to return", &made.guardrail_id).await.unwrap();
+    // The passage with the word is not held back: only the question is judged.
+    assert_eq!((passed.retrieval_results.len(), action(&passed)), (3, Some("NONE")));
+    let masked = ask("returns for zz@qqqq.com", &made.guardrail_id).await.unwrap();
+    assert_eq!((masked.retrieval_results.len(), action(&masked)), (3, Some("INTERVENED")));
+    let blocked = ask("what has pizzazz?", &made.guardrail_id).await.unwrap();
+    assert_eq!((blocked.retrieval_results.len(), action(&blocked)), (0, Some("INTERVENED")));
+    let unknown = ask("days to return", "nowhere12345").await.unwrap_err();
+    assert_eq!(unknown.code, "ResourceNotFoundException");
+    let without =
+        world.retrieve(retrieval("what has pizzazz?", json!({"numberOfResults": 3}))).await.unwrap();
+    assert_eq!((without.retrieval_results.len(), action(&without)), (3, None));
 }
 
 #[tokio::test]
