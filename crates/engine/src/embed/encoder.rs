@@ -1,90 +1,110 @@
 //! A BERT encoder: token ids in, one vector a text out.
-
-use candle_core::{Device, Result, Tensor};
-use candle_nn::ops::softmax_last_dim;
-use candle_nn::{LayerNorm, Linear, Module};
+//!
+//! Texts are computed together without padding: their tokens stand one after the other as rows, which is all that
+//! most of the work needs to know; only attention looks at each text by itself. One call is one thread's work.
 
 use super::files::{Activation, Config, LoadError, Pooling, Weights};
+use super::kernels::{Packed, Rows, add_layer_norm, gelu_erf, gelu_tanh, relu, softmax};
 
 pub(super) struct Encoder {
-    words: Tensor,
+    /// `[vocabulary, hidden]`.
+    words: Vec<f32>,
     /// Position and first-segment embeddings, added once: `[positions, hidden]`.
-    positions: Tensor,
-    norm: LayerNorm,
+    positions: Vec<f32>,
+    norm: Norm,
     layers: Vec<Layer>,
+    hidden: usize,
     heads: usize,
     pooling: Pooling,
 }
 
+struct Norm {
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    epsilon: f32,
+}
+
 struct Layer {
-    /// Query, key and value projections as one: `[3 × hidden, hidden]`.
-    attention_in: Linear,
-    attention_out: Linear,
-    attention_norm: LayerNorm,
-    up: Linear,
-    down: Linear,
-    norm: LayerNorm,
+    /// Query, key and value projections side by side; the query's is scaled for attention.
+    attention_in: Packed,
+    attention_out: Packed,
+    attention_norm: Norm,
+    up: Packed,
+    down: Packed,
+    norm: Norm,
     activation: Activation,
+    inner: usize,
+}
+
+/// Memory that the layers of one call share.
+#[derive(Default)]
+struct Scratch {
+    projected: Vec<f32>,
+    mixed: Vec<f32>,
+    added: Vec<f32>,
+    inner: Vec<f32>,
+    scores: Vec<f32>,
+    packed: Packed,
 }
 
 impl Encoder {
-    pub(super) fn new(
-        config: &Config,
-        pooling: Pooling,
-        weights: &mut Weights,
-    ) -> std::result::Result<Self, LoadError> {
+    pub(super) fn new(config: &Config, pooling: Pooling, weights: &mut Weights) -> Result<Self, LoadError> {
         let hidden = config.hidden_size;
         let words = weights.take("embeddings.word_embeddings.weight", &[config.vocab_size, hidden])?;
-        let positions = weights
+        let mut positions = weights
             .take("embeddings.position_embeddings.weight", &[config.max_position_embeddings, hidden])?;
         let segments =
             weights.take("embeddings.token_type_embeddings.weight", &[config.type_vocab_size, hidden])?;
-        let positions = segments
-            .narrow(0, 0, 1)
-            .and_then(|first| positions.broadcast_add(&first))
-            .map_err(|error| weights.wrong(&error))?;
-        let norm = layer_norm(weights, "embeddings.LayerNorm", config)?;
+        for row in positions.chunks_exact_mut(hidden) {
+            row.iter_mut().zip(&segments).for_each(|(position, segment)| *position += segment);
+        }
+        let norm = Norm::new(weights, "embeddings.LayerNorm", config)?;
         let layers = (0..config.num_hidden_layers)
             .map(|index| Layer::new(weights, &format!("encoder.layer.{index}"), config))
-            .collect::<std::result::Result<_, _>>()?;
-        Ok(Self { words, positions, norm, layers, heads: config.num_attention_heads, pooling })
+            .collect::<Result<_, _>>()?;
+        Ok(Self { words, positions, norm, layers, hidden, heads: config.num_attention_heads, pooling })
     }
 
     /// Pools each text's tokens to one vector, not normalised. Texts need not be equally long.
-    pub(super) fn encode(&self, texts: &[&[u32]]) -> Result<Vec<Vec<f32>>> {
-        let longest = texts.iter().map(|ids| ids.len()).max().unwrap_or(0);
-        if longest == 0 {
-            return Ok(vec![Vec::new(); texts.len()]);
-        }
-        let mut hidden = self.embed(texts, longest)?;
-        let mask = mask(texts, longest)?;
+    pub(super) fn encode(&self, texts: &[&[u32]]) -> Result<Vec<Vec<f32>>, String> {
+        let mut x = self.embed(texts)?;
+        let mut scratch = Scratch::default();
+        let lengths: Vec<usize> = texts.iter().map(|ids| ids.len()).collect();
         for layer in &self.layers {
-            hidden = layer.forward(&hidden, mask.as_ref(), (texts.len(), longest, self.heads))?;
+            layer.forward(&mut x, (&lengths, self.heads), &mut scratch);
         }
-        let rows: Vec<f32> = hidden.flatten_all()?.to_vec1()?;
-        let width = self.words.dim(1)?;
-        let texts = texts.iter().zip(rows.chunks_exact(longest * width));
-        Ok(texts.map(|(ids, rows)| self.pool(&rows[..ids.len() * width], width)).collect())
+        let mut rest = x.as_slice();
+        let pooled = lengths.iter().map(|length| {
+            let (rows, others) = rest.split_at(length * self.hidden);
+            rest = others;
+            self.pool(rows)
+        });
+        Ok(pooled.collect())
     }
 
-    /// `[texts × longest, hidden]`.
-    fn embed(&self, texts: &[&[u32]], longest: usize) -> Result<Tensor> {
-        let mut ids = Vec::with_capacity(texts.len() * longest);
-        for text in texts {
-            ids.extend_from_slice(text);
-            // What pads is masked, so any token will do.
-            ids.resize(ids.len() + longest - text.len(), 0);
+    /// `[tokens, hidden]`.
+    fn embed(&self, texts: &[&[u32]]) -> Result<Vec<f32>, String> {
+        let mut x = Vec::with_capacity(texts.iter().map(|ids| ids.len()).sum::<usize>() * self.hidden);
+        for ids in texts {
+            if ids.len() * self.hidden > self.positions.len() {
+                return Err(format!("a text of {} tokens is longer than the model reads", ids.len()));
+            }
+            for (id, position) in ids.iter().zip(self.positions.chunks_exact(self.hidden)) {
+                let begin = *id as usize * self.hidden;
+                let word = self.words.get(begin..begin + self.hidden);
+                let word = word.ok_or_else(|| format!("the model has no token {id}"))?;
+                let at = x.len();
+                x.extend_from_slice(word);
+                self.norm.apply(&mut x[at..], position);
+            }
         }
-        let hidden = self.words.dim(1)?;
-        let ids = Tensor::from_vec(ids, texts.len() * longest, &Device::Cpu)?;
-        let words = self.words.index_select(&ids, 0)?.reshape((texts.len(), longest, hidden))?;
-        let sum = words.broadcast_add(&self.positions.narrow(0, 0, longest)?)?;
-        self.norm.forward(&sum.reshape((texts.len() * longest, hidden))?)
+        Ok(x)
     }
 
-    fn pool(&self, rows: &[f32], width: usize) -> Vec<f32> {
-        let mut pooled = rows[..width].to_vec();
-        if self.pooling == Pooling::Mean {
+    fn pool(&self, rows: &[f32]) -> Vec<f32> {
+        let width = self.hidden;
+        let mut pooled = rows.get(..width).map_or_else(Vec::new, <[f32]>::to_vec);
+        if self.pooling == Pooling::Mean && !pooled.is_empty() {
             for row in rows[width..].chunks_exact(width) {
                 pooled.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
             }
@@ -95,90 +115,106 @@ impl Encoder {
     }
 }
 
-/// What is added to attention scores so that padding gets none: `[texts, 1, 1, longest]`. Nothing when all texts are
-/// equally long.
-fn mask(texts: &[&[u32]], longest: usize) -> Result<Option<Tensor>> {
-    if texts.iter().all(|ids| ids.len() == longest) {
-        return Ok(None);
+impl Norm {
+    fn new(weights: &mut Weights, name: &str, config: &Config) -> Result<Self, LoadError> {
+        let weight = weights.take(&format!("{name}.weight"), &[config.hidden_size])?;
+        let bias = weights.take(&format!("{name}.bias"), &[config.hidden_size])?;
+        #[expect(clippy::cast_possible_truncation, reason = "a small number that is added to others")]
+        let epsilon = config.layer_norm_eps as f32;
+        Ok(Self { weight, bias, epsilon })
     }
-    let row =
-        |ids: &&[u32]| (0..longest).map(|at| if at < ids.len() { 0.0 } else { f32::MIN }).collect::<Vec<_>>();
-    let values: Vec<f32> = texts.iter().flat_map(row).collect();
-    Tensor::from_vec(values, (texts.len(), 1, 1, longest), &Device::Cpu).map(Some)
+
+    fn apply(&self, row: &mut [f32], more: &[f32]) {
+        add_layer_norm(row, more, (&self.weight, &self.bias, self.epsilon));
+    }
 }
 
 impl Layer {
-    fn new(weights: &mut Weights, prefix: &str, config: &Config) -> std::result::Result<Self, LoadError> {
+    fn new(weights: &mut Weights, prefix: &str, config: &Config) -> Result<Self, LoadError> {
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
-        let mut parts = Vec::with_capacity(3);
-        for name in ["query", "key", "value"] {
-            parts.push(linear(weights, &format!("{prefix}.attention.self.{name}"), hidden, hidden)?);
+        let (mut weight, mut bias) = (Vec::new(), Vec::new());
+        let scale = 1.0 / ((hidden / config.num_attention_heads) as f32).sqrt();
+        for (name, scale) in [("query", scale), ("key", 1.0), ("value", 1.0)] {
+            let name = format!("{prefix}.attention.self.{name}");
+            let scaled = |values: Vec<f32>| values.into_iter().map(move |value| value * scale);
+            weight.extend(scaled(weights.take(&format!("{name}.weight"), &[hidden, hidden])?));
+            bias.extend(scaled(weights.take(&format!("{name}.bias"), &[hidden])?));
         }
         Ok(Self {
-            attention_in: join(&parts).map_err(|error| weights.wrong(&error))?,
-            attention_out: linear(weights, &format!("{prefix}.attention.output.dense"), hidden, hidden)?,
-            attention_norm: layer_norm(weights, &format!("{prefix}.attention.output.LayerNorm"), config)?,
-            up: linear(weights, &format!("{prefix}.intermediate.dense"), hidden, inner)?,
-            down: linear(weights, &format!("{prefix}.output.dense"), inner, hidden)?,
-            norm: layer_norm(weights, &format!("{prefix}.output.LayerNorm"), config)?,
+            attention_in: Packed::layer(&weight, &bias),
+            attention_out: linear(weights, &format!("{prefix}.attention.output.dense"), (hidden, hidden))?,
+            attention_norm: Norm::new(weights, &format!("{prefix}.attention.output.LayerNorm"), config)?,
+            up: linear(weights, &format!("{prefix}.intermediate.dense"), (hidden, inner))?,
+            down: linear(weights, &format!("{prefix}.output.dense"), (inner, hidden))?,
+            norm: Norm::new(weights, &format!("{prefix}.output.LayerNorm"), config)?,
             activation: config.hidden_act,
+            inner,
         })
     }
 
-    /// `[texts × length, hidden]` to the same.
-    fn forward(&self, x: &Tensor, mask: Option<&Tensor>, shape: (usize, usize, usize)) -> Result<Tensor> {
-        let attended = self.attention_out.forward(&self.attend(x, mask, shape)?)?;
-        let x = self.attention_norm.forward(&(x + attended)?)?;
-        let inner = self.up.forward(&x)?;
-        let inner = match self.activation {
-            Activation::Gelu => inner.gelu_erf()?,
-            Activation::GeluTanh => inner.gelu()?,
-            Activation::Relu => inner.relu()?,
-        };
-        self.norm.forward(&(x + self.down.forward(&inner)?)?)
-    }
-
-    fn attend(&self, x: &Tensor, mask: Option<&Tensor>, shape: (usize, usize, usize)) -> Result<Tensor> {
-        let (texts, length, heads) = shape;
-        let hidden = x.dim(1)?;
-        let width = hidden / heads;
-        let projected = self.attention_in.forward(x)?.reshape((texts, length, 3, heads, width))?;
-        // `[texts, heads, length, width]` each.
-        let part = |index| projected.narrow(2, index, 1)?.squeeze(2)?.transpose(1, 2)?.contiguous();
-        let (query, key, value) = (part(0)?, part(1)?, part(2)?);
-        let scores = (query.matmul(&key.t()?)? / (width as f64).sqrt())?;
-        let scores = match mask {
-            Some(mask) => scores.broadcast_add(mask)?,
-            None => scores,
-        };
-        let mixed = softmax_last_dim(&scores)?.matmul(&value)?;
-        mixed.transpose(1, 2)?.contiguous()?.reshape((texts * length, hidden))
+    /// `[tokens, hidden]` to the same.
+    fn forward(&self, x: &mut [f32], (lengths, heads): (&[usize], usize), scratch: &mut Scratch) {
+        let tokens: usize = lengths.iter().sum();
+        let hidden = x.len() / tokens.max(1);
+        scratch.projected.resize(tokens * 3 * hidden, 0.0);
+        scratch.mixed.resize(tokens * hidden, 0.0);
+        scratch.added.resize(tokens * hidden, 0.0);
+        scratch.inner.resize(tokens * self.inner, 0.0);
+        self.attention_in.multiply(rows(x, hidden), tokens, (&mut scratch.projected, 3 * hidden));
+        let mut begin = 0;
+        for length in lengths {
+            for head in 0..heads {
+                attend((begin, *length), (head, hidden / heads, hidden), scratch);
+            }
+            begin += length;
+        }
+        self.attention_out.multiply(rows(&scratch.mixed, hidden), tokens, (&mut scratch.added, hidden));
+        add(&self.attention_norm, x, &scratch.added);
+        self.up.multiply(rows(x, hidden), tokens, (&mut scratch.inner, self.inner));
+        match self.activation {
+            Activation::Gelu => gelu_erf(&mut scratch.inner),
+            Activation::GeluTanh => gelu_tanh(&mut scratch.inner),
+            Activation::Relu => relu(&mut scratch.inner),
+        }
+        self.down.multiply(rows(&scratch.inner, self.inner), tokens, (&mut scratch.added, hidden));
+        add(&self.norm, x, &scratch.added);
     }
 }
 
-fn join(parts: &[Linear]) -> Result<Linear> {
-    let weights: Vec<&Tensor> = parts.iter().map(Linear::weight).collect();
-    let biases: Vec<&Tensor> = parts.iter().filter_map(Linear::bias).collect();
-    Ok(Linear::new(Tensor::cat(&weights, 0)?, Some(Tensor::cat(&biases, 0)?)))
+fn rows(data: &[f32], stride: usize) -> Rows<'_> {
+    Rows { data, stride }
 }
 
-fn linear(
-    weights: &mut Weights,
-    name: &str,
-    from: usize,
-    to: usize,
-) -> std::result::Result<Linear, LoadError> {
+fn add(norm: &Norm, x: &mut [f32], more: &[f32]) {
+    let width = norm.weight.len();
+    x.chunks_exact_mut(width).zip(more.chunks_exact(width)).for_each(|(row, more)| norm.apply(row, more));
+}
+
+/// One head's attention over the tokens of one text.
+fn attend(
+    (begin, length): (usize, usize),
+    (head, width, hidden): (usize, usize, usize),
+    scratch: &mut Scratch,
+) {
+    if length == 0 {
+        return;
+    }
+    let Scratch { projected, mixed, scores, packed, .. } = scratch;
+    let part = |number: usize| {
+        let at = begin * 3 * hidden + number * hidden + head * width;
+        Rows { data: &projected[at..], stride: 3 * hidden }
+    };
+    scores.resize(length * length, 0.0);
+    packed.set_columns(part(1), (width, length));
+    packed.multiply(part(0), length, (scores, length));
+    scores.chunks_exact_mut(length).for_each(softmax);
+    packed.set_rows(part(2), (length, width));
+    let out = &mut mixed[begin * hidden + head * width..];
+    packed.multiply(Rows { data: scores, stride: length }, length, (out, hidden));
+}
+
+fn linear(weights: &mut Weights, name: &str, (from, to): (usize, usize)) -> Result<Packed, LoadError> {
     let weight = weights.take(&format!("{name}.weight"), &[to, from])?;
     let bias = weights.take(&format!("{name}.bias"), &[to])?;
-    Ok(Linear::new(weight, Some(bias)))
-}
-
-fn layer_norm(
-    weights: &mut Weights,
-    name: &str,
-    config: &Config,
-) -> std::result::Result<LayerNorm, LoadError> {
-    let weight = weights.take(&format!("{name}.weight"), &[config.hidden_size])?;
-    let bias = weights.take(&format!("{name}.bias"), &[config.hidden_size])?;
-    Ok(LayerNorm::new(weight, bias, config.layer_norm_eps))
+    Ok(Packed::layer(&weight, &bias))
 }

@@ -252,19 +252,15 @@ impl Weights {
         Ok(Self { path: path.to_owned(), tensors })
     }
 
-    /// Takes a tensor, which must have this shape.
-    pub(super) fn take(&mut self, name: &str, shape: &[usize]) -> Result<Tensor, LoadError> {
+    /// Takes a tensor's numbers, row by row. It must have this shape.
+    pub(super) fn take(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, LoadError> {
         let wrong = |reason: String| LoadError { path: self.path.clone(), reason };
         let tensor = self.tensors.remove(name).ok_or_else(|| wrong(format!("has no tensor '{name}'")))?;
         if tensor.dims() != shape {
             let reason = format!("tensor '{name}' has the shape {:?}, not {shape:?}", tensor.dims());
             return Err(LoadError { path: self.path.clone(), reason });
         }
-        Ok(tensor)
-    }
-
-    /// An error of candle's while the weights are put together.
-    pub(super) fn wrong(&self, error: &candle_core::Error) -> LoadError {
-        LoadError { path: self.path.clone(), reason: error.to_string() }
+        let values = tensor.flatten_all().and_then(|flat| flat.to_vec1());
+        values.map_err(|error| wrong(format!("tensor '{name}': {error}")))
     }
 }

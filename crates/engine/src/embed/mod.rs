@@ -1,12 +1,11 @@
 //! Sentence embeddings and reranking on this machine, from a folder as sentence-transformers writes it.
 //!
 //! Owns the whole way from text to vector: checking the folder's files ([`LoadError`] says what is wrong with one),
-//! word pieces, a BERT encoder on candle, pooling, unit length. One thread an open model does the arithmetic; requests
-//! reach it through a bounded queue and are batched with others of similar length, so that little of a batch is
-//! padding and a long request does not hold up the short ones behind it for more than one batch.
+//! word pieces, a BERT encoder, pooling, unit length. Threads of its own do an open model's arithmetic; requests reach
+//! them through a bounded queue and take turns, so that a long one does not hold up the short ones behind it.
 //!
-//! The encoder is written out here rather than taken from `candle-transformers`: it is 150 lines, fuses the three
-//! projections of attention into one, and spares the build a crate of some hundred models.
+//! The encoder is written out here, with products of its own (`kernels`): texts are computed side by side without
+//! padding, and weights are packed once for the processor's widest vectors. `bench/embeddings` shows what it gains.
 //!
 //! # Long texts
 //! An encoder reads a window of tokens (256 for all-MiniLM-L6-v2). A longer text is read window by window, up to
@@ -22,11 +21,12 @@
 //! [`craton_backend::fit_dimensions`] gives vectors the width of the model that is stood in for.
 //!
 //! Weights are read into memory, not mapped: a mapped file that is truncated while in use kills the process, and the
-//! tensors are copied into candle's own storage either way.
+//! numbers are packed into another order either way.
 
 mod embedder;
 mod encoder;
 mod files;
+mod kernels;
 #[cfg(test)]
 mod tests;
 mod worker;

@@ -1,44 +1,91 @@
-//! The thread that computes, and the queue before it.
+//! The threads that compute, and the queue before them.
+//!
+//! Each thread takes a small batch and computes it alone: nobody waits for the slowest, and a text that comes now is
+//! begun as soon as any thread is free. Requests take turns, a text each, so that one with thousands of texts holds up
+//! nobody who brings one.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use craton_backend::BackendError;
+use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
 use super::encoder::Encoder;
 
-/// Tokens of one batch, padding included. Larger ones gain nothing on a CPU and delay whoever comes next.
-const BATCH_TOKENS: usize = 2048;
+/// Tokens of one batch. Enough for the weights to be read from memory for many tokens at a time; larger ones leave the
+/// caches.
+const BATCH_TOKENS: usize = 512;
 /// Windows of text that may wait: some megabytes of token ids, and tens of seconds of work.
 pub(super) const MAX_WAITING: usize = 4096;
+/// Threads of one model, at most.
+const MOST_THREADS: usize = 16;
 
 type Reply = oneshot::Sender<Result<Vec<Vec<f32>>, BackendError>>;
 
-struct Job {
-    windows: Vec<Vec<u32>>,
-    reply: Reply,
+/// The way to the threads. They end when this is dropped.
+pub(super) struct Worker {
+    shared: Arc<Shared>,
 }
 
-/// The way to the thread. The thread ends when this is dropped.
-pub(super) struct Worker {
-    jobs: Sender<Job>,
-    /// Windows queued or in the batch at hand.
-    waiting: Arc<AtomicUsize>,
+struct Shared {
+    queue: Mutex<Queue>,
+    /// There is work, or there will be none any more.
+    changed: Condvar,
+    /// Windows queued or in batches at hand.
+    waiting: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Queue {
+    /// Requests with windows that nobody has begun, whose turn comes first in front.
+    jobs: VecDeque<Job>,
+    closed: bool,
+}
+
+struct Job {
+    windows: std::iter::Enumerate<std::vec::IntoIter<Vec<u32>>>,
+    open: Arc<Open>,
+}
+
+/// A request that is not answered yet.
+struct Open {
+    answer: Mutex<Answer>,
+}
+
+struct Answer {
+    vectors: Vec<Vec<f32>>,
+    left: usize,
+    /// None once it was answered.
+    reply: Option<Reply>,
+}
+
+/// One window of a request.
+struct Unit {
+    open: Arc<Open>,
+    index: usize,
+    ids: Vec<u32>,
 }
 
 impl Worker {
     pub(super) fn start(encoder: Encoder) -> std::io::Result<Self> {
-        let (jobs, received) = channel();
-        let waiting = Arc::new(AtomicUsize::new(0));
-        let queue =
-            Queue { received, waiting: Arc::clone(&waiting), units: VecDeque::new(), open: HashMap::new() };
-        std::thread::Builder::new().name("craton-embed".into()).spawn(move || queue.run(&encoder))?;
-        Ok(Self { jobs, waiting })
+        let shared = Arc::new(Shared {
+            queue: Mutex::default(),
+            changed: Condvar::new(),
+            waiting: AtomicUsize::new(0),
+        });
+        let worker = Self { shared };
+        let encoder = Arc::new(encoder);
+        let threads = available_parallelism().map_or(1, std::num::NonZero::get).min(MOST_THREADS);
+        for _ in 0..threads {
+            let (shared, encoder) = (Arc::clone(&worker.shared), Arc::clone(&encoder));
+            std::thread::Builder::new().name("craton-embed".into()).spawn(move || shared.run(&encoder))?;
+        }
+        Ok(worker)
     }
 
     /// Encodes windows of token ids; the vectors come in the same order. Dropping the future drops the work that has
@@ -48,161 +95,178 @@ impl Worker {
             return Ok(Vec::new());
         }
         let count = windows.len();
-        let before = self.waiting.fetch_add(count, Ordering::Relaxed);
+        let waiting = &self.shared.waiting;
+        let before = waiting.fetch_add(count, Ordering::Relaxed);
         if before > 0 && before + count > MAX_WAITING {
-            self.waiting.fetch_sub(count, Ordering::Relaxed);
+            waiting.fetch_sub(count, Ordering::Relaxed);
             return Err(BackendError::Overloaded {
                 message: "too many texts are waiting to be embedded".into(),
                 retry_after: Some(Duration::from_secs(1)),
             });
         }
         let (reply, answer) = oneshot::channel();
-        let stopped = || BackendError::Internal("the embedding thread has stopped".into());
-        self.jobs.send(Job { windows, reply }).map_err(|_| stopped())?;
-        answer.await.map_err(|_| stopped())?
+        let vectors = vec![Vec::new(); count];
+        let open = Open { answer: Mutex::new(Answer { vectors, left: count, reply: Some(reply) }) };
+        let job = Job { windows: windows.into_iter().enumerate(), open: Arc::new(open) };
+        self.shared.queue.lock().jobs.push_back(job);
+        self.shared.changed.notify_all();
+        answer.await.map_err(|_| BackendError::Internal("the embedding threads have stopped".into()))?
     }
 
     #[cfg(test)]
     pub(super) fn waiting(&self) -> &AtomicUsize {
-        &self.waiting
+        &self.shared.waiting
     }
 }
 
-/// One window of a job.
-struct Unit {
-    job: u64,
-    index: usize,
-    ids: Vec<u32>,
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let mut queue = self.shared.queue.lock();
+        queue.closed = true;
+        queue.jobs.clear();
+        self.shared.changed.notify_all();
+    }
 }
 
-/// A job with windows still to be done.
-struct Open {
-    vectors: Vec<Vec<f32>>,
-    left: usize,
-    reply: Reply,
-}
-
-struct Queue {
-    received: Receiver<Job>,
-    waiting: Arc<AtomicUsize>,
-    units: VecDeque<Unit>,
-    open: HashMap<u64, Open>,
-}
-
-impl Queue {
-    fn run(mut self, encoder: &Encoder) {
-        let mut next_id = 0;
+impl Shared {
+    fn run(&self, encoder: &Encoder) {
         loop {
-            if self.units.is_empty() {
-                match self.received.recv() {
-                    Ok(job) => self.admit(job, &mut next_id),
-                    Err(_) => return,
+            let batch = {
+                let mut queue = self.queue.lock();
+                while queue.jobs.is_empty() && !queue.closed {
+                    self.changed.wait(&mut queue);
                 }
-            }
-            while let Ok(job) = self.received.try_recv() {
-                self.admit(job, &mut next_id);
-            }
-            self.forget_abandoned();
-            let batch = take_batch(&mut self.units);
+                if queue.closed {
+                    return;
+                }
+                let abandoned = queue.forget_abandoned();
+                self.waiting.fetch_sub(abandoned, Ordering::Relaxed);
+                queue.take_batch()
+            };
             if !batch.is_empty() {
                 self.compute(encoder, batch);
             }
         }
     }
 
-    fn admit(&mut self, job: Job, next_id: &mut u64) {
-        let id = *next_id;
-        *next_id += 1;
-        let count = job.windows.len();
-        let units = job.windows.into_iter().enumerate().map(|(index, ids)| Unit { job: id, index, ids });
-        self.units.extend(units);
-        self.open.insert(id, Open { vectors: vec![Vec::new(); count], left: count, reply: job.reply });
-    }
-
-    /// Drops the work of callers who went away.
-    fn forget_abandoned(&mut self) {
-        self.open.retain(|_, open| !open.reply.is_closed());
-        let before = self.units.len();
-        self.units.retain(|unit| self.open.contains_key(&unit.job));
-        self.waiting.fetch_sub(before - self.units.len(), Ordering::Relaxed);
-    }
-
-    fn compute(&mut self, encoder: &Encoder, batch: Vec<Unit>) {
+    fn compute(&self, encoder: &Encoder, batch: Vec<Unit>) {
         let texts: Vec<&[u32]> = batch.iter().map(|unit| unit.ids.as_slice()).collect();
         let result = catch_unwind(AssertUnwindSafe(|| encoder.encode(&texts)));
         self.waiting.fetch_sub(batch.len(), Ordering::Relaxed);
+        let result = result.unwrap_or_else(|_| Err("the encoder panicked".to_owned()));
         match result {
-            Ok(Ok(vectors)) => {
-                batch.iter().zip(vectors).for_each(|(unit, vector)| self.deliver(unit, vector))
+            Ok(vectors) => {
+                batch.iter().zip(vectors).for_each(|(unit, vector)| unit.open.deliver(unit.index, vector));
             }
-            Ok(Err(error)) => self.fail(&batch, &error.to_string()),
-            Err(_) => self.fail(&batch, "the encoder panicked"),
-        }
-    }
-
-    fn deliver(&mut self, unit: &Unit, vector: Vec<f32>) {
-        let Some(open) = self.open.get_mut(&unit.job) else { return };
-        open.vectors[unit.index] = vector;
-        open.left -= 1;
-        if open.left == 0
-            && let Some(done) = self.open.remove(&unit.job)
-        {
-            // The caller may have gone; nobody needs it then.
-            let _ = done.reply.send(Ok(done.vectors));
-        }
-    }
-
-    fn fail(&mut self, batch: &[Unit], reason: &str) {
-        tracing::error!(reason, "embedding failed");
-        for unit in batch {
-            if let Some(open) = self.open.remove(&unit.job) {
-                let _ = open.reply.send(Err(BackendError::Internal(reason.to_owned())));
+            Err(reason) => {
+                tracing::error!(reason, "embedding failed");
+                batch.iter().for_each(|unit| unit.open.fail(&reason));
             }
         }
     }
 }
 
-/// Takes the oldest window and, as far as a batch goes, others of similar length. The oldest is always in, so nobody
-/// waits for ever; similar means that at most a third of a batch is padding.
-fn take_batch(units: &mut VecDeque<Unit>) -> Vec<Unit> {
-    let Some(first) = units.pop_front() else { return Vec::new() };
-    let (shortest, longest) = (first.ids.len() * 3 / 4, first.ids.len() * 9 / 8 + 4);
-    let room = (BATCH_TOKENS / longest.max(1)).max(1) - 1;
-    let fits = |unit: &Unit| (shortest..=longest).contains(&unit.ids.len());
-    let chosen: Vec<usize> =
-        units.iter().enumerate().filter(|(_, unit)| fits(unit)).map(|(at, _)| at).take(room).collect();
-    let mut batch = vec![first];
-    // From the back, so that positions before stay right.
-    for at in chosen.into_iter().rev() {
-        batch.extend(units.remove(at));
+impl Queue {
+    /// Drops the work of callers who went away; answers how many windows.
+    fn forget_abandoned(&mut self) -> usize {
+        let mut forgotten = 0;
+        self.jobs.retain(|job| {
+            let wanted = job.open.is_wanted();
+            forgotten += if wanted { 0 } else { job.windows.len() };
+            wanted
+        });
+        forgotten
     }
-    batch
+
+    /// One window of each request in turn, as far as a batch goes.
+    fn take_batch(&mut self) -> Vec<Unit> {
+        let (mut batch, mut tokens) = (Vec::new(), 0);
+        while tokens < BATCH_TOKENS
+            && let Some(mut job) = self.jobs.pop_front()
+        {
+            let Some((index, ids)) = job.windows.next() else { continue };
+            tokens += ids.len();
+            batch.push(Unit { open: Arc::clone(&job.open), index, ids });
+            if job.windows.len() > 0 {
+                self.jobs.push_back(job);
+            }
+        }
+        batch
+    }
+}
+
+impl Open {
+    fn is_wanted(&self) -> bool {
+        self.answer.lock().reply.as_ref().is_some_and(|reply| !reply.is_closed())
+    }
+
+    fn deliver(&self, index: usize, vector: Vec<f32>) {
+        let mut answer = self.answer.lock();
+        answer.vectors[index] = vector;
+        answer.left -= 1;
+        if answer.left == 0 {
+            let vectors = std::mem::take(&mut answer.vectors);
+            answer.say(Ok(vectors));
+        }
+    }
+
+    fn fail(&self, reason: &str) {
+        self.answer.lock().say(Err(BackendError::Internal(reason.to_owned())));
+    }
+}
+
+impl Answer {
+    fn say(&mut self, result: Result<Vec<Vec<f32>>, BackendError>) {
+        if let Some(reply) = self.reply.take() {
+            // The caller may have gone; nobody needs it then.
+            let _ = reply.send(result);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn batches_hold_the_oldest_and_its_like() {
-        let lengths = [100, 10, 90, 500, 110, 101, 12];
-        let mut units: VecDeque<Unit> =
-            lengths.iter().map(|length| Unit { job: 0, index: *length, ids: vec![0; *length] }).collect();
-        let mut batches: Vec<Vec<usize>> = Vec::new();
-        while !units.is_empty() {
-            let mut batch: Vec<usize> = take_batch(&mut units).iter().map(|unit| unit.ids.len()).collect();
-            batch.sort_unstable();
-            batches.push(batch);
+    type Answered = oneshot::Receiver<Result<Vec<Vec<f32>>, BackendError>>;
+
+    fn queue_of(jobs: &[&[usize]]) -> (Queue, Vec<Answered>) {
+        let (mut queue, mut answers) = (Queue::default(), Vec::new());
+        for lengths in jobs {
+            let windows: Vec<Vec<u32>> = lengths.iter().map(|length| vec![0; *length]).collect();
+            let (reply, answer) = oneshot::channel();
+            let (vectors, left) = (vec![Vec::new(); windows.len()], windows.len());
+            let open = Open { answer: Mutex::new(Answer { vectors, left, reply: Some(reply) }) };
+            queue.jobs.push_back(Job { windows: windows.into_iter().enumerate(), open: Arc::new(open) });
+            answers.push(answer);
         }
-        assert_eq!(batches, [vec![90, 100, 101, 110], vec![10, 12], vec![500]]);
+        (queue, answers)
     }
 
     #[test]
-    fn a_batch_has_a_size() {
-        let mut units: VecDeque<Unit> =
-            (0..100).map(|index| Unit { job: 0, index, ids: vec![0; 256] }).collect();
-        let batch = take_batch(&mut units);
-        assert!(batch.len() > 1 && batch.len() * 256 <= BATCH_TOKENS);
-        assert_eq!(batch.len() + units.len(), 100);
+    fn requests_take_turns() {
+        let (mut queue, _answers) = queue_of(&[&[200, 201, 202, 203], &[10], &[20, 21]]);
+        let mut batches: Vec<Vec<usize>> = Vec::new();
+        while !queue.jobs.is_empty() {
+            batches.push(queue.take_batch().iter().map(|unit| unit.ids.len()).collect());
+        }
+        assert_eq!(batches, [vec![200, 10, 20, 201, 21, 202], vec![203]]);
+    }
+
+    #[test]
+    fn work_of_callers_who_left_is_dropped() {
+        let (mut queue, mut answers) = queue_of(&[&[5, 5, 5], &[7]]);
+        answers.remove(0);
+        assert_eq!(queue.forget_abandoned(), 3);
+        assert_eq!(queue.take_batch().len(), 1);
+    }
+
+    #[test]
+    fn a_failure_answers_once() {
+        let (mut queue, mut answers) = queue_of(&[&[1, 1]]);
+        let batch = queue.take_batch();
+        batch[0].open.fail("no");
+        batch[1].open.deliver(1, vec![1.0]);
+        assert!(matches!(answers[0].try_recv(), Ok(Err(BackendError::Internal(_)))));
     }
 }
