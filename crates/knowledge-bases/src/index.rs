@@ -9,14 +9,14 @@ use craton_core::{Account, Arn, Principal, RequestContext};
 use craton_identity::ServiceUse;
 use craton_metering::{CallStart, Metering, Tokens};
 use craton_models::Target;
-use craton_vectors::{IndexSpec, PostgresTable, Storage, VectorIndex};
+use craton_vectors::{IndexSpec, OpenSearchIndex, PostgresTable, Storage, VectorIndex};
 use craton_wire::ApiError;
 use tokio::sync::OnceCell;
 
 use crate::error::from_vectors;
 use crate::records::{KnowledgeBaseRecord, Place, StoredKnowledgeBase};
 use crate::retrieval::{Searchable, Searchables, TextEmbedder};
-use crate::{KnowledgeBases, PostgresDatabase};
+use crate::{KnowledgeBases, OpenSearchCluster, PostgresDatabase};
 
 /// Texts in one call to the model; its backend makes batches of them as suits it.
 const TEXTS: usize = 256;
@@ -197,6 +197,14 @@ impl KnowledgeBases {
         Ok(Embedder { dimensions: knowledge_base.dimensions, ..embedder })
     }
 
+    /// Whether the service may act with the role that a knowledge base is to have.
+    pub(crate) fn check_trust(&self, place: &Place, id: &str, role_arn: &str) -> Result<(), ApiError> {
+        let source_arn = place.arn(id);
+        let usage =
+            ServiceUse { role_arn, service: "bedrock.amazonaws.com", source_arn: Some(&source_arn) };
+        self.parts.roles.check_trust(&usage)
+    }
+
     /// Whether a knowledge base's role lets it do this.
     pub(crate) fn check_role(
         &self,
@@ -226,6 +234,12 @@ impl KnowledgeBases {
         if let Some(collection) = &storage.opensearch_serverless_configuration {
             self.check_role(place, knowledge_base, "aoss:APIAccessAll", &collection.collection_arn)?;
         }
+        if let Some(domain) = &storage.opensearch_managed_cluster_configuration {
+            let index = format!("{}/{}/*", domain.domain_arn, domain.vector_index_name);
+            for action in ["es:ESHttpGet", "es:ESHttpPost", "es:ESHttpPut", "es:ESHttpDelete"] {
+                self.check_role(place, knowledge_base, action, &index)?;
+            }
+        }
         if let Some(rds) = &storage.rds_configuration {
             let secret = &rds.credentials_secret_arn;
             self.check_role(place, knowledge_base, "rds-data:ExecuteStatement", &rds.resource_arn)?;
@@ -243,6 +257,9 @@ impl KnowledgeBases {
     ) -> Result<(), ApiError> {
         let Some(collection) = &storage.opensearch_serverless_configuration else { return Ok(()) };
         let arn = &collection.collection_arn;
+        if self.cluster(arn).is_some() {
+            return Ok(());
+        }
         if self.parts.collections.has_collection(context, arn).await? {
             return Ok(());
         }
@@ -340,7 +357,64 @@ fn postgres_table(
     })
 }
 
+/// An index of a cluster that the configuration knows.
+fn cluster_index(
+    cluster: &OpenSearchCluster,
+    (index, fields): (&str, [&str; 3]),
+    dimensions: usize,
+) -> IndexSpec {
+    let [vector_field, text_field, metadata_field] = fields.map(str::to_owned);
+    let storage = Storage::OpenSearch(Box::new(OpenSearchIndex {
+        url: cluster.url.clone(),
+        username: cluster.username.clone(),
+        password: cluster.password_env.as_ref().and_then(|name| std::env::var(name).ok()),
+        index: index.to_owned(),
+        vector_field,
+        text_field,
+        metadata_field,
+    }));
+    IndexSpec { id: format!("{}/{index}", cluster.resource_arn), dimensions, storage }
+}
+
 impl KnowledgeBases {
+    fn cluster(&self, resource_arn: &str) -> Option<&OpenSearchCluster> {
+        self.parts.clusters.iter().find(|known| known.resource_arn == resource_arn)
+    }
+
+    fn collection_index(
+        &self,
+        collection: &api::OpenSearchServerlessConfiguration,
+        dimensions: usize,
+    ) -> Result<IndexSpec, ApiError> {
+        let (arn, index) = (&collection.collection_arn, &collection.vector_index_name);
+        if let Some(cluster) = self.cluster(arn) {
+            let names = &collection.field_mapping;
+            let fields = [&names.vector_field, &names.text_field, &names.metadata_field];
+            return Ok(cluster_index(cluster, (index, fields.map(String::as_str)), dimensions));
+        }
+        let arn: Arn =
+            arn.parse().map_err(|_| ApiError::validation(format!("{arn} is not a collection's ARN.")))?;
+        let (_, id) = arn.resource_parts();
+        Ok(IndexSpec::of_collection(id, index, dimensions))
+    }
+
+    fn domain_index(
+        &self,
+        domain: &api::OpenSearchManagedClusterConfiguration,
+        dimensions: usize,
+    ) -> Result<IndexSpec, ApiError> {
+        let arn = &domain.domain_arn;
+        let cluster = self.cluster(arn).ok_or_else(|| {
+            ApiError::validation(format!(
+                "No OpenSearch is configured for {arn}. The server's operator names it in [[opensearch]] of the \
+                 configuration."
+            ))
+        })?;
+        let names = &domain.field_mapping;
+        let fields = [&names.vector_field, &names.text_field, &names.metadata_field];
+        Ok(cluster_index(cluster, (&domain.vector_index_name, fields.map(String::as_str)), dimensions))
+    }
+
     /// Which index a storage configuration names.
     pub(crate) fn index_spec(
         &self,
@@ -351,15 +425,20 @@ impl KnowledgeBases {
         let missing = |field: &str, kind: Type| {
             ApiError::validation(format!("{field} is required for storage of type {}.", kind.as_str()))
         };
-        match (storage.r#type, &storage.opensearch_serverless_configuration, &storage.rds_configuration) {
-            (Type::OpensearchServerless, Some(collection), None) => {
-                let arn: Arn = collection.collection_arn.parse().map_err(|_| {
-                    ApiError::validation(format!("{} is not a collection's ARN.", collection.collection_arn))
-                })?;
-                let (_, id) = arn.resource_parts();
-                Ok(IndexSpec::of_collection(id, &collection.vector_index_name, dimensions))
+        let api::StorageConfiguration {
+            opensearch_serverless_configuration: collection,
+            opensearch_managed_cluster_configuration: domain,
+            rds_configuration: rds,
+            ..
+        } = storage;
+        match (storage.r#type, collection, domain, rds) {
+            (Type::OpensearchServerless, Some(collection), None, None) => {
+                self.collection_index(collection, dimensions)
             }
-            (Type::Rds, None, Some(rds)) => {
+            (Type::OpensearchManagedCluster, None, Some(domain), None) => {
+                self.domain_index(domain, dimensions)
+            }
+            (Type::Rds, None, None, Some(rds)) => {
                 let table = postgres_table(&self.parts.databases, rds)?;
                 let id = format!("{}/{}/{}", rds.resource_arn, rds.database_name, rds.table_name);
                 Ok(IndexSpec { id, dimensions, storage: Storage::Postgres(Box::new(table)) })
@@ -367,9 +446,13 @@ impl KnowledgeBases {
             (kind @ Type::OpensearchServerless, ..) => {
                 Err(missing("opensearchServerlessConfiguration", kind))
             }
+            (kind @ Type::OpensearchManagedCluster, ..) => {
+                Err(missing("opensearchManagedClusterConfiguration", kind))
+            }
             (kind @ Type::Rds, ..) => Err(missing("rdsConfiguration", kind)),
             (other, ..) => Err(ApiError::validation(format!(
-                "Storage of type {} is not served by this release of Craton; use OPENSEARCH_SERVERLESS or RDS.",
+                "Storage of type {} is not served by this release of Craton; use OPENSEARCH_SERVERLESS, \
+                 OPENSEARCH_MANAGED_CLUSTER or RDS.",
                 other.as_str()
             ))),
         }

@@ -38,7 +38,7 @@ use craton_wire::ApiError;
 
 use futures::future::BoxFuture;
 
-pub use config::{KnowledgeBasesConfig, PostgresDatabase};
+pub use config::{KnowledgeBasesConfig, OpenSearchCluster, PostgresDatabase};
 use retrieval::{Retrieval, RetrievalParts};
 
 /// Knows the collections that an index can be in.
@@ -62,6 +62,8 @@ pub struct Parts {
     pub metering: Arc<Metering>,
     /// Where indexes of type RDS may be.
     pub databases: Vec<PostgresDatabase>,
+    /// Where indexes in OpenSearch may be.
+    pub clusters: Vec<OpenSearchCluster>,
     pub models: Models,
     pub backends: Arc<dyn Backends>,
     /// What a knowledge base may do with its role.

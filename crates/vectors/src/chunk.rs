@@ -143,6 +143,62 @@ impl Chunk {
     }
 }
 
+/// A chunk without its text and vector, as stores with columns of somebody else's naming keep it: as JSON.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Details {
+    /// Order in which chunks were written.
+    pub number: i64,
+    chunk: String,
+    owner: String,
+    data_source: String,
+    document: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    parent: Option<Parent>,
+    #[serde(default)]
+    metadata: BTreeMap<String, MetadataValue>,
+    /// All that filters see.
+    #[serde(default)]
+    attributes: BTreeMap<String, MetadataValue>,
+    location: SourceLocation,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    payload: Option<String>,
+}
+
+impl Details {
+    pub(crate) fn of(chunk: &Chunk, number: i64) -> Self {
+        Self {
+            number,
+            chunk: chunk.id.clone(),
+            owner: chunk.document.owner.clone(),
+            data_source: chunk.document.data_source.clone(),
+            document: chunk.document.document.clone(),
+            parent: chunk.parent.clone(),
+            metadata: chunk.metadata.clone(),
+            attributes: chunk.attributes(),
+            location: chunk.location.clone(),
+            payload: chunk.payload.clone(),
+        }
+    }
+
+    /// The chunk, without its vector.
+    pub(crate) fn into_chunk(self, text: String) -> Chunk {
+        Chunk {
+            id: self.chunk,
+            document: DocumentKey {
+                owner: self.owner,
+                data_source: self.data_source,
+                document: self.document,
+            },
+            text,
+            parent: self.parent,
+            metadata: self.metadata,
+            vector: Vec::new(),
+            location: self.location,
+            payload: self.payload,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

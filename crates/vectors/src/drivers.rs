@@ -6,6 +6,7 @@ use craton_store::Store;
 use parking_lot::Mutex;
 
 use crate::embedded::EmbeddedIndex;
+use crate::opensearch::ClusterIndex;
 use crate::postgres::PostgresIndex;
 use crate::{VectorError, VectorIndex};
 
@@ -26,6 +27,29 @@ pub enum Storage {
     Embedded,
     /// A table with pgvector.
     Postgres(Box<PostgresTable>),
+    /// An index of an OpenSearch cluster.
+    OpenSearch(Box<OpenSearchIndex>),
+}
+
+/// An index of somebody's OpenSearch and the names of its fields.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct OpenSearchIndex {
+    /// `https://host:port`
+    pub url: String,
+    /// For basic authentication; empty for none.
+    pub username: String,
+    pub password: Option<String>,
+    pub index: String,
+    pub vector_field: String,
+    pub text_field: String,
+    pub metadata_field: String,
+}
+
+impl std::fmt::Debug for OpenSearchIndex {
+    /// Without the URL, which may have a password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OpenSearchIndex").field("index", &self.index).finish_non_exhaustive()
+    }
 }
 
 /// A table of somebody's PostgreSQL and the names of its columns.
@@ -99,6 +123,7 @@ impl Drivers {
                 Arc::new(EmbeddedIndex::open(&self.inner.store, &self.inner.directory, spec).await?)
             }
             Storage::Postgres(table) => Arc::new(PostgresIndex::open(table, spec.dimensions).await?),
+            Storage::OpenSearch(index) => Arc::new(ClusterIndex::open(index, spec.dimensions).await?),
         };
         *open = Some(Arc::clone(&index));
         Ok(index)
@@ -111,8 +136,8 @@ impl Drivers {
         *open = None;
         match &spec.storage {
             Storage::Embedded => EmbeddedIndex::remove(&self.inner.store, &self.inner.directory, spec).await,
-            // The table is its owner's; documents are deleted by their data sources.
-            Storage::Postgres(_) => Ok(()),
+            // Tables and clusters are their owners'; documents are deleted by their data sources.
+            Storage::Postgres(_) | Storage::OpenSearch(_) => Ok(()),
         }
     }
 }

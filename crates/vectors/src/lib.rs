@@ -1,4 +1,4 @@
-//! Hybrid search over chunks: the seam, and its drivers (embedded, pgvector).
+//! Hybrid search over chunks: the seam, and its drivers (embedded, pgvector, OpenSearch).
 //!
 //! * [`VectorIndex`]: the seam. Plain data in and out; no AWS types, no models. Whoever fills an index brings vectors.
 //! * [`Chunk`], [`Filter`], [`Query`], [`Hit`]: the data.
@@ -8,6 +8,7 @@
 //!
 //! Scores are in 0..=1 whichever driver answers, so that a threshold means the same when the store changes.
 
+mod bm25;
 mod chunk;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
@@ -17,6 +18,7 @@ mod error;
 mod filter;
 pub mod fusion;
 mod index;
+mod opensearch;
 mod postgres;
 mod query;
 mod words;
@@ -25,7 +27,7 @@ pub use chunk::{
     CHUNK_ID, Chunk, DATA_SOURCE_ID, DocumentKey, MetadataValue, PAGE_NUMBER, Parent, SOURCE_URI,
     SourceLocation,
 };
-pub use drivers::{Drivers, IndexSpec, PostgresTable, Storage};
+pub use drivers::{Drivers, IndexSpec, OpenSearchIndex, PostgresTable, Storage};
 pub use error::VectorError;
 pub use filter::{Filter, MAX_DEPTH, MAX_LEAVES};
 pub use index::{DocumentChunks, VectorIndex};

@@ -169,6 +169,7 @@ impl World {
             collections: Arc::new(OnlyAbc),
             metering: Metering::new().unwrap(),
             databases: Vec::new(),
+            clusters: Vec::new(),
         };
         tune(&mut parts);
         let service = KnowledgeBases::new(parts);

@@ -44,6 +44,7 @@ pub(crate) fn knowledge_bases(
         collections: Arc::new(Known(collections.clone())),
         metering: Arc::clone(metering),
         databases: config.databases.clone(),
+        clusters: config.clusters.clone(),
         models: models.clone(),
         backends,
         roles: roles.clone(),

@@ -12,7 +12,7 @@ use craton_agents::run::RunsConfig;
 use craton_engine::EngineConfig;
 use craton_flows::FlowsConfig;
 use craton_guardrails::GuardrailsConfig;
-use craton_knowledge_bases::{KnowledgeBasesConfig, PostgresDatabase};
+use craton_knowledge_bases::{KnowledgeBasesConfig, OpenSearchCluster, PostgresDatabase};
 use craton_lambda::{LambdaConfig, MappedFunction};
 use craton_models::{ModelConfig, ModelsConfig, UpstreamConfig};
 use craton_objects::RemoteConfig;
@@ -70,6 +70,9 @@ pub struct ServerConfig {
     /// PostgreSQL servers that hold indexes of knowledge bases.
     #[serde(rename = "postgres")]
     pub databases: Vec<PostgresDatabase>,
+    /// OpenSearch clusters that hold indexes of knowledge bases.
+    #[serde(rename = "opensearch")]
+    pub clusters: Vec<OpenSearchCluster>,
     /// How local models run.
     pub engine: EngineConfig,
     /// What guardrails use.
@@ -150,6 +153,7 @@ impl Default for ServerConfig {
             s3: S3Config::default(),
             buckets: Vec::new(),
             databases: Vec::new(),
+            clusters: Vec::new(),
             engine: EngineConfig::default(),
             guardrails: GuardrailsConfig::default(),
             lambda: LambdaConfig::default(),

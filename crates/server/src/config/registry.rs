@@ -231,6 +231,18 @@ pub const SETTINGS: &[Setting] = &[
         "",
         "The environment variable that holds the user's password, if the URL has none.",
     ),
+    text(
+        "[[opensearch]].resource_arn",
+        "",
+        "The ARN of the domain (`domainArn`) or of the collection (`collectionArn`) by which knowledge bases name this OpenSearch.",
+    ),
+    text("[[opensearch]].url", "", "Where it is, `https://host:port`. It needs its k-NN plugin."),
+    text(
+        "[[opensearch]].username",
+        "",
+        "The user, for basic authentication; without it requests carry none.",
+    ),
+    text("[[opensearch]].password_env", "", "The environment variable that holds the user's password."),
     number("engine.threads", "", "Threads a local model computes with. Default: one a core."),
     number("engine.max_sequences", "32", "Requests that generate at once, a model."),
     number(
@@ -534,6 +546,7 @@ mod tests {
             "upstream",
             "bucket",
             "postgres",
+            "opensearch",
         ];
         let tables = [
             "",
@@ -549,7 +562,8 @@ mod tests {
             "sandbox",
             "sessions",
         ];
-        let lists = ["[[function]]", "[[model]]", "[[upstream]]", "[[bucket]]", "[[postgres]]"];
+        let lists =
+            ["[[function]]", "[[model]]", "[[upstream]]", "[[bucket]]", "[[postgres]]", "[[opensearch]]"];
         for place in tables.into_iter().chain(lists) {
             let mut known = known(place);
             known.retain(|key| !place.is_empty() || !sections.contains(&key.as_str()));

@@ -13,7 +13,6 @@
 
 mod conditions;
 mod rows;
-mod words;
 
 use async_trait::async_trait;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgRow};
@@ -21,6 +20,7 @@ use sqlx::{AssertSqlSafe, Executor as _, Postgres, QueryBuilder, Row as _};
 
 use self::conditions::push_conditions;
 use self::rows::{Table, number_of, read, write};
+use crate::bm25::{self, CANDIDATES, sort};
 use crate::{
     Chunk, Counts, DocumentChunks, DocumentKey, Hit, MAX_LIMIT, PostgresTable, Query, VectorError,
     VectorIndex, Want, fusion,
@@ -30,8 +30,6 @@ use crate::{
 const CONNECTIONS: u32 = 8;
 /// Rows of one INSERT, five parameters each.
 const INSERTED_TOGETHER: usize = 500;
-/// Candidates of each part of a hybrid search, and of a search by words, at least.
-const CANDIDATES: usize = 200;
 
 pub(crate) struct PostgresIndex {
     pool: PgPool,
@@ -132,13 +130,13 @@ impl PostgresIndex {
         text: &str,
         limit: usize,
     ) -> Result<Vec<(Hit, i64)>, VectorError> {
-        let asked = words::distinct(text);
+        let asked = bm25::distinct(text);
         if asked.is_empty() {
             return Ok(Vec::new());
         }
         let Table { name, text: column, .. } = &self.table;
         let mut sql = QueryBuilder::<Postgres>::new("WITH asked AS (SELECT ");
-        for (n, word) in words::looked_up(text, &asked).into_iter().enumerate() {
+        for (n, word) in bm25::looked_up(text, &asked).into_iter().enumerate() {
             sql.push(if n > 0 { " || " } else { "" });
             sql.push("plainto_tsquery('simple', ").push_bind(word).push(")");
         }
@@ -150,7 +148,7 @@ impl PostgresIndex {
         let rows = sql.build().fetch_all(&self.pool).await.map_err(unavailable)?;
         let found: Result<Vec<(Chunk, i64)>, VectorError> =
             rows.iter().map(|row| Ok((read(row)?, number_of(row)?))).collect();
-        let mut hits = words::score(found?, &asked);
+        let mut hits = bm25::score(found?, &asked, None);
         sort(&mut hits);
         hits.truncate(limit);
         Ok(hits)
@@ -162,25 +160,10 @@ impl PostgresIndex {
         vector: &[f32],
         text: &str,
     ) -> Result<Vec<(Hit, i64)>, VectorError> {
-        let wanted = (query.limit * 2).max(CANDIDATES);
+        let wanted = bm25::candidates(query.limit);
         let near = self.nearest(query, vector, wanted).await?;
         let worded = self.by_words(query, text, wanted).await?;
-        let lowest = near.last().map_or(0.5, |(hit, _)| hit.score);
-        let mut fused: Vec<(Hit, i64)> = Vec::with_capacity(near.len() + worded.len());
-        let mut words: std::collections::HashMap<String, (Hit, i64)> =
-            worded.into_iter().map(|found| (found.0.chunk.id.clone(), found)).collect();
-        for (hit, number) in near {
-            let keyword = words.remove(&hit.chunk.id).map_or(0.0, |(found, _)| found.score);
-            fused.push((Hit { score: fusion::hybrid(hit.score, keyword), ..hit }, number));
-        }
-        // Not among the nearest: at most as near as the last of them.
-        let further = words
-            .into_values()
-            .map(|(hit, number)| (Hit { score: fusion::hybrid(lowest, hit.score), ..hit }, number));
-        fused.extend(further);
-        sort(&mut fused);
-        fused.truncate(query.limit);
-        Ok(fused)
+        Ok(bm25::fuse(near, worded, query.limit))
     }
 
     async fn everything(&self, query: &Query) -> Result<Vec<(Hit, i64)>, VectorError> {
@@ -207,10 +190,6 @@ impl PostgresIndex {
         let gone: i64 = sql.build_query_scalar().fetch_one(&self.pool).await.map_err(unavailable)?;
         Ok(u64::try_from(gone).unwrap_or_default())
     }
-}
-
-fn sort(hits: &mut [(Hit, i64)]) {
-    hits.sort_by(|a, b| b.0.score.total_cmp(&a.0.score).then(a.1.cmp(&b.1)));
 }
 
 #[async_trait]

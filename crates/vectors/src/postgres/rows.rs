@@ -1,14 +1,13 @@
 //! Chunks as rows of the mapped table.
 
-use std::collections::BTreeMap;
-
 use craton_core::{IdSource as _, RandomIds};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use sqlx::postgres::PgRow;
 use sqlx::{Postgres, QueryBuilder, Row as _};
 
 use super::unavailable;
-use crate::{Chunk, DocumentKey, MetadataValue, Parent, PostgresTable, SourceLocation, VectorError};
+use crate::chunk::Details;
+use crate::{Chunk, PostgresTable, VectorError};
 
 /// A table and its columns, checked and quoted.
 #[derive(Debug)]
@@ -24,27 +23,6 @@ pub(super) struct Table {
     pub json: String,
     json_column: String,
     custom: Option<String>,
-}
-
-/// What the JSON column holds.
-#[derive(Serialize, Deserialize)]
-struct Details {
-    /// Order in which chunks were written.
-    number: i64,
-    chunk: String,
-    owner: String,
-    data_source: String,
-    document: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    parent: Option<Parent>,
-    #[serde(default)]
-    metadata: BTreeMap<String, MetadataValue>,
-    /// All that filters see.
-    #[serde(default)]
-    attributes: BTreeMap<String, MetadataValue>,
-    location: SourceLocation,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    payload: Option<String>,
 }
 
 impl Table {
@@ -118,18 +96,7 @@ pub(super) fn write(
         "INSERT INTO {name} ({id}, {vector}, {text}, {json_column}{more}) VALUES "
     ));
     for (n, (number, chunk)) in (first..).zip(chunks).enumerate() {
-        let details = Details {
-            number,
-            chunk: chunk.id.clone(),
-            owner: chunk.document.owner.clone(),
-            data_source: chunk.document.data_source.clone(),
-            document: chunk.document.document.clone(),
-            parent: chunk.parent.clone(),
-            metadata: chunk.metadata.clone(),
-            attributes: chunk.attributes(),
-            location: chunk.location.clone(),
-            payload: chunk.payload.clone(),
-        };
+        let details = Details::of(chunk, number);
         sql.push(if n > 0 { ", (" } else { "(" });
         sql.push_bind(RandomIds.uuid()).push("::uuid, ");
         sql.push_bind(literal(&chunk.vector)).push("::vector, ");
@@ -154,20 +121,7 @@ pub(super) fn read(row: &PgRow) -> Result<Chunk, VectorError> {
     let details: &str = row.try_get("details").map_err(unavailable)?;
     let details: Details =
         serde_json::from_str(details).map_err(|error| VectorError::Corrupt(error.to_string()))?;
-    Ok(Chunk {
-        id: details.chunk,
-        document: DocumentKey {
-            owner: details.owner,
-            data_source: details.data_source,
-            document: details.document,
-        },
-        text: row.try_get("text").map_err(unavailable)?,
-        parent: details.parent,
-        metadata: details.metadata,
-        vector: Vec::new(),
-        location: details.location,
-        payload: details.payload,
-    })
+    Ok(details.into_chunk(row.try_get("text").map_err(unavailable)?))
 }
 
 pub(super) fn number_of(row: &PgRow) -> Result<i64, VectorError> {

@@ -1,0 +1,127 @@
+//! A real OpenSearch with its k-NN plugin, which `make opensearch` puts together and these tests start, one a test process.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::OnceLock;
+
+use craton_store::Store;
+use craton_vectors::contract::{self, DIMENSIONS, chunk, key};
+use craton_vectors::{
+    Chunk, DocumentChunks, Drivers, Filter, IndexSpec, MetadataValue, OpenSearchIndex, Query, Storage,
+    VectorError, Want,
+};
+
+use crate::embedded::Opened;
+
+struct Node {
+    url: String,
+    /// Closed when this process ends in whatever way; the script then ends the node.
+    _lifeline: ChildStdin,
+    _script: Child,
+}
+
+fn url() -> &'static str {
+    static NODE: OnceLock<Node> = OnceLock::new();
+    &NODE.get_or_init(start).url
+}
+
+fn start() -> Node {
+    let compat = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../compat");
+    let installed = compat.join(".opensearch");
+    assert!(installed.join("home").exists(), "`make opensearch` installs what this test starts");
+    let mut script = Command::new(compat.join("opensearch/serve"))
+        .arg(&installed)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .current_dir("/")
+        .spawn()
+        .unwrap();
+    let lifeline = script.stdin.take().unwrap();
+    let mut said = String::new();
+    BufReader::new(script.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    let url = said.trim().strip_prefix("ready ").expect("OpenSearch starts").to_owned();
+    Node { url, _lifeline: lifeline, _script: script }
+}
+
+fn spec(index: &str) -> IndexSpec {
+    let storage = Storage::OpenSearch(Box::new(OpenSearchIndex {
+        url: url().to_owned(),
+        username: String::new(),
+        password: None,
+        index: index.to_owned(),
+        vector_field: "bedrock-knowledge-base-default-vector".into(),
+        text_field: "AMAZON_BEDROCK_TEXT_CHUNK".into(),
+        metadata_field: "AMAZON_BEDROCK_METADATA".into(),
+    }));
+    IndexSpec { id: index.to_owned(), dimensions: DIMENSIONS, storage }
+}
+
+async fn drivers() -> (Drivers, tempfile::TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    (Drivers::new(Store::in_memory().await.unwrap(), directory.path()), directory)
+}
+
+#[tokio::test]
+async fn opensearch_passes() {
+    let (drivers, _directory) = drivers().await;
+    let mut opened = 0;
+    contract::all(|| {
+        opened += 1;
+        let (drivers, spec) = (drivers.clone(), spec(&format!("kb-{opened}")));
+        async move { Opened(drivers.open(&spec).await.unwrap()) }
+    })
+    .await;
+}
+
+/// Few of many chunks pass, more than a page of them are read, and another server goes on where one ended.
+#[tokio::test]
+async fn many_chunks_are_filtered_paged_and_found_again() {
+    let (drivers, _directory) = drivers().await;
+    let index = drivers.open(&spec("many")).await.unwrap();
+    let document = |name: &str, count: u16| {
+        let chunks = (0..count).map(|n| {
+            let angle = f32::from(n) / 5_000.0;
+            let vector = [angle.cos(), angle.sin(), 0.0, 0.1];
+            let chunk = chunk(&key(name), &format!("{name}{n}"), &format!("words about topic{n}"), vector);
+            let rare = MetadataValue::Boolean(n % 300 == 0);
+            Chunk { metadata: [("rare".to_owned(), rare)].into(), ..chunk }
+        });
+        DocumentChunks { key: key(name), chunks: chunks.collect() }
+    };
+    index.put(vec![document("a", 6_000)]).await.unwrap();
+    let filter = Filter::Equals("rare".into(), MetadataValue::Boolean(true));
+    let query = Query::new(Want::Semantic { vector: vec![1.0, 0.0, 0.0, 0.1] }, 20).with_filter(filter);
+    assert_eq!(index.search(&query).await.unwrap().len(), 20);
+    assert_eq!(index.document(&key("a")).await.unwrap().len(), 6_000);
+    drop(index);
+    let again = Drivers::new(Store::in_memory().await.unwrap(), "/nowhere");
+    let index = again.open(&spec("many")).await.unwrap();
+    index.put(vec![document("b", 1)]).await.unwrap();
+    let everything = index.search(&Query::new(Want::Everything, 10_000)).await.unwrap();
+    assert_eq!(everything.last().map(|hit| hit.chunk.id.as_str()), Some("b0"));
+    // A word of one chunk in thousands weighs more than one of all of them.
+    let rare = Query::new(Want::Keywords { text: "words topic4711".into() }, 2);
+    let hits = index.search(&rare).await.unwrap();
+    assert_eq!(hits[0].chunk.id, "a4711");
+    assert!(hits[0].score > 5.0 * hits[1].score, "{} {}", hits[0].score, hits[1].score);
+}
+
+#[tokio::test]
+async fn a_wrong_index_says_so() {
+    let (drivers, _directory) = drivers().await;
+    drop(drivers.open(&spec("right")).await.unwrap());
+    let wider = IndexSpec { dimensions: DIMENSIONS + 1, ..spec("right") };
+    assert!(matches!(drivers.open(&wider).await.err(), Some(VectorError::Dimensions { .. })));
+    for hostile in ["../_all", "_all", "a,b", "*", ""] {
+        assert!(
+            matches!(drivers.open(&spec(hostile)).await.err(), Some(VectorError::Invalid(_))),
+            "{hostile}"
+        );
+    }
+    let mut nowhere = spec("right");
+    if let Storage::OpenSearch(index) = &mut nowhere.storage {
+        index.url = "http://127.0.0.1:1".into();
+    }
+    assert!(matches!(drivers.open(&nowhere).await.err(), Some(VectorError::Unavailable(_))));
+}
