@@ -42,6 +42,7 @@ impl KnowledgeBases {
             )));
         }
         let id = self.parts.ids.short(ID_LENGTH);
+        self.check_trust(&place, &id, &input.role_arn)?;
         let request = json!([
             input.name,
             input.description,
@@ -141,6 +142,7 @@ impl KnowledgeBases {
         if found.body.status == api::KnowledgeBaseStatus::Deleting {
             return Err(ApiError::conflict(format!("Knowledge Base {} is being deleted.", found.id)));
         }
+        self.check_trust(&place, &found.id, &input.role_arn)?;
         found.body.description = input.description;
         found.body.role_arn = input.role_arn;
         found.record.name = Some(input.name);
