@@ -37,20 +37,19 @@ pub(super) async fn run(service: &KnowledgeBases, job: &JobContext) -> Result<()
     crash::point("kb.listed");
     let plan = sync.compare(listing).await?;
     let mut read = sync.read(plan.batches.first());
+    let mut ready = Vec::new();
     for next in 1..=plan.batches.len() {
         job.check()?;
         let documents = read.await?;
-        // The next documents are read while the model works on these.
+        // While the model works on these, those before are written and the next are read.
         read = sync.read(plan.batches.get(next));
-        let work = async {
-            let cut = sync.cut(documents).await?;
-            let embedded = sync.embed(cut).await?;
-            sync.index(embedded).await
-        };
-        let (written, ahead) = tokio::join!(work, read);
+        let embedded = async { sync.embed(sync.cut(documents).await?).await };
+        let (written, embedded, ahead) = tokio::join!(sync.index(ready), embedded, read);
         written?;
+        ready = embedded?;
         read = Box::pin(std::future::ready(ahead));
     }
+    sync.index(ready).await?;
     job.check()?;
     sync.remove(plan.gone).await?;
     crash::point("kb.done");
@@ -309,6 +308,9 @@ impl<'a> Sync<'a> {
 
     /// Writes a batch to the index, then to the rows and counters.
     async fn index(&self, documents: Vec<Done<(Option<Cut>, String)>>) -> Result<(), JobError> {
+        if documents.is_empty() {
+            return Ok(());
+        }
         let (mut cuts, mut outcomes) = (Vec::new(), Vec::new());
         for Done { work, result } in documents {
             let outcome = match result {
