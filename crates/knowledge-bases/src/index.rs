@@ -200,8 +200,7 @@ impl KnowledgeBases {
     /// Whether the service may act with the role that a knowledge base is to have.
     pub(crate) fn check_trust(&self, place: &Place, id: &str, role_arn: &str) -> Result<(), ApiError> {
         let source_arn = place.arn(id);
-        let usage =
-            ServiceUse { role_arn, service: "bedrock.amazonaws.com", source_arn: Some(&source_arn) };
+        let usage = ServiceUse { role_arn, service: "bedrock.amazonaws.com", source_arn: Some(&source_arn) };
         self.parts.roles.check_trust(&usage)
     }
 

@@ -237,11 +237,7 @@ pub const SETTINGS: &[Setting] = &[
         "The ARN of the domain (`domainArn`) or of the collection (`collectionArn`) by which knowledge bases name this OpenSearch.",
     ),
     text("[[opensearch]].url", "", "Where it is, `https://host:port`. It needs its k-NN plugin."),
-    text(
-        "[[opensearch]].username",
-        "",
-        "The user, for basic authentication; without it requests carry none.",
-    ),
+    text("[[opensearch]].username", "", "The user, for basic authentication. Without one, none."),
     text("[[opensearch]].password_env", "", "The environment variable that holds the user's password."),
     number("engine.threads", "", "Threads a local model computes with. Default: one a core."),
     number("engine.max_sequences", "32", "Requests that generate at once, a model."),
