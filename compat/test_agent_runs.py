@@ -12,7 +12,7 @@ import zipfile
 
 import pytest
 
-from conftest import Server
+from conftest import ACCESS_KEY, REGION, SECRET_KEY, Server
 
 ACCOUNT = "123456789012"
 MODEL = "anthropic.claude-3-5-sonnet-20241022-v2:0"
@@ -70,8 +70,16 @@ class Upstream(http.server.BaseHTTPRequestHandler):
                   "usage": {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18},
                   "choices": [{"index": 0, "message": message, "finish_reason": "stop" if isinstance(said, str) else "tool_calls"}]}
         data = json.dumps(answer).encode()
+        if body.get("stream"):
+            delta = message if isinstance(said, str) else {**message, "tool_calls": [{**call, "index": 0}]}
+            usage = answer.pop("usage")
+            reason = answer["choices"][0]["finish_reason"]
+            parts = [{**answer, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]},
+                     {**answer, "choices": [{"index": 0, "delta": {}, "finish_reason": reason}]},
+                     {**answer, "choices": [], "usage": usage}]
+            data = "".join(f"data: {json.dumps(part)}\n\n" for part in parts).encode() + b"data: [DONE]\n\n"
         self.send_response(200)
-        self.send_header("content-type", "application/json")
+        self.send_header("content-type", "text/event-stream" if body.get("stream") else "application/json")
         self.send_header("content-length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
@@ -206,6 +214,33 @@ def test_a_knowledge_base_is_searched_and_cited(world):
              if "modelInvocationInput" in event.get("trace", {}).get("trace", {}).get("orchestrationTrace", {})]
     assert kinds == ["KNOWLEDGE_BASE_RESPONSE_GENERATION"]
 
+    # A flow's node searches it, and asks a model about what it finds.
+    def ask(output, kind, **more):
+        node = {"name": "Search", "type": "KnowledgeBase", "configuration": {"knowledgeBase": {**ids, **more}},
+                "inputs": [{"name": "retrievalQuery", "type": "String", "expression": "$.data"}],
+                "outputs": [{"name": output, "type": kind}]}
+        join = lambda name, source, given, target, taken: {
+            "name": name, "type": "Data", "source": source, "target": target,
+            "configuration": {"data": {"sourceOutput": given, "targetInput": taken}}}
+        flow = control.create_flow(
+            name=f"search-{uuid.uuid4().hex[:8]}", executionRoleArn=f"arn:aws:iam::{ACCOUNT}:role/F", definition={
+                "nodes": [{"name": "In", "type": "Input", "configuration": {"input": {}},
+                           "outputs": [{"name": "document", "type": "String"}]}, node,
+                          {"name": "Out", "type": "Output", "configuration": {"output": {}},
+                           "inputs": [{"name": "document", "type": kind, "expression": "$.data"}]}],
+                "connections": [join("InSearch", "In", "document", "Search", "retrievalQuery"),
+                                join("SearchOut", "Search", output, "Out", "document")]})
+        assert control.prepare_flow(flowIdentifier=flow["id"])["status"] == "Prepared"
+        stream = world.client("bedrock-agent-runtime").invoke_flow(
+            flowIdentifier=flow["id"], flowAliasIdentifier="TSTALIASID", inputs=[
+                {"nodeName": "In", "nodeOutputName": "document", "content": {"document": "May I return an enterprise subscription?"}}])
+        events = list(stream["responseStream"])
+        return next(event["flowOutputEvent"]["content"]["document"] for event in events if "flowOutputEvent" in event)
+
+    found = ask("retrievalResults", "Array", numberOfResults=1)
+    assert [passage["content"]["text"] for passage in found] == [DOCUMENTS["returns"]]
+    assert ask("outputText", "String", modelId=MODEL).strip()
+
 
 def test_a_session_survives_a_restart(world, orders):
     session = str(uuid.uuid4())
@@ -235,3 +270,53 @@ def test_langchain_runs_an_agent(world):
     finish = agent.invoke({"input": "", "intermediate_steps": [(action, get_time.invoke(action.tool_input))]})
     assert isinstance(finish, BedrockAgentFinish)
     assert finish.return_values["output"] == "I see: 12:34 UTC"
+
+
+def test_strands_calls_a_tool_and_answers(world):
+    """Strands' own loop: its tools go to ConverseStream, their results come back as messages."""
+    import boto3
+    from strands import Agent, tool
+    from strands.models import BedrockModel
+
+    asked = []
+
+    @tool
+    def get_order_status(order_id: str) -> str:
+        """The status of an order.
+
+        Args:
+            order_id: ORD-XXXXXX
+        """
+        asked.append(order_id)
+        return "SHIPPED, tracking 7749283746271"
+
+    session = boto3.Session(aws_access_key_id=ACCESS_KEY, aws_secret_access_key=SECRET_KEY, region_name=REGION)
+    for streaming in (True, False):
+        model = BedrockModel(boto_session=session, endpoint_url=world.url, model_id=MODEL, streaming=streaming)
+        agent = Agent(model=model, tools=[get_order_status], system_prompt="You are a support agent.", callback_handler=None)
+        answer = agent("Where is my order ORD-447829?")
+        assert "7749283746271" in str(answer), answer
+        roles = [message["role"] for message in agent.messages]
+        assert roles == ["user", "assistant", "user", "assistant"]
+    assert asked == ["ORD-447829"] * 2
+
+
+def test_the_embedded_model_runs_the_same_agent(server):
+    """The seed's agent as it is, on the model that comes with the server: it comes to an end, with an answer. Whether a
+    model of 135 million parameters decides to call the function is its own affair; if it does, the function is called."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("lambda_function.py", HANDLER)
+    made = server.client("lambda").create_function(
+        FunctionName=f"orders-{uuid.uuid4().hex[:8]}", Runtime="python3.11", Handler="lambda_function.lambda_handler",
+        Role=f"arn:aws:iam::{ACCOUNT}:role/L", Code={"ZipFile": archive.getvalue()})
+    control, agent_id = make_agent(server)
+    control.create_agent_action_group(
+        agentId=agent_id, agentVersion="DRAFT", actionGroupName="order-operations",
+        actionGroupExecutor={"lambda": made["FunctionArn"]}, apiSchema={"payload": json.dumps(SCHEMA)})
+    prepare(control, agent_id)
+    events = invoke(server, agent_id, "My order ORD-447829 hasn't arrived. It was supposed to be here 3 days ago.")
+    assert said(events).strip()
+    steps = [event["trace"]["trace"]["orchestrationTrace"] for event in events if "trace" in event]
+    assert steps[-1]["observation"]["type"] == "FINISH"
+    assert steps[1]["modelInvocationOutput"]["metadata"]["usage"]["outputTokens"] > 0

@@ -116,18 +116,18 @@ def test_code_iterates_and_is_collected(make, run):
     assert chains == [[{"nodeName": "Items", "index": n, "type": "Iterator"}] for n in range(2)]
 
 
-def test_a_loop_goes_round_until_its_condition_fails(make, run):
+def test_a_loop_goes_round_until_its_condition_holds(make, run):
     body = {
         "nodes": [
             node("Enter", "LoopInput", {"loopInput": {}}, outputs=[("value", "Number")]),
-            code("Grow", "{'value': number * 3, 'small': number * 3 < 50}", [("number", "Number", "$.data")], "Object"),
+            code("Grow", "{'value': number * 3, 'enough': number * 3 >= 50}", [("number", "Number", "$.data")], "Object"),
             node("Decide", "LoopController",
-                 {"loopController": {"continueCondition": {"name": "small", "expression": "small == true"}, "maxIterations": 8}},
-                 [("small", "Boolean", "$.data.small", "LoopCondition"), ("value", "Number", "$.data.value", "ReturnValueToLoopStart"),
+                 {"loopController": {"continueCondition": {"name": "enough", "expression": "enough == true"}, "maxIterations": 8}},
+                 [("enough", "Boolean", "$.data.enough", "LoopCondition"), ("value", "Number", "$.data.value", "ReturnValueToLoopStart"),
                   ("result", "Number", "$.data.value", "ExitLoop")]),
         ],
         "connections": [
-            data("Enter", "value", "Grow", "number"), data("Grow", "response", "Decide", "small"),
+            data("Enter", "value", "Grow", "number"), data("Grow", "response", "Decide", "enough"),
             data("Grow", "response", "Decide", "value"), data("Grow", "response", "Decide", "result"),
         ],
     }

@@ -33,8 +33,6 @@ pub struct AgentDefinition {
     pub collaboration: Collaboration,
     pub collaborators: Vec<Collaborator>,
     pub memory: Option<Memory>,
-    /// The function that decides each step in place of the built-in loop.
-    pub orchestrator_function: Option<String>,
 }
 
 /// A group of actions that one executor carries out.
@@ -139,9 +137,6 @@ pub struct KnowledgeBaseUse {
     pub id: String,
     /// When to use it, for the model.
     pub description: String,
-    /// A `KnowledgeBaseRetrievalConfiguration` in the API's own JSON.
-    #[serde(default)]
-    pub retrieval: Option<Value>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -22,6 +22,22 @@ impl PageRequest {
     /// Items a page when the client names no number.
     pub const DEFAULT_SIZE: u32 = 100;
 
+    /// As operations have it: a number below one is none.
+    pub fn of(next_token: Option<String>, max_results: Option<i32>) -> Self {
+        Self { next_token, max_results: max_results.and_then(|count| u32::try_from(count).ok()) }
+    }
+
+    /// Items on the page.
+    pub fn size(&self) -> usize {
+        self.max_results.unwrap_or(Self::DEFAULT_SIZE).max(1) as usize
+    }
+
+    /// The key after which the page begins, where it is not the first.
+    pub fn after(&self) -> Result<Option<String>, PageError> {
+        let Some(token) = &self.next_token else { return Ok(None) };
+        String::from_utf8(unhex(token).ok_or(PageError)?).map(Some).map_err(|_| PageError)
+    }
+
     /// Cuts a page from `items`, which are in the order of `key` (ascending, unique). A token names the last key seen,
     /// so pages stay right when items come and go in between.
     pub fn cut<T>(
@@ -29,11 +45,7 @@ impl PageRequest {
         items: impl IntoIterator<Item = T>,
         key: impl Fn(&T) -> String,
     ) -> Result<Page<T>, PageError> {
-        let after = match &self.next_token {
-            Some(token) => Some(String::from_utf8(unhex(token).ok_or(PageError)?).map_err(|_| PageError)?),
-            None => None,
-        };
-        let size = self.max_results.unwrap_or(Self::DEFAULT_SIZE).max(1) as usize;
+        let (after, size) = (self.after()?, self.size());
         let mut rest = items.into_iter().filter(|item| after.as_ref().is_none_or(|after| key(item) > *after));
         let page: Vec<T> = rest.by_ref().take(size).collect();
         let more = rest.next().is_some();

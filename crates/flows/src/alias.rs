@@ -148,6 +148,7 @@ impl Flows {
             return Err(alias_not_found(&input.alias_identifier));
         }
         transaction.forget_tags(&flow.alias_arn(&alias.id)).await.map_err(store_error)?;
+        self.stop_all(&mut transaction, &flow, &format!("{}/{}/", flow.id, alias.id)).await?;
         transaction.commit().await.map_err(store_error)?;
         Ok(api::DeleteFlowAliasResponse { flow_id: flow.id, id: alias.id })
     }

@@ -26,6 +26,8 @@ pub struct FlowsConfig {
     pub execution_timeout_s: u64,
     /// Executions that run at the same time; more wait.
     pub concurrent_executions: usize,
+    /// Executions that ended are deleted after so many days; 0 keeps them.
+    pub execution_retention_days: u32,
 }
 
 impl Default for FlowsConfig {
@@ -40,6 +42,7 @@ impl Default for FlowsConfig {
             invoke_timeout_s: 3_600,
             execution_timeout_s: 24 * 3_600,
             concurrent_executions: 4,
+            execution_retention_days: 90,
         }
     }
 }

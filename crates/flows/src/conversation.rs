@@ -1,9 +1,11 @@
 //! Runs that wait for what a user must say first, kept under their execution's id until they are answered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
-use craton_store::{NewRecord, Scope, values};
+use craton_store::{NewRecord, Scope};
 use craton_wire::ApiError;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -34,6 +36,24 @@ pub(crate) struct Conversation {
 pub(crate) struct Waiting {
     pub key: String,
     pub node: String,
+    pub question: String,
+}
+
+/// Runs that are being taken up again.
+pub(crate) type Answers = Arc<Mutex<HashSet<String>>>;
+
+/// The right to take a run up, until it is dropped. A run that fails then, or whose client goes away, still waits.
+pub(crate) struct Answering {
+    answers: Answers,
+    key: String,
+    scope: Scope,
+    id: String,
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.answers.lock().remove(&self.key);
+    }
 }
 
 fn scope(flow: &FlowRef) -> Scope {
@@ -45,25 +65,33 @@ fn id(flow: &FlowRef, alias: &str, execution_id: &str) -> String {
 }
 
 impl Flows {
-    /// The run of this id that waits for an answer of this node, which nobody else can then take up.
+    /// The run of this id that waits for an answer to this node, which nobody else can take up meanwhile.
     pub(crate) async fn take_conversation(
         &self,
         (flow, alias): (&FlowRef, &str),
         execution_id: &str,
         node: &str,
-    ) -> Result<Option<Conversation>, ApiError> {
+    ) -> Result<Option<(Conversation, Answering)>, ApiError> {
         let (scope, id) = (scope(flow), id(flow, alias, execution_id));
-        let record = self.parts.store.get(&scope, &id).await.map_err(store_error)?;
+        let key = format!("{}/{}/{id}", flow.account, flow.region);
+        if !self.answers.lock().insert(key.clone()) {
+            return Err(ApiError::conflict("The flow's question is being answered by another request."));
+        }
+        let answering = Answering { answers: Arc::clone(&self.answers), key, scope, id };
+        let record = self.parts.store.get(&answering.scope, &answering.id).await.map_err(store_error)?;
         let Some(record) = record.filter(|it| it.updated_ms + KEPT_MS > self.parts.clock.now_ms()) else {
             return Ok(None);
         };
         let conversation: Conversation =
             serde_json::from_value(record.body).map_err(|error| store_error(error.into()))?;
-        if !conversation.waiting.iter().any(|waiting| waiting.node == node) {
-            return Ok(None);
-        }
-        let taken = self.parts.store.delete(&scope, &id, None).await.map_err(store_error)?;
-        Ok(taken.then_some(conversation))
+        let asked = conversation.waiting.iter().any(|waiting| waiting.node == node);
+        Ok(asked.then_some((conversation, answering)))
+    }
+
+    /// Forgets a run that has come to its end.
+    pub(crate) async fn forget_conversation(&self, answering: &Answering) -> Result<(), ApiError> {
+        self.parts.store.delete(&answering.scope, &answering.id, None).await.map_err(store_error)?;
+        Ok(())
     }
 
     pub(crate) async fn keep_conversation(
@@ -80,10 +108,8 @@ impl Flows {
         }
         let (scope, id) = (scope(flow), id(flow, alias, execution_id));
         let now_ms = self.parts.clock.now_ms();
+        self.parts.store.forget(KIND, now_ms - KEPT_MS).await;
         let mut transaction = self.parts.store.begin().await.map_err(store_error)?;
-        let old = values![KIND, now_ms - KEPT_MS];
-        let forget = "DELETE FROM resources WHERE kind = $1 AND updated_ms < $2";
-        transaction.execute(forget, &old).await.map_err(store_error)?;
         transaction.delete(&scope, &id, None).await.map_err(store_error)?;
         let new = NewRecord { id, name: None, body, now_ms, idempotency: None, tags: None };
         transaction.create(&scope, new).await.map_err(store_error)?;

@@ -6,9 +6,9 @@
 
 use craton_api_bedrock_agent_runtime as api;
 use craton_api_bedrock_agent_runtime::FlowExecutionStatus as Status;
-use craton_core::RequestContext;
+use craton_core::{PageError, PageRequest, RequestContext};
 use craton_store::jobs::NewJob;
-use craton_store::{NewRecord, Range, Record, Scope};
+use craton_store::{NewRecord, Range, Record, Scope, StoreError, Transaction};
 use craton_wire::ApiError;
 use craton_wire::types::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,9 @@ pub(crate) const JOB: &str = "flow-execution";
 const KIND: &str = "flow-execution";
 const EVENT_KIND: &str = "flow-execution-event";
 const NODE_KIND: &str = "flow-execution-node";
+/// Old executions that one StartFlowExecution deletes.
+const MOST_SWEPT: u32 = 8;
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 /// Events and executions on a page (the model's limit).
 const PAGE: i32 = 10;
 
@@ -43,16 +46,19 @@ pub(crate) struct StoredExecution {
     pub concurrency: Option<usize>,
     pub status: Status,
     pub job_id: String,
+    /// When its first attempt began.
+    #[serde(default)]
+    pub started_ms: Option<i64>,
     pub ended_ms: Option<i64>,
     /// Why it timed out.
     pub error: Option<String>,
 }
 
-/// What is kept of one event.
+/// What a run of a node gave, and the number of the next event then.
 #[derive(Serialize, Deserialize)]
-struct StoredEvent {
-    of_node: bool,
-    event: RunEvent,
+pub(crate) struct StoredNode {
+    pub given: Given,
+    pub next_event: u64,
 }
 
 pub(crate) fn scope(flow: &FlowRef) -> Scope {
@@ -72,29 +78,33 @@ pub(crate) fn id(flow: &FlowRef, alias: &str, name: &str) -> String {
     format!("{}/{alias}/{name}", flow.id)
 }
 
+/// What the ids of an execution's events begin with: those of its nodes, and those of the flow.
+pub(crate) fn events_of(execution: &str, of_node: bool) -> String {
+    format!("{execution}/{}/", if of_node { "n" } else { "f" })
+}
+
 /// The row of an event, in the order in which it happened.
 pub(crate) fn event_row(
     execution: &str,
     number: u64,
     event: &RunEvent,
     now_ms: i64,
-) -> Result<NewRecord, ApiError> {
-    let stored = StoredEvent { of_node: event.is_of_node(), event: event.clone() };
-    row(format!("{execution}/{number:012}"), &stored, now_ms)
+) -> Result<NewRecord, StoreError> {
+    row(format!("{}{number:012}", events_of(execution, event.is_of_node())), event, now_ms)
 }
 
 /// The row of what a run of a node gave.
 pub(crate) fn node_row(
     execution: &str,
     key: &str,
-    given: &Given,
+    node: &StoredNode,
     now_ms: i64,
-) -> Result<NewRecord, ApiError> {
-    row(format!("{execution}/{key}"), given, now_ms)
+) -> Result<NewRecord, StoreError> {
+    row(format!("{execution}/{key}"), node, now_ms)
 }
 
-fn row(id: String, body: &impl Serialize, now_ms: i64) -> Result<NewRecord, ApiError> {
-    let body = serde_json::to_value(body).map_err(|error| store_error(error.into()))?;
+fn row(id: String, body: &impl Serialize, now_ms: i64) -> Result<NewRecord, StoreError> {
+    let body = serde_json::to_value(body)?;
     Ok(NewRecord { id, name: None, body, now_ms, idempotency: None, tags: None })
 }
 
@@ -126,6 +136,7 @@ impl Flows {
         input: api::StartFlowExecutionRequest,
     ) -> Result<api::StartFlowExecutionResponse, ApiError> {
         let runnable = self.runnable(context, &input.flow_identifier, &input.flow_alias_identifier).await?;
+        self.sweep(&runnable.flow).await?;
         let document = entry(&runnable.graph()?, &input.inputs)?;
         let name = input.flow_execution_name.filter(|name| !name.is_empty());
         let name = name.unwrap_or_else(|| self.parts.ids.uuid());
@@ -142,6 +153,7 @@ impl Flows {
             concurrency: runnable.concurrency,
             status: Status::Running,
             job_id: job_id.clone(),
+            started_ms: None,
             ended_ms: None,
             error: None,
         };
@@ -151,14 +163,15 @@ impl Flows {
                 "An execution with the name {name} already exists under this alias. Choose another name."
             )));
         }
-        transaction.create(&scope(flow), row(id.clone(), &execution, now_ms)?).await.map_err(store_error)?;
+        let new = row(id.clone(), &execution, now_ms).map_err(store_error)?;
+        transaction.create(&scope(flow), new).await.map_err(store_error)?;
         let begun = RunEvent::FlowInput {
             node: input.inputs.into_iter().next().map(|input| input.node_name).unwrap_or_default(),
             name: "document".to_owned(),
             value: document,
             at_ms: now_ms,
         };
-        let event = event_row(&id, 0, &begun, now_ms)?;
+        let event = event_row(&id, 0, &begun, now_ms).map_err(store_error)?;
         transaction.create(&event_scope(flow), event).await.map_err(store_error)?;
         let payload = json!({"id": id, "account": flow.account, "region": flow.region, "flow": flow.id});
         transaction.enqueue(NewJob::new(job_id, JOB, payload, now_ms)).await.map_err(store_error)?;
@@ -204,7 +217,7 @@ impl Flows {
         let flow = FlowRef::parse(context, &input.flow_identifier)?;
         self.draft(&flow).await?;
         let prefix = match &input.flow_alias_identifier {
-            Some(alias) => format!("{}/{}/", flow.id, self.alias(&flow, alias).await?.id),
+            Some(alias) => format!("{}/{}/", flow.id, flow.alias_id(alias)?),
             None => format!("{}/", flow.id),
         };
         let range = Range { prefix, ..Range::default() };
@@ -236,21 +249,21 @@ impl Flows {
     ) -> Result<api::ListFlowExecutionEventsResponse, ApiError> {
         let names = (&*input.flow_identifier, &*input.flow_alias_identifier, &*input.execution_identifier);
         let Found { flow, record, .. } = self.execution(context, names).await?;
-        let range = Range { prefix: format!("{}/", record.id), ..Range::default() };
-        let rows = self.parts.store.list(&event_scope(&flow), &range).await.map_err(store_error)?;
-        let of_node = input.event_type == api::FlowExecutionEventType::Node;
-        let mut events = Vec::new();
-        for row in rows {
-            let stored = StoredEvent::deserialize(&row.body).map_err(|error| store_error(error.into()))?;
-            if stored.of_node == of_node
-                && let Some(event) = stored.event.into_execution_event()
-            {
-                events.push((row.id, event));
-            }
-        }
+        let prefix = events_of(&record.id, input.event_type == api::FlowExecutionEventType::Node);
         let most = input.max_results.unwrap_or(PAGE).min(PAGE);
-        let page = page(input.next_token, Some(most), events, |(id, _)| id.clone())?;
-        let flow_execution_events = page.items.into_iter().map(|(_, event)| event).collect();
+        let request = PageRequest::of(input.next_token, Some(most));
+        let bad = |error: PageError| ApiError::validation(error.to_string());
+        // One more than the page, to know whether there are more; those before it are not read.
+        let limit = u32::try_from(request.size() + 1).unwrap_or(u32::MAX);
+        let range = Range { after: request.after().map_err(bad)?, prefix, limit };
+        let rows = self.parts.store.list(&event_scope(&flow), &range).await.map_err(store_error)?;
+        let page = request.cut(rows, |row| row.id.clone()).map_err(bad)?;
+        let mut flow_execution_events = Vec::with_capacity(page.items.len());
+        for row in page.items {
+            let event: RunEvent =
+                serde_json::from_value(row.body).map_err(|error| store_error(error.into()))?;
+            flow_execution_events.extend(event.into_execution_event());
+        }
         Ok(api::ListFlowExecutionEventsResponse { flow_execution_events, next_token: page.next_token })
     }
 
@@ -279,7 +292,7 @@ impl Flows {
     ) -> Result<api::StopFlowExecutionResponse, ApiError> {
         let names = (&*input.flow_identifier, &*input.flow_alias_identifier, &*input.execution_identifier);
         let found = self.execution(context, names).await?;
-        let (scope, now_ms) = (scope(&found.flow), self.parts.clock.now_ms());
+        let scope = scope(&found.flow);
         let mut transaction = self.parts.store.begin().await.map_err(store_error)?;
         let record = transaction.get(&scope, &found.record.id).await.map_err(store_error)?;
         let mut record = record.ok_or_else(|| execution_not_found(&input.execution_identifier))?;
@@ -291,13 +304,65 @@ impl Flows {
                 execution.status.as_str()
             )));
         }
-        execution.status = Status::Aborted;
-        execution.ended_ms = Some(now_ms);
-        record.body = write(&execution)?;
-        transaction.update(&scope, &record, None, now_ms).await.map_err(store_error)?;
-        transaction.request_stop(&execution.job_id).await.map_err(store_error)?;
+        self.abort(&mut transaction, &found.flow, (&mut record, &mut execution)).await?;
         transaction.commit().await.map_err(store_error)?;
         Ok(api::StopFlowExecutionResponse { execution_arn: Some(found.arn()), status: Status::Aborted })
+    }
+
+    /// Stops what runs under a flow, or under one of its aliases (`FLOW/` or `FLOW/ALIAS/`), which is about to be deleted.
+    pub(crate) async fn stop_all(
+        &self,
+        transaction: &mut Transaction,
+        flow: &FlowRef,
+        prefix: &str,
+    ) -> Result<(), ApiError> {
+        let range = Range { prefix: prefix.to_owned(), ..Range::default() };
+        for mut record in transaction.list(&scope(flow), &range).await.map_err(store_error)? {
+            let mut execution = read(&record)?;
+            if execution.status == Status::Running {
+                self.abort(transaction, flow, (&mut record, &mut execution)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn abort(
+        &self,
+        transaction: &mut Transaction,
+        flow: &FlowRef,
+        (record, execution): (&mut Record, &mut StoredExecution),
+    ) -> Result<(), ApiError> {
+        let now_ms = self.parts.clock.now_ms();
+        execution.status = Status::Aborted;
+        execution.ended_ms = Some(now_ms);
+        record.body = write(execution)?;
+        transaction.update(&scope(flow), record, None, now_ms).await.map_err(store_error)?;
+        transaction.request_stop(&execution.job_id).await.map_err(store_error)?;
+        Ok(())
+    }
+
+    /// Deletes a few of the executions that ended long ago.
+    async fn sweep(&self, flow: &FlowRef) -> Result<(), ApiError> {
+        let days = self.parts.config.execution_retention_days;
+        if days == 0 {
+            return Ok(());
+        }
+        let before_ms = self.parts.clock.now_ms() - i64::from(days) * DAY_MS;
+        let old =
+            self.parts.store.untouched(&scope(flow), before_ms, MOST_SWEPT).await.map_err(store_error)?;
+        for record in old {
+            if read(&record)?.status == Status::Running {
+                continue;
+            }
+            let mut transaction = self.parts.store.begin().await.map_err(store_error)?;
+            for of in [event_scope(flow), node_scope(flow)] {
+                let within = format!("{}/", record.id);
+                transaction.delete_within(&of, &within).await.map_err(store_error)?;
+            }
+            transaction.delete(&scope(flow), &record.id, None).await.map_err(store_error)?;
+            transaction.commit().await.map_err(store_error)?;
+        }
+        Ok(())
     }
 
     /// An execution by its flow's, its alias's and its own id or ARN.
@@ -307,9 +372,10 @@ impl Flows {
         (flow, alias, execution): (&str, &str, &str),
     ) -> Result<Found, ApiError> {
         let flow = FlowRef::parse(context, flow)?;
-        let alias = self.alias(&flow, alias).await?;
-        let name = flow.execution_name(&alias.id, execution)?;
-        let record = self.parts.store.get(&scope(&flow), &id(&flow, &alias.id, name)).await;
+        // The alias may have been deleted since.
+        let alias_id = flow.alias_id(alias)?;
+        let name = flow.execution_name(alias_id, execution)?;
+        let record = self.parts.store.get(&scope(&flow), &id(&flow, alias_id, name)).await;
         let record = record.map_err(store_error)?.ok_or_else(|| execution_not_found(execution))?;
         Ok(Found { execution: read(&record)?, flow, record })
     }

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use craton_api_bedrock_agent_runtime::FlowExecutionStatus as Status;
 use craton_core::{Account, Arn, Clock, Principal, RequestContext};
 use craton_store::jobs::{Ended, Handler, Job, JobContext, JobError};
-use craton_store::{NewRecord, Range, StoreError, Transaction, crash};
+use craton_store::{Range, Store, StoreError, Transaction, crash};
 use craton_wire::ApiError;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -20,11 +20,12 @@ use serde_json::Value;
 
 use crate::Flows;
 use crate::definition::Node;
-use crate::error::store_error;
-use crate::execution::{StoredExecution, event_row, event_scope, node_row, node_scope, read, scope};
+use crate::execution::{
+    StoredExecution, StoredNode, event_row, event_scope, events_of, node_row, node_scope, read, scope, write,
+};
 use crate::identifier::FlowRef;
 use crate::run::event::RunEvent;
-use crate::run::{Engine, Given, Recorder, RunError, failure};
+use crate::run::{Engine, Given, RecordError, Recorder, RunError, failure};
 use crate::runnable::{Caller, Runnable};
 
 /// What a job is told.
@@ -58,18 +59,22 @@ impl Handler for Executions {
             return Err(JobError::Stopped);
         }
         let keeper = Keeper::open(job, (&flow, &payload.id), Arc::clone(&self.0.parts.clock)).await?;
-        // Measured from the start of the first attempt.
+        let started_ms = self.begun(job.store(), &flow, &payload.id).await?;
         let most_ms =
             i64::try_from(self.0.parts.config.execution_timeout_s).unwrap_or(i64::MAX).saturating_mul(1000);
-        let left_ms = record.created_ms.saturating_add(most_ms) - self.0.parts.clock.now_ms();
+        let left_ms = started_ms.saturating_add(most_ms) - self.0.parts.clock.now_ms();
         let left = Duration::from_millis(u64::try_from(left_ms).unwrap_or_default());
         tokio::select! {
             ended = self.execute(&flow, execution, &keeper) => match ended {
                 Ok(()) => Ok(()),
-                Err(RunError { error, .. }) if error.code == LOST => Err(JobError::Lost),
+                // The records are at fault, not the flow: what it has come to is in them, and it goes on from there.
+                Err(RunError { fault: Some(fault), .. }) => Err(match &*fault {
+                    StoreError::LeaseLost { .. } => JobError::Lost,
+                    other => JobError::Retry(other.to_string()),
+                }),
                 Err(error) => {
                     let reason = error.clone().into_api().message;
-                    keeper.failed(&error).await.map_err(|error| JobError::Retry(error.message))?;
+                    keeper.failed(&error).await?;
                     Err(JobError::Fail(reason))
                 }
             },
@@ -104,17 +109,29 @@ impl Handler for Executions {
 }
 
 const TIMED_OUT: &str = "timed out";
-/// What a recorder's error is called once the job is someone else's.
-const LOST: &str = "LeaseLost";
-
 impl Executions {
+    /// When the first attempt began, which is now if it is this one. An execution may have waited for its turn.
+    async fn begun(&self, store: &Store, flow: &FlowRef, id: &str) -> Result<i64, JobError> {
+        let (scope, now_ms) = (scope(flow), self.0.parts.clock.now_ms());
+        let mut transaction = store.begin().await?;
+        let Some(mut record) = transaction.get(&scope, id).await? else { return Err(JobError::Stopped) };
+        let mut execution = read(&record).map_err(|error| JobError::Fail(error.message))?;
+        if let Some(started_ms) = execution.started_ms {
+            return Ok(started_ms);
+        }
+        execution.started_ms = Some(now_ms);
+        record.body = write(&execution).map_err(|error| JobError::Fail(error.message))?;
+        transaction.update(&scope, &record, None, now_ms).await?;
+        transaction.commit().await?;
+        Ok(now_ms)
+    }
+
     async fn execute(
         &self,
         flow: &FlowRef,
         execution: StoredExecution,
         keeper: &Keeper<'_>,
     ) -> Result<(), RunError> {
-        let whole = |error| RunError { node: None, error };
         let input = execution.input.clone();
         let parts = &self.0.parts;
         let runnable = Runnable {
@@ -135,7 +152,7 @@ impl Executions {
         };
         let caller =
             Caller { context, execution_id: execution.name, traced: false, latency: execution.latency };
-        let graph = runnable.graph().map_err(whole)?;
+        let graph = runnable.graph().map_err(RunError::whole)?;
         let nodes = self.0.nodes(&runnable, caller);
         let engine = Engine::new(&nodes, keeper, &*parts.clock, parts.config.limits(runnable.concurrency));
         engine.run(&graph, input).await.map(drop)
@@ -164,42 +181,49 @@ impl<'j> Keeper<'j> {
         let prefix = format!("{execution}/");
         let range = Range { prefix: prefix.clone(), ..Range::default() };
         let mut done = BTreeMap::new();
+        let mut next = 0;
         for row in job.store().list(&node_scope(flow), &range).await? {
-            let given = serde_json::from_value(row.body).map_err(StoreError::from)?;
-            done.insert(row.id[prefix.len()..].to_owned(), given);
+            let node: StoredNode = serde_json::from_value(row.body).map_err(StoreError::from)?;
+            next = next.max(node.next_event);
+            done.insert(row.id[prefix.len()..].to_owned(), node.given);
         }
-        let events = job.store().list(&event_scope(flow), &range).await?;
-        let last = events.last().and_then(|row| row.id[prefix.len()..].parse::<u64>().ok());
-        let next_event = AtomicU64::new(last.map_or(0, |last| last + 1));
+        // An attempt that failed at its very end has told of that and of no node more.
+        for of_node in [false, true] {
+            let prefix = events_of(execution, of_node);
+            let range =
+                Range { after: Some(format!("{prefix}{next:012}")), prefix: prefix.clone(), limit: 0 };
+            for row in job.store().list(&event_scope(flow), &range).await? {
+                let number = row.id[prefix.len()..].parse::<u64>().unwrap_or_default();
+                next = next.max(number + 1);
+            }
+        }
+        // The first is the execution's input.
+        let next_event = AtomicU64::new(next.max(1));
         Ok(Self { job, flow, execution, clock, done, next_event, begun: Mutex::default() })
     }
 
-    async fn keep(&self, node: Option<NewRecord>, events: Vec<RunEvent>) -> Result<(), ApiError> {
+    async fn keep(&self, node: Option<(&str, &Given)>, events: Vec<RunEvent>) -> Result<(), StoreError> {
         let now_ms = self.clock.now_ms();
-        let mut transaction = self.job.store().begin().await.map_err(store_error)?;
-        self.job.fence(&mut transaction).await.map_err(lost)?;
+        let mut transaction = self.job.store().begin().await?;
+        self.job.fence(&mut transaction).await?;
         for event in events {
             let number = self.next_event.fetch_add(1, Ordering::SeqCst);
             let row = event_row(self.execution, number, &event, now_ms)?;
-            transaction.create(&event_scope(self.flow), row).await.map_err(store_error)?;
+            transaction.create(&event_scope(self.flow), row).await?;
         }
-        if let Some(node) = node {
-            transaction.create(&node_scope(self.flow), node).await.map_err(store_error)?;
+        if let Some((key, given)) = node {
+            let next_event = self.next_event.load(Ordering::SeqCst);
+            let row =
+                node_row(self.execution, key, &StoredNode { given: given.clone(), next_event }, now_ms)?;
+            transaction.create(&node_scope(self.flow), row).await?;
         }
-        transaction.commit().await.map_err(store_error)
+        transaction.commit().await
     }
 
-    async fn failed(&self, error: &RunError) -> Result<(), ApiError> {
+    async fn failed(&self, error: &RunError) -> Result<(), StoreError> {
         let mut events: Vec<RunEvent> = std::mem::take(&mut *self.begun.lock()).into_values().collect();
         events.extend(failure(error, self.clock.now_ms()));
         self.keep(None, events).await
-    }
-}
-
-fn lost(error: StoreError) -> ApiError {
-    match error {
-        StoreError::LeaseLost { .. } => ApiError::new(LOST, error.to_string()),
-        other => store_error(other),
     }
 }
 
@@ -213,25 +237,24 @@ impl Recorder for Keeper<'_> {
         None
     }
 
-    async fn begins(&self, key: &str, event: RunEvent) -> Result<(), ApiError> {
+    async fn begins(&self, key: &str, event: RunEvent) -> Result<(), RecordError> {
         crash::point("flows.begins");
         self.begun.lock().insert(key.to_owned(), event);
         Ok(())
     }
 
-    async fn ended(&self, key: &str, given: &Given, events: Vec<RunEvent>) -> Result<(), ApiError> {
+    async fn ended(&self, key: &str, given: &Given, events: Vec<RunEvent>) -> Result<(), RecordError> {
         crash::point("flows.ended");
         let begun = self.begun.lock().remove(key);
         let events = begun.into_iter().chain(events).collect();
-        let row = node_row(self.execution, key, given, self.clock.now_ms())?;
-        self.keep(Some(row), events).await?;
+        self.keep(Some((key, given)), events).await?;
         crash::point("flows.kept");
         Ok(())
     }
 
-    async fn asks(&self, _key: &str, _node: &Node, _question: String) -> Result<(), ApiError> {
-        Err(ApiError::validation(
+    async fn asks(&self, _key: &str, _node: &Node, _question: String) -> Result<(), RecordError> {
+        Err(RecordError::Refused(ApiError::validation(
             "the agent asks its user something, and an execution has nobody to ask. Use InvokeFlow",
-        ))
+        )))
     }
 }

@@ -136,12 +136,13 @@ impl Flows {
             status: FlowStatus::NotPrepared,
         })?;
         let now_ms = self.parts.clock.now_ms();
-        let updated = self.parts.store.update(&flow.scope(), &record, None, now_ms).await;
+        let expected = Some(record.version);
+        let updated = self.parts.store.update(&flow.scope(), &record, expected, now_ms).await;
         let record = updated.map_err(store_error)?;
         Ok(answer!(UpdateFlowResponse, &flow, &record))
     }
 
-    /// Deletes a flow with its versions. While it has aliases, only if the client says so.
+    /// Deletes a flow with its versions, and stops its executions. While it has aliases, only if the client says so.
     pub async fn delete_flow(
         &self,
         context: &RequestContext,
@@ -160,6 +161,7 @@ impl Flows {
         for alias in aliases {
             transaction.forget_tags(&flow.alias_arn(&alias.id)).await.map_err(store_error)?;
         }
+        self.stop_all(&mut transaction, &flow, &format!("{}/", flow.id)).await?;
         let deleted = transaction.delete(&scope, &flow.id, Some(&flow.arn())).await;
         if !deleted.map_err(store_error)? {
             return Err(flow_not_found(&input.flow_identifier));
@@ -238,7 +240,6 @@ pub(crate) fn page<T>(
     items: impl IntoIterator<Item = T>,
     key: impl Fn(&T) -> String,
 ) -> Result<craton_core::Page<T>, ApiError> {
-    let max_results = max_results.and_then(|count| u32::try_from(count).ok());
-    let request = PageRequest { next_token, max_results };
+    let request = PageRequest::of(next_token, max_results);
     request.cut(items, key).map_err(|error| ApiError::validation(error.to_string()))
 }

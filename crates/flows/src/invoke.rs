@@ -25,18 +25,23 @@ use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::Flows;
-use crate::conversation::{Conversation, Waiting};
+use crate::conversation::{Answering, Conversation, Waiting};
 use crate::definition::{Graph, Node};
 use crate::run::event::RunEvent;
-use crate::run::{Engine, Given, Recorder};
+use crate::run::{Engine, Given, RecordError, Recorder};
 use crate::runnable::{Caller, Runnable, entry, latency};
 use crate::work::node_type;
 
 /// What a run begins with.
+#[derive(Default)]
 struct Start {
     input: Value,
     done: BTreeMap<String, Given>,
     replies: BTreeMap<String, Value>,
+    /// What else waits for an answer.
+    waiting: Vec<Waiting>,
+    /// Of a run that is taken up again: the right to do so, and the record that goes when that comes to an end.
+    answering: Option<Answering>,
 }
 
 impl Flows {
@@ -52,7 +57,7 @@ impl Flows {
             Some((runnable, start)) => (runnable, start),
             None => {
                 let document = entry(&runnable.graph()?, &input.inputs)?;
-                (runnable, Start { input: document, done: BTreeMap::new(), replies: BTreeMap::new() })
+                (runnable, Start { input: document, ..Start::default() })
             }
         };
         let graph = runnable.graph()?;
@@ -70,12 +75,18 @@ impl Flows {
             remembers: has_agents(&graph),
             done: Mutex::new(start.done),
             replies: start.replies,
+            waited: start.waiting,
             waiting: Mutex::default(),
         };
         let flows = self.clone();
-        let id = execution_id.clone();
-        let run =
-            async move { flows.run_for_client((runnable, graph), caller, listener, (id, start.input)).await };
+        let (id, document, answering) = (execution_id.clone(), start.input, start.answering);
+        let run = async move {
+            let complete = flows.run_for_client((runnable, graph), caller, listener, (id, document)).await?;
+            match answering {
+                Some(answering) if complete => flows.forget_conversation(&answering).await,
+                _ => Ok(()),
+            }
+        };
         let response_stream = Box::pin(Running { run: Some(run.boxed()), events, failed: None });
         Ok(api::InvokeFlowResponse { execution_id: Some(execution_id), response_stream })
     }
@@ -89,12 +100,12 @@ impl Flows {
     ) -> Result<Option<(Runnable, Start)>, ApiError> {
         let Some(input) = inputs.first() else { return Ok(None) };
         let place = (&runnable.flow, runnable.alias_id.as_str());
-        let Some(conversation) = self.take_conversation(place, execution_id, &input.node_name).await? else {
-            return Ok(None);
-        };
-        let Conversation { version, body, input: document, done, waiting, .. } = conversation;
+        let taken = self.take_conversation(place, execution_id, &input.node_name).await?;
+        let Some((conversation, answering)) = taken else { return Ok(None) };
+        let Conversation { version, body, input: document, done, mut waiting } = conversation;
         let api::FlowInputContent::Document(reply) = &input.content;
-        let answered = waiting.into_iter().find(|it| it.node == input.node_name);
+        let answered = waiting.iter().position(|it| it.node == input.node_name);
+        let answered = answered.map(|at| waiting.remove(at));
         let replies = answered.map(|it| (it.key, reply.clone())).into_iter().collect();
         let runnable = Runnable {
             flow: runnable.flow.clone(),
@@ -103,16 +114,18 @@ impl Flows {
             body,
             concurrency: runnable.concurrency,
         };
-        Ok(Some((runnable, Start { input: document, done, replies })))
+        let answering = Some(answering);
+        Ok(Some((runnable, Start { input: document, done, replies, waiting, answering })))
     }
 
+    /// Whether the flow came to its end; where it did not, it waits for answers.
     async fn run_for_client(
         &self,
         (runnable, graph): (Runnable, Graph),
         caller: Caller,
         listener: Listener,
         (execution_id, input): (String, Value),
-    ) -> Result<(), ApiError> {
+    ) -> Result<bool, ApiError> {
         let nodes = self.nodes(&runnable, caller);
         let limits = self.parts.config.limits(runnable.concurrency);
         let most = Duration::from_secs(self.parts.config.invoke_timeout_s);
@@ -141,7 +154,7 @@ impl Flows {
             api::FlowCompletionReason::InputRequired
         };
         listener.tell(Event::FlowCompletionEvent(api::FlowCompletionEvent { completion_reason }));
-        Ok(())
+        Ok(complete)
     }
 }
 
@@ -177,6 +190,8 @@ struct Listener {
     remembers: bool,
     done: Mutex<BTreeMap<String, Given>>,
     replies: BTreeMap<String, Value>,
+    /// What was asked before this run and is not answered by it.
+    waited: Vec<Waiting>,
     waiting: Mutex<Vec<Waiting>>,
 }
 
@@ -184,6 +199,17 @@ impl Listener {
     /// A client that is gone has dropped the run, and this with it.
     fn tell(&self, event: Event) {
         let _ = self.sender.send(event);
+    }
+
+    /// Asks the client, now or again.
+    fn ask(&self, waiting: Waiting) {
+        self.tell(Event::FlowMultiTurnInputRequestEvent(api::FlowMultiTurnInputRequestEvent {
+            content: api::FlowMultiTurnInputContent::Document(Value::String(waiting.question.clone())),
+            node_name: waiting.node.clone(),
+            // Only agents ask.
+            node_type: node_type(FlowNodeType::Agent),
+        }));
+        self.waiting.lock().push(waiting);
     }
 
     fn happened(&self, event: RunEvent) {
@@ -215,12 +241,22 @@ impl Recorder for Listener {
         self.replies.get(key).cloned()
     }
 
-    async fn begins(&self, _key: &str, event: RunEvent) -> Result<(), ApiError> {
+    fn waits(&self, key: &str) -> bool {
+        let Some(waiting) = self.waited.iter().find(|it| it.key == key) else { return false };
+        self.ask(waiting.clone());
+        true
+    }
+
+    fn keeps_events(&self) -> bool {
+        self.traced
+    }
+
+    async fn begins(&self, _key: &str, event: RunEvent) -> Result<(), RecordError> {
         self.happened(event);
         Ok(())
     }
 
-    async fn ended(&self, key: &str, given: &Given, events: Vec<RunEvent>) -> Result<(), ApiError> {
+    async fn ended(&self, key: &str, given: &Given, events: Vec<RunEvent>) -> Result<(), RecordError> {
         events.into_iter().for_each(|event| self.happened(event));
         if self.remembers {
             self.done.lock().insert(key.to_owned(), given.clone());
@@ -228,13 +264,8 @@ impl Recorder for Listener {
         Ok(())
     }
 
-    async fn asks(&self, key: &str, node: &Node, question: String) -> Result<(), ApiError> {
-        self.waiting.lock().push(Waiting { key: key.to_owned(), node: node.name.clone() });
-        self.tell(Event::FlowMultiTurnInputRequestEvent(api::FlowMultiTurnInputRequestEvent {
-            content: api::FlowMultiTurnInputContent::Document(Value::String(question)),
-            node_name: node.name.clone(),
-            node_type: node_type(node.kind),
-        }));
+    async fn asks(&self, key: &str, node: &Node, question: String) -> Result<(), RecordError> {
+        self.ask(Waiting { key: key.to_owned(), node: node.name.clone(), question });
         Ok(())
     }
 }

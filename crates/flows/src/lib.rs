@@ -30,7 +30,7 @@ use std::sync::Arc;
 use craton_api_bedrock_agent::{FlowDefinition, FlowStatus};
 use craton_backend::function::FunctionInvoker;
 use craton_core::{Clock, IdSource};
-use craton_identity::{ServiceRoles, ServiceUse};
+use craton_identity::{Permissions, ServiceUse};
 use craton_inference::Inference;
 use craton_knowledge_bases::retrieval::Retrieval;
 use craton_objects::ObjectStore;
@@ -54,7 +54,7 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<dyn IdSource>,
     /// What a flow may do with its role.
-    pub roles: ServiceRoles,
+    pub permissions: Arc<dyn Permissions>,
     pub objects: Arc<dyn ObjectStore>,
     pub inference: Inference,
     pub prompts: Prompts,
@@ -70,11 +70,12 @@ pub struct Parts {
 #[derive(Clone)]
 pub struct Flows {
     parts: Arc<Parts>,
+    answers: conversation::Answers,
 }
 
 impl Flows {
     pub fn new(parts: Parts) -> Self {
-        Self { parts: Arc::new(parts) }
+        Self { parts: Arc::new(parts), answers: conversation::Answers::default() }
     }
 
     /// Has `runner` do this service's jobs.
@@ -85,7 +86,7 @@ impl Flows {
 
     /// Whether Bedrock may act with a flow's role.
     fn check_trust(&self, role_arn: &str, flow_arn: &str) -> Result<(), ApiError> {
-        self.parts.roles.check_trust(&ServiceUse {
+        self.parts.permissions.check_trust(&ServiceUse {
             role_arn,
             service: "bedrock.amazonaws.com",
             source_arn: Some(flow_arn),

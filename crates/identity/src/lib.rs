@@ -8,12 +8,14 @@
 //! * [`policy`]: the policy language, pure.
 //! * [`PolicySource`]: which policies apply to whom; the directory of users and roles implements it.
 //! * [`PolicyAuthorizer`]: both together, with AWS's messages.
+//! * [`Permissions`]: what components ask before they act for somebody.
 //! * [`ServiceRoles`]: what agents, knowledge bases, flows, jobs and functions may do with the roles given to them.
 
 mod attempts;
 mod authenticate;
 mod authorize;
 pub mod directory;
+mod permissions;
 pub mod policy;
 mod private_file;
 mod request_keys;
@@ -23,6 +25,7 @@ mod source;
 
 pub use authenticate::{Authenticated, ClaimedKey, Identity, PendingRequest};
 pub use authorize::{AuthorizationRequest, Authorizer, Decision, PolicyAuthorizer, PrincipalKeys};
+pub use permissions::{Actor, Permissions};
 pub use request_keys::{RequestKeys, rfc3339};
 pub use root::{CREDENTIALS_FILE, CredentialsError, Origin, RootCredentials, RootKeys};
 pub use service_roles::{ServiceRoles, ServiceUse};

@@ -6,8 +6,19 @@ use craton_core::{Arn, Principal};
 use craton_wire::ApiError;
 
 use crate::authorize::{AuthorizationRequest, Decision, decide};
-use crate::policy::{Context, Policies, Request, Requester, RequesterKind, ResourceSide, Verdict, evaluate};
+use crate::policy::{
+    Context, Keys, Policies, Request, Requester, RequesterKind, ResourceSide, Values, Verdict, evaluate,
+};
 use crate::source::{PolicySource, RolePolicies};
+
+/// The keys of a service's use of a role, then those of the request.
+struct Both<'a>(Context, &'a dyn Keys);
+
+impl Keys for Both<'_> {
+    fn values(&self, key: &str) -> Option<Values<'_>> {
+        self.0.values(key).or_else(|| self.1.values(key))
+    }
+}
 
 /// A service that acts with a role.
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +63,37 @@ impl ServiceRoles {
         if !self.enforce {
             return Ok(());
         }
+        let resources: Vec<Arn> = match resource {
+            "*" => Vec::new(),
+            text => vec![text.parse().map(Arn::canonical).map_err(|_| {
+                ApiError::access_denied(format!(
+                    "{} is not authorized to perform: {action} on resource: {text}",
+                    usage.service
+                ))
+            })?],
+        };
+        self.authorize(usage, &AuthorizationRequest::new(action, &resources))
+    }
+
+    /// Whether roles are asked at all.
+    pub fn enforces(&self) -> bool {
+        self.enforce
+    }
+
+    /// Whether a policy of the role asks for a context key that begins so, in lower case.
+    pub fn asks_for(&self, usage: &ServiceUse<'_>, prefix: &str) -> bool {
+        self.source.role(usage.role_arn).is_some_and(|role| role.attached.asks_for(prefix))
+    }
+
+    /// As [`Self::authorize_use`], with the resource's own policy and its context keys.
+    pub fn authorize(
+        &self,
+        usage: &ServiceUse<'_>,
+        request: &AuthorizationRequest<'_>,
+    ) -> Result<(), ApiError> {
+        if !self.enforce {
+            return Ok(());
+        }
         let role = self.assume(usage)?;
         let name = role.arn.rsplit('/').next().unwrap_or_default();
         let session = usage.service.split('.').next().unwrap_or_default();
@@ -63,11 +105,10 @@ impl ServiceRoles {
             role_arn: Some(role.arn.clone()),
             account: self.account.clone(),
         };
-        let resources: Vec<Arn> = resource.parse().into_iter().collect();
-        let mut request = AuthorizationRequest::new(action, &resources);
-        let context = self.context(usage);
-        request.context = &context;
-        match decide(&principal, &requester, (&role.attached, ResourceSide::Silent), &request) {
+        let context = Both(self.context(usage), request.context);
+        let request = AuthorizationRequest { context: &context, ..*request };
+        let side = request.resource_policy.map_or(ResourceSide::Silent, ResourceSide::Own);
+        match decide(&principal, &requester, (&role.attached, side), &request) {
             Decision::Allow => Ok(()),
             Decision::Deny { resource, denial } => {
                 Err(request.refusal(&principal.arn, resource.as_ref(), denial))

@@ -1,7 +1,7 @@
 //! CreateDataSource, GetDataSource, ListDataSources, UpdateDataSource, DeleteDataSource.
 
 use craton_api_bedrock_agent as api;
-use craton_core::RequestContext;
+use craton_core::{PageRequest, RequestContext};
 use craton_store::{Created, NewRecord};
 use craton_wire::ApiError;
 use serde_json::json;
@@ -12,7 +12,7 @@ use crate::ingestion::chunking::Strategy;
 use crate::ingestion::source;
 use crate::records::{
     DATA_SOURCE, DataSourceRecord, ID_LENGTH, Place, StoredDataSource, bad_page, data_source_id, idempotency,
-    page_request, reasons, same,
+    reasons, same,
 };
 use crate::upkeep::Task;
 
@@ -89,7 +89,7 @@ impl KnowledgeBases {
         self.knowledge_base(&place, &base).await?;
         let all: Vec<DataSourceRecord> =
             self.all(&place.scope(DATA_SOURCE), &data_source_id(&base, "")).await?;
-        let page = page_request(input.next_token, input.max_results)
+        let page = PageRequest::of(input.next_token, input.max_results)
             .cut(all, |found| found.id.clone())
             .map_err(bad_page)?;
         let summary = |found: DataSourceRecord| api::DataSourceSummary {

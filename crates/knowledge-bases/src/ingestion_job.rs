@@ -1,7 +1,7 @@
 //! StartIngestionJob, GetIngestionJob, ListIngestionJobs, StopIngestionJob.
 
 use craton_api_bedrock_agent as api;
-use craton_core::RequestContext;
+use craton_core::{PageRequest, RequestContext};
 use craton_store::jobs::NewJob;
 use craton_store::{Created, NewRecord, StoreError};
 use craton_wire::ApiError;
@@ -12,7 +12,7 @@ use crate::error::{from_store, internal, missing};
 use crate::ingestion::{SYNC, SyncJob};
 use crate::records::{
     ID_LENGTH, INGESTION_JOB, IngestionJobRecord, Place, Statistics, StoredIngestionJob, bad_page,
-    data_source_id, idempotency, ingestion_job_id, page_request, reasons,
+    data_source_id, idempotency, ingestion_job_id, reasons,
 };
 
 /// Times a sync may begin: each crash of the server costs one.
@@ -129,7 +129,7 @@ impl KnowledgeBases {
             if ascending { text } else { text.chars().map(descending).collect() }
         };
         all.sort_by_cached_key(key);
-        let page = page_request(input.next_token, input.max_results).cut(all, key).map_err(bad_page)?;
+        let page = PageRequest::of(input.next_token, input.max_results).cut(all, key).map_err(bad_page)?;
         let summary = |found: IngestionJobRecord| api::IngestionJobSummary {
             knowledge_base_id: base.clone(),
             data_source_id: source.clone(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use craton_api_bedrock_agent as api;
-use craton_core::RequestContext;
+use craton_core::{PageRequest, RequestContext};
 use craton_store::jobs::NewJob;
 use craton_store::{Created, NewRecord};
 use craton_wire::ApiError;
@@ -14,7 +14,7 @@ use crate::error::{from_store, internal, missing};
 use crate::index::vector_configuration;
 use crate::records::{
     ID_LENGTH, KNOWLEDGE_BASE, KnowledgeBaseRecord, Place, StoredKnowledgeBase, bad_page, idempotency,
-    page_request, reasons, same,
+    reasons, same,
 };
 use crate::upkeep::{self, Task};
 
@@ -108,7 +108,7 @@ impl KnowledgeBases {
         input: api::ListKnowledgeBasesRequest,
     ) -> Result<api::ListKnowledgeBasesResponse, ApiError> {
         let all: Vec<KnowledgeBaseRecord> = self.all(&Place::of(context).scope(KNOWLEDGE_BASE), "").await?;
-        let page = page_request(input.next_token, input.max_results)
+        let page = PageRequest::of(input.next_token, input.max_results)
             .cut(all, |found| found.id.clone())
             .map_err(bad_page)?;
         let summary = |found: KnowledgeBaseRecord| api::KnowledgeBaseSummary {

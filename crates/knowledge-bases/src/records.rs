@@ -1,7 +1,7 @@
 //! What is stored of a knowledge base, a data source and an ingestion job.
 
 use craton_api_bedrock_agent as api;
-use craton_core::{Arn, PageRequest, RequestContext};
+use craton_core::{Arn, RequestContext};
 use craton_store::{Idempotency, Range, Record, Scope, Transaction};
 use craton_wire::ApiError;
 use craton_wire::types::Timestamp;
@@ -174,10 +174,6 @@ pub(crate) fn same<T: Serialize>(a: &T, b: &T) -> bool {
 /// Text or nothing, for optional lists of AWS.
 pub(crate) fn reasons(reasons: &[String]) -> Option<Vec<String>> {
     (!reasons.is_empty()).then(|| reasons.to_vec())
-}
-
-pub(crate) fn page_request(next_token: Option<String>, max_results: Option<i32>) -> PageRequest {
-    PageRequest { next_token, max_results: max_results.and_then(|count| u32::try_from(count).ok()) }
 }
 
 pub(crate) fn bad_page(error: craton_core::PageError) -> ApiError {

@@ -8,8 +8,8 @@ use craton_guardrails::{Guardrails, GuardrailsParts};
 use craton_iam::{Iam, Sts};
 use craton_identity::directory::{Directory, DirectoryError, SECRETS_KEY, Vault, VaultError};
 use craton_identity::{
-    Authorizer, CredentialsError, Identity, PolicyAuthorizer, PolicySource, RootCredentials, RootKeys,
-    ServiceRoles,
+    Authorizer, CredentialsError, Identity, Permissions, PolicyAuthorizer, PolicySource, RootCredentials,
+    RootKeys, ServiceRoles,
 };
 use craton_inference::{Backends, Inference};
 use craton_lambda::{EVENT_JOB, Lambda};
@@ -27,6 +27,7 @@ use craton_wire::sigv4::Secret;
 use tokio::task::JoinHandle;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::access::Allowing;
 use crate::audit::Audit;
 use crate::banner;
 use crate::compose::{self, Drivers, LocalModels, Upstreams, functions, guardrail_models};
@@ -154,7 +155,7 @@ impl Server {
             config.lambda.max_concurrency,
             Arc::new(composed.services.lambda.clone()),
         );
-        let jobs = composed.services.flows.handle_jobs(jobs);
+        let jobs = composed.services.agent_runs.handle_jobs(composed.services.flows.handle_jobs(jobs));
         let jobs = composed.services.knowledge_bases.handle_jobs(jobs).start().await?;
         let banner = banner::text(&config, &url, &credentials, composed.services.models.models());
         let shutdown = Shutdown::default();
@@ -265,12 +266,7 @@ fn compose(
     let sandbox = Sandbox::new(config.sandbox.clone(), &[config.data_dir.as_path()]);
     let (files, times) = ((models.files(), &sandbox), (&clock, &ids));
     let lambda = functions((config, url), (store, directory, &objects), files, (&account, &roles), times);
-    let catalogue = Arc::new(models.clone());
-    let measured = Arc::clone(&metering);
-    let inference =
-        Inference::new(catalogue, Arc::clone(&backends), measured, Arc::clone(&clock), Arc::clone(&ids))
-            .with_prompts(prompts.clone())
-            .with_guardrails(Arc::clone(&guardrails));
+    let inference = inference((&models, &backends, &metering), (&clock, &ids), (&prompts, &guardrails));
     let knowledge_bases = compose::knowledge_bases(
         config,
         (store, objects.clone(), vectors),
@@ -282,8 +278,9 @@ fn compose(
     let resources = (&models, &guardrails, &knowledge_bases);
     let called = (&inference, &prompts, &retrieval, (&lambda, &sandbox));
     let things = (store, &objects);
+    let permissions = permissions((&authorizer, roles, config.tls), (&lambda, &models, &prompts), store);
     let (agents, agent_runs, flows) =
-        compose::orchestration(config, things, (&clock, &ids), (&roles, &authorizer), (resources, called));
+        compose::orchestration(config, things, (&clock, &ids), &permissions, (resources, called));
     let services = Services {
         identity,
         authorizer,
@@ -313,6 +310,34 @@ fn compose(
         ids,
     };
     Ok(Composed { services, background: vec![watching, keeping] })
+}
+
+fn inference(
+    (models, backends, metering): (&Models, &Arc<dyn Backends>, &Arc<Metering>),
+    (clock, ids): (&Arc<dyn Clock>, &Arc<dyn IdSource>),
+    (prompts, guardrails): (&Prompts, &Arc<Guardrails>),
+) -> Inference {
+    let (catalogue, measured) = (Arc::new(models.clone()), Arc::clone(metering));
+    Inference::new(catalogue, Arc::clone(backends), measured, Arc::clone(clock), Arc::clone(ids))
+        .with_prompts(prompts.clone())
+        .with_guardrails(Arc::clone(guardrails))
+}
+
+/// What agents and flows ask before they act for somebody.
+fn permissions(
+    (authorizer, roles, secure): (&Arc<dyn Authorizer>, ServiceRoles, bool),
+    (lambda, models, prompts): (&Lambda, &Models, &Prompts),
+    store: &Store,
+) -> Arc<dyn Permissions> {
+    Arc::new(Allowing {
+        authorizer: Arc::clone(authorizer),
+        roles,
+        lambda: lambda.clone(),
+        models: models.clone(),
+        prompts: prompts.clone(),
+        store: store.clone(),
+        secure,
+    })
 }
 
 fn guardrails(

@@ -19,7 +19,7 @@ use crate::records::{
 const MAX_STEPS: u32 = 1_000;
 const MAX_INVOCATIONS: u32 = 1_000;
 /// Old sessions that one CreateSession deletes.
-const MAX_SWEPT: usize = 8;
+const MAX_SWEPT: u32 = 8;
 const DAY_MS: i64 = 86_400_000;
 
 /// A session as its answers show it.
@@ -384,10 +384,8 @@ impl Sessions {
             return Ok(());
         }
         let oldest_ms = self.clock.now_ms() - i64::from(self.config.retention_days) * DAY_MS;
-        let records =
-            self.store.list(&scope(SESSION, context), &Range::default()).await.map_err(store_error)?;
-        let old = records.into_iter().filter(|record| record.updated_ms < oldest_ms).take(MAX_SWEPT);
-        for record in old {
+        let old = self.store.untouched(&scope(SESSION, context), oldest_ms, MAX_SWEPT).await;
+        for record in old.map_err(store_error)? {
             let mut transaction = self.store.begin().await.map_err(store_error)?;
             let found = self.found(context, record)?;
             if found.status != api::SessionStatus::Active {
@@ -407,14 +405,8 @@ async fn remove(
     context: &RequestContext,
     found: &Found,
 ) -> Result<(), StoreError> {
-    let range = Range { prefix: format!("{}/", found.record.id), ..Range::default() };
-    let steps = transaction.list(&scope(STEP, context), &range).await?;
-    let invocations = transaction.list(&scope(INVOCATION, context), &range).await?;
     for kind in CHILDREN {
-        let of = if kind == INVOCATION { &invocations } else { &steps };
-        for record in of {
-            transaction.delete(&scope(kind, context), &record.id, None).await?;
-        }
+        transaction.delete_within(&scope(kind, context), &format!("{}/", found.record.id)).await?;
     }
     transaction.delete(&scope(SESSION, context), &found.record.id, Some(&found.arn)).await?;
     Ok(())
@@ -462,8 +454,7 @@ fn cut<T>(
     key: impl Fn(&T) -> String,
 ) -> Result<Page<T>, ApiError> {
     items.sort_by_cached_key(&key);
-    let max_results = max_results.and_then(|count| u32::try_from(count).ok());
-    PageRequest { next_token, max_results }
+    PageRequest::of(next_token, max_results)
         .cut(items, key)
         .map_err(|error| ApiError::validation(error.to_string()))
 }

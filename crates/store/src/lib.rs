@@ -16,6 +16,7 @@
 mod connection;
 pub mod crash;
 mod error;
+mod expiry;
 mod flush;
 pub mod jobs;
 mod migrations;

@@ -17,7 +17,7 @@ fn not_found(scope: &Scope, id: &str) -> StoreError {
     StoreError::NotFound { kind: scope.kind.to_owned(), id: id.to_owned() }
 }
 
-fn read(row: &Row) -> Result<Record, StoreError> {
+pub(crate) fn read(row: &Row) -> Result<Record, StoreError> {
     Ok(Record {
         id: row.get("id")?,
         name: row.get("name")?,

@@ -88,6 +88,14 @@ impl Transaction {
         Ok(())
     }
 
+    /// Makes the writes happen, and does not wait until they have reached the disk: they outlive this process however it
+    /// ends, but not the machine's power until something else is committed. For what is written with every request and
+    /// is worth less than the wait, such as a conversation's state.
+    pub async fn commit_unflushed(mut self) -> Result<(), StoreError> {
+        self.flush = None;
+        self.commit().await
+    }
+
     /// Undoes everything, and returns when it is undone.
     pub async fn rollback(self) -> Result<(), StoreError> {
         match self.inner {

@@ -4,6 +4,8 @@
 //! number; a number is never given twice, and a version never changes. An alias is a named pointer to a version or to
 //! the draft. Everything goes with the resource when that is deleted.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value as Json;
 
 use crate::resources::within;
@@ -95,6 +97,14 @@ impl Store {
             )
             .await?;
         rows.iter().map(version).collect()
+    }
+
+    /// The highest number of each resource of a scope that has versions.
+    pub async fn latest_versions(&self, scope: &Scope) -> Result<BTreeMap<String, i64>, StoreError> {
+        let sql = "SELECT resource_id, MAX(number) AS number FROM versions \
+                   WHERE kind = $1 AND account = $2 AND region = $3 GROUP BY resource_id";
+        let rows = self.fetch_all(sql, &within(scope, values![])).await?;
+        rows.iter().map(|row| Ok((row.get("resource_id")?, row.get("number")?))).collect()
     }
 
     pub async fn create_alias(&self, scope: &Scope, id: &str, new: &Alias) -> Result<(), StoreError> {

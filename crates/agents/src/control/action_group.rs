@@ -1,7 +1,7 @@
 //! CreateAgentActionGroup, GetAgentActionGroup, ListAgentActionGroups, UpdateAgentActionGroup, DeleteAgentActionGroup.
 
 use craton_api_bedrock_agent as api;
-use craton_core::RequestContext;
+use craton_core::{PageRequest, RequestContext};
 use craton_objects::{GetOptions, ObjectRef};
 use craton_wire::ApiError;
 use serde_json::json;
@@ -10,7 +10,6 @@ use super::Agents;
 use super::edit::{Edit, NewPart};
 use super::records::{
     ActionGroupRecord, AgentRecord, DRAFT, ID_LENGTH, Place, StoredActionGroup, bad_page, idempotency, kinds,
-    page_request,
 };
 use crate::definition::{Actions, FunctionAction, FunctionParameter};
 use crate::error::missing;
@@ -46,7 +45,7 @@ impl Agents {
         let name = input.action_group_name;
         let body = body!(input);
         check(&body)?;
-        self.actions(&place, &agent, (&name, &body)).await?;
+        self.actions(context, &agent, (&name, &body)).await?;
         let id = self.parts.ids.short(ID_LENGTH);
         let token = input.client_token;
         let request = json!([input.agent_id, name, body]);
@@ -90,7 +89,7 @@ impl Agents {
         input: api::ListAgentActionGroupsRequest,
     ) -> Result<api::ListAgentActionGroupsResponse, ApiError> {
         let groups = self.action_groups(&Place::of(context), &input.agent_id, &input.agent_version).await?;
-        let page = page_request(input.next_token, input.max_results)
+        let page = PageRequest::of(input.next_token, input.max_results)
             .cut(groups, |group| group.id.clone())
             .map_err(bad_page)?;
         let summary = |group: ActionGroupRecord| api::ActionGroupSummary {
@@ -115,7 +114,7 @@ impl Agents {
         let body = body!(input);
         check(&body)?;
         let agent = self.agent(&place, &input.agent_id).await?;
-        self.actions(&place, &agent, (&input.action_group_name, &body)).await?;
+        self.actions(context, &agent, (&input.action_group_name, &body)).await?;
         let mut edit = Edit::begin(self, place, &input.agent_id).await?;
         let mut found: ActionGroupRecord = edit.part(kinds::ACTION_GROUP, &input.action_group_id).await?;
         (found.name, found.body) = (input.action_group_name, body);
@@ -164,7 +163,7 @@ impl Agents {
     /// The actions of a group, its schema read; none for a group with a signature.
     pub(super) async fn actions(
         &self,
-        place: &Place,
+        context: &RequestContext,
         agent: &AgentRecord,
         (name, group): (&str, &StoredActionGroup),
     ) -> Result<Option<Actions>, ApiError> {
@@ -189,7 +188,7 @@ impl Agents {
         let text = match &group.api_schema {
             Some(api::APISchema::Payload(text)) => text.clone(),
             Some(api::APISchema::S3(at)) => {
-                self.schema_object(place, agent, at).await.map_err(|error| wrong(&error))?
+                self.schema_object(context, agent, at).await.map_err(|error| wrong(&error))?
             }
             None => return Ok(None),
         };
@@ -201,7 +200,7 @@ impl Agents {
     /// The text of a schema's object, read with the agent's role.
     async fn schema_object(
         &self,
-        place: &Place,
+        context: &RequestContext,
         agent: &AgentRecord,
         at: &api::S3Identifier,
     ) -> Result<String, String> {
@@ -209,7 +208,7 @@ impl Agents {
             return Err("The s3 location needs an s3BucketName and an s3ObjectKey.".to_owned());
         };
         let arn = format!("arn:aws:s3:::{bucket}/{key}");
-        self.check_role(place, agent, "s3:GetObject", &arn).map_err(|error| error.message)?;
+        self.check_role(context, agent, ("s3:GetObject", &arn)).await.map_err(|error| error.message)?;
         let at = ObjectRef::new(bucket, key);
         let unreadable =
             |error: &dyn std::fmt::Display| format!("The object s3://{bucket}/{key} can't be read: {error}.");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use craton_api_bedrock_agent as api;
-use craton_core::{Arn, RequestContext};
+use craton_core::{Arn, PageRequest, RequestContext};
 use craton_identity::ServiceUse;
 use craton_store::{Created, NewRecord, Range, Transaction};
 use craton_wire::ApiError;
@@ -15,12 +15,12 @@ use super::edit::Edit;
 use super::prompt_overrides;
 use super::records::{
     AgentRecord, CollaboratorRecord, DRAFT, ID_LENGTH, Part, Place, Settings, StoredAgent, bad_page,
-    idempotency, kinds, listed, page_request, write,
+    idempotency, kinds, listed, write,
 };
 use crate::error::{from_store, missing};
 
 /// Agents of an account in a region, as AWS's default quota has it.
-const MOST: usize = 1000;
+const MOST: u64 = 1000;
 
 impl Agents {
     pub async fn create_agent(
@@ -56,8 +56,7 @@ impl Agents {
         let mut transaction = self.parts.store.begin().await.map_err(from_store)?;
         let id = match transaction.create(&scope, record).await.map_err(from_store)? {
             Created::New(_) => {
-                let all = transaction.list(&scope, &Range::default()).await.map_err(from_store)?;
-                if all.len() > MOST {
+                if transaction.count(&scope).await.map_err(from_store)? > MOST {
                     return Err(ApiError::quota_exceeded(format!(
                         "The account has the {MOST} agents it can have."
                     )));
@@ -93,14 +92,14 @@ impl Agents {
     ) -> Result<api::ListAgentsResponse, ApiError> {
         let scope = Place::of(context).scope(kinds::AGENT);
         let records = self.parts.store.list(&scope, &Range::default()).await.map_err(from_store)?;
-        let page = page_request(input.next_token, input.max_results)
+        let page = PageRequest::of(input.next_token, input.max_results)
             .cut(records, |record| record.id.clone())
             .map_err(bad_page)?;
+        let versions = self.parts.store.latest_versions(&scope).await.map_err(from_store)?;
         let mut agent_summaries = Vec::with_capacity(page.items.len());
         for record in &page.items {
             let found: AgentRecord = Part::read(record)?;
-            let numbers = self.parts.store.version_numbers(&scope, &found.id).await.map_err(from_store)?;
-            let latest = numbers.last().map_or(DRAFT.to_owned(), ToString::to_string);
+            let latest = versions.get(&found.id).map_or(DRAFT.to_owned(), ToString::to_string);
             agent_summaries.push(summary(found, latest));
         }
         Ok(api::ListAgentsResponse { agent_summaries, next_token: page.next_token })
@@ -148,13 +147,17 @@ impl Agents {
         for alias in &aliases {
             transaction.forget_tags(&place.alias_arn(&id, &alias.id)).await.map_err(from_store)?;
         }
-        let own = Range { prefix: super::records::within(&id, ""), ..Range::default() };
+        let own = super::records::within(&id, "");
         for kind in [kinds::ACTION_GROUP, kinds::KNOWLEDGE_BASE, kinds::COLLABORATOR] {
-            let scope = place.scope(kind);
-            for record in transaction.list(&scope, &own).await.map_err(from_store)? {
-                transaction.delete(&scope, &record.id, None).await.map_err(from_store)?;
+            for record in transaction
+                .list(&place.scope(kind), &Range { prefix: own.clone(), ..Range::default() })
+                .await
+                .map_err(from_store)?
+            {
+                transaction.delete(&place.scope(kind), &record.id, None).await.map_err(from_store)?;
             }
         }
+        forget_users(&mut transaction, &place, &format!("{id}/")).await?;
         transaction.delete(&place.scope(kinds::PREPARED), &id, None).await.map_err(from_store)?;
         transaction.delete(&scope, &id, Some(&place.agent_arn(&id))).await.map_err(from_store)?;
         transaction.commit().await.map_err(from_store)?;
@@ -165,7 +168,7 @@ impl Agents {
     fn check_role_trust(&self, place: &Place, id: &str, role_arn: Option<&str>) -> Result<(), ApiError> {
         let Some(role_arn) = role_arn.filter(|arn| !arn.is_empty()) else { return Ok(()) };
         let source_arn = place.agent_arn(id);
-        self.parts.roles.check_trust(&ServiceUse {
+        self.parts.permissions.check_trust(&ServiceUse {
             role_arn,
             service: "bedrock.amazonaws.com",
             source_arn: Some(&source_arn),
@@ -266,4 +269,16 @@ pub(super) fn view(place: &Place, found: &AgentRecord) -> api::Agent {
         memory_configuration: settings.memory,
         agent_collaboration: Some(settings.collaboration),
     }
+}
+
+/// Deletes what an agent, or one of its aliases, keeps of its users: sessions and memory.
+pub(super) async fn forget_users(
+    transaction: &mut Transaction,
+    place: &Place,
+    prefix: &str,
+) -> Result<(), ApiError> {
+    for kind in [kinds::SESSION, kinds::MEMORY] {
+        transaction.delete_within(&place.scope(kind), prefix).await.map_err(from_store)?;
+    }
+    Ok(())
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use craton_api_bedrock_agent as api;
-use craton_core::RequestContext;
+use craton_core::{PageRequest, RequestContext};
 use craton_store::versions::Alias;
 use craton_store::{Idempotency, Transaction};
 use craton_wire::ApiError;
@@ -15,9 +15,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Agents;
-use super::records::{
-    AgentRecord, DRAFT, ID_LENGTH, Part, Place, TEST_ALIAS, bad_page, kinds, page_request, write,
-};
+use super::agent::forget_users;
+use super::records::{AgentRecord, DRAFT, ID_LENGTH, Part, Place, TEST_ALIAS, bad_page, kinds, write};
 use crate::error::{from_store, internal, missing};
 
 /// Aliases and versions of an agent, as AWS's default quotas have it.
@@ -155,7 +154,7 @@ impl Agents {
             TEST_ALIAS => String::new(),
             other => other.to_owned(),
         };
-        let page = page_request(input.next_token, input.max_results).cut(all, order).map_err(bad_page)?;
+        let page = PageRequest::of(input.next_token, input.max_results).cut(all, order).map_err(bad_page)?;
         let summary = |alias: api::AgentAlias| api::AgentAliasSummary {
             agent_alias_id: alias.agent_alias_id,
             agent_alias_name: alias.agent_alias_name,
@@ -227,6 +226,7 @@ impl Agents {
             return Err(missing(&id));
         }
         transaction.forget_tags(&place.alias_arn(&agent_id, &id)).await.map_err(from_store)?;
+        forget_users(&mut transaction, &place, &format!("{agent_id}/{id}/")).await?;
         transaction.commit().await.map_err(from_store)?;
         Ok(api::DeleteAgentAliasResponse {
             agent_id,

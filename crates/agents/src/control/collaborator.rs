@@ -2,14 +2,13 @@
 //! DisassociateAgentCollaborator.
 
 use craton_api_bedrock_agent as api;
-use craton_core::RequestContext;
+use craton_core::{PageRequest, RequestContext};
 use craton_wire::ApiError;
 use serde_json::json;
 
 use super::edit::{Edit, NewPart};
 use super::records::{
-    CollaboratorRecord, DRAFT, ID_LENGTH, Place, StoredCollaborator, TEST_ALIAS, bad_page, idempotency,
-    kinds, page_request,
+    CollaboratorRecord, DRAFT, ID_LENGTH, Place, StoredCollaborator, TEST_ALIAS, bad_page, idempotency, kinds,
 };
 use super::{Agents, AliasRef};
 use crate::error::missing;
@@ -84,7 +83,7 @@ impl Agents {
         input: api::ListAgentCollaboratorsRequest,
     ) -> Result<api::ListAgentCollaboratorsResponse, ApiError> {
         let all = self.collaborators(&Place::of(context), &input.agent_id, &input.agent_version).await?;
-        let page = page_request(input.next_token, input.max_results)
+        let page = PageRequest::of(input.next_token, input.max_results)
             .cut(all, |found| found.id.clone())
             .map_err(bad_page)?;
         let summary = |found: CollaboratorRecord| {
@@ -170,7 +169,7 @@ impl Agents {
         }
         self.check_alias(&alias).await?;
         let supervisor = self.agent(&Place::of(context), agent_id).await?;
-        self.check_role(&Place::of(context), &supervisor, "bedrock:GetAgentAlias", &arn)?;
+        self.check_role(context, &supervisor, ("bedrock:GetAgentAlias", &arn)).await?;
         Ok(arn)
     }
 

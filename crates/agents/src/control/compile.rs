@@ -3,7 +3,7 @@
 use craton_api_bedrock_agent as api;
 use craton_core::RequestContext;
 use craton_guardrails::GuardReference;
-use craton_identity::ServiceUse;
+use craton_identity::{Actor, ServiceUse};
 use craton_models::Task;
 use craton_wire::ApiError;
 
@@ -105,9 +105,13 @@ impl Agents {
     ) -> Result<Compiled, ApiError> {
         let mut faults = Faults::default();
         let settings = &draft.agent.body.settings;
+        if settings.custom_orchestration.is_some() {
+            let action = "Update the agent with the orchestrationType DEFAULT.";
+            faults.add("This server does not serve custom orchestration.".to_owned(), action);
+        }
         self.check_models(context, (place, &draft.agent), &mut faults).await?;
         self.check_guardrail(context, settings, &mut faults).await?;
-        let action_groups = self.compile_groups(place, draft, &mut faults).await?;
+        let action_groups = self.compile_groups(context, draft, &mut faults).await?;
         let knowledge_bases = self.compile_knowledge_bases(context, place, draft, &mut faults).await?;
         let collaborators = self.compile_collaborators(context, draft, &mut faults).await?;
         if !faults.reasons.is_empty() {
@@ -130,11 +134,6 @@ impl Agents {
             collaboration: collaboration(settings.collaboration),
             collaborators,
             memory: settings.memory.as_ref().map(memory),
-            orchestrator_function: settings
-                .custom_orchestration
-                .as_ref()
-                .and_then(|custom| custom.executor.clone())
-                .map(|api::OrchestrationExecutor::Lambda(arn)| arn),
         })))
     }
 
@@ -157,8 +156,10 @@ impl Agents {
             let what = format!("The model {id} can't be used");
             match self.parts.models.resolve(context, id).await {
                 Ok(resolved) if resolved.model.task() == Task::Chat => {
-                    let arn = resolved.model.arn(&place.region);
-                    if let Err(error) = self.check_role(place, agent, "bedrock:InvokeModel", &arn) {
+                    let source_arn = place.agent_arn(&agent.id);
+                    let actor = Actor::Role(usage(agent, &source_arn));
+                    let allowed = self.parts.permissions.check_model(context, actor, id).await;
+                    if let Err(error) = allowed {
                         faults.note(error, &what, action)?;
                     }
                 }
@@ -187,7 +188,7 @@ impl Agents {
     /// Enabled action groups, their schemas read.
     async fn compile_groups(
         &self,
-        place: &Place,
+        context: &RequestContext,
         draft: &Draft,
         faults: &mut Faults,
     ) -> Result<Vec<ActionGroup>, ApiError> {
@@ -197,7 +198,7 @@ impl Agents {
             if body.state != api::ActionGroupState::Enabled {
                 continue;
             }
-            let actions = match self.actions(place, &draft.agent, (&group.name, body)).await {
+            let actions = match self.actions(context, &draft.agent, (&group.name, body)).await {
                 Ok(actions) => actions,
                 Err(error) => {
                     let what = format!("The action group {} can't be used", group.name);
@@ -244,11 +245,7 @@ impl Agents {
                 );
                 continue;
             }
-            uses.push(KnowledgeBaseUse {
-                id: found.id.clone(),
-                description: found.body.description.clone(),
-                retrieval: None,
-            });
+            uses.push(KnowledgeBaseUse { id: found.id.clone(), description: found.body.description.clone() });
         }
         Ok(uses)
     }
@@ -281,20 +278,24 @@ impl Agents {
     }
 
     /// Whether the agent's role lets it do this.
-    pub(super) fn check_role(
+    pub(super) async fn check_role(
         &self,
-        place: &Place,
+        context: &RequestContext,
         agent: &AgentRecord,
-        action: &str,
-        resource: &str,
+        (action, resource): (&str, &str),
     ) -> Result<(), ApiError> {
-        let source_arn = place.agent_arn(&agent.id);
-        let usage = ServiceUse {
-            role_arn: agent.body.settings.role_arn.as_deref().unwrap_or_default(),
-            service: "bedrock.amazonaws.com",
-            source_arn: Some(&source_arn),
-        };
-        self.parts.roles.authorize_use(&usage, action, resource)
+        let source_arn = Place::of(context).agent_arn(&agent.id);
+        let actor = Actor::Role(usage(agent, &source_arn));
+        self.parts.permissions.check(context, actor, action, resource).await
+    }
+}
+
+/// What is done with an agent's role.
+fn usage<'a>(agent: &'a AgentRecord, source_arn: &'a str) -> ServiceUse<'a> {
+    ServiceUse {
+        role_arn: agent.body.settings.role_arn.as_deref().unwrap_or_default(),
+        service: "bedrock.amazonaws.com",
+        source_arn: Some(source_arn),
     }
 }
 

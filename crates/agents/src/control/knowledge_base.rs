@@ -2,12 +2,12 @@
 //! DisassociateAgentKnowledgeBase.
 
 use craton_api_bedrock_agent as api;
-use craton_core::{Arn, RequestContext};
+use craton_core::{Arn, PageRequest, RequestContext};
 use craton_wire::ApiError;
 
 use super::Agents;
 use super::edit::{Edit, NewPart};
-use super::records::{DRAFT, KnowledgeBaseRecord, Place, StoredKnowledgeBase, bad_page, kinds, page_request};
+use super::records::{DRAFT, KnowledgeBaseRecord, Place, StoredKnowledgeBase, bad_page, kinds};
 use crate::error::missing;
 
 /// Knowledge bases of an agent, as AWS's default quota has it.
@@ -69,7 +69,7 @@ impl Agents {
     ) -> Result<api::ListAgentKnowledgeBasesResponse, ApiError> {
         let all =
             self.agent_knowledge_bases(&Place::of(context), &input.agent_id, &input.agent_version).await?;
-        let page = page_request(input.next_token, input.max_results)
+        let page = PageRequest::of(input.next_token, input.max_results)
             .cut(all, |found| found.id.clone())
             .map_err(bad_page)?;
         let summary = |found: KnowledgeBaseRecord| api::AgentKnowledgeBaseSummary {

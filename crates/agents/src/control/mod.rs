@@ -33,12 +33,14 @@ use std::sync::Arc;
 
 use craton_core::{Clock, IdSource};
 use craton_guardrails::Guardrails;
-use craton_identity::ServiceRoles;
+use craton_identity::Permissions;
 use craton_knowledge_bases::KnowledgeBases;
 use craton_models::Models;
 use craton_objects::ObjectStore;
 use craton_store::Store;
 
+pub(crate) use prompt_overrides::{check as check_prompts, compile as compile_prompts};
+pub(crate) use records::kinds;
 pub use resolve::AliasRef;
 
 /// What agents stand on.
@@ -51,7 +53,7 @@ pub struct Parts {
     pub guardrails: Arc<Guardrails>,
     pub knowledge_bases: KnowledgeBases,
     /// What an agent may do with its role.
-    pub roles: ServiceRoles,
+    pub permissions: Arc<dyn Permissions>,
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<dyn IdSource>,
 }

@@ -11,7 +11,7 @@ use crate::run::prompt::{self, PromptKind};
 use crate::run::step::{MAX_TOKENS, TEMPERATURE};
 
 /// Checks what the API's model can't say.
-pub(super) fn check(overrides: &api::PromptOverrideConfiguration) -> Result<(), ApiError> {
+pub(crate) fn check(overrides: &api::PromptOverrideConfiguration) -> Result<(), ApiError> {
     let mut types = BTreeSet::new();
     let mut parser = false;
     let mut faults = Vec::new();
@@ -115,7 +115,7 @@ fn completed(
 }
 
 /// What a run needs to know of them.
-pub(super) fn compile(overrides: &api::PromptOverrideConfiguration) -> PromptOverrides {
+pub(crate) fn compile(overrides: &api::PromptOverrideConfiguration) -> PromptOverrides {
     let mut compiled = PromptOverrides::default();
     for configuration in &overrides.prompt_configurations {
         let Some(kind) = configuration.prompt_type else { continue };

@@ -1,7 +1,7 @@
 //! What is stored of an agent and what hangs on it.
 
 use craton_api_bedrock_agent as api;
-use craton_core::{Arn, PageRequest, RequestContext};
+use craton_core::{Arn, RequestContext};
 use craton_store::{Idempotency, Range, Record, Scope};
 use craton_wire::ApiError;
 use craton_wire::types::{Map, Timestamp};
@@ -21,6 +21,9 @@ pub(crate) mod kinds {
     pub(crate) const ACTION_GROUP: &str = "agent-action-group";
     pub(crate) const KNOWLEDGE_BASE: &str = "agent-knowledge-base";
     pub(crate) const COLLABORATOR: &str = "agent-collaborator";
+    /// What runs keep of users, under agent and alias: conversations, and summaries of them.
+    pub(crate) const SESSION: &str = "agent-session";
+    pub(crate) const MEMORY: &str = "agent-memory";
 }
 
 /// Length of all ids here.
@@ -178,10 +181,6 @@ pub(crate) fn write<T: Serialize>(body: &T) -> Result<Value, ApiError> {
 /// A client token's promise. `request` is everything else that was asked.
 pub(crate) fn idempotency(token: Option<String>, request: &Value, answer: &str) -> Option<Idempotency> {
     token.map(|token| Idempotency::of(token, request, Value::String(answer.to_owned())))
-}
-
-pub(crate) fn page_request(next_token: Option<String>, max_results: Option<i32>) -> PageRequest {
-    PageRequest { next_token, max_results: max_results.and_then(|count| u32::try_from(count).ok()) }
 }
 
 pub(crate) fn bad_page(error: craton_core::PageError) -> ApiError {

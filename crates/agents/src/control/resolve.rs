@@ -12,7 +12,7 @@ use super::{Agents, alias};
 use crate::definition::AgentDefinition;
 use crate::error::{from_store, internal, missing};
 
-/// What an agent alias's ARN says, for aliases that could be this account's.
+/// What an agent alias's ARN says, for aliases of the caller's account and region.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AliasRef {
     pub(super) place: Place,
@@ -27,7 +27,11 @@ impl AliasRef {
         let parsed: Arn = arn.parse().map_err(|_| none())?;
         let ids = parsed.resource.strip_prefix("agent-alias/").and_then(|ids| ids.split_once('/'));
         let (agent_id, alias_id) = ids.ok_or_else(none)?;
-        if parsed.service != "bedrock" || parsed.account != context.account.id {
+        // What an agent works with is looked up where the request is: another region's would be other things.
+        if parsed.service != "bedrock"
+            || parsed.account != context.account.id
+            || parsed.region != context.region
+        {
             return Err(none());
         }
         let place = Place { account: parsed.account.clone(), region: parsed.region.clone() };
@@ -44,6 +48,11 @@ impl Agents {
         alias_id: &str,
     ) -> Result<Arc<AgentDefinition>, ApiError> {
         self.resolve_in(&Place::of(context), agent_id, alias_id).await
+    }
+
+    /// Fails unless the agent is there.
+    pub async fn check_agent(&self, context: &RequestContext, agent_id: &str) -> Result<(), ApiError> {
+        self.agent(&Place::of(context), agent_id).await.map(drop)
     }
 
     /// What an alias serves, by its ARN.

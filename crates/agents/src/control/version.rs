@@ -1,11 +1,11 @@
 //! GetAgentVersion, ListAgentVersions, DeleteAgentVersion. Versions are made by CreateAgentAlias and UpdateAgentAlias.
 
 use craton_api_bedrock_agent as api;
-use craton_core::RequestContext;
+use craton_core::{PageRequest, RequestContext};
 use craton_wire::ApiError;
 use craton_wire::types::Timestamp;
 
-use super::records::{DRAFT, Kept, Place, bad_page, kinds, page_request};
+use super::records::{DRAFT, Kept, Place, bad_page, kinds};
 use super::{Agents, prompt_overrides};
 use crate::error::{from_store, missing};
 
@@ -54,7 +54,7 @@ impl Agents {
         // The draft comes first, then versions by number.
         let order = |it: &api::AgentVersionSummary| format!("{:0>10}", it.agent_version.replace(DRAFT, "0"));
         let page =
-            page_request(input.next_token, input.max_results).cut(summaries, order).map_err(bad_page)?;
+            PageRequest::of(input.next_token, input.max_results).cut(summaries, order).map_err(bad_page)?;
         Ok(api::ListAgentVersionsResponse {
             agent_version_summaries: page.items,
             next_token: page.next_token,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use craton_api_bedrock_agent_runtime as api;
 use craton_backend::ToolUse;
 use craton_backend::function::{FunctionCall, FunctionError};
@@ -11,17 +12,23 @@ use serde_json::{Map, Value};
 
 use super::arguments::{self, Argument, Invocation};
 use super::collaborate::Noted;
-use super::conversation::{Part, Turn};
+use super::conversation::{self, Part, Turn};
 use super::failure;
 use super::functions::{self, Caller, Reply};
 use super::knowledge::Found;
 use super::session::{Waiting, Want};
 use super::tools::{Action, Does};
-use super::turn::{Acted, Run, Strike};
+use super::turn::{Acted, Outcome, Run, Strike};
 use crate::definition::{Executor, KnowledgeBaseUse};
 
 /// Calls of one answer that run side by side.
 const AT_ONCE: usize = 8;
+/// Bytes that the calls and results of one turn may have.
+const MOST_SCRATCHPAD: usize = 2 * 1024 * 1024;
+const ASK_ALONE: &str = "The user was not asked: other tools were called in the same answer, and their results are here. \
+                         If you still need to ask, call this tool again, alone.";
+const WAITS: &str = "The message was not delivered: this agent waits for what the caller has to do for an earlier message. \
+                     Send it again after that.";
 /// Calls that one answer may make.
 const MOST_CALLS: usize = 32;
 /// How often in a row a tool may fail, or be called wrongly, before the turn is given up.
@@ -50,9 +57,13 @@ pub(super) enum Work {
         recipient: String,
         content: String,
     },
-    /// Nothing can be done: what the model is told, and whether that counts as a failure of the tool.
+    /// Nothing can be done: what the model is told. It counts as a failure of the tool.
     Refuse {
         why: String,
+    },
+    /// Nothing is to be done, and nothing has failed.
+    Tell {
+        text: String,
     },
 }
 
@@ -69,6 +80,7 @@ pub(super) enum Gave {
     Found(Vec<Found>, String),
     Ran(super::code::Ran),
     Answered(super::collaborate::Delivered),
+    Told(String),
 }
 
 impl Run {
@@ -84,39 +96,86 @@ impl Run {
             ));
         }
         self.round += 1;
+        let alone = calls.len() == 1;
         let mut ready = Vec::new();
         let mut waiting = Vec::new();
         for call in calls {
+            let (id, tool) = (call.id.clone(), call.name.clone());
             match self.prepare(call) {
                 Prepared::Ready(call) => ready.push(*call),
                 Prepared::Waiting(call) => waiting.push(call),
-                Prepared::Ask(question) => return Ok(Acted::Ask(question)),
+                Prepared::Ask(question) if alone => return Ok(Acted::Ask(question)),
+                // The user's answer comes with the next turn: what else was called would have no result until then.
+                Prepared::Ask(_) => {
+                    let text = ASK_ALONE.to_owned();
+                    ready.push(Ready { id, tool, work: Work::Tell { text } });
+                }
             }
         }
         for call in &ready {
             self.trace_call(call);
         }
         let span = self.tracer.span();
-        let done: Vec<Done> = {
-            let run = &*self;
-            futures::stream::iter(ready.into_iter().map(|call| run.carry_out(call)))
-                .buffered(AT_ONCE)
-                .collect::<Vec<Result<Done, ApiError>>>()
-                .await
-                .into_iter()
-                .collect::<Result<_, _>>()?
-        };
+        let done = self.carry_out_all(ready).await?;
         let mut results = Vec::new();
         for done in done {
             if let Some(result) = self.settle(done, span, &mut waiting)? {
                 results.push(result);
             }
         }
+        let bytes =
+            conversation::bytes(&self.scratchpad) + conversation::bytes(&[Turn::results(results.clone())]);
+        if bytes > MOST_SCRATCHPAD {
+            return Err(failure::dependency(
+                format!(
+                    "What the agent's tools answered in this turn has more than {MOST_SCRATCHPAD} bytes together."
+                ),
+                "",
+            ));
+        }
         if waiting.is_empty() {
             self.scratchpad.push(Turn::results(results));
             return Ok(Acted::GoOn);
         }
         Ok(Acted::Returned(self.hand_over(results, waiting)))
+    }
+
+    /// Carries calls out side by side, but messages to one collaborator one after the other: it has one session. What
+    /// they gave is in the order of the calls.
+    async fn carry_out_all(&self, ready: Vec<Ready>) -> Result<Vec<Done>, ApiError> {
+        let mut lanes: Vec<Vec<(usize, Ready)>> = Vec::new();
+        for (at, call) in ready.into_iter().enumerate() {
+            let lane = recipient(&call)
+                .and_then(|to| lanes.iter().position(|lane| recipient(&lane[0].1) == Some(to)));
+            match lane {
+                Some(lane) => lanes[lane].push((at, call)),
+                None => lanes.push(vec![(at, call)]),
+            }
+        }
+        let lanes = lanes.into_iter().map(|lane| self.carry_out_in_turn(lane));
+        let done: Vec<Result<Vec<(usize, Done)>, ApiError>> =
+            futures::stream::iter(lanes).buffered(AT_ONCE).collect().await;
+        let mut done: Vec<(usize, Done)> =
+            done.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
+        done.sort_by_key(|(at, _)| *at);
+        Ok(done.into_iter().map(|(_, done)| done).collect())
+    }
+
+    async fn carry_out_in_turn(&self, lane: Vec<(usize, Ready)>) -> Result<Vec<(usize, Done)>, ApiError> {
+        let mut all = Vec::new();
+        let mut waits = false;
+        for (at, call) in lane {
+            let done = if waits {
+                let text = WAITS.to_owned();
+                Done { id: call.id, tool: call.tool, result: Ok(Gave::Told(text)) }
+            } else {
+                self.carry_out(call).await?
+            };
+            waits |=
+                matches!(&done.result, Ok(Gave::Answered(it)) if matches!(it.outcome, Outcome::Returned(_)));
+            all.push((at, done));
+        }
+        Ok(all)
     }
 
     fn prepare(&self, call: ToolUse) -> Prepared {
@@ -143,6 +202,8 @@ impl Run {
                         input,
                         want,
                         collaborator: None,
+                        asked: Vec::new(),
+                        begun: false,
                     });
                 }
                 None => self.invoke(action, &input),
@@ -192,7 +253,7 @@ impl Run {
                         Some(self.message_input(recipient, content.clone()));
                 });
             }
-            Work::Refuse { .. } => {}
+            Work::Refuse { .. } | Work::Tell { .. } => {}
         }
     }
 
@@ -201,6 +262,7 @@ impl Run {
         let Ready { id, tool, work } = call;
         let result = match work {
             Work::Refuse { why } => Err(why),
+            Work::Tell { text } => Ok(Gave::Told(text)),
             Work::Invoke { function, invocation } => {
                 self.call_function(&function, &invocation).await?.map(Gave::Reply)
             }
@@ -225,16 +287,36 @@ impl Run {
         function: &str,
         invocation: &Invocation,
     ) -> Result<Result<Reply, String>, ApiError> {
-        self.permit("lambda:InvokeFunction", function)?;
-        let payload = self.caller().event(invocation).to_string().into();
+        let answered = self.run_function(function, self.caller().event(invocation)).await?;
+        Ok(answered.and_then(|payload| functions::reply(&payload)).map(|mut reply| {
+            let of = |after: Option<&_>, before: &_| after.map(|after| functions::changes(before, after));
+            let session = of(reply.attributes.as_ref(), &self.session.attributes);
+            let prompt = of(reply.prompt_attributes.as_ref(), &self.prompt_attributes);
+            reply.changed = (session.unwrap_or_default(), prompt.unwrap_or_default());
+            reply
+        }))
+    }
+
+    /// Runs a function within the time and size that functions have; what the model can be told of a failure.
+    pub(super) async fn run_function(
+        &self,
+        function: &str,
+        event: Value,
+    ) -> Result<Result<Bytes, String>, ApiError> {
+        self.permit("lambda:InvokeFunction", function).await?;
         let limit = Duration::from_secs(self.runs.parts.config.function_timeout_s);
-        let call = FunctionCall { arn: function.to_owned(), payload };
+        let call = FunctionCall { arn: function.to_owned(), payload: event.to_string().into() };
         let answered = tokio::time::timeout(limit, self.runs.parts.functions.invoke(call)).await;
         Ok(match answered {
             Err(_) => Err(format!("The function did not answer within {} seconds.", limit.as_secs())),
             Ok(Err(error)) => Err(function_error(&error)),
             Ok(Ok(answer)) if answer.failed => Err(failed_text(&answer.payload)),
-            Ok(Ok(answer)) => functions::reply(&answer.payload),
+            Ok(Ok(answer)) if answer.payload.len() > functions::MOST_ANSWER => Err(format!(
+                "The function's answer has {} bytes, and at most {} can be read.",
+                answer.payload.len(),
+                functions::MOST_ANSWER
+            )),
+            Ok(Ok(answer)) => Ok(answer.payload),
         })
     }
 
@@ -280,6 +362,7 @@ impl Run {
                 (text, false)
             }
             Gave::Ran(ran) => self.note_ran(ran, metadata),
+            Gave::Told(text) => (text, false),
             Gave::Answered(delivered) => match self.note_delivered(&id, delivered, metadata) {
                 Noted::Text(text) => (text, false),
                 Noted::Failed(text) => (text, true),
@@ -299,12 +382,9 @@ impl Run {
         tool: &str,
         metadata: api::Metadata,
     ) -> Result<(String, bool), ApiError> {
-        if let Some(attributes) = reply.attributes {
-            self.session.attributes = attributes;
-        }
-        if let Some(attributes) = reply.prompt_attributes {
-            self.prompt_attributes = attributes;
-        }
+        let (session, prompt) = reply.changed;
+        functions::apply(session, &mut self.session.attributes);
+        functions::apply(prompt, &mut self.prompt_attributes);
         self.session.knowledge_bases.extend(reply.knowledge_bases);
         if reply.state == Some(api::ResponseState::Failure) {
             return Err(failure::dependency(
@@ -355,6 +435,14 @@ impl Run {
                 Some(api::RepromptResponse { source: Some(source), text: Some(why.clone()) });
         });
         Ok(why)
+    }
+}
+
+/// The collaborator that a message is for.
+fn recipient(call: &Ready) -> Option<&str> {
+    match &call.work {
+        Work::Message { recipient, .. } => Some(recipient),
+        _ => None,
     }
 }
 

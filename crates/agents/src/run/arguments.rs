@@ -1,6 +1,5 @@
 //! A tool's input, checked against its schema and brought into the shape that functions and callers are given.
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::tools::{Action, ActionShape, body_of, fields, type_name};
@@ -9,7 +8,7 @@ use super::tools::{Action, ActionShape, body_of, fields, type_name};
 const MOST_VIOLATIONS: usize = 5;
 
 /// One call of an action, ready for whoever carries it out.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Invocation {
     pub group: String,
     /// The function's name or the operation's id.
@@ -22,10 +21,9 @@ pub(super) struct Invocation {
 }
 
 /// Values travel as text: strings as they are, everything else as JSON.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Argument {
     pub name: String,
-    #[serde(rename = "type")]
     pub kind: String,
     pub value: String,
 }
@@ -93,9 +91,8 @@ pub(super) fn invocation(action: &Action, input: &Map<String, Value>) -> Invocat
     };
     match &action.shape {
         ActionShape::Function(function) => {
-            let given = input.iter().map(|(name, value)| {
-                let kind = function.parameters.get(name).map_or("string", |it| it.kind.as_str());
-                argument(name, kind, value)
+            let given = input.iter().filter_map(|(name, value)| {
+                Some(argument(name, &function.parameters.get(name)?.kind, value))
             });
             invocation.parameters = given.collect();
         }

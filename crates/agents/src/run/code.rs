@@ -13,9 +13,6 @@ use super::turn::Run;
 
 /// Output that a model is shown, in characters.
 const MOST_SHOWN: usize = 20_000;
-/// Files kept in a session, and their bytes together.
-const MOST_FILES: usize = 20;
-const MOST_FILE_BYTES: usize = 10 * 1024 * 1024;
 
 /// What running code came to.
 pub(super) struct Ran(Outcome);
@@ -81,17 +78,8 @@ impl Run {
 
     fn keep_file(&mut self, name: String, bytes: Vec<u8>) {
         let media_type = media_type(&name).to_owned();
-        self.session.files.retain(|file| file.name != name);
-        self.session.files.push(File {
-            name: name.clone(),
-            media_type: media_type.clone(),
-            data: STANDARD.encode(&bytes),
-        });
-        while self.session.files.len() > MOST_FILES
-            || self.session.files.iter().map(|file| file.data.len()).sum::<usize>() > MOST_FILE_BYTES
-        {
-            self.session.files.remove(0);
-        }
+        let data = STANDARD.encode(&bytes);
+        self.session.keep(File { name: name.clone(), media_type: media_type.clone(), data });
         self.files.retain(|file| file.name.as_ref() != Some(&name));
         self.files.push(api::OutputFile {
             bytes: Some(Blob::from(bytes)),

@@ -3,14 +3,15 @@
 //! A collaborator's turn is a turn like any other, with its own session (the supervisor's, seen from the collaborator),
 //! its own role and guardrail, the supervisor's bounds, and traces that name it and the chain of agents above it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use craton_api_bedrock_agent_runtime as api;
 use craton_wire::ApiError;
 
 use super::conversation::{Exchange, Part, Turn};
-use super::returned::Returned;
+use super::functions::{self, Changes};
+use super::knowledge::Found;
+use super::returned::{Returned, asked, is_of};
 use super::session::{SessionKey, Waiting, Want};
 use super::tools::{SEND_MESSAGE, Toolbox};
 use super::trace::{Identity, Tracer};
@@ -28,8 +29,10 @@ pub(super) struct Delivered {
     pub alias_arn: Option<String>,
     pub outcome: Outcome,
     pub files: Vec<api::OutputFile>,
-    /// The session's attributes, which the collaborator's functions may have set.
-    pub attributes: BTreeMap<String, String>,
+    /// What the collaborator's functions changed of the session's attributes.
+    pub attributes: Changes,
+    /// What its knowledge bases, and those of agents below it, gave.
+    pub found: Vec<Found>,
 }
 
 /// What becomes of a call.
@@ -79,11 +82,8 @@ impl Run {
         let own = self.tracer.identity();
         // Nobody else's session can have this id: clients' ids have no `@`.
         let session_id = format!("{}@{}/{}", own.session_id, own.agent_id, own.alias_id);
-        let agent_id = match &collaborator.agent {
-            CollaboratorAgent::Alias(_) => agent.agent_id.clone(),
-            CollaboratorAgent::Inline(_) => format!("{}:{recipient}", agent.agent_id),
-        };
-        let key = SessionKey { agent_id: &agent_id, alias_id: &alias_id, session_id: &session_id };
+        let key =
+            SessionKey { agent_id: &agent.agent_id.clone(), alias_id: &alias_id, session_id: &session_id };
         let idle_s = agent.idle_session_ttl_s;
         let (mut session, mut lease) = self.runs.open_session(&self.context, key, idle_s).await?;
         session.attributes.clone_from(&self.session.attributes);
@@ -102,7 +102,8 @@ impl Run {
             alias_arn: alias_arn(collaborator),
             outcome,
             files,
-            attributes: run.session.attributes,
+            attributes: functions::changes(&self.session.attributes, &run.session.attributes),
+            found: run.found,
         })
     }
 
@@ -110,8 +111,8 @@ impl Run {
         match &collaborator.agent {
             CollaboratorAgent::Inline(agent) => Ok((Arc::new((**agent).clone()), INLINE_ALIAS.to_owned())),
             CollaboratorAgent::Alias(arn) => {
-                self.permit("bedrock:InvokeAgent", arn)?;
-                let agent = self.runs.parts.definitions.resolve_alias(&self.context, arn).await?;
+                self.permit("bedrock:InvokeAgent", arn).await?;
+                let agent = self.runs.parts.agents.resolve_alias(&self.context, arn).await?;
                 let alias_id = arn.rsplit('/').next().unwrap_or_default().to_owned();
                 Ok((agent, alias_id))
             }
@@ -176,8 +177,9 @@ impl Run {
         delivered: Delivered,
         metadata: api::Metadata,
     ) -> Noted {
-        let Delivered { recipient, alias_arn, outcome, files, attributes } = delivered;
-        self.session.attributes = attributes;
+        let Delivered { recipient, alias_arn, outcome, files, attributes, found } = delivered;
+        functions::apply(attributes, &mut self.session.attributes);
+        self.found.extend(found);
         let (output, noted) = match outcome {
             Outcome::Answer(answered) => {
                 let output = api::AgentCollaboratorOutputPayload {
@@ -190,14 +192,16 @@ impl Run {
             Outcome::Returned(payload) => {
                 let inner = payload.invocation_id.clone().unwrap_or_default();
                 let inputs = payload.invocation_inputs.clone().unwrap_or_default();
-                self.handed_over.insert(call_id.to_owned(), inputs);
                 let waiting = Waiting {
                     call_id: call_id.to_owned(),
                     tool: SEND_MESSAGE.to_owned(),
                     input: serde_json::Value::Null,
                     want: Want::Result,
                     collaborator: Some((recipient.clone(), inner)),
+                    asked: inputs.iter().filter_map(asked).collect(),
+                    begun: false,
                 };
+                self.handed_over.insert(call_id.to_owned(), inputs);
                 let output = api::AgentCollaboratorOutputPayload {
                     return_control_payload: Some(payload),
                     text: None,
@@ -240,7 +244,14 @@ impl Run {
         (name, invocation_id): (&str, &str),
         results: &mut Vec<api::InvocationResultMember>,
     ) -> Result<Noted, ApiError> {
-        let returned = Returned { invocation_id: invocation_id.to_owned(), results: std::mem::take(results) };
+        // Only what it asked for: the rest is another's.
+        let mut own = Vec::new();
+        for asked in &call.asked {
+            if let Some(at) = results.iter().position(|result| is_of(result, asked)) {
+                own.push(results.remove(at));
+            }
+        }
+        let returned = Returned { invocation_id: invocation_id.to_owned(), results: own };
         let span = self.tracer.span();
         let delivered = self.have(name, Ask::Results(returned)).await?;
         let metadata = self.tracer.metadata(span, None);

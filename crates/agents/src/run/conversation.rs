@@ -39,6 +39,18 @@ impl Turn {
         Self { by_agent: false, parts }
     }
 
+    /// What a model said, with the calls that were decided on: those it made, or a parser's.
+    pub(super) fn deciding(content: &[Block], calls: &[ToolUse]) -> Self {
+        let mut turn = Self::of_agent(content);
+        turn.parts.retain(|part| !matches!(part, Part::Call { .. }));
+        turn.parts.extend(calls.iter().cloned().map(|ToolUse { id, name, input }| Part::Call {
+            id,
+            name,
+            input,
+        }));
+        turn
+    }
+
     /// What a model said, without what can't be kept.
     pub(super) fn of_agent(content: &[Block]) -> Self {
         let parts = content.iter().filter_map(|block| match block {
@@ -81,8 +93,13 @@ impl Turn {
 
 impl Exchange {
     fn bytes(&self) -> usize {
-        self.question.len() + self.answer.len() + self.steps.iter().map(Turn::bytes).sum::<usize>()
+        self.question.len() + self.answer.len() + bytes(&self.steps)
     }
+}
+
+/// Bytes of text in turns.
+pub(super) fn bytes(turns: &[Turn]) -> usize {
+    turns.iter().map(Turn::bytes).sum()
 }
 
 /// Drops what is too old or too much to keep.
@@ -92,6 +109,11 @@ pub(super) fn shorten(exchanges: &mut Vec<Exchange>) {
     let mut bytes: usize = exchanges.iter().map(Exchange::bytes).sum();
     while bytes > MOST_BYTES && exchanges.len() > 1 {
         bytes -= exchanges.remove(0).bytes();
+    }
+    if let [only] = &mut exchanges[..]
+        && bytes > MOST_BYTES
+    {
+        only.steps.clear();
     }
 }
 
@@ -150,6 +172,10 @@ mod tests {
         let mut exchanges = vec![exchange("a", "b"), exchange(&"x".repeat(MOST_BYTES + 1), "y")];
         shorten(&mut exchanges);
         assert_eq!(exchanges.len(), 1);
+        let result = Part::Result { id: "1".into(), text: "x".repeat(MOST_BYTES + 1), failed: false };
+        let mut exchanges = vec![Exchange { steps: vec![Turn::results(vec![result])], ..exchange("a", "b") }];
+        shorten(&mut exchanges);
+        assert_eq!(exchanges, [exchange("a", "b")], "the answer stays, what led to it does not");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use craton_api_bedrock_agent_runtime as api;
@@ -12,6 +13,7 @@ use craton_wire::types::Blob;
 use futures::Stream;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
+use tokio_util::task::AbortOnDropHandle;
 
 /// One event of either operation's stream.
 #[derive(Debug)]
@@ -44,37 +46,66 @@ impl Feed {
 /// waits for: nothing of it runs elsewhere.
 pub(super) struct RunStream {
     feed: Feed,
+    state: Arc<Mutex<State>>,
+    _watch: AbortOnDropHandle<()>,
+}
+
+struct State {
     work: Option<BoxFuture<'static, Result<(), ApiError>>>,
     failure: Option<ApiError>,
 }
 
 impl RunStream {
-    pub(super) fn new(feed: Feed, work: BoxFuture<'static, Result<(), ApiError>>) -> Self {
-        Self { feed, work: Some(work), failure: None }
+    /// After `limit` the run ends even where nobody reads: a run's own limits are looked at only while somebody does,
+    /// and it may hold a model, a session and a sandbox.
+    pub(super) fn new(
+        feed: Feed,
+        work: BoxFuture<'static, Result<(), ApiError>>,
+        (limit, failure): (Duration, ApiError),
+    ) -> Self {
+        let state = Arc::new(Mutex::new(State { work: Some(work), failure: None }));
+        let watched = Arc::clone(&state);
+        let watch = tokio::spawn(async move {
+            tokio::time::sleep(limit).await;
+            let work = watched.lock().work.take();
+            if work.is_some() {
+                watched.lock().failure = Some(failure);
+            }
+        });
+        Self { feed, state, _watch: AbortOnDropHandle::new(watch) }
+    }
+}
+
+impl Drop for RunStream {
+    /// The watch may hold the state for a moment longer; the work goes now.
+    fn drop(&mut self) {
+        let work = self.state.lock().work.take();
+        drop(work);
     }
 }
 
 impl Stream for RunStream {
     type Item = Result<RunEvent, ApiError>;
 
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if let Some(event) = self.feed.take() {
             return Poll::Ready(Some(Ok(event)));
         }
         let mut waiting = false;
-        if let Some(work) = &mut self.work {
+        let mut state = self.state.lock();
+        if let Some(work) = &mut state.work {
             match work.as_mut().poll(context) {
                 Poll::Pending => waiting = true,
                 Poll::Ready(done) => {
-                    self.work = None;
-                    self.failure = done.err();
+                    state.work = None;
+                    state.failure = done.err();
                 }
             }
         }
         match (self.feed.take(), waiting) {
             (Some(event), _) => Poll::Ready(Some(Ok(event))),
             (None, true) => Poll::Pending,
-            (None, false) => Poll::Ready(self.failure.take().map(Err)),
+            (None, false) => Poll::Ready(state.failure.take().map(Err)),
         }
     }
 }
@@ -130,6 +161,10 @@ mod tests {
 
     use super::*;
 
+    fn late(seconds: u64) -> (Duration, ApiError) {
+        (Duration::from_secs(seconds), ApiError::throttling("late"))
+    }
+
     fn chunk(text: &str) -> RunEvent {
         RunEvent::Chunk { text: text.into(), citations: Vec::new() }
     }
@@ -145,7 +180,7 @@ mod tests {
             Err(ApiError::throttling("full"))
         };
         let mut seen = Vec::new();
-        let mut stream = RunStream::new(feed, work.boxed());
+        let mut stream = RunStream::new(feed, work.boxed(), late(60));
         while let Some(event) = stream.next().await {
             seen.push(match event {
                 Ok(RunEvent::Chunk { text, .. }) => text,
@@ -165,10 +200,29 @@ mod tests {
             drop(inside);
             Ok(())
         };
-        let mut stream = RunStream::new(Feed::default(), work.boxed());
+        let mut stream = RunStream::new(Feed::default(), work.boxed(), late(60));
         assert!(stream.next().now_or_never().is_none());
         assert_eq!(Arc::strong_count(&held), 2);
         drop(stream);
         assert_eq!(Arc::strong_count(&held), 1);
+    }
+
+    #[tokio::test]
+    async fn a_caller_who_does_not_read_holds_the_work_only_so_long() {
+        let held = Arc::new(());
+        let inside = Arc::clone(&held);
+        let work = async move {
+            std::future::pending::<()>().await;
+            drop(inside);
+            Ok(())
+        };
+        let limit = (Duration::from_millis(200), ApiError::throttling("late"));
+        let mut stream = RunStream::new(Feed::default(), work.boxed(), limit);
+        assert!(stream.next().now_or_never().is_none());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert_eq!(Arc::strong_count(&held), 2);
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        assert_eq!(Arc::strong_count(&held), 1, "it is let go though the stream is there");
+        assert_eq!(stream.next().await.expect("an end").unwrap_err().code, "ThrottlingException");
     }
 }

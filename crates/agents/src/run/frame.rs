@@ -8,6 +8,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
 use super::conversation;
+use super::functions;
 use super::prompt::{self, PromptKind, Thread};
 use super::returned::{Returned, abandoned};
 use super::session::Lease;
@@ -29,25 +30,25 @@ impl Run {
         returned: Option<Returned>,
     ) -> BoxFuture<'a, Result<Outcome, ApiError>> {
         async move {
-            let outcome = self.framed(returned).await?;
-            if let Outcome::Answer(answered) = &outcome {
-                let exchange = self.exchange(&answered.text);
-                self.session.exchanges.drain(..self.relayed.min(self.session.exchanges.len()));
-                self.session.conclude(exchange);
-            } else {
-                self.session.exchanges.drain(..self.relayed.min(self.session.exchanges.len()));
-            }
+            let outcome = self.framed(lease, returned).await?;
+            self.session.exchanges.drain(..self.relayed.min(self.session.exchanges.len()));
             self.relayed = 0;
+            if let Outcome::Answer(answered) = &outcome
+                && !answered.refused
+            {
+                let exchange = self.exchange(&answered.text);
+                self.session.conclude(exchange);
+            }
             self.runs.save_session(lease, &self.session).await?;
             Ok(outcome)
         }
         .boxed()
     }
 
-    async fn framed(&mut self, returned: Option<Returned>) -> Result<Outcome, ApiError> {
+    async fn framed(&mut self, lease: &mut Lease, returned: Option<Returned>) -> Result<Outcome, ApiError> {
         let guard = self.guard().await?;
         if let Some(returned) = returned {
-            match self.resume(returned).await? {
+            match self.resume(lease, returned).await? {
                 Acted::Returned(payload) => return Ok(Outcome::Returned(payload)),
                 Acted::GoOn | Acted::Ask(_) => {}
             }
@@ -58,12 +59,12 @@ impl Run {
             if let Some(guard) = &guard {
                 let judged = self.judge(guard, Source::Input, &self.question).await?;
                 if judged.blocked {
-                    return Ok(answer(judged.text));
+                    return Ok(refusal(judged.text));
                 }
                 self.question = judged.text;
             }
-            if let Some(refusal) = self.pre_process().await? {
-                return Ok(answer(refusal));
+            if let Some(text) = self.pre_process().await? {
+                return Ok(refusal(text));
             }
             let early = match self.route().await? {
                 Some(outcome) => Some(outcome),
@@ -95,7 +96,11 @@ impl Run {
                     self.trace_guard(Source::Output, teller.intervened(), assessments);
                 }
             }
-            _ => {
+            teller => {
+                // What came before a question to the user may still be held back.
+                if let Some(mut teller) = teller {
+                    teller.finish().await?;
+                }
                 if let Some(text) = self.post_process(&answered.text).await? {
                     answered.text = text;
                 }
@@ -116,7 +121,7 @@ impl Run {
         self.prompt_step(kind).is_some_and(|step| step.enabled == Some(true))
     }
 
-    fn post_processes(&self) -> bool {
+    pub(super) fn post_processes(&self) -> bool {
         self.enabled(PromptKind::PostProcessing)
     }
 
@@ -206,7 +211,8 @@ impl Run {
         }
         let Outcome::Answer(answered) = delivered.outcome else { return Ok(answer(String::new())) };
         self.files.extend(delivered.files);
-        self.session.attributes = delivered.attributes;
+        functions::apply(delivered.attributes, &mut self.session.attributes);
+        self.found.extend(delivered.found);
         self.tracer.send(|| {
             let seen = trace::observation(id.clone(), api::Type::AgentCollaborator, |it| {
                 it.agent_collaborator_invocation_output = Some(api::AgentCollaboratorInvocationOutput {
@@ -224,6 +230,11 @@ impl Run {
         });
         Ok(Outcome::Answer(Answered { told: false, ..answered }))
     }
+}
+
+/// What the user reads in place of an answer.
+fn refusal(text: String) -> Outcome {
+    Outcome::Answer(Answered { text, refused: true, ..Answered::default() })
 }
 
 fn answer(text: String) -> Outcome {

@@ -9,7 +9,7 @@ use super::arguments::{Argument, Invocation};
 use super::trace::Identity;
 
 /// Longest answer of a function, in bytes.
-const MOST_ANSWER: usize = 256 * 1024;
+pub(super) const MOST_ANSWER: usize = 256 * 1024;
 
 /// Who calls a function, and in which conversation.
 pub(super) struct Caller<'a> {
@@ -67,6 +67,8 @@ pub(super) struct Reply {
     pub failed: bool,
     pub attributes: Option<BTreeMap<String, String>>,
     pub prompt_attributes: Option<BTreeMap<String, String>>,
+    /// The same as changes of what the function was called with, session first.
+    pub changed: (Changes, Changes),
     /// Retrieval configurations by knowledge base.
     pub knowledge_bases: Vec<(String, Value)>,
 }
@@ -99,6 +101,7 @@ pub(super) fn reply(payload: &[u8]) -> Result<Reply, String> {
         attributes: attributes(&answer, "sessionAttributes"),
         prompt_attributes: attributes(&answer, "promptSessionAttributes"),
         knowledge_bases: knowledge_bases(&answer),
+        changed: Default::default(),
     })
 }
 
@@ -115,6 +118,25 @@ fn as_text(value: &Value) -> String {
         Value::String(text) => text.clone(),
         Value::Null => String::new(),
         other => other.to_string(),
+    }
+}
+
+/// What became of attributes: new values, and none for those that are gone. Calls of one answer begin from the same
+/// attributes, so that each may only say what it changed.
+pub(super) type Changes = BTreeMap<String, Option<String>>;
+
+pub(super) fn changes(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) -> Changes {
+    let gone = before.keys().filter(|name| !after.contains_key(*name)).map(|name| (name.clone(), None));
+    let set = after.iter().filter(|(name, value)| before.get(*name) != Some(value));
+    gone.chain(set.map(|(name, value)| (name.clone(), Some(value.clone())))).collect()
+}
+
+pub(super) fn apply(changes: Changes, attributes: &mut BTreeMap<String, String>) {
+    for (name, value) in changes {
+        match value {
+            Some(value) => attributes.insert(name, value),
+            None => attributes.remove(&name),
+        };
     }
 }
 
@@ -193,6 +215,20 @@ mod tests {
         let read = reply(function.to_string().as_bytes()).unwrap();
         assert_eq!((read.text.as_str(), read.state), ("which one?", Some(ResponseState::Reprompt)));
         assert_eq!(read.knowledge_bases, [("KB".to_owned(), json!({ "a": 1 }))]);
+    }
+
+    #[test]
+    fn each_call_changes_only_what_it_changed() {
+        let of = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        };
+        let before = of(&[("a", "1"), ("b", "2")]);
+        let one = changes(&before, &of(&[("a", "1"), ("b", "3")]));
+        let other = changes(&before, &of(&[("b", "2"), ("c", "4")]));
+        let mut both = before.clone();
+        apply(one, &mut both);
+        apply(other, &mut both);
+        assert_eq!(both, of(&[("b", "3"), ("c", "4")]));
     }
 
     #[test]

@@ -26,7 +26,7 @@ impl Run {
             version: Some(guardrail.version.clone()).filter(|version| !version.is_empty()),
         };
         let guard = self.runs.parts.guardrails.guard(&self.context, &reference).await?;
-        self.permit("bedrock:ApplyGuardrail", guard.arn())?;
+        self.permit("bedrock:ApplyGuardrail", guard.arn()).await?;
         Ok(Some(guard))
     }
 

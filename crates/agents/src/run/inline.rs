@@ -2,17 +2,18 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use craton_api_bedrock_agent as control;
 use craton_api_bedrock_agent_runtime as api;
-use craton_core::{Arn, RequestContext};
-use craton_identity::AuthorizationRequest;
+use craton_core::RequestContext;
+use craton_identity::Actor;
 use craton_objects::{GetOptions, ObjectRef};
 use craton_wire::ApiError;
 
 use super::AgentRuns;
+use crate::control::{check_prompts, compile_prompts};
 use crate::definition::{
     ActionGroup, ActionGroupKind, Actions, AgentDefinition, Collaboration, Collaborator, CollaboratorAgent,
-    Executor, FunctionAction, FunctionParameter, GuardrailUse, Inference, KnowledgeBaseUse, PromptOverrides,
-    PromptStep,
+    Executor, FunctionAction, FunctionParameter, GuardrailUse, KnowledgeBaseUse, PromptOverrides,
 };
 use crate::schema;
 
@@ -117,7 +118,10 @@ impl Reading<'_> {
                     collaboration: None,
                     collaborators: Vec::new(),
                 };
-                CollaboratorAgent::Inline(Box::new(self.agent(given, retrievals).await?.0))
+                let mut agent = self.agent(given, retrievals).await?.0;
+                // Results that the caller brings back say by it whose they are.
+                agent.agent_id = format!("{INLINE_AGENT}:{name}");
+                CollaboratorAgent::Inline(Box::new(agent))
             }
             (None, None) => {
                 return Err(ApiError::validation(format!(
@@ -151,7 +155,7 @@ impl Reading<'_> {
                 retrievals.insert(base.knowledge_base_id.clone(), retrieval);
             }
             let (id, description) = (base.knowledge_base_id, base.description);
-            bases.push(KnowledgeBaseUse { id, description, retrieval: None });
+            bases.push(KnowledgeBaseUse { id, description });
         }
         let agent = AgentDefinition {
             agent_id: INLINE_AGENT.to_owned(),
@@ -168,7 +172,7 @@ impl Reading<'_> {
                 identifier: it.guardrail_identifier,
                 version: it.guardrail_version,
             }),
-            prompts: given.prompts.map(prompts).unwrap_or_default(),
+            prompts: given.prompts.map(prompts).transpose()?.unwrap_or_default(),
             collaboration: match given.collaboration {
                 None | Some(api::AgentCollaboration::Disabled) => Collaboration::Disabled,
                 Some(api::AgentCollaboration::Supervisor) => Collaboration::Supervisor,
@@ -255,32 +259,32 @@ fn function(function: api::FunctionDefinition) -> FunctionAction {
     }
 }
 
-fn prompts(from: api::PromptOverrideConfiguration) -> PromptOverrides {
-    let step = |it: api::PromptConfiguration| {
-        let kind = it.prompt_type?.as_str().to_owned();
-        let number = |n: i32| u32::try_from(n).ok();
-        let inference = it.inference_configuration.map(|from| Inference {
-            temperature: from.temperature,
-            top_p: from.top_p,
-            top_k: from.top_k.and_then(number),
-            max_tokens: from.maximum_length.and_then(number),
-            stop_sequences: from.stop_sequences.unwrap_or_default(),
-        });
-        let overridden = it.prompt_creation_mode == Some(api::CreationMode::Overridden);
-        let step = PromptStep {
-            enabled: it.prompt_state.map(|state| state == api::PromptState::Enabled),
-            template: it.base_prompt_template.filter(|_| overridden),
-            parser_overridden: it.parser_mode == Some(api::CreationMode::Overridden),
-            foundation_model: it.foundation_model,
-            inference: inference.filter(|_| overridden).unwrap_or_default(),
-            additional_model_request_fields: it.additional_model_request_fields,
-        };
-        Some((kind, step))
+/// The prompts as a stored agent has them, checked as its are.
+fn prompts(from: api::PromptOverrideConfiguration) -> Result<PromptOverrides, ApiError> {
+    let mode = |mode: Option<api::CreationMode>| mode.and_then(|mode| mode.as_str().parse().ok());
+    let inference = |from: api::InferenceConfiguration| control::InferenceConfiguration {
+        temperature: from.temperature,
+        top_p: from.top_p,
+        top_k: from.top_k,
+        maximum_length: from.maximum_length,
+        stop_sequences: from.stop_sequences,
     };
-    PromptOverrides {
-        parser_function: from.override_lambda,
-        steps: from.prompt_configurations.into_iter().filter_map(step).collect(),
-    }
+    let step = |it: api::PromptConfiguration| control::PromptConfiguration {
+        prompt_type: it.prompt_type.and_then(|kind| kind.as_str().parse().ok()),
+        prompt_creation_mode: mode(it.prompt_creation_mode),
+        prompt_state: it.prompt_state.and_then(|state| state.as_str().parse().ok()),
+        base_prompt_template: it.base_prompt_template,
+        inference_configuration: it.inference_configuration.map(inference),
+        parser_mode: mode(it.parser_mode),
+        foundation_model: it.foundation_model,
+        additional_model_request_fields: it.additional_model_request_fields,
+    };
+    let overrides = control::PromptOverrideConfiguration {
+        prompt_configurations: from.prompt_configurations.into_iter().map(step).collect(),
+        override_lambda: from.override_lambda,
+    };
+    check_prompts(&overrides)?;
+    Ok(compile_prompts(&overrides))
 }
 
 /// An object that the caller names, read as the caller.
@@ -294,9 +298,8 @@ pub(super) async fn read_object(
         .strip_prefix("s3://")
         .and_then(|rest| rest.split_once('/'))
         .ok_or_else(|| ApiError::validation(format!("{uri} is not of the form s3://bucket/key.")))?;
-    let resources: Vec<Arn> = format!("arn:aws:s3:::{bucket}/{key}").parse().into_iter().collect();
-    let request = AuthorizationRequest::new("s3:GetObject", &resources);
-    runs.parts.authorizer.authorize(&context.principal, &request)?;
+    let object = format!("arn:aws:s3:::{bucket}/{key}");
+    runs.parts.permissions.check(context, Actor::Caller, "s3:GetObject", &object).await?;
     let unreadable =
         |error: &dyn std::fmt::Display| ApiError::validation(format!("{uri} can't be read: {error}."));
     let object = runs.parts.objects.get(&ObjectRef::new(bucket, key), GetOptions::default()).await;

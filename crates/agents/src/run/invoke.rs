@@ -27,6 +27,8 @@ use super::turn::{Options, Outcome, Run};
 use crate::definition::AgentDefinition;
 
 const SESSION_ENDED: &str = "Session is terminated as 'endSession' flag is set in request.";
+/// How much longer than its own time a turn may last for a caller who does not read.
+const READER_S: Duration = Duration::from_secs(5);
 /// Files that come with a request, and their bytes together.
 const MOST_FILES: usize = 5;
 const MOST_FILE_BYTES: usize = 10 * 1024 * 1024;
@@ -79,7 +81,7 @@ impl AgentRuns {
         input: api::InvokeAgentRequest,
     ) -> Result<api::InvokeAgentResponse, ApiError> {
         let (agent_id, alias_id) = (input.agent_id, input.agent_alias_id);
-        let agent = self.parts.definitions.resolve(context, &agent_id, &alias_id).await?;
+        let agent = self.parts.agents.resolve(context, &agent_id, &alias_id).await?;
         let memory_id = input.memory_id.clone();
         let asked = Asked {
             operation: "InvokeAgent",
@@ -145,18 +147,13 @@ impl AgentRuns {
         if !(has_text || asked.end_session || returned.is_some()) {
             return Err(ApiError::validation("inputText is required and must not be empty."));
         }
-        if agent.orchestrator_function.is_some() {
-            return Err(ApiError::validation(
-                "This server does not serve custom orchestration. Use the agent's default orchestration.",
-            ));
-        }
         let agent_id = agent.agent_id.clone();
         let key = SessionKey { agent_id: &agent_id, alias_id: &alias_id, session_id: &asked.session_id };
         let (mut session, lease) = self.open_session(context, key, agent.idle_session_ttl_s).await?;
         if let Some(returned) = &returned {
             returned::check(session.pending.as_ref(), returned)?;
         }
-        if asked.memory_id.is_some() && session.memory_id.is_none() {
+        if agent.memory.is_some() && session.memory_id.is_none() {
             session.memory_id.clone_from(&asked.memory_id);
         }
         let remembered = match (&agent.memory, &session.memory_id) {
@@ -190,7 +187,8 @@ impl AgentRuns {
             true => run.end(lease).boxed(),
             false => run.drive(lease, returned).boxed(),
         };
-        Ok(RunStream::new(feed, work))
+        let limit = Duration::from_secs(self.parts.config.max_run_s) + READER_S;
+        Ok(RunStream::new(feed, work, (limit, too_slow(limit))))
     }
 }
 
@@ -248,14 +246,26 @@ impl Run {
                 return Err(ApiError::validation("The files of a request can have 10 MB together."));
             }
             match file.use_case {
-                api::FileUseCase::Chat => self.attachments.push(attachment(&file.name, &media_type, bytes)?),
-                api::FileUseCase::CodeInterpreter => {
+                api::FileUseCase::Chat => {
                     let data = STANDARD.encode(&bytes);
-                    self.session.files.retain(|it| it.name != file.name);
-                    self.session.files.push(File { name: file.name, media_type, data });
+                    self.attachments.push(attachment(&file.name, &media_type, bytes)?);
+                    self.attached.push(File { name: file.name, media_type, data });
+                }
+                api::FileUseCase::CodeInterpreter => {
+                    self.session.keep(File { name: file.name, media_type, data: STANDARD.encode(&bytes) });
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Brings back documents that came with a question.
+    pub(super) fn attach(&mut self, files: Vec<File>) -> Result<(), ApiError> {
+        for file in &files {
+            let bytes = STANDARD.decode(&file.data).map_err(|error| super::session::internal(&error))?;
+            self.attachments.push(attachment(&file.name, &file.media_type, bytes)?);
+        }
+        self.attached = files;
         Ok(())
     }
 
@@ -264,10 +274,7 @@ impl Run {
         let limit = Duration::from_secs(self.runs.parts.config.max_run_s);
         let outcome = match tokio::time::timeout(limit, self.turn(&mut lease, returned)).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(failure::dependency(
-                format!("The agent did not come to an answer within {} seconds.", limit.as_secs()),
-                "",
-            )),
+            Err(_) => Err(too_slow(limit)),
         };
         match outcome {
             Ok(Outcome::Answer(answered)) => {
@@ -276,16 +283,16 @@ impl Run {
                     let text = if answered.told { String::new() } else { answered.text };
                     self.feed.send(RunEvent::Chunk { text, citations: answered.citations });
                 }
-                if !self.files.is_empty() {
-                    self.feed.send(RunEvent::Files(std::mem::take(&mut self.files)));
-                }
+                self.send_files();
                 Ok(())
             }
             Ok(Outcome::Returned(payload)) => {
+                self.send_files();
                 self.feed.send(RunEvent::ReturnControl(payload));
                 Ok(())
             }
             Err(error) => {
+                self.send_files();
                 let error = failure::in_stream(error);
                 self.tracer.failure(&error, self.started);
                 Err(error)
@@ -293,9 +300,18 @@ impl Run {
         }
     }
 
+    /// The files that code wrote, however the turn ends: the model was told that the user gets them.
+    fn send_files(&mut self) {
+        if !self.files.is_empty() {
+            self.feed.send(RunEvent::Files(std::mem::take(&mut self.files)));
+        }
+    }
+
     /// Ends the session, and keeps what should be remembered of it.
     async fn end(self, mut lease: Lease) -> Result<(), ApiError> {
-        self.remember().await.map_err(failure::in_stream)?;
+        let limit = Duration::from_secs(self.runs.parts.config.max_run_s);
+        let summed_up = tokio::time::timeout(limit, self.remember()).await;
+        summed_up.unwrap_or_else(|_| Err(too_slow(limit))).map_err(failure::in_stream)?;
         self.runs.end_session(&mut lease).await?;
         self.feed.send(RunEvent::Chunk { text: SESSION_ENDED.to_owned(), citations: Vec::new() });
         Ok(())
@@ -323,6 +339,13 @@ impl AgentRuns {
             ))),
         }
     }
+}
+
+fn too_slow(limit: Duration) -> ApiError {
+    failure::dependency(
+        format!("The agent did not come to an answer within {} seconds.", limit.as_secs()),
+        "",
+    )
 }
 
 /// A file that the model reads with the question.

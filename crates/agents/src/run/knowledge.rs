@@ -2,7 +2,7 @@
 
 use craton_api_bedrock_agent_runtime as api;
 use craton_wire::ApiError;
-use serde::Deserialize as _;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::act::{Done, Gave, Ready, Work};
@@ -16,10 +16,70 @@ use crate::definition::KnowledgeBaseUse;
 const MOST_QUERY: usize = 1000;
 
 /// A passage that a knowledge base gave in this turn.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(from = "Kept", into = "Kept")]
 pub(super) struct Found {
     pub knowledge_base_id: String,
     pub reference: api::RetrievedReference,
+}
+
+/// A passage as a session keeps it while its turn waits for the caller.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Kept {
+    knowledge_base_id: String,
+    text: String,
+    s3: Option<String>,
+    web: Option<String>,
+    custom: Option<String>,
+    metadata: Option<craton_wire::types::Map<Value>>,
+}
+
+impl From<Found> for Kept {
+    fn from(found: Found) -> Self {
+        let Found { knowledge_base_id, reference } = found;
+        let location = reference.location.as_ref();
+        Self {
+            knowledge_base_id,
+            s3: location.and_then(|it| it.s3_location.as_ref()?.uri.clone()),
+            web: location.and_then(|it| it.web_location.as_ref()?.url.clone()),
+            custom: location.and_then(|it| it.custom_document_location.as_ref()?.id.clone()),
+            text: reference.content.and_then(|it| it.text).unwrap_or_default(),
+            metadata: reference.metadata,
+        }
+    }
+}
+
+impl From<Kept> for Found {
+    fn from(kept: Kept) -> Self {
+        let kind = match (&kept.s3, &kept.web) {
+            (Some(_), _) => Some(api::RetrievalResultLocationType::S3),
+            (None, Some(_)) => Some(api::RetrievalResultLocationType::Web),
+            (None, None) => kept.custom.as_ref().map(|_| api::RetrievalResultLocationType::Custom),
+        };
+        let location = kind.map(|kind| api::RetrievalResultLocation {
+            s3_location: kept.s3.map(|uri| api::RetrievalResultS3Location { uri: Some(uri) }),
+            web_location: kept.web.map(|url| api::RetrievalResultWebLocation { url: Some(url) }),
+            custom_document_location: kept
+                .custom
+                .map(|id| api::RetrievalResultCustomDocumentLocation { id: Some(id) }),
+            confluence_location: None,
+            google_drive_location: None,
+            kendra_document_location: None,
+            one_drive_location: None,
+            salesforce_location: None,
+            share_point_location: None,
+            sql_location: None,
+            r#type: kind,
+        });
+        let content = api::RetrievalResultContent {
+            text: Some(kept.text),
+            r#type: Some(api::RetrievalResultContentType::Text),
+            ..api::RetrievalResultContent::default()
+        };
+        let content = Some(content);
+        let reference = api::RetrievedReference { content, location, metadata: kept.metadata };
+        Self { knowledge_base_id: kept.knowledge_base_id, reference }
+    }
 }
 
 impl Run {
@@ -54,9 +114,8 @@ impl Run {
     }
 
     async fn search(&self, base: &KnowledgeBaseUse, query: &str) -> Result<Vec<Found>, ApiError> {
-        self.permit("bedrock:Retrieve", &self.knowledge_base_arn(&base.id))?;
         let kept = || {
-            let given = self.session.knowledge_bases.get(&base.id).or(base.retrieval.as_ref());
+            let given = self.session.knowledge_bases.get(&base.id);
             given.map(api::KnowledgeBaseRetrievalConfiguration::deserialize).transpose()
         };
         let configuration = match self.retrievals.get(&base.id) {
@@ -65,6 +124,7 @@ impl Run {
                 ApiError::validation(format!("The retrieval configuration is malformed: {error}"))
             })?,
         };
+        self.permit_search(&base.id, configuration.as_ref()).await?;
         let request = api::RetrieveRequest {
             guardrail_configuration: None,
             knowledge_base_id: base.id.clone(),

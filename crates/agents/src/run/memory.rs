@@ -5,7 +5,7 @@
 
 use craton_api_bedrock_agent_runtime as api;
 use craton_core::RequestContext;
-use craton_store::{NewRecord, Range, Record, Scope, values};
+use craton_store::{NewRecord, Range, Record, Scope};
 use craton_wire::ApiError;
 use craton_wire::types::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -18,8 +18,9 @@ use super::session::{from_store, internal};
 use super::step::Plan;
 use super::tell;
 use super::turn::Run;
+use crate::control::kinds;
 
-const KIND: &str = "agent-memory";
+const KIND: &str = kinds::MEMORY;
 const DAY_MS: i64 = 24 * 3600 * 1000;
 /// Summaries on a page when the caller names no number.
 const PAGE: usize = 50;
@@ -53,7 +54,8 @@ impl AgentRuns {
         context: &RequestContext,
         input: api::GetAgentMemoryRequest,
     ) -> Result<api::GetAgentMemoryResponse, ApiError> {
-        self.parts.definitions.resolve(context, &input.agent_id, &input.agent_alias_id).await?;
+        // Memory outlives what an alias serves, and can be read and cleared as long as the agent is there.
+        self.parts.agents.check_agent(context, &input.agent_id).await?;
         let prefix = place(&input.agent_id, &input.agent_alias_id, Some(&input.memory_id));
         let after = input.next_token.map(|token| after(&prefix, &token)).transpose()?;
         let most = input.max_items.and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0).unwrap_or(PAGE);
@@ -76,7 +78,7 @@ impl AgentRuns {
         context: &RequestContext,
         input: api::DeleteAgentMemoryRequest,
     ) -> Result<api::DeleteAgentMemoryResponse, ApiError> {
-        self.parts.definitions.resolve(context, &input.agent_id, &input.agent_alias_id).await?;
+        self.parts.agents.check_agent(context, &input.agent_id).await?;
         let prefix = place(&input.agent_id, &input.agent_alias_id, input.memory_id.as_deref());
         let range = Range { prefix, after: None, limit: 0 };
         let scope = scope(context);
@@ -173,8 +175,7 @@ impl Run {
         let new = NewRecord { id, name: None, body, now_ms, idempotency: None, tags: None };
         store.create(&scope, new).await.map_err(from_store)?;
         // AWS keeps memory for 365 days at most.
-        let forget = "DELETE FROM resources WHERE kind = $1 AND updated_ms < $2";
-        store.execute(forget, &values![KIND, now_ms - 366 * DAY_MS]).await.map_err(from_store)?;
+        store.forget(KIND, now_ms - 366 * DAY_MS).await;
         Ok(())
     }
 }

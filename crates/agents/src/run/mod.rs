@@ -7,7 +7,7 @@
 //! or with an error at one of its bounds.
 //!
 //! ```text
-//! invoke ─ inline | Definitions ─► definition        session (opened, leased)
+//! invoke ─ inline | control ─►      definition        session (opened, leased)
 //!    └─ frame: guardrail → pre-processing → routing →┐
 //!         turn: prompt → step → [parser] → act ─► functions | knowledge | code | collaborate | returned
 //!               ▲                          └──── results ──┘
@@ -20,7 +20,7 @@
 //! * `tools`, `arguments`: what a definition offers a model, and its calls checked and put into the API's form.
 //! * `functions`, `knowledge`, `code`, `collaborate`, `returned`: the ways a call is carried out.
 //! * [`prompt`], `parser`: what a model reads, and who reads its answers.
-//! * `session`, `conversation`, `memory`: what stays.
+//! * `session`, `conversation`, `memory`, `idle`: what stays, and what is done when nobody comes back.
 //! * `guard`, `permit`: who may say and touch what. `trace`, `failure`: what the caller sees of all that.
 //!
 //! A tool that fails is told to the model, which may find another way; failing again in a row ends the turn with
@@ -36,6 +36,7 @@ mod failure;
 mod frame;
 mod functions;
 mod guard;
+mod idle;
 mod inline;
 mod invoke;
 mod knowledge;
@@ -53,21 +54,18 @@ mod turn;
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use craton_backend::function::FunctionInvoker;
-use craton_core::{Clock, IdSource, RequestContext};
+use craton_core::{Clock, IdSource};
 use craton_guardrails::Guardrails;
-use craton_identity::{Authorizer, ServiceRoles};
+use craton_identity::Permissions;
 use craton_inference::Inference;
 use craton_knowledge_bases::retrieval::Retrieval;
 use craton_objects::ObjectStore;
 use craton_sandbox::Sandbox;
 use craton_store::Store;
-use craton_wire::ApiError;
 use serde::Deserialize;
 
 use crate::control::Agents;
-use crate::definition::AgentDefinition;
 use session::Busy;
 
 /// `[agents]` of the configuration.
@@ -100,60 +98,18 @@ impl RunsConfig {
     }
 }
 
-/// Finds what an alias of an agent stands for.
-#[async_trait]
-pub trait Definitions: Send + Sync {
-    /// ResourceNotFoundException when the context's account and region have no such agent or alias, and
-    /// ValidationException when the agent was never prepared.
-    async fn resolve(
-        &self,
-        context: &RequestContext,
-        agent_id: &str,
-        alias_id: &str,
-    ) -> Result<Arc<AgentDefinition>, ApiError>;
-
-    /// The same by an alias's ARN.
-    async fn resolve_alias(
-        &self,
-        context: &RequestContext,
-        alias_arn: &str,
-    ) -> Result<Arc<AgentDefinition>, ApiError>;
-}
-
-#[async_trait]
-impl Definitions for Agents {
-    async fn resolve(
-        &self,
-        context: &RequestContext,
-        agent_id: &str,
-        alias_id: &str,
-    ) -> Result<Arc<AgentDefinition>, ApiError> {
-        Agents::resolve(self, context, agent_id, alias_id).await
-    }
-
-    async fn resolve_alias(
-        &self,
-        context: &RequestContext,
-        alias_arn: &str,
-    ) -> Result<Arc<AgentDefinition>, ApiError> {
-        Agents::resolve_alias(self, context, alias_arn).await
-    }
-}
-
 /// What runs stand on.
 #[derive(Clone)]
 pub struct RunsParts {
-    pub definitions: Arc<dyn Definitions>,
+    pub agents: Agents,
     pub inference: Inference,
     pub guardrails: Arc<Guardrails>,
     pub retrieval: Retrieval,
     pub functions: Arc<dyn FunctionInvoker>,
     pub sandbox: Sandbox,
     pub objects: Arc<dyn ObjectStore>,
-    /// What a stored agent may do with its role.
-    pub roles: ServiceRoles,
-    /// What the caller of an inline agent may do.
-    pub authorizer: Arc<dyn Authorizer>,
+    /// What a stored agent may do with its role, and the caller of an inline one.
+    pub permissions: Arc<dyn Permissions>,
     /// Where sessions and memories are kept.
     pub store: Store,
     pub clock: Arc<dyn Clock>,

@@ -1,11 +1,9 @@
 //! Parser functions: an agent's owner reads the model's answers in place of us.
 
 use craton_backend::ToolUse;
-use craton_backend::function::FunctionCall;
 use craton_wire::ApiError;
 use serde_json::{Map, Value, json};
 
-use super::act::shortened;
 use super::failure;
 use super::prompt::PromptKind;
 use super::step::Said;
@@ -29,15 +27,15 @@ impl Run {
         let decision = match details["invocationType"].as_str() {
             Some("FINISH") => Decision::Answer(text(&details["agentFinalResponse"]["responseText"])),
             Some("ASK_USER") => Decision::Ask(text(&details["agentAskUser"]["responseText"])),
-            Some("ACTION_GROUP") => self.parsed_action(&details["actionGroupInvocation"], said)?,
-            Some("KNOWLEDGE_BASE") => self.parsed_lookup(&details["agentKnowledgeBase"], said)?,
+            Some("ACTION_GROUP") => self.parsed_action(&details["actionGroupInvocation"])?,
+            Some("KNOWLEDGE_BASE") => self.parsed_lookup(&details["agentKnowledgeBase"])?,
             Some("AGENT_COLLABORATOR") => {
                 let asked = &details["agentCollaboratorInvocation"];
                 let input = json!({
                     "recipient": asked["agentCollaboratorName"],
                     "content": asked["input"]["text"],
                 });
-                Decision::Calls(vec![call(SEND_MESSAGE, input, said)])
+                Decision::Calls(vec![self.call(SEND_MESSAGE, input)])
             }
             _ => {
                 return Err(
@@ -84,7 +82,6 @@ impl Run {
         let Some(function) = self.agent.prompts.parser_function.as_ref().filter(|_| overridden) else {
             return Ok(None);
         };
-        self.permit("lambda:InvokeFunction", function)?;
         let event = json!({
             "messageVersion": "1.0",
             "agent": self.caller().agent(),
@@ -92,13 +89,8 @@ impl Run {
             "promptType": kind.name(),
             "overrideType": "OUTPUT_PARSER",
         });
-        let call = FunctionCall { arn: function.clone(), payload: event.to_string().into() };
-        let answer = self.runs.parts.functions.invoke(call).await;
-        let answer = answer.map_err(|error| self.unreadable(&error.to_string()))?;
-        if answer.failed {
-            return Err(self.unreadable(&shortened(&String::from_utf8_lossy(&answer.payload))));
-        }
-        let answer = serde_json::from_slice(&answer.payload);
+        let answer = self.run_function(function, event).await?.map_err(|why| self.unreadable(&why))?;
+        let answer = serde_json::from_slice(&answer);
         answer.map(Some).map_err(|error| self.unreadable(&format!("its answer is no JSON: {error}")))
     }
 
@@ -107,7 +99,12 @@ impl Run {
         failure::dependency(format!("The parser function {function} failed: {why}"), function)
     }
 
-    fn parsed_action(&self, asked: &Value, said: &Said) -> Result<Decision, ApiError> {
+    /// A call that stands for the parser's decision, whatever the model itself called.
+    fn call(&self, tool: &str, input: Value) -> ToolUse {
+        ToolUse { id: format!("parsed_{}", self.runs.parts.ids.uuid()), name: tool.to_owned(), input }
+    }
+
+    fn parsed_action(&self, asked: &Value) -> Result<Decision, ApiError> {
         let field = |name: &str| asked[name].as_str().unwrap_or_default();
         let (group, function, api, verb) =
             (field("actionGroupName"), field("functionName"), field("apiName"), field("verb"));
@@ -118,10 +115,10 @@ impl Run {
             .map(|(name, value)| (name.clone(), value.get("value").unwrap_or(value).clone()))
             .collect();
         if group.eq_ignore_ascii_case("codeinterpreteraction") {
-            return Ok(Decision::Calls(vec![call(INTERPRET, Value::Object(input), said)]));
+            return Ok(Decision::Calls(vec![self.call(INTERPRET, Value::Object(input))]));
         }
         if group.eq_ignore_ascii_case("user") {
-            return Ok(Decision::Calls(vec![call(ASK_USER, Value::Object(input), said)]));
+            return Ok(Decision::Calls(vec![self.call(ASK_USER, Value::Object(input))]));
         }
         let found = self.toolbox.action_named(group, |action| match &action.shape {
             ActionShape::Function(it) => it.name == function,
@@ -132,10 +129,10 @@ impl Run {
         });
         let (tool, _) = found
             .ok_or_else(|| self.unreadable(&format!("the agent has no action {group} {function}{api}")))?;
-        Ok(Decision::Calls(vec![call(tool, Value::Object(input), said)]))
+        Ok(Decision::Calls(vec![self.call(tool, Value::Object(input))]))
     }
 
-    fn parsed_lookup(&self, asked: &Value, said: &Said) -> Result<Decision, ApiError> {
+    fn parsed_lookup(&self, asked: &Value) -> Result<Decision, ApiError> {
         let id = asked["knowledgeBaseId"].as_str().unwrap_or_default();
         let tools = self.toolbox.tools().iter();
         let mut named = tools.filter(|tool| {
@@ -145,15 +142,6 @@ impl Run {
             named.next().ok_or_else(|| self.unreadable(&format!("the agent has no knowledge base {id}")))?;
         let query = &asked["searchQuery"];
         let query = query.get("value").unwrap_or(query);
-        Ok(Decision::Calls(vec![call(&tool.name, json!({ "searchQuery": query }), said)]))
+        Ok(Decision::Calls(vec![self.call(&tool.name, json!({ "searchQuery": query }))]))
     }
-}
-
-/// A call that stands for the parser's decision, under the id of the call that the model made, if it made one.
-fn call(tool: &str, input: Value, said: &Said) -> ToolUse {
-    let made = said.content.iter().find_map(|block| match block {
-        craton_backend::Block::ToolUse(call) => Some(call.id.clone()),
-        _ => None,
-    });
-    ToolUse { id: made.unwrap_or_else(|| "parsed_0".to_owned()), name: tool.to_owned(), input }
 }

@@ -1,68 +1,61 @@
 //! Whether a run may touch what its agent names: by the agent's role, or for an inline agent by its caller.
 
-use craton_core::Arn;
-use craton_identity::{AuthorizationRequest, ServiceUse};
+use craton_api_bedrock_agent_runtime as api;
+use craton_identity::{Actor, ServiceUse};
 use craton_wire::ApiError;
 
 use super::turn::Run;
 
 const SERVICE: &str = "bedrock.amazonaws.com";
-/// How cross-region inference profiles' ids begin.
-const PROFILES: &[&str] = &["us.", "eu.", "apac.", "global.", "us-gov.", "jp.", "au."];
 
 impl Run {
-    pub(super) fn permit(&self, action: &str, resource: &str) -> Result<(), ApiError> {
+    pub(super) async fn permit(&self, action: &str, resource: &str) -> Result<(), ApiError> {
+        let agent_arn = self.agent_arn();
+        let permissions = &self.runs.parts.permissions;
+        permissions.check(&self.context, self.actor(&agent_arn), action, resource).await
+    }
+
+    pub(super) async fn permit_model(&self, model: &str) -> Result<(), ApiError> {
+        let agent_arn = self.agent_arn();
+        self.runs.parts.permissions.check_model(&self.context, self.actor(&agent_arn), model).await
+    }
+
+    /// What Retrieve asks of whoever calls it: the knowledge base, and the models that the search is to use besides.
+    pub(super) async fn permit_search(
+        &self,
+        knowledge_base_id: &str,
+        configuration: Option<&api::KnowledgeBaseRetrievalConfiguration>,
+    ) -> Result<(), ApiError> {
+        let (region, account) = (&self.context.region, &self.context.account.id);
+        let base = format!("arn:aws:bedrock:{region}:{account}:knowledge-base/{knowledge_base_id}");
+        self.permit("bedrock:Retrieve", &base).await?;
+        for model in configuration.into_iter().flat_map(models_of) {
+            self.permit_model(model).await?;
+        }
+        Ok(())
+    }
+
+    fn actor<'a>(&'a self, agent_arn: &'a str) -> Actor<'a> {
         match &self.agent.role_arn {
             Some(role_arn) => {
-                let agent = format!(
-                    "arn:aws:bedrock:{}:{}:agent/{}",
-                    self.agent.region, self.agent.account, self.agent.agent_id
-                );
-                let usage = ServiceUse { role_arn, service: SERVICE, source_arn: Some(&agent) };
-                self.runs.parts.roles.authorize_use(&usage, action, resource)
+                Actor::Role(ServiceUse { role_arn, service: SERVICE, source_arn: Some(agent_arn) })
             }
-            None => {
-                let resources: Vec<Arn> = resource.parse().into_iter().collect();
-                let request = AuthorizationRequest::new(action, &resources);
-                self.runs.parts.authorizer.authorize(&self.context.principal, &request)
-            }
+            None => Actor::Caller,
         }
     }
 
-    pub(super) fn permit_model(&self, model: &str) -> Result<(), ApiError> {
-        self.permit("bedrock:InvokeModel", &model_arn(model, &self.context.region, &self.context.account.id))
-    }
-
-    pub(super) fn knowledge_base_arn(&self, id: &str) -> String {
-        format!("arn:aws:bedrock:{}:{}:knowledge-base/{id}", self.context.region, self.context.account.id)
+    fn agent_arn(&self) -> String {
+        let agent = &self.agent;
+        format!("arn:aws:bedrock:{}:{}:agent/{}", agent.region, agent.account, agent.agent_id)
     }
 }
 
-fn model_arn(model: &str, region: &str, account: &str) -> String {
-    if model.starts_with("arn:") {
-        model.to_owned()
-    } else if PROFILES.iter().any(|prefix| model.starts_with(prefix)) {
-        format!("arn:aws:bedrock:{region}:{account}:inference-profile/{model}")
-    } else {
-        format!("arn:aws:bedrock:{region}::foundation-model/{model}")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn models_have_the_arns_that_policies_name() {
-        let of = |model: &str| model_arn(model, "us-east-1", "123456789012");
-        assert_eq!(
-            of("amazon.nova-pro-v1:0"),
-            "arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-pro-v1:0"
-        );
-        assert_eq!(
-            of("us.amazon.nova-pro-v1:0"),
-            "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.amazon.nova-pro-v1:0"
-        );
-        assert_eq!(of("arn:aws:bedrock:x"), "arn:aws:bedrock:x");
-    }
+/// The models that a search asks, besides the knowledge base's own.
+fn models_of(configuration: &api::KnowledgeBaseRetrievalConfiguration) -> impl Iterator<Item = &str> {
+    let search = configuration.vector_search_configuration.as_ref();
+    let filter = search.and_then(|it| it.implicit_filter_configuration.as_ref());
+    let rerank = search.and_then(|it| it.reranking_configuration.as_ref());
+    let rerank = rerank.and_then(|it| it.bedrock_reranking_configuration.as_ref());
+    let filter = filter.map(|it| it.model_arn.as_str());
+    filter.into_iter().chain(rerank.map(|it| it.model_configuration.model_arn.as_str()))
 }

@@ -9,9 +9,9 @@ use craton_wire::types::Map;
 use super::act::{Ready, group_input, parameters};
 use super::arguments::{self, Invocation};
 use super::collaborate::Noted;
-use super::conversation::{Part, Turn};
+use super::conversation::{Exchange, Part, Turn};
 use super::functions::Reply;
-use super::session::{Pending, Waiting, Want};
+use super::session::{Asked, Lease, Pending, Session, Waiting, Want};
 use super::tools::{Action, ActionShape, Does};
 use super::turn::{Acted, Run};
 
@@ -42,6 +42,8 @@ impl Run {
             question: self.question.clone(),
             prompt_attributes: self.prompt_attributes.clone(),
             scratchpad: std::mem::take(&mut self.scratchpad),
+            attached: std::mem::take(&mut self.attached),
+            found: std::mem::take(&mut self.found),
             done,
             waiting,
         });
@@ -113,74 +115,147 @@ impl Run {
     }
 
     /// Goes on with a turn that was put aside, with what the caller brought.
-    pub(super) async fn resume(&mut self, returned: Returned) -> Result<Acted, ApiError> {
+    ///
+    /// What is done on the way (a function that the user agreed to, a collaborator's turn) is kept at once: a caller who
+    /// sends the same results again, because the turn failed later or the server stopped, does not have it done twice.
+    pub(super) async fn resume(&mut self, lease: &mut Lease, returned: Returned) -> Result<Acted, ApiError> {
         check(self.session.pending.as_ref(), &returned)?;
-        let pending = self.session.pending.take().unwrap_or_default();
-        self.question = pending.question;
-        self.scratchpad = pending.scratchpad;
+        let mut pending = self.session.pending.take().unwrap_or_default();
+        self.question.clone_from(&pending.question);
+        self.scratchpad.clone_from(&pending.scratchpad);
+        self.found.clone_from(&pending.found);
+        if self.attached.is_empty() {
+            self.attach(pending.attached.clone())?;
+        }
         if self.prompt_attributes.is_empty() {
-            self.prompt_attributes = pending.prompt_attributes;
+            self.prompt_attributes.clone_from(&pending.prompt_attributes);
         }
         let mut results = returned.results;
-        let mut parts = pending.done;
         let mut still = Vec::new();
-        for call in pending.waiting {
-            let part = match call.collaborator.clone() {
-                Some((name, inner)) => self.resume_collaborator(&call, (&name, &inner), &mut results).await?,
-                None => self.resume_action(&call, &mut results).await?,
+        while !pending.waiting.is_empty() {
+            let (noted, acted) = match pending.waiting[0].collaborator.clone() {
+                Some((name, inner)) => {
+                    let call = &pending.waiting[0];
+                    (self.resume_collaborator(call, (&name, &inner), &mut results).await?, true)
+                }
+                None => self.resume_action(lease, (&mut pending, &still), &mut results).await?,
             };
-            match part {
-                Noted::Text(text) => parts.push(Part::Result { id: call.call_id, text, failed: false }),
-                Noted::Failed(text) => parts.push(Part::Result { id: call.call_id, text, failed: true }),
-                Noted::Waits(more) => still.push(Waiting { call_id: call.call_id, ..*more }),
+            let call = pending.waiting.remove(0);
+            let (id, (text, failed)) = match noted {
+                Noted::Text(text) => (call.call_id, (text, false)),
+                Noted::Failed(text) => (call.call_id, (text, true)),
+                Noted::Waits(more) => {
+                    still.push(Waiting { call_id: call.call_id, ..*more });
+                    continue;
+                }
+            };
+            pending.done.push(Part::Result { id, text, failed });
+            if acted {
+                self.keep_progress(lease, &pending, &still).await?;
             }
         }
         if still.is_empty() {
-            self.scratchpad.push(Turn::results(parts));
+            self.scratchpad.push(Turn::results(pending.done));
             self.tracer.next_step();
             return Ok(Acted::GoOn);
         }
-        Ok(Acted::Returned(self.hand_over(parts, still)))
+        Ok(Acted::Returned(self.hand_over(pending.done, still)))
     }
 
+    /// Keeps how far a turn has come that was put aside.
+    async fn keep_progress(
+        &self,
+        lease: &mut Lease,
+        pending: &Pending,
+        still: &[Waiting],
+    ) -> Result<(), ApiError> {
+        let mut pending = pending.clone();
+        pending.waiting.extend(still.iter().cloned());
+        pending.found.clone_from(&self.found);
+        pending.prompt_attributes.clone_from(&self.prompt_attributes);
+        let own = self.session.exchanges.get(self.relayed..).unwrap_or_default().to_vec();
+        let session = Session { exchanges: own, pending: Some(pending), ..self.session.clone() };
+        self.runs.save_session(lease, &session).await
+    }
+
+    /// What comes of the first action that waits, and whether anything was done for it.
     async fn resume_action(
+        &mut self,
+        lease: &mut Lease,
+        (pending, still): (&mut Pending, &[Waiting]),
+        results: &mut Vec<api::InvocationResultMember>,
+    ) -> Result<(Noted, bool), ApiError> {
+        let call = &mut pending.waiting[0];
+        if call.want == Want::Confirmation && call.begun {
+            return Ok((Noted::Failed(INTERRUPTED.to_owned()), false));
+        }
+        let agreed = match self.brought(call, results)? {
+            Ok(noted) => return Ok((noted, false)),
+            Err(Agreed) => {
+                call.begun = true;
+                call.clone()
+            }
+        };
+        self.keep_progress(lease, pending, still).await?;
+        self.confirmed(&agreed).await.map(|noted| (noted, true))
+    }
+
+    /// Calls the function that the user agreed to.
+    async fn confirmed(&mut self, call: &Waiting) -> Result<Noted, ApiError> {
+        let Some((action, _)) = self.action_of(call) else {
+            return Ok(Noted::Failed("The action is gone.".to_owned()));
+        };
+        let nothing = serde_json::Map::new();
+        let work = self.invoke(&action.clone(), call.input.as_object().unwrap_or(&nothing));
+        let ready = Ready { id: call.call_id.clone(), tool: call.tool.clone(), work };
+        self.trace_call(&ready);
+        let span = self.tracer.span();
+        let done = self.carry_out(ready).await?;
+        Ok(match self.settle(done, span, &mut Vec::new())? {
+            Some(Part::Result { text, failed: false, .. }) => Noted::Text(text),
+            Some(Part::Result { text, .. }) => Noted::Failed(text),
+            _ => Noted::Failed("The action gave nothing.".to_owned()),
+        })
+    }
+
+    /// What the caller brought for an action, or that its function may now be called.
+    fn brought(
         &mut self,
         call: &Waiting,
         results: &mut Vec<api::InvocationResultMember>,
-    ) -> Result<Noted, ApiError> {
-        let Some((action, invocation)) = self.action_of(call) else {
-            return Ok(Noted::Failed("The action is gone.".to_owned()));
+    ) -> Result<Result<Noted, Agreed>, ApiError> {
+        let Some((_, invocation)) = self.action_of(call) else {
+            return Ok(Ok(Noted::Failed("The action is gone.".to_owned())));
         };
-        let position = results.iter().position(|result| is_of(result, &invocation));
+        let agent_id = Some(self.tracer.identity().agent_id.clone());
+        let Invocation { group, function, operation, .. } = invocation;
+        let asked = Asked { agent_id, group, function, operation };
+        let position = results.iter().position(|result| is_of(result, &asked));
         let Some(brought) = position.map(|at| Brought::of(results.remove(at))) else {
-            return Ok(Noted::Failed("The action was not carried out: no result came back.".to_owned()));
+            return Ok(Ok(Noted::Failed("The action was not carried out: no result came back.".to_owned())));
         };
         let agreed = brought.agreed;
         if call.want != Want::Result && agreed != Some(true) {
-            return Ok(Noted::Text(
+            return Ok(Ok(Noted::Text(
                 "The user did not agree to this action. It was not carried out.".to_owned(),
-            ));
+            )));
         }
         if call.want == Want::Confirmation {
-            let work =
-                self.invoke(&action.clone(), call.input.as_object().unwrap_or(&serde_json::Map::new()));
-            let ready = Ready { id: call.call_id.clone(), tool: call.tool.clone(), work };
-            self.trace_call(&ready);
-            let span = self.tracer.span();
-            let done = self.carry_out(ready).await?;
-            return Ok(match self.settle(done, span, &mut Vec::new())? {
-                Some(Part::Result { text, failed: false, .. }) => Noted::Text(text),
-                Some(Part::Result { text, .. }) => Noted::Failed(text),
-                _ => Noted::Failed("The action gave nothing.".to_owned()),
-            });
+            return Ok(Err(Agreed));
         }
         let metadata = self.tracer.metadata(self.tracer.span(), None);
         let reply =
             Reply { text: brought.text, state: brought.state, failed: brought.failed, ..Reply::default() };
         let (text, failed) = self.note_reply(reply, &call.tool, metadata)?;
-        Ok(if failed { Noted::Failed(text) } else { Noted::Text(text) })
+        Ok(Ok(if failed { Noted::Failed(text) } else { Noted::Text(text) }))
     }
 }
+
+/// The user agreed to an action that has a function.
+struct Agreed;
+
+const INTERRUPTED: &str = "The user agreed to this action and it was begun, but what became of it is not known. It is not \
+                           carried out again by itself. Tell the user, or find out how things stand.";
 
 /// A result that the caller brought.
 struct Brought {
@@ -219,30 +294,58 @@ fn body(by_type: Option<Map<api::ContentBody>>) -> String {
     chosen.and_then(|content| content.body.clone()).unwrap_or_default()
 }
 
-/// Whether a result is one of this call.
-fn is_of(result: &api::InvocationResultMember, invocation: &Invocation) -> bool {
+/// What an input asks for.
+pub(super) fn asked(input: &api::InvocationInputMember) -> Option<Asked> {
+    match input {
+        api::InvocationInputMember::FunctionInvocationInput(it) => Some(Asked {
+            agent_id: it.agent_id.clone(),
+            group: it.action_group.clone(),
+            function: it.function.clone().unwrap_or_default(),
+            operation: None,
+        }),
+        api::InvocationInputMember::ApiInvocationInput(it) => Some(Asked {
+            agent_id: it.agent_id.clone(),
+            group: it.action_group.clone(),
+            function: String::new(),
+            operation: it.api_path.clone().zip(it.http_method.clone()),
+        }),
+    }
+}
+
+/// Whether a result is one of what was asked. One that names no agent is whoever's asked first.
+pub(super) fn is_of(result: &api::InvocationResultMember, asked: &Asked) -> bool {
+    let by = |agent_id: &Option<String>| {
+        agent_id.as_ref().zip(asked.agent_id.as_ref()).is_none_or(|(given, asked)| given == asked)
+    };
     match result {
         api::InvocationResultMember::FunctionResult(it) => {
-            it.action_group == invocation.group
-                && it.function.as_deref().is_none_or(|name| name == invocation.function)
+            by(&it.agent_id)
+                && it.action_group == asked.group
+                && it.function.as_deref().is_none_or(|name| name == asked.function)
         }
         api::InvocationResultMember::ApiResult(it) => {
-            let Some((path, verb)) = &invocation.operation else { return false };
-            it.action_group == invocation.group
+            let Some((path, verb)) = &asked.operation else { return false };
+            by(&it.agent_id)
+                && it.action_group == asked.group
                 && it.api_path.as_deref().is_none_or(|given| given == path)
                 && it.http_method.as_deref().is_none_or(|given| given.eq_ignore_ascii_case(verb))
         }
     }
 }
 
-/// What the session remembers of a turn that its caller never came back to: the question, and that nothing came of it.
-pub(super) fn abandoned(pending: Pending) -> super::conversation::Exchange {
-    super::conversation::Exchange {
-        question: pending.question,
-        steps: Vec::new(),
-        answer: "(The actions that this needed were not carried out.)".to_owned(),
-    }
+/// What the session remembers of a turn that its caller never came back to: the question, what was done about it, and
+/// that the rest was not.
+pub(super) fn abandoned(pending: Pending) -> Exchange {
+    let Pending { question, scratchpad: mut steps, done, waiting, .. } = pending;
+    let left = waiting.into_iter().map(|call| {
+        let text = if call.begun { INTERRUPTED } else { NOT_DONE };
+        Part::Result { id: call.call_id, text: text.to_owned(), failed: true }
+    });
+    steps.push(Turn::results(done.into_iter().chain(left).collect()));
+    Exchange { question, steps, answer: "(The user went on before this was finished.)".to_owned() }
 }
+
+const NOT_DONE: &str = "The action was not carried out: nobody came back with its result.";
 
 /// Inputs that collaborators handed over, by the supervisor's call.
 pub(super) type HandedOver = BTreeMap<String, Vec<api::InvocationInputMember>>;

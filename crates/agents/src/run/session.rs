@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use craton_core::RequestContext;
-use craton_store::{NewRecord, Record, Scope, StoreError, values};
+use craton_store::{Created, NewRecord, Record, Scope, StoreError};
 use craton_wire::ApiError;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -18,17 +18,23 @@ use serde_json::Value;
 
 use super::AgentRuns;
 use super::conversation::{Exchange, Part, Turn, shorten};
+use super::idle;
+use super::knowledge::Found;
+use crate::control::kinds;
 
-const KIND: &str = "agent-session";
+const KIND: &str = kinds::SESSION;
 /// How long a call waits for another one of the same session, and how often it looks.
 const MOST_WAIT: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// No session outlives this, whatever its agent says.
 const LONGEST_IDLE_MS: i64 = 24 * 3600 * 1000;
+/// Files kept in a session, and the bytes of their base64 together: what a request can bring, and a little more.
+const MOST_FILES: usize = 20;
+const MOST_FILE_BYTES: usize = 14 * 1024 * 1024;
 const SWEEP_EVERY_MS: i64 = 10 * 60 * 1000;
 
 /// What is kept.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Session {
     pub attributes: BTreeMap<String, String>,
@@ -53,13 +59,17 @@ pub(super) struct File {
 }
 
 /// A turn that waits for its caller to carry actions out.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Pending {
     pub invocation_id: String,
     pub question: String,
     pub prompt_attributes: BTreeMap<String, String>,
     pub scratchpad: Vec<Turn>,
+    /// Documents that came with the question.
+    pub attached: Vec<File>,
+    /// What knowledge bases gave before.
+    pub found: Vec<Found>,
     /// Results of calls of the same answer that needed nobody.
     pub done: Vec<Part>,
     pub waiting: Vec<Waiting>,
@@ -76,6 +86,24 @@ pub(super) struct Waiting {
     /// The collaborator that waits, and the id it gave.
     #[serde(default)]
     pub collaborator: Option<(String, String)>,
+    /// What that collaborator, or one below it, asked of the caller.
+    #[serde(default)]
+    pub asked: Vec<Asked>,
+    /// The user agreed, and the function was called. It is not called again, whatever became of that.
+    #[serde(default)]
+    pub begun: bool,
+}
+
+/// An action that the caller was asked for, as far as its result names it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Asked {
+    /// The collaborator's; none for the agent at the top.
+    pub agent_id: Option<String>,
+    pub group: String,
+    /// The function's name or the operation's id.
+    pub function: String,
+    /// Path and verb of an operation.
+    pub operation: Option<(String, String)>,
 }
 
 /// What the caller is asked for.
@@ -89,6 +117,17 @@ pub(super) enum Want {
 }
 
 impl Session {
+    /// Keeps a file for code to read; the oldest go where there are too many.
+    pub(super) fn keep(&mut self, file: File) {
+        self.files.retain(|it| it.name != file.name);
+        self.files.push(file);
+        while self.files.len() > MOST_FILES
+            || self.files.iter().map(|file| file.data.len()).sum::<usize>() > MOST_FILE_BYTES
+        {
+            self.files.remove(0);
+        }
+    }
+
     /// Ends a turn.
     pub(super) fn conclude(&mut self, exchange: Exchange) {
         self.exchanges.push(exchange);
@@ -137,11 +176,8 @@ impl AgentRuns {
         key: SessionKey<'_>,
         idle_s: u32,
     ) -> Result<(Session, Lease), ApiError> {
-        let scope = Scope::new(KIND, &context.account.id, &context.region);
-        let id = format!("{}/{}/{}", key.agent_id, key.alias_id, key.session_id);
-        let mut lease = self.lease(scope, id).await?;
+        let (found, mut lease) = self.lease_session(context, key).await?;
         let now_ms = self.parts.clock.now_ms();
-        let found = self.parts.store.get(&lease.scope, &lease.id).await.map_err(from_store)?;
         let stored = found.as_ref().and_then(|record| Session::deserialize(&record.body).ok());
         lease.record = found;
         let fresh = |session: &Session, record: &Record| record.updated_ms + session.idle_ms >= now_ms;
@@ -152,6 +188,19 @@ impl AgentRuns {
         };
         session.idle_ms = (i64::from(idle_s) * 1000).clamp(1000, LONGEST_IDLE_MS);
         Ok((session, lease))
+    }
+
+    /// A session as it is kept, however old, and the right to work on it.
+    pub(super) async fn lease_session(
+        &self,
+        context: &RequestContext,
+        key: SessionKey<'_>,
+    ) -> Result<(Option<Record>, Lease), ApiError> {
+        let scope = Scope::new(KIND, &context.account.id, &context.region);
+        let id = format!("{}/{}/{}", key.agent_id, key.alias_id, key.session_id);
+        let lease = self.lease(scope, id).await?;
+        let found = self.parts.store.get(&lease.scope, &lease.id).await.map_err(from_store)?;
+        Ok((found, lease))
     }
 
     async fn lease(&self, scope: Scope, id: String) -> Result<Lease, ApiError> {
@@ -171,38 +220,46 @@ impl AgentRuns {
     /// Keeps what became of a session.
     pub(super) async fn save_session(&self, lease: &mut Lease, session: &Session) -> Result<(), ApiError> {
         let body = serde_json::to_value(session).map_err(|error| internal(&error))?;
-        let (store, now_ms) = (&self.parts.store, self.parts.clock.now_ms());
-        match lease.record.take() {
+        let now_ms = self.parts.clock.now_ms();
+        let mut transaction = self.parts.store.begin().await.map_err(from_store)?;
+        let is_new = lease.record.is_none();
+        let kept = match lease.record.take() {
             Some(record) => {
                 let expected = Some(record.version);
                 let record = Record { body, ..record };
-                let kept = store.update(&lease.scope, &record, expected, now_ms).await;
-                lease.record = Some(kept.map_err(from_store)?);
+                transaction.update(&lease.scope, &record, expected, now_ms).await
             }
             None => {
                 let id = lease.id.clone();
                 let new = NewRecord { id, name: None, body, now_ms, idempotency: None, tags: None };
-                if let craton_store::Created::New(record) =
-                    store.create(&lease.scope, new).await.map_err(from_store)?
-                {
-                    lease.record = Some(record);
+                match transaction.create(&lease.scope, new).await {
+                    Ok(Created::New(record)) => Ok(record),
+                    Ok(Created::Repeated(_)) => Err(StoreError::TokenReused),
+                    Err(error) => Err(error),
                 }
-                self.forget_old(now_ms).await?;
             }
+        };
+        let kept = kept.map_err(from_store)?;
+        if session.memory_id.is_some() {
+            let place = (&lease.scope, lease.id.as_str(), kept.version);
+            let job = idle::job(place, self.parts.ids.uuid(), (now_ms, session.idle_ms));
+            transaction.enqueue(job).await.map_err(from_store)?;
+        }
+        // It outlives the server; a flush would take longer than all else that a step adds.
+        transaction.commit_unflushed().await.map_err(from_store)?;
+        lease.record = Some(kept);
+        if is_new {
+            self.forget_old(now_ms).await;
         }
         Ok(())
     }
 
     /// Now and then whoever begins a session clears away those that nobody comes back to.
-    async fn forget_old(&self, now_ms: i64) -> Result<(), ApiError> {
-        if now_ms - self.busy.swept_ms.load(Ordering::Relaxed) < SWEEP_EVERY_MS {
-            return Ok(());
+    async fn forget_old(&self, now_ms: i64) {
+        if now_ms - self.busy.swept_ms.load(Ordering::Relaxed) >= SWEEP_EVERY_MS {
+            self.busy.swept_ms.store(now_ms, Ordering::Relaxed);
+            self.parts.store.forget(KIND, now_ms - LONGEST_IDLE_MS).await;
         }
-        self.busy.swept_ms.store(now_ms, Ordering::Relaxed);
-        let forget = "DELETE FROM resources WHERE kind = $1 AND updated_ms < $2";
-        let old = values![KIND, now_ms - LONGEST_IDLE_MS];
-        self.parts.store.execute(forget, &old).await.map_err(from_store)?;
-        Ok(())
     }
 
     pub(super) async fn end_session(&self, lease: &mut Lease) -> Result<(), ApiError> {

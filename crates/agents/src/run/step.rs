@@ -82,8 +82,11 @@ impl Run {
     /// Asks; with a teller, text goes out as it comes. The output's trace is the caller's, who knows what it means.
     pub(super) async fn ask(&self, plan: Plan<'_>, teller: Option<&mut Teller>) -> Result<Said, ApiError> {
         let kind = plan.kind;
+        if kind != PromptKind::Orchestration {
+            self.bounds.take(0)?;
+        }
         let model = self.model(kind);
-        self.permit_model(&model)?;
+        self.permit_model(&model).await?;
         let sampling = self.sampling(kind);
         self.trace_input(&plan, &model, &sampling);
         let span = self.tracer.span();

@@ -17,7 +17,7 @@ use super::inline::Retrievals;
 use super::knowledge::Found;
 use super::prompt::{self, Prompt, PromptKind, Thread, Values};
 use super::returned::HandedOver;
-use super::session::Session;
+use super::session::{File, Session};
 use super::step::{Plan, Said};
 use super::tell::{self, Teller};
 use super::tools::{Does, Toolbox};
@@ -51,20 +51,24 @@ impl Bounds {
         Self { steps, left: Arc::new(AtomicU32::new(steps)), depth: 0 }
     }
 
-    /// Takes a step; whether it is the last one.
-    fn take(&self) -> Result<bool, ApiError> {
+    /// Takes a call of a model; whether it is the last one, but for `reserved` ones that come after it.
+    pub(super) fn take(&self, reserved: u32) -> Result<bool, ApiError> {
         let take = |left: u32| left.checked_sub(1);
         match self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
-            Ok(left) => Ok(left == 1),
-            Err(_) => Err(failure::dependency(
-                format!(
-                    "The agent did not come to an answer within {} steps. Shorten the task, or allow more steps in the \
-                     server's configuration.",
-                    self.steps
-                ),
-                "",
-            )),
+            Ok(left) => Ok(left - 1 <= reserved),
+            Err(_) => Err(self.used_up()),
         }
+    }
+
+    fn used_up(&self) -> ApiError {
+        failure::dependency(
+            format!(
+                "The agent did not come to an answer within {} steps. Shorten the task, or allow more steps in the \
+                 server's configuration.",
+                self.steps
+            ),
+            "",
+        )
     }
 }
 
@@ -81,8 +85,9 @@ pub(super) struct Run {
     pub session: Session,
     pub question: String,
     pub prompt_attributes: BTreeMap<String, String>,
-    /// Documents that came with the question.
+    /// Documents that came with the question, and as they came.
     pub attachments: Vec<Block>,
+    pub attached: Vec<File>,
     /// Calls and results of this turn.
     pub scratchpad: Vec<Turn>,
     /// What knowledge bases gave this turn.
@@ -122,6 +127,7 @@ impl Run {
             question: String::new(),
             prompt_attributes: BTreeMap::new(),
             attachments: Vec::new(),
+            attached: Vec::new(),
             scratchpad: Vec::new(),
             found: Vec::new(),
             files: Vec::new(),
@@ -157,6 +163,8 @@ pub(super) struct Answered {
     pub citations: Vec<api::Citation>,
     /// The text has gone out already.
     pub told: bool,
+    /// The question was turned away: nothing of it is kept, so that no later turn brings it before the model.
+    pub refused: bool,
 }
 
 /// What a model's answer means.
@@ -179,7 +187,7 @@ impl Run {
     /// Steps until there is an answer.
     pub(super) async fn orchestrate(&mut self, mut teller: Option<&mut Teller>) -> Result<Outcome, ApiError> {
         loop {
-            let last = self.bounds.take()?;
+            let last = self.bounds.take(u32::from(self.post_processes()))?;
             let said = self.consider(last, teller.as_deref_mut()).await?;
             self.trace_said(&said);
             match self.decide(&said, last).await? {
@@ -197,7 +205,7 @@ impl Run {
                         teller.pause().await?;
                         teller.separate().await?;
                     }
-                    self.scratchpad.push(Turn::of_agent(&said.content));
+                    self.scratchpad.push(Turn::deciding(&said.content, &calls));
                     match self.act(calls).await? {
                         Acted::GoOn => {}
                         Acted::Returned(payload) => return Ok(Outcome::Returned(payload)),
@@ -215,7 +223,7 @@ impl Run {
     }
 
     fn answered(&self, text: String, told: bool) -> Outcome {
-        Outcome::Answer(Answered { text, citations: Vec::new(), told })
+        Outcome::Answer(Answered { text, told, ..Answered::default() })
     }
 
     /// Asks the model what to do next. Where the conversation is too long for it, the older half goes.
@@ -232,6 +240,8 @@ impl Run {
                 Err(error) if is_too_long(&error) && !self.session.exchanges.is_empty() => {
                     let half = self.session.exchanges.len().div_ceil(2);
                     self.session.exchanges.drain(..half);
+                    // Those in front are the supervisor's.
+                    self.relayed = self.relayed.saturating_sub(half);
                 }
                 answered => return answered,
             }
@@ -262,7 +272,8 @@ impl Run {
             return Ok(Decision::Answer(if answer.is_empty() { thoughts } else { answer }));
         }
         if last {
-            self.bounds.take()?;
+            // It was told to answer, and calls all the same.
+            return Err(self.bounds.used_up());
         }
         let rationale = join(&[&reasoning, &thoughts, &answer]);
         if !rationale.is_empty() {

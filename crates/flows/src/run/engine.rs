@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use craton_api_bedrock_agent::{FlowNodeConfiguration, FlowNodeInputCategory as Category, FlowNodeType};
+use craton_api_bedrock_agent::{FlowNodeInputCategory as Category, FlowNodeType};
 use craton_core::Clock;
 use craton_wire::ApiError;
 use futures::future::{BoxFuture, FutureExt as _};
@@ -21,13 +21,11 @@ use futures::stream::{FuturesUnordered, StreamExt as _};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
-use super::event::{FailureCode, InputField, Link, OutputField, RunEvent};
+use super::decide::{holds, met, most_rounds, of_category, size};
+use super::event::{InputField, Link, OutputField, RunEvent};
 use super::{Call, Given, Recorder, RunError, Work, Worked, Worker, key};
 use crate::ITERATION_COUNT;
 use crate::definition::{Graph, Input, Node, type_of};
-
-/// Rounds of a loop whose controller names no number (AWS's default).
-const DEFAULT_ITERATIONS: u32 = 10;
 
 /// What a run may use.
 #[derive(Debug, Clone)]
@@ -179,15 +177,15 @@ impl<'r> Engine<'r> {
         let Some(inputs) = inputs(node, &before).map_err(failed)? else {
             return Ok(if blocked(node, &before) { Outcome::Dead } else { Outcome::Waiting });
         };
-        if self.runs.fetch_add(1, Ordering::Relaxed) >= self.limits.node_runs {
-            let limit = self.limits.node_runs;
-            return Err(failed(ApiError::validation(format!("the flow ran more than {limit} nodes"))));
-        }
+        self.count().map_err(failed)?;
         if node.kind == FlowNodeType::Iterator {
             return self.iterate((at, unit), &inputs, before).await;
         }
         if let Some(given) = self.recorder.recall(&name) {
             return Ok(Outcome::Given(Arc::new(given)));
+        }
+        if self.recorder.waits(&name) {
+            return Ok(Outcome::Waiting);
         }
         self.begins(at, node, &name, &inputs).await?;
         let work = match node.kind {
@@ -212,6 +210,7 @@ impl<'r> Engine<'r> {
     /// What came of a node's work, made sure of and recorded.
     async fn settle(&self, node: &Node, name: &str, work: Work) -> Result<Outcome, RunError> {
         let failed = |error| RunError::of(node, error);
+        let recording = |error| RunError::recording(node, error);
         let at_ms = self.clock.now_ms();
         let mut events: Vec<RunEvent> = work
             .actions
@@ -224,13 +223,13 @@ impl<'r> Engine<'r> {
         let given = match work.worked {
             Worked::Given(given) => given,
             Worked::Asks(question) => {
-                self.recorder.asks(name, node, question).await.map_err(failed)?;
+                self.recorder.asks(name, node, question).await.map_err(recording)?;
                 return Ok(Outcome::Waiting);
             }
         };
-        self.weigh(&given).map_err(failed)?;
+        self.weigh(&given.outputs).map_err(failed)?;
         events.extend(self.told(node, &given, at_ms).map_err(failed)?);
-        self.recorder.ended(name, &given, events).await.map_err(failed)?;
+        self.recorder.ended(name, &given, events).await.map_err(recording)?;
         Ok(Outcome::Given(Arc::new(given)))
     }
 
@@ -265,6 +264,7 @@ impl<'r> Engine<'r> {
     ) -> Result<Outcome, RunError> {
         let node = &at.graph.nodes[unit];
         let failed = |error| RunError::of(node, error);
+        let recording = |error| RunError::recording(node, error);
         let items = inputs.get("array").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         if items.len() > self.limits.items {
             let limit = self.limits.items;
@@ -274,7 +274,7 @@ impl<'r> Engine<'r> {
         let name = key(at.chain, &node.name);
         if self.recorder.recall(&name).is_none() {
             self.begins(at, node, &name, inputs).await?;
-            self.recorder.ended(&name, &Given::default(), Vec::new()).await.map_err(failed)?;
+            self.recorder.ended(&name, &Given::default(), Vec::new()).await.map_err(recording)?;
         }
         let scope: Vec<usize> = at.scope.iter().copied().chain([unit]).collect();
         let mut rounds = Vec::with_capacity(items.len());
@@ -284,6 +284,10 @@ impl<'r> Engine<'r> {
                 ("arraySize".to_owned(), items.len().into()),
             ]);
             let given = Given { outputs, met: None };
+            // Rounds cost something whatever is in them, and must not keep others waiting.
+            self.count().map_err(failed)?;
+            self.weigh(&given.outputs).map_err(failed)?;
+            tokio::task::yield_now().await;
             let link = Link {
                 node: node.name.clone(),
                 loops: false,
@@ -293,7 +297,7 @@ impl<'r> Engine<'r> {
             let round = key(&chain, "");
             if self.recorder.recall(&round).is_none() {
                 let events = self.told(node, &given, self.clock.now_ms()).map_err(failed)?;
-                self.recorder.ended(&round, &Given::default(), events).await.map_err(failed)?;
+                self.recorder.ended(&round, &Given::default(), events).await.map_err(recording)?;
             }
             let mut outer = (*before).clone();
             outer.outcomes.insert(unit, Outcome::Given(Arc::new(given)));
@@ -359,7 +363,8 @@ impl<'r> Engine<'r> {
         self.settle(node, &name, Work::gave(Given::one("collectedArray", Value::Array(collected)))).await
     }
 
-    /// A loop: its body at least once, and again as long as the controller's condition holds. None while it waits.
+    /// A loop: its body at least once, and again until the controller's condition holds: AWS's model says of
+    /// `continueCondition` that the loop goes on until it is true. None while it waits.
     async fn repeat(
         &self,
         at: At<'_>,
@@ -386,8 +391,8 @@ impl<'r> Engine<'r> {
             };
             round += 1;
             let decided = &decided.outputs;
-            let again = holds(&body.nodes[controller], decided)?;
-            if !again || round == most {
+            let exit = holds(&body.nodes[controller], decided)?;
+            if exit || round == most {
                 let mut outputs = of_category(&body.nodes[controller], decided, Category::ExitLoop);
                 outputs.entry(ITERATION_COUNT.to_owned()).or_insert_with(|| round.into());
                 outputs.retain(|name, _| node.outputs.iter().any(|output| output.name == *name));
@@ -404,9 +409,10 @@ impl<'r> Engine<'r> {
         name: &str,
         inputs: &BTreeMap<String, Value>,
     ) -> Result<(), RunError> {
-        if node.inputs.is_empty() {
+        if node.inputs.is_empty() || !self.recorder.keeps_events() {
             return Ok(());
         }
+        self.weigh(inputs).map_err(|error| RunError::of(node, error))?;
         let field = |input: &Input| InputField {
             name: input.name.clone(),
             value: inputs.get(&input.name).cloned().unwrap_or_default(),
@@ -423,7 +429,7 @@ impl<'r> Engine<'r> {
             fields: node.inputs.iter().map(field).collect(),
             at_ms: self.clock.now_ms(),
         };
-        self.recorder.begins(name, event).await.map_err(|error| RunError::of(node, error))
+        self.recorder.begins(name, event).await.map_err(|error| RunError::recording(node, error))
     }
 
     /// What is told of what a node gave. Fails where that is not of the types that it declares.
@@ -442,6 +448,7 @@ impl<'r> Engine<'r> {
             });
             return Ok(told.collect());
         }
+        let kept = self.recorder.keeps_events();
         let mut fields = Vec::with_capacity(node.outputs.len());
         for output in &node.outputs {
             let Some(value) = given.outputs.get(&output.name) else {
@@ -450,19 +457,30 @@ impl<'r> Engine<'r> {
             if type_of(value) != Some(output.data_type) {
                 return Err(mistyped("output", &output.name, output.data_type.as_str(), value));
             }
-            fields.push(OutputField {
-                name: output.name.clone(),
-                value: value.clone(),
-                data_type: output.data_type,
-                next: output.next.clone(),
-            });
+            if kept {
+                fields.push(OutputField {
+                    name: output.name.clone(),
+                    value: value.clone(),
+                    data_type: output.data_type,
+                    next: output.next.clone(),
+                });
+            }
         }
         let silent = fields.is_empty();
         Ok(if silent { Vec::new() } else { vec![RunEvent::NodeOutput { node: name, fields, at_ms }] })
     }
 
-    fn weigh(&self, given: &Given) -> Result<(), ApiError> {
-        let size: usize = given.outputs.values().map(size).sum();
+    /// One more run of a node, or round of an iterator.
+    fn count(&self) -> Result<(), ApiError> {
+        let limit = self.limits.node_runs;
+        if self.runs.fetch_add(1, Ordering::Relaxed) >= limit {
+            return Err(ApiError::validation(format!("the flow ran more than {limit} nodes")));
+        }
+        Ok(())
+    }
+
+    fn weigh(&self, values: &BTreeMap<String, Value>) -> Result<(), ApiError> {
+        let size: usize = values.values().map(size).sum();
         let all = self.bytes.fetch_add(size, Ordering::Relaxed) + size;
         let Limits { value_bytes, total_bytes, .. } = self.limits;
         if size > value_bytes {
@@ -533,66 +551,4 @@ fn arrived(input: &Input, before: &Frame) -> Result<Arrived, ApiError> {
 fn mistyped(what: &str, name: &str, wanted: &str, value: &Value) -> ApiError {
     let found = type_of(value).map_or("null", craton_api_bedrock_agent::FlowNodeIODataType::as_str);
     ApiError::validation(format!("its {what} {name} must be of the type {wanted}, and is {found}"))
-}
-
-/// The first of a node's conditions that is met.
-fn met(node: &Node, inputs: &BTreeMap<String, Value>) -> Result<String, RunError> {
-    for (name, condition) in &node.conditions {
-        let Some(condition) = condition else { continue };
-        match condition.holds(inputs) {
-            Some(true) => return Ok(name.clone()),
-            Some(false) => {}
-            None => {
-                let message = format!("the condition {name} can't be decided");
-                return Err(RunError::of(node, ApiError::validation(message)));
-            }
-        }
-    }
-    Ok("default".to_owned())
-}
-
-fn holds(controller: &Node, inputs: &BTreeMap<String, Value>) -> Result<bool, RunError> {
-    let condition = controller.conditions.first().and_then(|(_, condition)| condition.as_ref());
-    condition
-        .and_then(|condition| condition.holds(inputs))
-        .ok_or_else(|| RunError::of(controller, ApiError::validation("its condition can't be decided")))
-}
-
-fn most_rounds(controller: &Node) -> u32 {
-    let FlowNodeConfiguration::LoopController(configuration) = &controller.configuration else {
-        return DEFAULT_ITERATIONS;
-    };
-    configuration.max_iterations.and_then(|most| u32::try_from(most).ok()).unwrap_or(DEFAULT_ITERATIONS)
-}
-
-fn of_category(
-    controller: &Node,
-    inputs: &BTreeMap<String, Value>,
-    category: Category,
-) -> BTreeMap<String, Value> {
-    let of = controller.inputs.iter().filter(|input| input.category == Some(category));
-    of.filter_map(|input| inputs.get_key_value(&input.name))
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect()
-}
-
-/// About how many bytes a value takes.
-fn size(value: &Value) -> usize {
-    match value {
-        Value::Null | Value::Bool(_) | Value::Number(_) => 8,
-        Value::String(text) => text.len() + 8,
-        Value::Array(items) => items.iter().map(size).sum::<usize>() + 8,
-        Value::Object(members) => {
-            members.iter().map(|(name, value)| name.len() + size(value)).sum::<usize>() + 8
-        }
-    }
-}
-
-/// The events of a failure, for an execution.
-pub(crate) fn failure(error: &RunError, at_ms: i64) -> Vec<RunEvent> {
-    let code = FailureCode::of(&error.error);
-    let message = error.error.message.clone();
-    let node = error.node.clone();
-    let of_node = node.map(|node| RunEvent::NodeFailed { node, code, message: message.clone(), at_ms });
-    of_node.into_iter().chain([RunEvent::FlowFailed { code, message, at_ms }]).collect()
 }

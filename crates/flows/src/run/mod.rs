@@ -1,26 +1,31 @@
 //! Running a graph: every node once in each of its iterations, as soon as what it needs is there.
 //!
-//! * `engine`: the order of things: what runs when, iterations, loops, conditions.
+//! * `engine`: the order of things: what runs when, iterations, loops; `decide`: conditions and sizes.
 //! * [`Worker`]: what a node does that is not about order. The real one is in `work`.
 //! * [`Recorder`]: who is told of what happened, and remembers it. One for a client that listens, one for the records.
 //! * [`event`]: what happened, and what the two operations call it.
 //!
 //! A run is one future. Dropping it drops everything that it waits for: calls of models, functions and agents end.
 
+mod decide;
 mod engine;
 pub(crate) mod event;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use async_trait::async_trait;
+use craton_store::StoreError;
 use craton_wire::ApiError;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::definition::Node;
-pub(crate) use engine::{Engine, Limits, failure};
+use crate::error::internal;
+pub(crate) use decide::failure;
+pub(crate) use engine::{Engine, Limits};
 use event::{Action, Link, RunEvent, Traces};
 
 /// What one run of a node gave.
@@ -83,14 +88,39 @@ pub(crate) trait Recorder: Send + Sync {
     /// What a user answered to what a node asked.
     fn reply(&self, key: &str) -> Option<Value>;
 
+    /// Whether a node asked before this run began, and nobody has answered yet.
+    fn waits(&self, _key: &str) -> bool {
+        false
+    }
+
+    /// Whether it wants to know of more than what flows give out. Where not, the rest is not put together.
+    fn keeps_events(&self) -> bool {
+        true
+    }
+
     /// A node begins; `event` is its input.
-    async fn begins(&self, key: &str, event: RunEvent) -> Result<(), ApiError>;
+    async fn begins(&self, key: &str, event: RunEvent) -> Result<(), RecordError>;
 
     /// A node has ended, and will not be run again once this returns.
-    async fn ended(&self, key: &str, given: &Given, events: Vec<RunEvent>) -> Result<(), ApiError>;
+    async fn ended(&self, key: &str, given: &Given, events: Vec<RunEvent>) -> Result<(), RecordError>;
 
     /// A node can't go on before it is answered.
-    async fn asks(&self, key: &str, node: &Node, question: String) -> Result<(), ApiError>;
+    async fn asks(&self, key: &str, node: &Node, question: String) -> Result<(), RecordError>;
+}
+
+/// Why something can't be recorded.
+#[derive(Debug)]
+pub(crate) enum RecordError {
+    /// The run can't go on so: it fails.
+    Refused(ApiError),
+    /// The records are at fault. The run has not failed, and can be taken up again later.
+    Store(StoreError),
+}
+
+impl From<StoreError> for RecordError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
 }
 
 /// Why a run ended early.
@@ -99,11 +129,28 @@ pub(crate) struct RunError {
     /// The node that failed; none where it was no node's fault.
     pub node: Option<String>,
     pub error: ApiError,
+    /// The fault of the records that it was, where it was one.
+    pub fault: Option<Arc<StoreError>>,
 }
 
 impl RunError {
     fn of(node: &Node, error: ApiError) -> Self {
-        Self { node: Some(node.name.clone()), error }
+        Self { node: Some(node.name.clone()), error, fault: None }
+    }
+
+    /// Of no node.
+    pub(crate) fn whole(error: ApiError) -> Self {
+        Self { node: None, error, fault: None }
+    }
+
+    fn recording(node: &Node, error: RecordError) -> Self {
+        match error {
+            RecordError::Refused(error) => Self::of(node, error),
+            RecordError::Store(fault) => {
+                let fault = Arc::new(fault);
+                Self { node: None, error: internal(&*fault), fault: Some(fault) }
+            }
+        }
     }
 
     /// What a client is told, with the node's name.

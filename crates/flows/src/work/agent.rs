@@ -45,7 +45,7 @@ pub trait AgentCaller: Send + Sync {
 
 impl Nodes {
     pub(super) async fn agent(&self, call: &Call<'_>, alias_arn: &str) -> Result<Work, ApiError> {
-        self.allowed("bedrock:InvokeAgent", alias_arn)?;
+        self.allowed("bedrock:InvokeAgent", alias_arn).await?;
         let said = match &call.reply {
             Some(reply) => text(reply),
             None => text(input(call.inputs, "agentInputText")?),

@@ -9,7 +9,7 @@ use crate::run::{Call, Work};
 
 impl Nodes {
     pub(super) async fn function(&self, call: &Call<'_>, arn: &str) -> Result<Work, ApiError> {
-        self.allowed("lambda:InvokeFunction", arn)?;
+        self.allowed("lambda:InvokeFunction", arn).await?;
         let inputs = call.node.inputs.iter().map(|input| {
             json!({
                 "name": input.name,

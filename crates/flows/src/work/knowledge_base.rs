@@ -15,9 +15,14 @@ impl Nodes {
     ) -> Result<Work, ApiError> {
         let query = text(input(call.inputs, "retrievalQuery")?);
         let arn = self.arn(format!("knowledge-base/{}", base.knowledge_base_id));
+        let rerank = base.reranking_configuration.as_ref();
+        let rerank = rerank.and_then(|it| it.bedrock_reranking_configuration.as_ref());
+        if let Some(rerank) = rerank {
+            self.allowed_model(&rerank.model_configuration.model_arn).await?;
+        }
         let model = base.model_id.as_deref().filter(|id| !id.is_empty());
         let Some(model_id) = model else {
-            self.allowed("bedrock:Retrieve", &arn)?;
+            self.allowed("bedrock:Retrieve", &arn).await?;
             let request = json!({
                 "knowledgeBaseId": base.knowledge_base_id,
                 "retrievalQuery": {"text": query},
@@ -27,9 +32,10 @@ impl Nodes {
             let results = serde_json::to_value(found.retrieval_results).unwrap_or_default();
             return Ok(gave("retrievalResults", results, None));
         };
-        self.allowed("bedrock:RetrieveAndGenerate", "*")?;
-        self.allowed("bedrock:Retrieve", &arn)?;
-        self.allowed("bedrock:InvokeModel", &self.model_arn(model_id))?;
+        self.allowed("bedrock:RetrieveAndGenerate", "*").await?;
+        self.allowed("bedrock:Retrieve", &arn).await?;
+        self.allowed_model(model_id).await?;
+        self.allowed_guardrail(base.guardrail_configuration.as_ref()).await?;
         let request = json!({
             "input": {"text": query},
             "retrieveAndGenerateConfiguration": {

@@ -11,9 +11,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use craton_api_bedrock_agent::{FlowNodeConfiguration, FlowNodeType};
+use craton_api_bedrock_agent::{FlowNodeConfiguration, FlowNodeType, GuardrailConfiguration};
 use craton_core::{Arn, RequestContext};
-use craton_identity::ServiceUse;
+use craton_identity::{Actor, ServiceUse};
 use craton_wire::ApiError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -64,26 +64,33 @@ impl Worker for Nodes {
 
 impl Nodes {
     /// Whether the flow's role lets it do this.
-    fn allowed(&self, action: &str, resource: &str) -> Result<(), ApiError> {
-        let usage = ServiceUse {
+    async fn allowed(&self, action: &str, resource: &str) -> Result<(), ApiError> {
+        self.parts.permissions.check(&self.context, self.actor(), action, resource).await
+    }
+
+    /// Whether the flow's role lets it ask this model.
+    async fn allowed_model(&self, model_id: &str) -> Result<(), ApiError> {
+        self.parts.permissions.check_model(&self.context, self.actor(), model_id).await
+    }
+
+    /// Whether the flow's role lets it apply this guardrail, where there is one.
+    async fn allowed_guardrail(&self, guardrail: Option<&GuardrailConfiguration>) -> Result<(), ApiError> {
+        let Some(id) = guardrail.and_then(|it| it.guardrail_identifier.as_deref()) else { return Ok(()) };
+        let arn = if id.starts_with("arn:") { id.to_owned() } else { self.arn(format!("guardrail/{id}")) };
+        self.allowed("bedrock:ApplyGuardrail", &arn).await
+    }
+
+    fn actor(&self) -> Actor<'_> {
+        Actor::Role(ServiceUse {
             role_arn: &self.role_arn,
             service: "bedrock.amazonaws.com",
             source_arn: Some(&self.flow_arn),
-        };
-        self.parts.roles.authorize_use(&usage, action, resource)
+        })
     }
 
     /// The ARN of something of Bedrock's in this account.
     fn arn(&self, resource: String) -> String {
         Arn::new("bedrock", &self.context.region, &self.context.account.id, resource).to_string()
-    }
-
-    /// A model's ARN, for what a role's policies say.
-    fn model_arn(&self, model_id: &str) -> String {
-        if model_id.starts_with("arn:") {
-            return model_id.to_owned();
-        }
-        Arn::new("bedrock", &self.context.region, "", format!("foundation-model/{model_id}")).to_string()
     }
 
     fn action(&self, (service, operation): (&str, &str), request: Value, response: Value) -> Action {

@@ -16,7 +16,7 @@ impl Nodes {
     ) -> Result<Work, ApiError> {
         let api::StorageFlowNodeServiceConfiguration::S3(s3) = &configuration.service_configuration;
         let (bucket, key) = (&s3.bucket_name, text(input(call.inputs, "objectKey")?));
-        self.allowed("s3:PutObject", &format!("arn:aws:s3:::{bucket}/{key}"))?;
+        self.allowed("s3:PutObject", &format!("arn:aws:s3:::{bucket}/{key}")).await?;
         let content = input(call.inputs, "content")?;
         let mut put = Put::new(bucket, &key);
         let kind = if content.is_string() { "text/plain; charset=utf-8" } else { "application/json" };
@@ -32,7 +32,7 @@ impl Nodes {
     ) -> Result<Work, ApiError> {
         let api::RetrievalFlowNodeServiceConfiguration::S3(s3) = &configuration.service_configuration;
         let (bucket, key) = (&s3.bucket_name, text(input(call.inputs, "objectKey")?));
-        self.allowed("s3:GetObject", &format!("arn:aws:s3:::{bucket}/{key}"))?;
+        self.allowed("s3:GetObject", &format!("arn:aws:s3:::{bucket}/{key}")).await?;
         let at = ObjectRef::new(bucket, &key);
         let object = self.parts.objects.get(&at, GetOptions::default()).await.map_err(object_error)?;
         let bytes = object.bytes(self.parts.config.max_value_bytes).await.map_err(object_error)?;

@@ -21,7 +21,7 @@ impl Nodes {
             call.inputs.iter().map(|(name, value)| (name.clone(), text(value))).collect();
         let rendered = match &configuration.source_configuration {
             Source::Resource(resource) => {
-                self.allowed("bedrock:RenderPrompt", &resource.prompt_arn)?;
+                self.allowed("bedrock:RenderPrompt", &resource.prompt_arn).await?;
                 self.parts.prompts.render(&self.context, &resource.prompt_arn, &values).await?
             }
             Source::Inline(inline) => {
@@ -38,14 +38,10 @@ impl Nodes {
                 }
             }
         };
-        self.allowed("bedrock:InvokeModel", &self.model_arn(&rendered.model_id))?;
+        self.allowed_model(&rendered.model_id).await?;
         let guardrail = configuration.guardrail_configuration.as_ref();
         let guardrail = guardrail.filter(|it| it.guardrail_identifier.is_some());
-        if let Some(id) = guardrail.and_then(|it| it.guardrail_identifier.as_deref()) {
-            let arn =
-                if id.starts_with("arn:") { id.to_owned() } else { self.arn(format!("guardrail/{id}")) };
-            self.allowed("bedrock:ApplyGuardrail", &arn)?;
-        }
+        self.allowed_guardrail(guardrail).await?;
         let guardrail = guardrail.map(|it| runtime::GuardrailConfiguration {
             guardrail_identifier: it.guardrail_identifier.clone(),
             guardrail_version: it.guardrail_version.clone(),

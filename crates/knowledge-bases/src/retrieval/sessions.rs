@@ -1,7 +1,7 @@
 //! What was said before, kept in the records so that a conversation outlives a restart.
 
 use craton_core::RequestContext;
-use craton_store::{NewRecord, Record, Scope, values};
+use craton_store::{NewRecord, Record, Scope};
 use craton_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
@@ -88,8 +88,7 @@ impl Retrieval {
                 let new =
                     NewRecord { id: session.id, name: None, body, now_ms, idempotency: None, tags: None };
                 store.create(&scope(context), new).await.map_err(from_store)?;
-                let forget = "DELETE FROM resources WHERE kind = $1 AND updated_ms < $2";
-                store.execute(forget, &values![KIND, now_ms - IDLE_MS]).await.map_err(from_store)?;
+                store.forget(KIND, now_ms - IDLE_MS).await;
             }
         }
         Ok(())

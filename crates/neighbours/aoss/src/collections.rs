@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use craton_api_opensearchserverless as api;
-use craton_core::{Arn, RequestContext};
+use craton_core::{Arn, PageRequest, RequestContext};
 use craton_store::{Created, Idempotency, NewRecord, Range, Record};
 use craton_wire::ApiError;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::error::{from_store, internal};
-use crate::{Collections, page_request, scope};
+use crate::{Collections, scope};
 
 pub(crate) const COLLECTION: &str = "aoss-collection";
 
@@ -141,7 +141,8 @@ impl Collections {
             })
         };
         let records = listed.map_err(from_store)?.into_iter().filter(wanted);
-        let page = page_request(input.next_token, input.max_results).cut(records, |record| record.id.clone());
+        let page =
+            PageRequest::of(input.next_token, input.max_results).cut(records, |record| record.id.clone());
         let page = page.map_err(|error| ApiError::validation(error.to_string()))?;
         let summaries = page.items.into_iter().map(|record| api::CollectionSummary {
             arn: Some(arn(context, &record.id)),

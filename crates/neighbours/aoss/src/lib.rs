@@ -19,7 +19,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use craton_core::{Clock, IdSource, PageRequest, RequestContext};
+use craton_core::{Clock, IdSource, RequestContext};
 use craton_store::{Scope, Store};
 use craton_vectors::Drivers;
 
@@ -49,11 +49,6 @@ impl Collections {
     fn now_ms(&self) -> i64 {
         self.parts.clock.now_ms()
     }
-}
-
-/// A client's wish for a page of a list.
-fn page_request(next_token: Option<String>, max_results: Option<i32>) -> PageRequest {
-    PageRequest { next_token, max_results: max_results.and_then(|count| u32::try_from(count).ok()) }
 }
 
 fn scope(context: &RequestContext, kind: &'static str) -> Scope {

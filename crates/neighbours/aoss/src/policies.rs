@@ -1,14 +1,14 @@
 //! Security policies (encryption, network) and data access policies: kept and given back.
 
 use craton_api_opensearchserverless as api;
-use craton_core::RequestContext;
+use craton_core::{PageRequest, RequestContext};
 use craton_store::{Idempotency, NewRecord, Range, Record};
 use craton_wire::ApiError;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::error::{from_store, internal};
-use crate::{Collections, page_request, scope};
+use crate::{Collections, scope};
 
 const SECURITY: &str = "aoss-security-policy";
 const ACCESS: &str = "aoss-access-policy";
@@ -219,7 +219,7 @@ macro_rules! policies {
                     kept.retain(|kept| resources.iter().any(|wanted| covers(&kept.stored.policy, wanted)));
                 }
                 let page =
-                    page_request(input.next_token, input.max_results).cut(kept, |kept| kept.name.clone());
+                    PageRequest::of(input.next_token, input.max_results).cut(kept, |kept| kept.name.clone());
                 let page = page.map_err(|error| ApiError::validation(error.to_string()))?;
                 Ok(api::$list_out {
                     $summaries: Some(page.items.into_iter().map(Into::into).collect()),

@@ -3,7 +3,9 @@ use std::sync::Arc;
 
 use craton_core::{Arn, RequestContext};
 use craton_identity::policy::{Policy, PolicyKind};
-use craton_identity::{AuthorizationRequest, RequestKeys};
+use craton_identity::{AuthorizationRequest, Authorizer, RequestKeys};
+use craton_lambda::Lambda;
+use craton_store::Store;
 use craton_wire::{ApiError, api_key};
 use http::{HeaderMap, header};
 use serde_json::{Map, Value};
@@ -39,7 +41,9 @@ pub(crate) async fn ask(
     let with_token = with_token.map(|_| Question::on("bedrock:CallWithBearerToken", None));
     for question in with_token.iter().chain(questions) {
         asker.trail.note(|event| event.ask(&question.action, question.resource.as_ref()));
-        if let Err(error) = decide(services, asker, &request, question).await {
+        if let Err(error) =
+            decide(Ground::of(services), (asker.context, asker.document), &request, question).await
+        {
             asker.trail.note(|event| event.denied = true);
             return Err(error);
         }
@@ -47,44 +51,54 @@ pub(crate) async fn ask(
     Ok(())
 }
 
-async fn decide(
-    services: &Services,
-    asker: Asker<'_>,
+/// What decisions rest on, besides policies.
+#[derive(Clone, Copy)]
+pub(crate) struct Ground<'a> {
+    pub(crate) authorizer: &'a dyn Authorizer,
+    pub(crate) lambda: &'a Lambda,
+    pub(crate) store: &'a Store,
+}
+
+impl<'a> Ground<'a> {
+    fn of(services: &'a Services) -> Self {
+        Self { authorizer: services.authorizer.as_ref(), lambda: &services.lambda, store: &services.store }
+    }
+}
+
+pub(super) async fn decide(
+    ground: Ground<'_>,
+    (context, document): (&RequestContext, &Map<String, Value>),
     request: &RequestKeys<'_>,
     question: &Question,
 ) -> Result<(), ApiError> {
-    let principal = &asker.context.principal;
+    let principal = &context.principal;
     if question.assumes && principal.is_root() {
         return Err(ApiError::access_denied("Roles may not be assumed by root accounts."));
     }
-    let resource_policy = own_policy(services, asker, question).await?;
-    let resource_tags = tags(services, asker, question, resource_policy.as_deref()).await?;
-    let keys = QuestionKeys {
-        request,
-        document: asker.document,
-        own: &question.keys,
-        resource_tags: &resource_tags,
-    };
+    let resource_policy = own_policy(ground, principal.is_root(), question).await?;
+    let asks_for = |prefix: &str| ground.authorizer.asks_for(principal, prefix);
+    let resource_tags = tags(ground, asks_for, question, resource_policy.as_deref()).await?;
+    let keys = QuestionKeys { request, document, own: &question.keys, resource_tags: &resource_tags };
     let asked = AuthorizationRequest {
         context: &keys,
         resource_policy: resource_policy.as_deref(),
         assumes: question.assumes,
         ..AuthorizationRequest::new(&question.action, question.resource.as_slice())
     };
-    services.authorizer.authorize(principal, &asked)
+    ground.authorizer.authorize(principal, &asked)
 }
 
 /// What the resource itself has to say of who may use it.
-async fn own_policy(
-    services: &Services,
-    asker: Asker<'_>,
+pub(super) async fn own_policy(
+    ground: Ground<'_>,
+    is_root: bool,
     question: &Question,
 ) -> Result<Option<Arc<Policy>>, ApiError> {
     let Some(resource) = &question.resource else { return Ok(None) };
     match resource.service.as_str() {
-        "bedrock" => Ok(services.authorizer.resource_policy(&resource.to_string())),
-        "lambda" if !asker.context.principal.is_root() => {
-            let text = services.lambda.resource_policy(resource).await?;
+        "bedrock" => Ok(ground.authorizer.resource_policy(&resource.to_string())),
+        "lambda" if !is_root => {
+            let text = ground.lambda.resource_policy(resource).await?;
             // Lambda writes only statements that allow: without one that can't be read, less is allowed.
             Ok(text.and_then(|text| Policy::parse(&text, PolicyKind::Resource).ok()).map(Arc::new))
         }
@@ -146,18 +160,17 @@ fn request_keys<'a>(
 }
 
 /// The tags of the resource, where a policy asks for them.
-async fn tags(
-    services: &Services,
-    asker: Asker<'_>,
+pub(super) async fn tags(
+    ground: Ground<'_>,
+    asks_for: impl Fn(&str) -> bool,
     question: &Question,
     resource_policy: Option<&Policy>,
 ) -> Result<BTreeMap<String, String>, ApiError> {
     let Some(resource) = &question.resource else { return Ok(BTreeMap::new()) };
     if resource.service == "iam" {
         // They are at hand, and a role's trust policy may ask for them as well.
-        return Ok(services.authorizer.tags_of(&resource.to_string()).unwrap_or_default());
+        return Ok(ground.authorizer.tags_of(&resource.to_string()).unwrap_or_default());
     }
-    let principal = &asker.context.principal;
     let of_vendor = match vendor_of(&question.action) {
         "aoss" => "aoss:resourcetag/",
         "bedrock" => "bedrock:resourcetag/",
@@ -165,12 +178,10 @@ async fn tags(
         "lambda" => "lambda:resourcetag/",
         _ => "s3:resourcetag/",
     };
-    let is_asked = |prefix: &str| {
-        services.authorizer.asks_for(principal, prefix)
-            || resource_policy.is_some_and(|policy| policy.mentions(prefix))
-    };
+    let is_asked =
+        |prefix: &str| asks_for(prefix) || resource_policy.is_some_and(|policy| policy.mentions(prefix));
     if !is_asked("aws:resourcetag/") && !is_asked(of_vendor) {
         return Ok(BTreeMap::new());
     }
-    services.store.tags(&resource.to_string()).await.map_err(|error| ApiError::internal(error.to_string()))
+    ground.store.tags(&resource.to_string()).await.map_err(|error| ApiError::internal(error.to_string()))
 }

@@ -9,6 +9,7 @@ mod assume;
 mod bedrock;
 mod keys;
 mod neighbours;
+mod permissions;
 mod resource;
 mod rule;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use serde_json::{Map, Value};
 use crate::services::Services;
 
 pub(crate) use ask::{Asker, GUARDRAIL_IDENTIFIER, GUARDRAIL_VERSION, ask, ask_model};
+pub(crate) use permissions::Allowing;
 pub(crate) use rule::{Asked, Rule};
 
 /// The longest part of an ARN that is made of what a client sent.

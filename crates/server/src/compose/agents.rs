@@ -6,7 +6,7 @@ use craton_agents::run::{AgentRuns, RunsParts};
 use craton_agents::{Agents, Parts};
 use craton_core::{Clock, IdSource};
 use craton_guardrails::Guardrails;
-use craton_identity::{Authorizer, ServiceRoles};
+use craton_identity::Permissions;
 use craton_inference::Inference;
 use craton_knowledge_bases::KnowledgeBases;
 use craton_knowledge_bases::retrieval::Retrieval;
@@ -21,7 +21,7 @@ use crate::config::ServerConfig;
 pub(crate) fn agents(
     (store, objects): (&Store, Objects),
     (models, guardrails, knowledge_bases): (&Models, &Arc<Guardrails>, &KnowledgeBases),
-    roles: &ServiceRoles,
+    permissions: &Arc<dyn Permissions>,
     (clock, ids): (&Arc<dyn Clock>, &Arc<dyn IdSource>),
 ) -> Agents {
     Agents::new(Parts {
@@ -30,7 +30,7 @@ pub(crate) fn agents(
         models: models.clone(),
         guardrails: Arc::clone(guardrails),
         knowledge_bases: knowledge_bases.clone(),
-        roles: roles.clone(),
+        permissions: Arc::clone(permissions),
         clock: Arc::clone(clock),
         ids: Arc::clone(ids),
     })
@@ -41,19 +41,18 @@ pub(crate) fn agent_runs(
     (agents, config): (&Agents, &ServerConfig),
     (inference, guardrails, retrieval): (&Inference, &Arc<Guardrails>, &Retrieval),
     (functions, sandbox, objects): (&Lambda, &Sandbox, Objects),
-    (roles, authorizer): (&ServiceRoles, &Arc<dyn Authorizer>),
+    permissions: &Arc<dyn Permissions>,
     (store, clock, ids): (&Store, &Arc<dyn Clock>, &Arc<dyn IdSource>),
 ) -> AgentRuns {
     AgentRuns::new(RunsParts {
-        definitions: Arc::new(agents.clone()),
+        agents: agents.clone(),
         inference: inference.clone(),
         guardrails: Arc::clone(guardrails),
         retrieval: retrieval.clone(),
         functions: Arc::new(functions.clone()),
         sandbox: sandbox.clone(),
         objects: Arc::new(objects),
-        roles: roles.clone(),
-        authorizer: Arc::clone(authorizer),
+        permissions: Arc::clone(permissions),
         store: store.clone(),
         clock: Arc::clone(clock),
         ids: Arc::clone(ids),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use craton_agents::run::AgentRuns;
 use craton_core::{Clock, IdSource};
 use craton_flows::{Flows, FlowsConfig, Parts};
-use craton_identity::ServiceRoles;
+use craton_identity::Permissions;
 use craton_inference::Inference;
 use craton_knowledge_bases::retrieval::Retrieval;
 use craton_lambda::Lambda;
@@ -31,14 +31,14 @@ pub(crate) fn flows(
     config: &FlowsConfig,
     store: &Store,
     (clock, ids): (&Arc<dyn Clock>, &Arc<dyn IdSource>),
-    roles: &ServiceRoles,
+    permissions: &Arc<dyn Permissions>,
     called: Called<'_>,
 ) -> Flows {
     Flows::new(Parts {
         store: store.clone(),
         clock: Arc::clone(clock),
         ids: Arc::clone(ids),
-        roles: roles.clone(),
+        permissions: Arc::clone(permissions),
         objects: Arc::new(called.objects),
         inference: called.inference.clone(),
         prompts: called.prompts.clone(),

@@ -7,7 +7,7 @@ use craton_agents::run::AgentRuns;
 use craton_core::{Clock, IdSource};
 use craton_flows::Flows;
 use craton_guardrails::Guardrails;
-use craton_identity::{Authorizer, ServiceRoles};
+use craton_identity::Permissions;
 use craton_inference::Inference;
 use craton_knowledge_bases::KnowledgeBases;
 use craton_knowledge_bases::retrieval::Retrieval;
@@ -29,21 +29,21 @@ pub(crate) fn orchestration(
     config: &ServerConfig,
     (store, objects): (&Store, &Objects),
     (clock, ids): (&Arc<dyn Clock>, &Arc<dyn IdSource>),
-    (roles, authorizer): (&ServiceRoles, &Arc<dyn Authorizer>),
+    permissions: &Arc<dyn Permissions>,
     (resources, services): (Resources<'_>, Services<'_>),
 ) -> (Agents, AgentRuns, Flows) {
     let (inference, prompts, retrieval, (lambda, sandbox)) = services;
-    let agents = agents((store, objects.clone()), resources, roles, (clock, ids));
+    let agents = agents((store, objects.clone()), resources, permissions, (clock, ids));
     let sandbox = sandbox.clone();
     let runs = agent_runs(
         (&agents, config),
         (inference, resources.1, retrieval),
         (lambda, &sandbox, objects.clone()),
-        (roles, authorizer),
+        permissions,
         (store, clock, ids),
     );
     let called =
         Called { objects: objects.clone(), inference, prompts, retrieval, lambda, agents: &runs, sandbox };
-    let flows = flows(&config.flows, store, (clock, ids), roles, called);
+    let flows = flows(&config.flows, store, (clock, ids), permissions, called);
     (agents, runs, flows)
 }

@@ -183,6 +183,11 @@ pub const SETTINGS: &[Setting] = &[
     number("flows.invoke_timeout_s", "3600", "Seconds that InvokeFlow may take."),
     number("flows.execution_timeout_s", "86400", "Seconds that an execution may take."),
     number("flows.concurrent_executions", "4", "Executions that run at the same time; more wait."),
+    number(
+        "flows.execution_retention_days",
+        "90",
+        "Days after which executions that ended are deleted with their events. 0 keeps them.",
+    ),
     text(
         "s3.domain",
         "localhost",

@@ -1,6 +1,7 @@
 //! What stands around an agent's steps: guardrail, its own prompts and parser, collaborators, memory, code.
 
 use craton_backend::{Block, ChatRequest, Role};
+use craton_store::{Range, Scope, Store};
 use craton_testkit::{Scripted, TestServer, calls, text};
 use http::Method;
 use serde_json::{Value, json};
@@ -10,14 +11,14 @@ use crate::agent_runs::{
     tool, traces,
 };
 
-fn system(request: &ChatRequest) -> String {
+pub(crate) fn system(request: &ChatRequest) -> String {
     match &request.system[..] {
         [Block::Text(text)] => text.clone(),
         other => panic!("{other:?}"),
     }
 }
 
-async fn guardrail(server: &TestServer) -> Value {
+pub(crate) async fn guardrail(server: &TestServer) -> Value {
     let body = json!({
         "name": "words", "blockedInputMessaging": "Not that.", "blockedOutputsMessaging": "I won't say.",
         "wordPolicyConfig": { "wordsConfig": [{ "text": "xylophone" }] },
@@ -281,6 +282,60 @@ async fn code_runs_and_its_files_come_back() {
     );
 }
 
+/// A session that nobody ends is summed up all the same, when its idle time has passed.
+#[tokio::test]
+async fn a_session_that_is_left_alone_is_remembered() {
+    let model = Scripted::deciding(|request| match system(request).contains("should remember") {
+        true => text("<summary>The user likes tea.</summary>"),
+        false => text("Noted."),
+    });
+    let server = TestServer::with(model, |_| {}).await;
+    let client = server.client();
+    let body = json!({ "agentName": "host", "foundationModel": MODEL, "idleSessionTTLInSeconds": 60,
+        "instruction": "You remember what your guests like to drink.",
+        "agentResourceRoleArn": "arn:aws:iam::123456789012:role/A",
+        "memoryConfiguration": { "enabledMemoryTypes": ["SESSION_SUMMARY"], "storageDays": 3 } });
+    let made = client.json(Method::PUT, "/agents/", &body).await;
+    let id = made.json()["agent"]["agentId"].as_str().unwrap().to_owned();
+    client.post(&format!("/agents/{id}/"), &json!({})).await;
+    let path = format!("/agents/{id}/agentAliases/TSTALIASID/sessions/left/text");
+    for question in ["I like tea", "Green tea"] {
+        let body = json!({ "inputText": question, "memoryId": "guest" });
+        assert_eq!(said(&client.json(Method::POST, &path, &body).await), "Noted.");
+    }
+    let list =
+        format!("/agents/{id}/agentAliases/TSTALIASID/memories?memoryId=guest&memoryType=SESSION_SUMMARY");
+    assert_eq!(client.get(&list).await.json()["memoryContents"], json!([]));
+    server.clock.advance_ms(61_000);
+    let mut kept = json!([]);
+    for _ in 0..300 {
+        kept = client.get(&list).await.json()["memoryContents"].clone();
+        if kept != json!([]) {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert_eq!(kept.as_array().map(Vec::len), Some(1), "once, of the two turns' one session: {kept}");
+    assert_eq!(kept[0]["sessionSummary"]["summaryText"], "The user likes tea.");
+
+    // What is left of a user goes with the agent.
+    let body = json!({ "inputText": "Hello", "memoryId": "other" });
+    client.json(Method::POST, &path.replace("/left/", "/new/"), &body).await;
+    let store = Store::open(&server.folder().join("data")).await.expect("the records");
+    let rows = || async {
+        let mut rows = 0;
+        for kind in ["agent-memory", "agent-session"] {
+            let scope = Scope::new(kind, "123456789012", "us-east-1");
+            rows += store.list(&scope, &Range::default()).await.expect("a list").len();
+        }
+        rows
+    };
+    assert_eq!(rows().await, 2, "the summary, and the new session");
+    let deleted = client.json(Method::DELETE, &format!("/agents/{id}/"), &json!({})).await;
+    assert_eq!(deleted.status, 202, "{}", deleted.snapshot());
+    assert_eq!(rows().await, 0);
+}
+
 #[tokio::test]
 async fn memory_outlives_its_session() {
     let model = Scripted::deciding(|request| {
@@ -319,7 +374,8 @@ async fn memory_outlives_its_session() {
         (&json!("The user likes tea."), &json!("first"))
     );
     server.clock.advance_ms(4 * 24 * 3600 * 1000);
-    assert_eq!(client.get(&list).await.json()["memoryContents"], json!([]), "it is kept for three days");
+    let left = client.get(&list).await.json();
+    assert!(!left.to_string().contains("\"first\""), "it is kept for three days: {left}");
     let gone = client.json(Method::DELETE, &format!("{path}?memoryId=guest"), &json!({})).await;
     assert_eq!(gone.status, 202, "{}", gone.snapshot());
 }

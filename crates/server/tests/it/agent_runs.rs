@@ -144,7 +144,7 @@ pub(crate) async fn function(
     (mapped, events)
 }
 
-fn replied(event: &Value, body: &Value) -> Value {
+pub(crate) fn replied(event: &Value, body: &Value) -> Value {
     json!({ "messageVersion": "1.0", "response": {
         "actionGroup": event["actionGroup"], "function": event["function"],
         "functionResponse": { "responseBody": { "TEXT": { "body": body.to_string() } } },

@@ -151,6 +151,71 @@ async fn an_inline_agent_may_what_its_caller_may() {
     );
 }
 
+/// However a resource is spelled, and through whatever a model is reached, a caller's Deny on it holds within the agent.
+#[tokio::test]
+async fn an_inline_agent_does_not_get_round_its_callers_denies() {
+    let policies = Arc::new(Policies::default());
+    let source: Arc<dyn PolicySource> = policies.clone();
+    let authorizer: Arc<dyn Authorizer> = Arc::new(AsUser(PolicyAuthorizer::new(source)));
+    let model = Scripted::deciding(|request| match request.tools.first() {
+        Some(tool) => craton_testkit::calls("", &[(&tool.name, json!({"searchQuery": "x"}))]),
+        None => craton_testkit::text("Hello."),
+    });
+    let server = TestServer::decided(model, |_| {}, Some(authorizer)).await;
+    let client = server.client();
+    let deny = |action: &str, resource: &str| {
+        json!([{"Effect": "Allow", "Action": "*", "Resource": "*"},
+               {"Effect": "Deny", "Action": action, "Resource": resource}])
+    };
+    let inline = |model: &str| {
+        json!({"foundationModel": model, "inputText": "Hi",
+               "instruction": "You look things up for those who ask you."})
+    };
+    let mut session = 0;
+    let mut refused = async |body: &Value, action: &str| {
+        session += 1;
+        let answer = client.post(&format!("/agents/spelled-{session}"), body).await.snapshot();
+        assert!(
+            answer.to_lowercase().contains("accessdeniedexception") && answer.contains(action),
+            "{action}: {answer}"
+        );
+    };
+    // A function by another partition's name for it.
+    let mut body = inline(HAIKU);
+    body["actionGroups"] = json!([{"actionGroupName": "g", "actionGroupExecutor": {
+        "lambda": "arn:aws-cn:lambda:us-east-1:123456789012:function:f"},
+        "functionSchema": {"functions": [{"name": "f"}]}}]);
+    policies.set(deny("lambda:InvokeFunction", "arn:aws:lambda:us-east-1:123456789012:function:f"));
+    refused(&body, "lambda:InvokeFunction").await;
+
+    // A model through its profile, as a prompt's own model.
+    policies
+        .set(deny("bedrock:InvokeModel", "arn:aws:bedrock:*::foundation-model/anthropic.claude-3-haiku*"));
+    let mut body = inline("amazon.nova-pro-v1:0");
+    body["promptOverrideConfiguration"] = json!({"promptConfigurations": [{"promptType": "ORCHESTRATION",
+        "promptState": "ENABLED", "foundationModel": "us.anthropic.claude-3-haiku-20240307-v1:0"}]});
+    refused(&body, "bedrock:InvokeModel").await;
+
+    // The models that a search asks besides.
+    let rerank = "arn:aws:bedrock:us-east-1::foundation-model/amazon.rerank-v1:0";
+    policies.set(deny("bedrock:InvokeModel", rerank));
+    let mut body = inline(HAIKU);
+    body["knowledgeBases"] = json!([{"knowledgeBaseId": "KB00000001", "description": "Everything there is",
+        "retrievalConfiguration": {"vectorSearchConfiguration": {"rerankingConfiguration": {
+            "type": "BEDROCK_RERANKING_MODEL",
+            "bedrockRerankingConfiguration": {"modelConfiguration": {"modelArn": rerank}}}}}}]);
+    refused(&body, "amazon.rerank-v1:0").await;
+
+    // By where the request comes from.
+    policies.set(json!([{"Effect": "Allow", "Action": "*", "Resource": "*"},
+        {"Effect": "Deny", "Action": "bedrock:Retrieve", "Resource": "*",
+         "Condition": {"Bool": {"aws:SecureTransport": "false"}}}]));
+    refused(&body, "bedrock:Retrieve").await;
+
+    policies.set(json!([{"Effect": "Allow", "Action": "*", "Resource": "*"}]));
+    assert_eq!(client.post("/agents/spelled-0", &inline(HAIKU)).await.status, 200);
+}
+
 const HAIKU: &str = "anthropic.claude-3-haiku-20240307-v1:0";
 
 async fn converse(client: &Client, model: &str, mut rest: Value) -> (u16, String) {

@@ -5,11 +5,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use craton_testkit::{Client, Scripted, Step, TestServer};
+use craton_testkit::{Client, Scripted, Step, TestServer, text};
 use http::Method;
 use serde_json::{Value, json};
 
-use super::flows::{chained, field, prepared, request, until};
+use super::flows::{ROLE, chained, field, prepared, request, until};
 
 async fn execution(client: &Client, id: &str, name: &str) -> Value {
     client.get(&format!("/flows/{id}/aliases/TSTALIASID/executions/{name}")).await.json()
@@ -80,16 +80,80 @@ async fn executions_run_by_themselves_and_keep_what_happened() {
     assert_eq!(definition["nodes"].as_array().unwrap().len(), 5);
     let again = client.json(Method::POST, &format!("{path}/first/stop"), &Value::Null).await;
     assert_eq!(again.error(), (409, "ConflictException"));
-
-    // One that fails: the draft moves on, and the execution runs what it began with.
-    let mut broken = chained();
-    broken["nodes"][2]["inputs"][0]["type"] = json!("Number");
-    broken["nodes"][2]["inputs"][0]["expression"] = json!("$.data");
-    broken["nodes"][1]["outputs"][0]["type"] = json!("String");
-    let checked = client.post("/flows/validate-definition", &json!({"definition": broken})).await.json();
-    assert_eq!(field(&checked["validations"][0], "type"), "IncompatibleConnectionDataType");
     let listed = client.get(&format!("/flows/{id}/executions")).await.json();
     assert_eq!(field(&listed["flowExecutionSummaries"][0], "executionArn"), arn);
+}
+
+/// The draft moves on while an execution waits for its turn, and the execution runs what it began with. Its time begins
+/// when it does.
+#[tokio::test]
+async fn an_execution_runs_what_it_was_started_with() {
+    let model = Scripted::deciding(|request| match format!("{:?}", request.messages).contains("1 block") {
+        true => vec![Step::Hang],
+        false => text("Hello."),
+    });
+    let server = TestServer::with(model, |config| config.flows.concurrent_executions = 1).await;
+    let client = server.client();
+    let id = prepared(&client, "chained", chained()).await;
+    let path = format!("/flows/{id}/aliases/TSTALIASID/executions");
+    for (name, input) in [("first", "block"), ("steady", "x")] {
+        let mut start = request(json!(input));
+        start["flowExecutionName"] = json!(name);
+        let started = client.post(&path, &start).await;
+        assert_eq!(started.status, 200, "{}", started.snapshot());
+        if name == "first" {
+            until("the model is asked", || !server.model.requests().is_empty()).await;
+        }
+    }
+    let mut other = chained();
+    other["nodes"][1]["name"] = json!("Other1");
+    other["connections"][0]["target"] = json!("Other1");
+    other["connections"][1]["source"] = json!("Other1");
+    let update = json!({"name": "chained", "executionRoleArn": ROLE, "definition": other});
+    let updated = client.json(Method::PUT, &format!("/flows/{id}/"), &update).await;
+    assert_eq!(updated.status, 200, "{}", updated.snapshot());
+    server.clock.advance_ms(25 * 3600 * 1000);
+    client.json(Method::POST, &format!("{path}/first/stop"), &Value::Null).await;
+    let found = ended(&client, &id, "steady").await;
+    assert_eq!(field(&found, "status"), "Succeeded", "{found}");
+    let snapshot = client.get(&format!("{path}/steady/flowsnapshot")).await.json();
+    let definition: Value = serde_json::from_str(field(&snapshot, "definition")).unwrap();
+    assert_eq!(definition["nodes"][1]["name"], "Ask1");
+    let of_nodes = events(&client, &id, "steady", "Node").await;
+    assert!(of_nodes.iter().any(|event| event.ends_with("Ask1")), "{of_nodes:?}");
+    assert!(!of_nodes.iter().any(|event| event.ends_with("Other1")), "{of_nodes:?}");
+}
+
+#[tokio::test]
+async fn what_runs_under_a_flow_or_an_alias_ends_with_it() {
+    let server = TestServer::with(Scripted::deciding(|_| vec![Step::Hang]), |_| {}).await;
+    let client = server.client();
+    let id = prepared(&client, "chained", chained()).await;
+    let version = client.post(&format!("/flows/{id}/versions"), &json!({})).await.json();
+    let route = json!([{"flowVersion": version["version"]}]);
+    let alias = client
+        .post(&format!("/flows/{id}/aliases"), &json!({"name": "live", "routingConfiguration": route}))
+        .await
+        .json();
+    let alias = field(&alias, "id").to_owned();
+    let path = format!("/flows/{id}/aliases/{alias}/executions");
+    let mut start = request(json!("x"));
+    start["flowExecutionName"] = json!("of-alias");
+    assert_eq!(client.post(&path, &start).await.status, 200);
+    until("the model is asked", || server.model.requests().len() == 1).await;
+    let gone = client.json(Method::DELETE, &format!("/flows/{id}/aliases/{alias}"), &Value::Null).await;
+    assert_eq!(gone.status, 200, "{}", gone.snapshot());
+    until("the model is let go", || server.model.cancelled() == 1).await;
+    let found = client.get(&format!("{path}/of-alias")).await.json();
+    assert_eq!(field(&found, "status"), "Aborted", "{found}");
+
+    let path = format!("/flows/{id}/aliases/TSTALIASID/executions");
+    start["flowExecutionName"] = json!("of-flow");
+    assert_eq!(client.post(&path, &start).await.status, 200);
+    until("the model is asked again", || server.model.requests().len() == 2).await;
+    let gone = client.json(Method::DELETE, &format!("/flows/{id}/"), &Value::Null).await;
+    assert_eq!(gone.status, 200, "{}", gone.snapshot());
+    until("the model is let go again", || server.model.cancelled() == 2).await;
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 const CLAUDE: &str = "anthropic.claude-3-haiku-20240307-v1:0";
-const ROLE: &str = "arn:aws:iam::123456789012:role/flows";
+pub(crate) const ROLE: &str = "arn:aws:iam::123456789012:role/flows";
 
 fn data(name: &str, (source, output): (&str, &str), (target, input): (&str, &str)) -> Value {
     let configuration = json!({"data": {"sourceOutput": output, "targetInput": input}});
@@ -460,4 +460,42 @@ async fn with_roles_enforced_nodes_do_what_the_flows_role_allows() {
     ];
     assert_eq!(iam.query(&allowed).await.status, 200);
     assert_eq!(told(&invoke(&client, &id, json!("x")).await).last().unwrap(), "SUCCESS");
+
+    // What nodes name besides is asked about too: a guardrail, and the models of a search.
+    let mut guarded = chained();
+    guarded["nodes"][1]["configuration"]["prompt"]["guardrailConfiguration"] =
+        crate::agent_frames::guardrail(&server).await;
+    let id = prepared(&client, "guarded", guarded).await;
+    let denied = told(&invoke(&client, &id, json!("x")).await);
+    assert!(denied.last().unwrap().contains("bedrock:ApplyGuardrail"), "{denied:?}");
+    let rerank = json!({"type": "BEDROCK_RERANKING_MODEL", "bedrockRerankingConfiguration": {"modelConfiguration":
+        {"modelArn": "arn:aws:bedrock:us-east-1::foundation-model/amazon.rerank-v1:0"}}});
+    let searching = json!({
+        "nodes": [input("String"), {"name": "Search", "type": "KnowledgeBase",
+            "configuration": {"knowledgeBase": {"knowledgeBaseId": "KB00000001", "rerankingConfiguration": rerank}},
+            "inputs": [{"name": "retrievalQuery", "type": "String", "expression": "$.data"}],
+            "outputs": [{"name": "retrievalResults", "type": "Array"}]}, output("Out", "$.data")],
+        "connections": [data("c1", ("In", "document"), ("Search", "retrievalQuery")),
+            data("c2", ("Search", "retrievalResults"), ("Out", "document"))]
+    });
+    let mut searching = searching;
+    searching["nodes"][2]["inputs"][0]["type"] = json!("Array");
+    let id = prepared(&client, "searching", searching).await;
+    let denied = told(&invoke(&client, &id, json!("x")).await);
+    assert!(denied.last().unwrap().contains("amazon.rerank-v1:0"), "{denied:?}");
+}
+
+/// A prompt node's guardrail judges what goes to its model, and needs the role's leave.
+#[tokio::test]
+async fn a_prompt_nodes_guardrail_is_applied() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    let mut guarded = chained();
+    guarded["nodes"][1]["configuration"]["prompt"]["guardrailConfiguration"] =
+        crate::agent_frames::guardrail(&server).await;
+    let id = prepared(&client, "guarded", guarded).await;
+    assert_eq!(told(&invoke(&client, &id, json!("a xylophone")).await).last().unwrap(), "SUCCESS");
+    let asked = format!("{:?}", server.model.requests());
+    assert_eq!(server.model.requests().len(), 2, "{asked}");
+    assert!(!asked.contains("xylophone") && asked.contains("2 Not that."), "{asked}");
 }

@@ -4,6 +4,7 @@
 
 mod agent_frames;
 mod agent_runs;
+mod agent_turns;
 mod agents;
 mod attacks;
 mod coverage;

@@ -1,9 +1,10 @@
 //! Agents, as flows ask them: one turn of InvokeAgent, collected.
 
 use async_trait::async_trait;
+use craton_agents::AliasRef;
 use craton_agents::run::AgentRuns;
 use craton_api_bedrock_agent_runtime as api;
-use craton_core::{Arn, RequestContext};
+use craton_core::RequestContext;
 use craton_flows::{AgentAnswer, AgentCall, AgentCaller, AgentSaid};
 use craton_wire::ApiError;
 use futures::StreamExt as _;
@@ -14,7 +15,7 @@ pub(super) struct FlowAgents(pub(super) AgentRuns);
 #[async_trait]
 impl AgentCaller for FlowAgents {
     async fn ask(&self, context: &RequestContext, call: AgentCall) -> Result<AgentAnswer, ApiError> {
-        let (agent_id, agent_alias_id) = ids(&call.alias_arn)?;
+        let AliasRef { agent_id, alias_id, .. } = AliasRef::parse(context, &call.alias_arn)?;
         let state = api::SessionState {
             prompt_session_attributes: Some(texts(call.prompt_session_attributes)),
             session_attributes: Some(texts(call.session_attributes)),
@@ -22,7 +23,7 @@ impl AgentCaller for FlowAgents {
         };
         let request = api::InvokeAgentRequest {
             agent_id,
-            agent_alias_id,
+            agent_alias_id: alias_id,
             session_id: call.session_id,
             input_text: Some(call.text),
             // What the last step was is in the traces alone.
@@ -63,16 +64,6 @@ fn ending(part: &api::TracePart) -> Option<api::Type> {
             observation.r#type
         }
         _ => None,
-    }
-}
-
-/// The ids of an agent and of its alias.
-fn ids(alias_arn: &str) -> Result<(String, String), ApiError> {
-    let arn: Option<Arn> = alias_arn.parse().ok();
-    let resource = arn.map(|arn| arn.resource).unwrap_or_default();
-    match resource.strip_prefix("agent-alias/").and_then(|ids| ids.split_once('/')) {
-        Some((agent, alias)) => Ok((agent.to_owned(), alias.to_owned())),
-        None => Err(ApiError::validation(format!("{alias_arn} is not the ARN of an agent's alias"))),
     }
 }
 
