@@ -156,7 +156,7 @@ bench-start: build
 
 # Without a sanitizer: none of the code under test is unsafe, and what is looked for are panics and endless loops, found
 # several times faster so. Where there is no nightly toolchain, the pinned one is told to be one.
-FUZZ := $(shell cargo +nightly --version >/dev/null 2>&1 && echo cargo +nightly fuzz || echo RUSTC_BOOTSTRAP=1 cargo fuzz)
+FUZZ = $(shell cargo +nightly --version >/dev/null 2>&1 && echo cargo +nightly fuzz || echo RUSTC_BOOTSTRAP=1 cargo fuzz)
 
 fuzz: setup ## Run every fuzz target for FUZZ_SECONDS
 	@cargo fuzz --version 2>/dev/null | grep -q " $(CARGO_FUZZ_VERSION)$$" \
