@@ -71,7 +71,7 @@ $(MOTO_VENV)/.done: Makefile
 	$(MOTO_VENV)/bin/pip install -q --disable-pip-version-check "moto[server,s3]==$(MOTO_VERSION)"
 	touch $@
 
-test-compat: models moto $(COMPAT_VENV)/.done $(S3FS_VENV)/.done compat/js/node_modules/.done
+test-compat: models opensearch moto $(COMPAT_VENV)/.done $(S3FS_VENV)/.done compat/js/node_modules/.done
 	CRATON_BIN="$(abspath $(TARGET_DIR))/debug/craton" $(COMPAT_VENV)/bin/pytest -q compat
 
 # Apart from the other clients: it wants an older botocore.
