@@ -153,6 +153,12 @@ async fn list(client: &Client) -> anyhow::Result<()> {
 
 impl Revoke {
     async fn run(&self, client: &Client) -> anyhow::Result<()> {
+        if !self.id.starts_with("AKIA") && !self.id.starts_with("ACCA") {
+            anyhow::bail!(
+                "{} is no key's id: those begin with AKIA or ACCA. `craton keys list` has them.",
+                self.id
+            );
+        }
         if self.id.starts_with("ACCA") {
             let id = [("ServiceSpecificCredentialId", self.id.as_str())];
             client.iam("DeleteServiceSpecificCredential", &id).await?;

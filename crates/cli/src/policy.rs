@@ -12,7 +12,7 @@ use craton_core::Principal;
 use craton_identity::policy::{
     Context, Effect, Keys, Policies, Policy, PolicyKind, Request, ResourceSide, Values, Verdict, evaluate,
 };
-use craton_identity::{PrincipalKeys, requester};
+use craton_identity::{PrincipalKeys, is_served_key, requester};
 use serde_json::{Value, json};
 
 /// Try policies before they are attached
@@ -114,10 +114,15 @@ struct Loaded {
 
 impl Simulate {
     fn run(self) -> anyhow::Result<ExitCode> {
+        self.check()?;
         let loaded = self.load()?;
         let principal = Principal::new(self.principal.clone(), "");
         let requester = requester(&principal);
-        let (given, nothing) = (context(&self.context)?, BTreeMap::new());
+        let (given, unserved) = context(&self.context)?;
+        for key in &unserved {
+            eprintln!("note: no request here has {key}; it is left out, since the server decides without it");
+        }
+        let nothing = BTreeMap::new();
         let of_principal =
             PrincipalKeys { principal: &principal, requester: &requester, tags: &nothing, request: &() };
         let keys = Tried { given: &given, of_principal };
@@ -136,6 +141,20 @@ impl Simulate {
         };
         std::io::stdout().write_all(text.as_bytes())?;
         Ok(if all_allowed { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        let given = self.policy.len() + self.session.len();
+        let whole = [&self.boundary, &self.resource_policy, &self.trust];
+        if given == 0 && whole.iter().all(|file| file.is_none()) {
+            anyhow::bail!(
+                "no policy was given: --policy, --resource-policy or --trust names a file with one"
+            );
+        }
+        if let Some(action) = self.action.iter().find(|action| !action.contains(':') && *action != "*") {
+            anyhow::bail!("{action} is no action: write it with its service, as in s3:GetObject");
+        }
+        Ok(())
     }
 
     fn load(&self) -> anyhow::Result<Loaded> {
@@ -220,17 +239,23 @@ fn read(path: &PathBuf, kind: PolicyKind) -> anyhow::Result<(String, Arc<Policy>
     Ok((name, Arc::new(policy)))
 }
 
-fn context(pairs: &[String]) -> anyhow::Result<Context> {
-    let mut keys: std::collections::BTreeMap<String, Vec<String>> = std::collections::BTreeMap::new();
+/// The context keys that are given, and those among them that no request here has: the server would decide as if they
+/// were absent.
+fn context(pairs: &[String]) -> anyhow::Result<(Context, Vec<String>)> {
+    let mut keys: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for pair in pairs {
         let (key, value) = pair.split_once('=').with_context(|| format!("{pair} is not KEY=VALUE"))?;
         keys.entry(key.to_owned()).or_default().push(value.to_owned());
     }
-    let mut context = Context::new();
+    let (mut context, mut unserved) = (Context::new(), Vec::new());
     for (key, values) in keys {
-        context.set_all(&key, values);
+        if is_served_key(&key) {
+            context.set_all(&key, values);
+        } else {
+            unserved.push(key);
+        }
     }
-    Ok(context)
+    Ok((context, unserved))
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use craton_wire::ApiError;
 use smallvec::smallvec;
 
 use crate::policy::{
-    Denial, Keys, Policies, Policy, PolicyType, Request, Requester, RequesterKind, ResourceSide, Values,
-    Verdict, evaluate,
+    Denial, Keys, Malformed, Policies, Policy, PolicyType, Request, Requester, RequesterKind, ResourceSide,
+    Values, Verdict, evaluate,
 };
 use crate::request_keys::rfc3339;
 use crate::source::{Attached, PolicySource, requester};
@@ -77,6 +77,21 @@ pub trait Authorizer: Send + Sync {
         None
     }
 
+    /// See [`PolicySource::bind_principals`].
+    fn bind_principals(&self, text: &str) -> Result<String, Malformed> {
+        Ok(text.to_owned())
+    }
+
+    /// See [`PolicySource::show_principals`].
+    fn show_principals(&self, text: &str) -> String {
+        text.to_owned()
+    }
+
+    /// The ARN of the policy that bounds the user or role with this ARN.
+    fn boundary_of(&self, _arn: &str) -> Option<String> {
+        None
+    }
+
     /// The policy of the Bedrock resource with this ARN, if it has one of its own.
     fn resource_policy(&self, _arn: &str) -> Option<Arc<Policy>> {
         None
@@ -139,6 +154,18 @@ impl Authorizer for PolicyAuthorizer {
 
     fn tags_of(&self, arn: &str) -> Option<BTreeMap<String, String>> {
         self.source.tags_of(arn)
+    }
+
+    fn bind_principals(&self, text: &str) -> Result<String, Malformed> {
+        self.source.bind_principals(text)
+    }
+
+    fn show_principals(&self, text: &str) -> String {
+        self.source.show_principals(text)
+    }
+
+    fn boundary_of(&self, arn: &str) -> Option<String> {
+        self.source.boundary_of(arn)
     }
 
     fn resource_policy(&self, arn: &str) -> Option<Arc<Policy>> {

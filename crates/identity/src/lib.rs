@@ -15,6 +15,7 @@ mod attempts;
 mod authenticate;
 mod authorize;
 pub mod directory;
+mod known_keys;
 mod permissions;
 pub mod policy;
 mod private_file;
@@ -25,8 +26,9 @@ mod source;
 
 pub use authenticate::{Authenticated, ClaimedKey, Identity, PendingRequest};
 pub use authorize::{AuthorizationRequest, Authorizer, Decision, PolicyAuthorizer, PrincipalKeys};
+pub use known_keys::{is_served_key, warn_of_unserved_keys};
 pub use permissions::{Actor, Permissions};
 pub use request_keys::{RequestKeys, rfc3339};
 pub use root::{CREDENTIALS_FILE, CredentialsError, Origin, RootCredentials, RootKeys};
-pub use service_roles::{ServiceRoles, ServiceUse};
+pub use service_roles::{RoleLog, RoleUse, ServiceRoles, ServiceUse};
 pub use source::{Attached, NoPolicies, PolicySource, RolePolicies, requester};

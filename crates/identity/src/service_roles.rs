@@ -30,6 +30,23 @@ pub struct ServiceUse<'a> {
     pub source_arn: Option<&'a str>,
 }
 
+/// What a service did, or was refused, with a role: for the audit log.
+#[derive(Debug, Clone, Copy)]
+pub struct RoleUse<'a> {
+    pub usage: ServiceUse<'a>,
+    /// The role's session; the service itself where it could not assume the role.
+    pub principal: &'a Principal,
+    pub action: &'a str,
+    /// An ARN, or `*`.
+    pub resource: &'a str,
+    pub refused: Option<&'a ApiError>,
+}
+
+/// Is told of every use of a role that was checked.
+pub trait RoleLog: Send + Sync {
+    fn used(&self, role_use: &RoleUse<'_>);
+}
+
 /// Checks what agents, knowledge bases, flows, jobs and functions do against the roles given to them.
 ///
 /// Off by default (`enforce_service_roles = false`), so that code with invented role ARNs runs: then every use is
@@ -39,12 +56,26 @@ pub struct ServiceRoles {
     source: Arc<dyn PolicySource>,
     account: String,
     enforce: bool,
+    log: Option<Arc<dyn RoleLog>>,
 }
 
 impl ServiceRoles {
     /// `account` is the one whose roles may be used.
     pub fn new(source: Arc<dyn PolicySource>, account: &str, enforce: bool) -> Self {
-        Self { source, account: account.to_owned(), enforce }
+        Self { source, account: account.to_owned(), enforce, log: None }
+    }
+
+    /// Tells `log` of every use that is checked.
+    #[must_use]
+    pub fn with_log(mut self, log: Arc<dyn RoleLog>) -> Self {
+        self.log = Some(log);
+        self
+    }
+
+    fn tell(&self, role_use: &RoleUse<'_>) {
+        if let Some(log) = &self.log {
+            log.used(role_use);
+        }
     }
 
     /// Allows everything.
@@ -94,26 +125,43 @@ impl ServiceRoles {
         if !self.enforce {
             return Ok(());
         }
-        let role = self.assume(usage)?;
+        let role = self.assume(usage).inspect_err(|error| {
+            let service = Principal::new(usage.service, "");
+            let (action, resource) = ("sts:AssumeRole", usage.role_arn);
+            self.tell(&RoleUse {
+                usage: *usage,
+                principal: &service,
+                action,
+                resource,
+                refused: Some(error),
+            });
+        })?;
         let name = role.arn.rsplit('/').next().unwrap_or_default();
         let session = usage.service.split('.').next().unwrap_or_default();
+        let arn = format!("arn:aws:sts::{}:assumed-role/{name}/{session}", self.account);
         let principal =
-            Principal::new(format!("arn:aws:sts::{}:assumed-role/{name}/{session}", self.account), "");
+            Principal { user_id: format!("{}:{session}", role.id), ..Principal::new(arn, String::new()) };
         let requester = Requester {
             kind: RequesterKind::AssumedRole,
             arn: principal.arn.clone(),
+            id: principal.user_id.clone(),
             role_arn: Some(role.arn.clone()),
             account: self.account.clone(),
         };
         let context = Both(self.context(usage), request.context);
         let request = AuthorizationRequest { context: &context, ..*request };
         let side = request.resource_policy.map_or(ResourceSide::Silent, ResourceSide::Own);
-        match decide(&principal, &requester, (&role.attached, side), &request) {
+        let decided = match decide(&principal, &requester, (&role.attached, side), &request) {
             Decision::Allow => Ok(()),
             Decision::Deny { resource, denial } => {
                 Err(request.refusal(&principal.arn, resource.as_ref(), denial))
             }
-        }
+        };
+        let refused = decided.as_ref().err();
+        let resource = request.resources.first().map_or_else(|| "*".to_owned(), ToString::to_string);
+        let (action, resource) = (request.action, resource.as_str());
+        self.tell(&RoleUse { usage: *usage, principal: &principal, action, resource, refused });
+        decided
     }
 
     /// Whether the role lets the service act with it, as when it is handed over.
@@ -138,12 +186,8 @@ impl ServiceRoles {
         let account = usage.role_arn.parse::<Arn>().map(|arn| arn.account).unwrap_or_default();
         let role =
             self.source.role(usage.role_arn).filter(|_| account == self.account).ok_or_else(refused)?;
-        let requester = Requester {
-            kind: RequesterKind::Service,
-            arn: usage.service.to_owned(),
-            role_arn: None,
-            account: String::new(),
-        };
+        let requester =
+            Requester { kind: RequesterKind::Service, arn: usage.service.to_owned(), ..Requester::default() };
         let context = self.context(usage);
         let request =
             Request { requester: &requester, action: "sts:AssumeRole", resource: &role.arn, keys: &context };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use craton_core::{Arn, Principal};
 
-use crate::policy::{Policy, Requester, RequesterKind};
+use crate::policy::{Malformed, Policy, Requester, RequesterKind};
 
 /// What applies to a principal at this moment.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +24,8 @@ pub struct Attached {
 pub struct RolePolicies {
     /// With its path: `arn:aws:iam::123456789012:role/service-role/R`.
     pub arn: String,
+    /// `AROA…`.
+    pub id: String,
     pub trust: Arc<Policy>,
     pub attached: Arc<Attached>,
 }
@@ -44,6 +46,22 @@ pub trait PolicySource: Send + Sync {
 
     /// The tags of the user, role or managed policy with this ARN.
     fn tags_of(&self, _arn: &str) -> Option<BTreeMap<String, String>> {
+        None
+    }
+
+    /// A policy's text with the unique ids of the users and roles that it names as principals, so that whoever gets a
+    /// name later does not get what the policy gives. Refuses the names of nobody.
+    fn bind_principals(&self, text: &str) -> Result<String, Malformed> {
+        Ok(text.to_owned())
+    }
+
+    /// The same backwards, for showing a policy: the id of somebody who is there no longer stays.
+    fn show_principals(&self, text: &str) -> String {
+        text.to_owned()
+    }
+
+    /// The ARN of the policy that bounds the user or role with this ARN.
+    fn boundary_of(&self, _arn: &str) -> Option<String> {
         None
     }
 
@@ -69,8 +87,7 @@ impl PolicySource for NoPolicies {
 
 /// A principal as policies see it.
 pub fn requester(principal: &Principal) -> Requester {
-    let nobody =
-        |kind| Requester { kind, arn: principal.arn.clone(), role_arn: None, account: String::new() };
+    let nobody = |kind| Requester { kind, arn: principal.arn.clone(), ..Requester::default() };
     let Ok(arn) = principal.arn.parse::<Arn>() else {
         let service = principal.arn.ends_with(".amazonaws.com");
         return nobody(if service { RequesterKind::Service } else { RequesterKind::Anonymous });
@@ -90,5 +107,6 @@ pub fn requester(principal: &Principal) -> Requester {
         ("sts", "federated-user") => (RequesterKind::FederatedUser, None),
         _ => return nobody(RequesterKind::Anonymous),
     };
-    Requester { kind, role_arn, account: arn.account, arn: principal.arn.clone() }
+    let (id, own) = (principal.user_id.clone(), principal.arn.clone());
+    Requester { kind, role_arn, account: arn.account, arn: own, id }
 }

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use craton_identity::{Origin, RootCredentials};
 use craton_models::{Models, ServingRow};
 
-use crate::config::ServerConfig;
+use crate::config::{ServerConfig, is_loopback};
 
 /// Ids named in a line before the rest are only counted.
 const NAMED: usize = 3;
@@ -31,9 +31,14 @@ pub(crate) fn text(
     let roles = if config.enforce_service_roles {
         "checked (enforce_service_roles)"
     } else {
-        "not checked: what agents, knowledge bases, jobs and functions do needs no permission (enforce_service_roles)"
+        "not checked: what agents, flows, knowledge bases, jobs and functions do needs no permission \
+         (enforce_service_roles)"
     };
     let _ = writeln!(text, "  roles        {roles}");
+    if !config.tls && !is_loopback(&config.listen) {
+        let listen = &config.listen;
+        let _ = writeln!(text, "  in clear     other machines reach {listen} without TLS (insecure_listen)");
+    }
     text.push_str(&serving(&models.serving_table()));
     let _ = write!(text, "  `craton env` prints what AWS clients need; Ctrl-C stops");
     text

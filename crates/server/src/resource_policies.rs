@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use craton_core::RequestContext;
 use craton_identity::directory::{DirectoryError, Document, ResourcePolicy};
-use craton_identity::policy::PolicyKind;
+use craton_identity::policy::{Malformed, PolicyKind};
 use craton_wire::ApiError;
 
 use crate::services::Services;
@@ -18,10 +18,9 @@ async fn put(
     (arn, text): (&str, &str),
     expected: Option<&str>,
 ) -> Result<Arc<ResourcePolicy>, ApiError> {
-    let document = Document::parse(text, PolicyKind::Resource).map_err(|malformed| {
-        ApiError::validation(format!("The resource policy is not valid: {malformed}"))
-    })?;
+    let document = Document::parse(text, PolicyKind::Resource).map_err(|malformed| unreadable(&malformed))?;
     check(services, context, arn).await?;
+    craton_identity::warn_of_unserved_keys(document.policy(), arn);
     let change = services
         .directory
         .change(context.received_ms, |draft| draft.put_resource_policy(arn, document, expected));
@@ -51,9 +50,19 @@ async fn delete(
     change.await.map_err(refused)
 }
 
+fn unreadable(malformed: &Malformed) -> ApiError {
+    ApiError::validation(format!("The resource policy is not valid: {malformed}"))
+}
+
+/// A policy as it is shown, with the principals by their ARNs.
+fn shown(services: &Services, policy: &ResourcePolicy) -> String {
+    services.directory.view().show_principals(policy.document.text()).into_owned()
+}
+
 fn refused(error: DirectoryError) -> ApiError {
     match error {
         DirectoryError::NoSuchEntity(message) => ApiError::not_found(message),
+        DirectoryError::Malformed(malformed) => unreadable(&malformed),
         DirectoryError::Conflict(message) => ApiError::new("ConflictException", message),
         other => {
             tracing::error!(error = %other, "a resource policy was not read or written");
@@ -65,7 +74,7 @@ fn refused(error: DirectoryError) -> ApiError {
 pub(crate) mod bedrock {
     use craton_api_bedrock as api;
 
-    use super::{ApiError, RequestContext, Services, delete, get, put};
+    use super::{ApiError, RequestContext, Services, delete, get, put, shown};
 
     pub(crate) async fn put_resource_policy(
         services: &Services,
@@ -82,7 +91,7 @@ pub(crate) mod bedrock {
         input: api::GetResourcePolicyRequest,
     ) -> Result<api::GetResourcePolicyResponse, ApiError> {
         let found = get(services, context, &input.resource_arn).await?;
-        Ok(api::GetResourcePolicyResponse { resource_policy: Some(found.document.text().to_owned()) })
+        Ok(api::GetResourcePolicyResponse { resource_policy: Some(shown(services, &found)) })
     }
 
     pub(crate) async fn delete_resource_policy(
@@ -99,7 +108,7 @@ pub(crate) mod bedrock {
 pub(crate) mod bedrock_agent {
     use craton_api_bedrock_agent as api;
 
-    use super::{ApiError, RequestContext, Services, delete, get, put};
+    use super::{ApiError, RequestContext, Services, delete, get, put, shown};
 
     pub(crate) async fn put_resource_policy(
         services: &Services,
@@ -122,7 +131,7 @@ pub(crate) mod bedrock_agent {
         let found = get(services, context, &input.resource_arn).await?;
         Ok(api::GetResourcePolicyResponse {
             resource_arn: input.resource_arn,
-            policy: found.document.text().to_owned(),
+            policy: shown(services, &found),
             revision_id: found.revision.clone(),
         })
     }

@@ -28,7 +28,7 @@ use tokio::task::JoinHandle;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::access::Allowing;
-use crate::audit::Audit;
+use crate::audit::{Audit, RoleTrail};
 use crate::banner;
 use crate::compose::{self, Drivers, LocalModels, Upstreams, functions, guardrail_models};
 use crate::config::{ConfigError, ServerConfig};
@@ -261,8 +261,8 @@ fn compose(
     let authorizer = authorizer.unwrap_or_else(|| Arc::new(PolicyAuthorizer::new(Arc::clone(&policies))));
     let objects = compose::objects(config, store, &clock)?;
     let keeping = compose::keep_objects(&objects, config, &clock);
-    let s3 = compose::s3(config, objects.clone(), (&identity, &authorizer, &account));
-    let roles = ServiceRoles::new(Arc::clone(&policies), &account.id, config.enforce_service_roles);
+    let audit = Audit::open(&config.audit, &config.data_dir).map_err(StartError::Audit)?;
+    let roles = service_roles(config, &policies, (&account, &audit), (&clock, &ids));
     let sandbox = Sandbox::new(config.sandbox.clone(), &[config.data_dir.as_path()]);
     let (files, times) = ((models.files(), &sandbox), (&clock, &ids));
     let lambda = functions((config, url), (store, directory, &objects), files, (&account, &roles), times);
@@ -282,12 +282,12 @@ fn compose(
     let (agents, agent_runs, flows) =
         compose::orchestration(config, things, (&clock, &ids), &permissions, (resources, called));
     let services = Services {
+        s3: compose::s3(config, objects.clone(), (&identity, &authorizer, &account)),
         identity,
         authorizer,
-        s3,
         directory: directory.clone(),
         store: store.clone(),
-        audit: Audit::open(&config.audit, &config.data_dir).map_err(StartError::Audit)?,
+        audit,
         secure: config.tls,
         inference,
         guardrails,
@@ -338,6 +338,22 @@ fn permissions(
         store: store.clone(),
         secure,
     })
+}
+
+/// The check of what services do with the roles they were given, which the audit log is told of.
+fn service_roles(
+    config: &ServerConfig,
+    policies: &Arc<dyn PolicySource>,
+    (account, audit): (&Arc<Account>, &Audit),
+    (clock, ids): (&Arc<dyn Clock>, &Arc<dyn IdSource>),
+) -> ServiceRoles {
+    let roles = ServiceRoles::new(Arc::clone(policies), &account.id, config.enforce_service_roles);
+    roles.with_log(Arc::new(RoleTrail {
+        audit: audit.clone(),
+        account: Arc::clone(account),
+        clock: Arc::clone(clock),
+        ids: Arc::clone(ids),
+    }))
 }
 
 fn guardrails(

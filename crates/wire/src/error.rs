@@ -151,6 +151,16 @@ fn status_of(code: &str, table: Option<&ServiceTable>) -> u16 {
 }
 
 impl ApiError {
+    /// The name that a service's clients are told: the query protocol has its own for what all services have in common.
+    pub fn name_in(&self, table: Option<&ServiceTable>) -> &str {
+        match table {
+            Some(table) if matches!(table.protocol, Protocol::Query { .. }) => {
+                query_name(&self.code, table).0
+            }
+            _ => &self.code,
+        }
+    }
+
     /// The HTTP status this error has in a service; `None` when the request reached no service.
     pub fn status(&self, table: Option<&ServiceTable>) -> StatusCode {
         let status = match table {

@@ -235,7 +235,7 @@ impl Draft {
             created_ms: self.now_ms,
             name: new.name,
             path: new.path,
-            trust: new.trust,
+            trust: new.trust.bound(&self.state)?,
             description: new.description,
             max_session_s: new.max_session_s,
             tags: new.tags,
@@ -254,6 +254,13 @@ impl Draft {
         let mut role = Role::clone(self.state.role(name)?);
         change(&mut role);
         self.put(role)
+    }
+
+    /// Says who may assume a role.
+    pub fn set_trust(&mut self, name: &str, trust: Document) -> Result<Arc<Role>, DirectoryError> {
+        self.state.role(name)?;
+        let trust = trust.bound(&self.state)?;
+        self.update_role(name, |role| role.trust = trust)
     }
 
     pub fn delete_role(&mut self, name: &str) -> Result<(), DirectoryError> {

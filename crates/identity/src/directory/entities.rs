@@ -1,10 +1,12 @@
 //! What the directory holds, as plain data. One entity is one row; policies are compiled as they are read.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::state::State;
 use crate::policy::{Malformed, Policy, PolicyKind};
 
 /// Tags in the order of their keys.
@@ -32,6 +34,16 @@ impl Document {
         Ok(Self { policy: Arc::new(Policy::parse(text, kind)?), text: text.into(), kind })
     }
 
+    /// The same with the principals of `state` by their unique ids.
+    pub(super) fn bound(self, state: &State) -> Result<Self, Malformed> {
+        match state.bind_principals(&self.text)? {
+            Cow::Borrowed(_) => Ok(self),
+            Cow::Owned(text) => Self::parse(&text, self.kind),
+        }
+    }
+
+    /// As it is kept: users and roles of this account that it names as principals, by their unique ids. What is shown
+    /// of a trust or resource policy goes through [`State::show_principals`].
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -54,6 +66,7 @@ impl TryFrom<Written> for Document {
             "managed" => PolicyKind::Managed,
             "inline" => PolicyKind::Inline,
             "trust" => PolicyKind::Trust,
+            "resource" => PolicyKind::Resource,
             other => return Err(format!("there are no {other} policies")),
         };
         Self::parse(&written.text, kind).map_err(|malformed| malformed.to_string())

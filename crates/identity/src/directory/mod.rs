@@ -11,6 +11,7 @@
 //!
 //! * [`entities`](self): the data; `state` holds all of it, `changes`, `policies` and `keys` change it with IAM's
 //!   conditions. All pure.
+//! * `principals`: how policies name users and roles.
 //! * `vault`: secrets at rest. `session`: temporary credentials.
 
 mod aws_policies;
@@ -19,12 +20,14 @@ mod entities;
 mod error;
 mod keys;
 mod policies;
+mod principals;
 mod resource_policies;
 mod session;
 mod snapshot;
 mod state;
 mod vault;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -52,7 +55,7 @@ pub use vault::{SECRETS_FILE, SECRETS_KEY, Vault, VaultError};
 pub(crate) use snapshot::Known;
 use snapshot::Snapshot;
 
-use crate::policy::Policy;
+use crate::policy::{Malformed, Policy};
 use crate::source::{Attached, PolicySource, RolePolicies};
 
 /// How often a server that shares its database looks by itself whether another has changed something.
@@ -327,6 +330,23 @@ impl PolicySource for Directory {
 
     fn tags_of(&self, arn: &str) -> Option<BTreeMap<String, String>> {
         self.inner.snapshot.load().tags(arn)
+    }
+
+    fn bind_principals(&self, text: &str) -> Result<String, Malformed> {
+        self.inner.snapshot.load().state.bind_principals(text).map(Cow::into_owned)
+    }
+
+    fn show_principals(&self, text: &str) -> String {
+        self.inner.snapshot.load().state.show_principals(text).into_owned()
+    }
+
+    fn boundary_of(&self, arn: &str) -> Option<String> {
+        let state = &self.inner.snapshot.load().state;
+        let name = arn.rsplit('/').next().unwrap_or_default();
+        let user = state.user(name).ok().filter(|user| user.arn(state.account()) == arn);
+        let role = state.role(name).ok().filter(|role| role.arn(state.account()) == arn);
+        let of_user = user.and_then(|user| user.boundary.clone());
+        of_user.or_else(|| role.and_then(|role| role.boundary.clone()))
     }
 
     fn resource_policy(&self, arn: &str) -> Option<Arc<Policy>> {

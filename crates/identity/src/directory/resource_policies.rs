@@ -16,6 +16,7 @@ impl Draft {
         expected: Option<&str>,
     ) -> Result<Arc<ResourcePolicy>, DirectoryError> {
         self.check_revision(arn, expected)?;
+        let document = document.bound(&self.state)?;
         self.put(ResourcePolicy { arn: arn.to_owned(), document, revision: new_revision() })
     }
 

@@ -229,6 +229,7 @@ impl Snapshot {
         let role = self.role_at(arn)?;
         Some(RolePolicies {
             arn: arn.to_owned(),
+            id: role.id.clone(),
             trust: Arc::clone(role.trust.policy()),
             attached: Arc::new(self.of_role(role)),
         })

@@ -34,6 +34,7 @@ pub use condition::OPERATORS;
 pub use evaluate::{Denial, Policies, PolicyType, Request, ResourceSide, Verdict, evaluate};
 pub use keys::{Context, Keys, Values};
 pub use parse::{MAX_POLICY_BYTES, Malformed, PolicyKind};
+pub(crate) use principal::is_unique_id;
 pub use principal::{Requester, RequesterKind};
 pub use statement::{Effect, Policy};
 pub use values::Network;

@@ -29,7 +29,7 @@ pub enum PolicyKind {
 pub struct Malformed(std::borrow::Cow<'static, str>);
 
 impl Malformed {
-    pub(super) const SYNTAX: Self = Self::of("Syntax errors in policy.");
+    pub(crate) const SYNTAX: Self = Self::of("Syntax errors in policy.");
     pub(super) const LEGACY: Self = Self::of("The policy failed legacy parsing");
     pub(super) const VENDOR: Self =
         Self::of("Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc.");
@@ -38,7 +38,7 @@ impl Malformed {
         Self(std::borrow::Cow::Borrowed(message))
     }
 
-    pub(super) fn principal(kind: &str, value: &str) -> Self {
+    pub(crate) fn principal(kind: &str, value: &str) -> Self {
         Self(format!("Invalid principal in policy: \"{kind}\":\"{value}\"").into())
     }
 }

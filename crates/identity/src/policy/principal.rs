@@ -2,9 +2,10 @@
 
 use super::json::Node;
 use super::parse::Malformed;
+use super::statement::Effect;
 
 /// What kind of identity asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum RequesterKind {
     /// The account's root: no identity policies apply to it.
     Root,
@@ -16,15 +17,18 @@ pub enum RequesterKind {
     /// `bedrock.amazonaws.com`; its `arn` is that name.
     Service,
     /// Nobody signed.
+    #[default]
     Anonymous,
 }
 
 /// Who asks, as policies see it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Requester {
     pub kind: RequesterKind,
     /// The user's or the session's ARN; a service's name.
     pub arn: String,
+    /// The user's unique id (`AIDA…`), a session's role's with its own name (`AROA…:name`); empty where nobody knows it.
+    pub id: String,
     /// A session's role.
     pub role_arn: Option<String>,
     /// Twelve digits; empty for services and strangers.
@@ -41,6 +45,8 @@ enum Entry {
     Account(Box<str>),
     /// A user, role or session.
     Arn(Box<str>),
+    /// The same by its unique id, which nobody else ever gets.
+    Id(Box<str>),
     Service(Box<str>),
     /// Federated identities and canonical users: known by their text only.
     Other(Box<str>),
@@ -80,6 +86,27 @@ impl Principals {
     pub(super) fn naming(&self, requester: &Requester) -> Naming {
         self.0.iter().map(|entry| entry.naming(requester)).max().unwrap_or(Naming::No)
     }
+
+    /// Whether a `NotPrincipal` of these leaves the requester out. From a `Deny` only who is named as such: the user or
+    /// the very session. Naming the account does not exempt its members, since AWS asks for the account's ARN beside
+    /// every user's, nor does naming a role exempt its sessions.
+    pub(super) fn except(&self, requester: &Requester, effect: Effect) -> bool {
+        match effect {
+            Effect::Allow => self.naming(requester) != Naming::No,
+            Effect::Deny => self
+                .0
+                .iter()
+                .any(|entry| *entry == Entry::Everyone || entry.naming(requester) == Naming::Direct),
+        }
+    }
+}
+
+/// Whether a principal is given by a unique id, or by one with a session's name.
+pub(crate) fn is_unique_id(value: &str) -> bool {
+    let id = value.split_once(':').map_or(value, |(id, _)| id);
+    (id.starts_with("AIDA") || id.starts_with("AROA"))
+        && (16..=128).contains(&id.len())
+        && id.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
 }
 
 fn entry(kind: &str, value: &str) -> Option<Entry> {
@@ -87,11 +114,17 @@ fn entry(kind: &str, value: &str) -> Option<Entry> {
     match kind {
         "AWS" if value == "*" => Some(Entry::Everyone),
         "AWS" if is_account(value) => Some(Entry::Account(value.into())),
+        "AWS" if plain && is_unique_id(value) => Some(Entry::Id(value.into())),
         "AWS" => {
             let parts = super::arn::split(value).filter(|_| plain)?;
-            match (parts[2], parts[5]) {
-                ("iam", "root") if is_account(parts[4]) => Some(Entry::Account(parts[4].into())),
-                ("iam" | "sts", _) if is_account(parts[4]) => Some(Entry::Arn(value.into())),
+            let kind = parts[5].split_once('/').map_or(parts[5], |(kind, _)| kind);
+            match (parts[2], kind) {
+                _ if !is_account(parts[4]) => None,
+                ("iam", "root") if parts[5] == "root" => Some(Entry::Account(parts[4].into())),
+                ("iam", "user" | "role") | ("sts", "assumed-role" | "federated-user") => {
+                    Some(Entry::Arn(value.into()))
+                }
+                // A group is nobody.
                 _ => None,
             }
         }
@@ -120,6 +153,11 @@ impl Entry {
             }
             Self::Arn(arn) if **arn == *requester.arn => Naming::Direct,
             Self::Arn(arn) => when(requester.role_arn.as_deref() == Some(arn), Naming::Indirect),
+            Self::Id(id) if **id == *requester.id => Naming::Direct,
+            Self::Id(id) => {
+                let role = requester.id.split_once(':').map(|(role, _)| role);
+                when(requester.kind == RequesterKind::AssumedRole && role == Some(id), Naming::Indirect)
+            }
             Self::Service(name) => {
                 when(requester.kind == RequesterKind::Service && **name == *requester.arn, Naming::Direct)
             }

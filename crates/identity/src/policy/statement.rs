@@ -92,8 +92,8 @@ impl Statement {
                 principals.iter().map(|own| own.naming(request.requester)).max().unwrap_or(Naming::No)
             }
             Some(Listed::AllBut(principals)) => {
-                let named = principals.iter().any(|own| own.naming(request.requester) != Naming::No);
-                if named { Naming::No } else { Naming::Indirect }
+                let excepted = principals.iter().any(|own| own.except(request.requester, self.effect));
+                if excepted { Naming::No } else { Naming::Indirect }
             }
         };
         // Most statements have no conditions and end here.

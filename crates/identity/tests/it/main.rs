@@ -4,5 +4,6 @@
 
 mod directory;
 mod policy;
+mod principals;
 mod service_roles;
 mod signed;

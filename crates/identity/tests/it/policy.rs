@@ -72,7 +72,8 @@ fn requester(who: &str) -> Requester {
         None => (RequesterKind::User, format!("arn:aws:iam::{ACCOUNT}:{who}"), None),
     };
     let nobody = matches!(kind, RequesterKind::Service | RequesterKind::Anonymous);
-    Requester { kind, arn, role_arn, account: if nobody { String::new() } else { ACCOUNT.into() } }
+    let account = if nobody { String::new() } else { ACCOUNT.into() };
+    Requester { kind, arn, role_arn, account, ..Requester::default() }
 }
 
 fn decide(row: &Row) -> String {

@@ -27,6 +27,7 @@ impl PolicySource for Roles {
         // A source that forgets to look at the account must not matter.
         role_arn.ends_with("role/service-role/KB").then(|| RolePolicies {
             arn: KB.into(),
+            id: "AROAEXAMPLE".into(),
             trust: policy(
                 r#"{"Effect":"Allow","Principal":{"Service":"bedrock.amazonaws.com"},"Action":"sts:AssumeRole",
                     "Condition":{"StringEquals":{"aws:SourceAccount":"123456789012"},

@@ -215,6 +215,7 @@ impl PolicySource for Librarian {
         let identity = vec![policy(&allowed, PolicyKind::Inline)];
         Some(RolePolicies {
             arn: arn.to_owned(),
+            id: "AROAEXAMPLE".into(),
             trust: policy(trust, PolicyKind::Trust),
             attached: Arc::new(Attached { identity, ..Attached::default() }),
         })

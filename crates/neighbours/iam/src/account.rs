@@ -161,7 +161,7 @@ fn role(role: &Role, state: &State) -> api::RoleDetail {
         role_id: Some(role.id.clone()),
         arn: Some(role.arn(state.account())),
         create_date: Some(Timestamp::from_ms(role.created_ms)),
-        assume_role_policy_document: Some(shapes::encoded(role.trust.text())),
+        assume_role_policy_document: Some(shapes::trust(role, state)),
         instance_profile_list: Some(Vec::new()),
         role_policy_list: Some(shapes::inline(&role.grants)),
         attached_managed_policies: Some(shapes::attached(&role.grants, state)),

@@ -48,7 +48,9 @@ impl Iam {
 
 /// A policy's document, or IAM's reason against it.
 fn document(text: &str, kind: PolicyKind) -> Result<Document, ApiError> {
-    Document::parse(text, kind).map_err(|malformed| error::refused(malformed.into()))
+    let document = Document::parse(text, kind).map_err(|malformed| error::refused(malformed.into()))?;
+    craton_identity::warn_of_unserved_keys(document.policy(), "IAM");
+    Ok(document)
 }
 
 /// The user that an operation is about: the one it names, else the caller.

@@ -32,7 +32,7 @@ impl Iam {
             tags: shapes::tags_in(input.tags)?,
         };
         let made = self.change(context, |draft| draft.create_role(new)).await?;
-        Ok(CreateRoleResponse { role: shapes::role(&made, &context.account.id, true) })
+        Ok(CreateRoleResponse { role: shapes::role(&made, &self.directory.view(), true) })
     }
 
     pub async fn create_service_linked_role(
@@ -61,17 +61,17 @@ impl Iam {
             let message = format!("Service role name has been taken in this account: {}", error.message);
             if error.code == "EntityAlreadyExists" { ApiError::new("InvalidInput", message) } else { error }
         })?;
-        Ok(CreateServiceLinkedRoleResponse { role: Some(shapes::role(&made, &context.account.id, true)) })
+        Ok(CreateServiceLinkedRoleResponse { role: Some(shapes::role(&made, &self.directory.view(), true)) })
     }
 
     pub async fn get_role(
         &self,
-        context: &RequestContext,
+        _context: &RequestContext,
         input: GetRoleRequest,
     ) -> Result<GetRoleResponse, ApiError> {
         let view = self.directory.view();
         let role = view.role(&input.role_name).map_err(refused)?;
-        Ok(GetRoleResponse { role: shapes::role(role, &context.account.id, true) })
+        Ok(GetRoleResponse { role: shapes::role(role, &view, true) })
     }
 
     pub async fn update_role(
@@ -99,7 +99,7 @@ impl Iam {
                 draft.update_role(&input.role_name, |role| role.description = Some(input.description))
             })
             .await?;
-        Ok(UpdateRoleDescriptionResponse { role: Some(shapes::role(&changed, &context.account.id, true)) })
+        Ok(UpdateRoleDescriptionResponse { role: Some(shapes::role(&changed, &self.directory.view(), true)) })
     }
 
     pub async fn update_assume_role_policy(
@@ -108,8 +108,7 @@ impl Iam {
         input: UpdateAssumeRolePolicyRequest,
     ) -> Result<(), ApiError> {
         let trust = document(&input.policy_document, PolicyKind::Trust)?;
-        self.change(context, |draft| draft.update_role(&input.role_name, |role| role.trust = trust).map(drop))
-            .await
+        self.change(context, |draft| draft.set_trust(&input.role_name, trust).map(drop)).await
     }
 
     pub async fn delete_role(
@@ -122,13 +121,13 @@ impl Iam {
 
     pub async fn list_roles(
         &self,
-        context: &RequestContext,
+        _context: &RequestContext,
         input: ListRolesRequest,
     ) -> Result<ListRolesResponse, ApiError> {
         let view = self.directory.view();
         let prefix = input.path_prefix.unwrap_or_else(|| "/".into());
         let roles = view.roles().filter(|role| role.path.starts_with(&prefix));
-        let roles = roles.map(|role| shapes::role(role, &context.account.id, false));
+        let roles = roles.map(|role| shapes::role(role, &view, false));
         let page = page(roles, (input.marker, input.max_items), |role| role.role_name.clone())?;
         Ok(ListRolesResponse { roles: page.items, is_truncated: page.is_truncated, marker: page.marker })
     }

@@ -68,14 +68,14 @@ pub(crate) fn group(group: &Group, account: &str) -> api::Group {
     }
 }
 
-pub(crate) fn role(role: &Role, account: &str, tagged: bool) -> api::Role {
+pub(crate) fn role(role: &Role, state: &State, tagged: bool) -> api::Role {
     api::Role {
         path: role.path.clone(),
         role_name: role.name.clone(),
         role_id: role.id.clone(),
-        arn: role.arn(account),
+        arn: role.arn(state.account()),
         create_date: Timestamp::from_ms(role.created_ms),
-        assume_role_policy_document: Some(encoded(role.trust.text())),
+        assume_role_policy_document: Some(trust(role, state)),
         description: role.description.clone(),
         max_session_duration: Some(role.max_session_s),
         permissions_boundary: boundary(role.boundary.as_ref()).filter(|_| tagged),
@@ -83,6 +83,11 @@ pub(crate) fn role(role: &Role, account: &str, tagged: bool) -> api::Role {
         role_last_used: tagged.then(api::RoleLastUsed::default),
         source_role_template: None,
     }
+}
+
+/// Who may assume a role, with the principals by their ARNs.
+pub(crate) fn trust(role: &Role, state: &State) -> String {
+    encoded(&state.show_principals(role.trust.text()))
 }
 
 pub(crate) fn policy(policy: &ManagedPolicy, state: &State, whole: bool) -> api::Policy {

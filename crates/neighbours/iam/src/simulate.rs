@@ -255,8 +255,8 @@ fn caller(context: &RequestContext, caller_arn: Option<&str>, source: Option<&st
         None => Requester {
             kind: RequesterKind::User,
             arn: source.unwrap_or_default().to_owned(),
-            role_arn: None,
             account: context.account.id.clone(),
+            ..Requester::default()
         },
     }
 }

@@ -57,7 +57,7 @@ pub struct LambdaParts {
     pub config: LambdaConfig,
     /// Functions that are not run from an archive here.
     pub functions: Vec<MappedFunction>,
-    /// What functions call AWS services with.
+    /// What functions call AWS services with, and whose roles and permissions they have.
     pub credentials: Arc<dyn Credentials>,
 }
 
@@ -75,6 +75,7 @@ struct Inner {
     ids: Arc<dyn IdSource>,
     code: CodeStore,
     pool: Arc<Pool>,
+    credentials: Arc<dyn Credentials>,
     mapped: mapped::Mapped,
     /// Whether somebody is about to look for unused code.
     sweeping: AtomicBool,
@@ -86,11 +87,14 @@ impl Lambda {
         let LambdaParts { store, objects, account, clock, ids, directory, .. } = parts;
         let LambdaParts { runtimes, sandbox, config, functions, credentials, .. } = parts;
         let (logs, ids_of_calls) = (directory.join("logs"), Arc::clone(&ids));
-        let pool = Pool::new(&config, PoolParts { runtimes, logs, ids: ids_of_calls, credentials, sandbox });
+        let lent = Arc::clone(&credentials);
+        let parts = PoolParts { runtimes, logs, ids: ids_of_calls, credentials: lent, sandbox };
+        let pool = Pool::new(&config, parts);
         let mapped = mapped::Mapped::new(&functions);
         let code = CodeStore::new(directory.join("code"));
         let sweeping = AtomicBool::new(false);
-        Self { inner: Arc::new(Inner { store, objects, account, clock, ids, code, pool, mapped, sweeping }) }
+        let inner = Inner { store, objects, account, clock, ids, code, pool, credentials, mapped, sweeping };
+        Self { inner: Arc::new(inner) }
     }
 
     /// Ends every environment.

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use craton_core::{Arn, Principal};
 use craton_identity::policy::{
-    Context, Policies, Policy, Request, Requester, RequesterKind, ResourceSide, Verdict, evaluate,
+    Context, Keys as _, Policies, Policy, Request, Requester, RequesterKind, ResourceSide, Verdict, evaluate,
 };
 use craton_identity::{AuthorizationRequest, Authorizer, RequestKeys};
+use craton_objects::{ObjectError, ObjectRef, ObjectStore as _};
 use http::{HeaderMap, header};
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::dto::{CopyObjectInput, CopySource, DeleteObjectsInput, UploadPartCopyInput};
@@ -16,11 +17,13 @@ use s3s::path::S3Path;
 use s3s::{S3Request, S3Result, s3_error};
 
 use crate::auth::Keys;
+use crate::error::told;
 use crate::front::Seen;
-use crate::keys::own_keys;
+use crate::keys::{own_keys, set_age};
 use crate::operations::Backend;
 
 /// One request's check.
+#[derive(Clone)]
 pub(crate) struct Access {
     pub(crate) keys: Arc<Keys>,
     pub(crate) authorizer: Arc<dyn Authorizer>,
@@ -32,8 +35,8 @@ pub(crate) struct Access {
 }
 
 /// Left in the request for checks that need its body.
-#[derive(Clone)]
-struct Caller {
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
     /// `None`: nobody signed.
     principal: Option<Arc<Principal>>,
     context: Context,
@@ -116,7 +119,10 @@ impl Access {
         resource: Arn,
         policy: Option<&BucketPolicy>,
     ) -> S3Result<()> {
-        let decided = self.decide(caller, action, &resource, policy).await;
+        let decided = match self.tagged(caller, action, &resource, policy).await? {
+            Some(caller) => self.decide(&caller, action, &resource, policy).await,
+            None => self.decide(caller, action, &resource, policy).await,
+        };
         self.seen.note(action, &resource, decided.is_ok());
         decided
     }
@@ -139,6 +145,47 @@ impl Access {
         self.authorizer
             .authorize(principal, &request)
             .map_err(|error| s3_error!(AccessDenied, "{}", error.message))
+    }
+
+    /// The caller with the tags of the object among the context keys, where a policy asks for them.
+    async fn tagged(
+        &self,
+        caller: &Caller,
+        action: &str,
+        resource: &Arn,
+        policy: Option<&BucketPolicy>,
+    ) -> S3Result<Option<Caller>> {
+        const TAGS: &str = "s3:existingobjecttag/";
+        let asks = policy.is_some_and(|found| found.policy.mentions(TAGS))
+            || caller.principal.as_ref().is_some_and(|own| self.authorizer.asks_for(own, TAGS));
+        let Some((bucket, key)) = resource.resource.split_once('/').filter(|_| asks && has_tags(action))
+        else {
+            return Ok(None);
+        };
+        let version =
+            caller.context.values("s3:versionid").and_then(|own| own.first().map(|id| id.to_string()));
+        let at = ObjectRef { bucket: bucket.to_owned(), key: key.to_owned(), version };
+        let tags = match self.backend.objects.tags(&at).await {
+            Ok(tags) => tags,
+            // What isn't there has no tags; what can't be read might have any.
+            Err(
+                ObjectError::NoSuchBucket(_)
+                | ObjectError::NoSuchKey { .. }
+                | ObjectError::NoSuchVersion { .. }
+                | ObjectError::IsDeleteMarker { .. },
+            ) => return Ok(None),
+            Err(error) => return Err(told(error)),
+        };
+        let mut caller = caller.clone();
+        for (name, value) in tags {
+            caller.context.set(&format!("{TAGS}{name}"), value);
+        }
+        Ok(Some(caller))
+    }
+
+    /// Whether the caller may know which keys a bucket has.
+    pub(crate) async fn may_list(&self, caller: &Caller, bucket: &str) -> S3Result<()> {
+        self.ask(caller, "s3:ListBucket", arn(bucket, None), Some(bucket)).await
     }
 
     fn request_keys<'a>(&'a self, headers: &'a HeaderMap) -> RequestKeys<'a> {
@@ -167,12 +214,8 @@ impl Access {
         if self.backend.is_closed_to_the_public(bucket).await? {
             return Err(denied());
         }
-        let requester = Requester {
-            kind: RequesterKind::Anonymous,
-            arn: "anonymous".into(),
-            role_arn: None,
-            account: String::new(),
-        };
+        let requester =
+            Requester { kind: RequesterKind::Anonymous, arn: "anonymous".into(), ..Requester::default() };
         let resource = resource.to_string();
         let request = Request { requester: &requester, action, resource: &resource, keys: &caller.context };
         let policies = Policies { resource: ResourceSide::Own(policy), ..Policies::default() };
@@ -195,6 +238,10 @@ impl Access {
         let CopySource::Bucket { bucket, key, version_id } = source else { return Ok(()) };
         let caller = caller.ok_or_else(|| s3_error!(AccessDenied, "Access Denied"))?;
         let action = action("GetObject", version_id.is_some());
+        let mut caller = caller;
+        if let Some(version) = version_id {
+            caller.context.set("s3:VersionId", &**version);
+        }
         self.ask(&caller, &action, arn(bucket, Some(key)), Some(bucket)).await
     }
 }
@@ -212,7 +259,28 @@ fn is_root(caller: &Caller) -> bool {
 /// Actions besides the operation's own that its headers ask for.
 fn further_actions(headers: &HeaderMap, operation: &str) -> &'static [&'static str] {
     let writes = matches!(operation, "PutObject" | "CopyObject" | "CreateMultipartUpload");
-    if writes && headers.contains_key("x-amz-tagging") { &["s3:PutObjectTagging"] } else { &[] }
+    let tags = writes && headers.contains_key("x-amz-tagging");
+    let grants = |name: &http::HeaderName| name == "x-amz-acl" || name.as_str().starts_with("x-amz-grant-");
+    match (tags, writes && headers.keys().any(grants)) {
+        (true, true) => &["s3:PutObjectTagging", "s3:PutObjectAcl"],
+        (true, false) => &["s3:PutObjectTagging"],
+        (false, true) => &["s3:PutObjectAcl"],
+        (false, false) => &[],
+    }
+}
+
+/// Whether AWS weighs the tags of an object in this: in what reads it or changes its tags and permissions.
+fn has_tags(action: &str) -> bool {
+    action.starts_with("s3:GetObject")
+        || matches!(
+            action,
+            "s3:PutObjectTagging"
+                | "s3:PutObjectVersionTagging"
+                | "s3:PutObjectAcl"
+                | "s3:PutObjectVersionAcl"
+                | "s3:DeleteObjectTagging"
+                | "s3:DeleteObjectVersionTagging"
+        )
 }
 
 #[async_trait::async_trait]
@@ -228,8 +296,17 @@ impl S3Access for Access {
         if let Some(principal) = &principal {
             let _ = self.seen.principal.set(Arc::clone(principal));
         }
-        let (context, version) = own_keys(cx.uri(), cx.headers(), self.request_keys(cx.headers()).context());
+        let (mut context, version) =
+            own_keys(cx.uri(), cx.headers(), self.request_keys(cx.headers()).context());
+        set_age(&mut context, self.received_ms);
+        for key in ["s3:ResourceAccount", "aws:ResourceAccount"] {
+            context.set(key, self.backend.account.id.as_str());
+        }
+        if operation == "PostObject" {
+            context.set("s3:authType", "POST");
+        }
         let caller = Caller { principal, context };
+        let _ = self.seen.caller.set(caller.clone());
         let (bucket, key) = match cx.s3_path() {
             S3Path::Root => (None, None),
             S3Path::Bucket { bucket } => (Some(&**bucket), None),

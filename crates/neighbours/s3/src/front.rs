@@ -13,7 +13,7 @@ use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::S3ServiceBuilder;
 use s3s::{Body, HttpResponse, S3Error, S3Result, s3_error};
 
-use crate::access::Access;
+use crate::access::{Access, Caller};
 use crate::auth::Keys;
 use crate::cors;
 use crate::host::{Hosts, bucket_of};
@@ -70,6 +70,7 @@ pub struct Answer {
 pub(crate) struct Seen {
     pub(crate) operation: OnceLock<&'static str>,
     pub(crate) principal: OnceLock<Arc<Principal>>,
+    pub(crate) caller: OnceLock<Caller>,
     pub(crate) asked: Mutex<Vec<(String, Arn)>>,
     pub(crate) denied: AtomicBool,
 }
@@ -104,7 +105,7 @@ impl S3Front {
         config.form_max_field_size = 256 * 1024;
         config.form_max_parts = 100;
         Self {
-            backend: Backend::new(objects, account),
+            backend: Backend::new(objects, account, Arc::clone(&authorizer)),
             identity,
             authorizer,
             config: Arc::new(StaticConfigProvider::new(Arc::new(config))),
@@ -128,6 +129,8 @@ impl S3Front {
             _ => self.call(call, &seen).await,
         };
         let mut response = answered.unwrap_or_else(|error| refused(error, &request_id));
+        complete(&mut response, &request_id);
+        let error = error_of(&response);
         if let (Some(asked), Some(bucket)) = (&origin, &bucket)
             && !asked.is_preflight()
         {
@@ -141,7 +144,6 @@ impl S3Front {
         if let Ok(id) = HeaderValue::from_str(&request_id) {
             response.headers_mut().insert("x-amz-request-id", id);
         }
-        let error = error_of(&response);
         Answer {
             error,
             response,
@@ -168,7 +170,8 @@ impl S3Front {
         builder.set_config(Arc::clone(&self.config) as Arc<_>);
         builder.set_host(self.hosts.clone());
         builder.set_auth(crate::auth::Shared(Arc::clone(&keys)));
-        builder.set_access(access);
+        builder.set_access(access.clone());
+        let bucket = self.bucket(&parts);
         let request = http::Request::from_parts(parts, body);
         let answered = builder.build().call(request).await.map_err(|error| {
             tracing::error!(request_id, error = ?error, "S3 could not answer");
@@ -176,6 +179,13 @@ impl S3Front {
         })?;
         if error_of(&answered).as_deref() == Some("SignatureDoesNotMatch") {
             keys.disproven();
+        }
+        // Only who may list a bucket is told that it has no such key.
+        if error_of(&answered).as_deref() == Some("NoSuchKey")
+            && let (Some(caller), Some(bucket)) = (seen.caller.get(), bucket)
+        {
+            let unsaid = |_| s3_error!(AccessDenied, "Access Denied");
+            access.may_list(caller, &bucket).await.map_err(unsaid)?;
         }
         Ok(answered)
     }
@@ -189,6 +199,46 @@ impl S3Front {
         }
         let first = parts.uri.path().trim_start_matches('/').split('/').next()?;
         craton_objects::names::check_bucket(first).ok().map(|()| first.to_owned())
+    }
+}
+
+/// Adds to an error that was made elsewhere what S3's errors have: a message, and the request's id.
+fn complete(response: &mut Response<Body>, request_id: &str) {
+    let Some(code) = error_of(response) else { return };
+    let body = response.body().bytes().unwrap_or_default();
+    let Some(open) = std::str::from_utf8(&body).ok().and_then(|text| text.strip_suffix("</Error>")) else {
+        return;
+    };
+    let mut text = open.to_owned();
+    if !text.contains("<Message>") {
+        text.push_str(&format!("<Message>{}</Message>", message_of(&code)));
+    }
+    if !text.contains("<RequestId>") {
+        text.push_str(&format!("<RequestId>{request_id}</RequestId>"));
+    }
+    if !text.contains("<HostId>") {
+        text.push_str(&format!("<HostId>{request_id}</HostId>"));
+    }
+    text.push_str("</Error>");
+    response.headers_mut().remove(http::header::CONTENT_LENGTH);
+    *response.body_mut() = Body::from(text);
+}
+
+/// What S3 says with an error that came without a message.
+fn message_of(code: &str) -> &'static str {
+    match code {
+        "SignatureDoesNotMatch" => {
+            "The request signature we calculated does not match the signature you provided. Check your key and signing \
+             method."
+        }
+        "RequestTimeTooSkewed" => {
+            "The difference between the request time and the current time is too large."
+        }
+        "AccessDenied" => "Access Denied",
+        "MalformedXML" => {
+            "The XML you provided was not well-formed or did not validate against our published schema"
+        }
+        _ => "The request could not be completed.",
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use craton_core::Account;
+use craton_identity::Authorizer;
 use craton_objects::Objects;
 use s3s::dto::*;
 use s3s::{S3, S3Request, S3Response, S3Result};
@@ -15,11 +16,13 @@ pub(crate) struct Backend {
     pub(crate) objects: Objects,
     pub(crate) account: Arc<Account>,
     pub(crate) compiled: Arc<Compiled>,
+    /// Knows the users and roles that bucket policies name.
+    pub(crate) authorizer: Arc<dyn Authorizer>,
 }
 
 impl Backend {
-    pub(crate) fn new(objects: Objects, account: Arc<Account>) -> Self {
-        Self { objects, account, compiled: Arc::default() }
+    pub(crate) fn new(objects: Objects, account: Arc<Account>, authorizer: Arc<dyn Authorizer>) -> Self {
+        Self { objects, account, compiled: Arc::default(), authorizer }
     }
 }
 

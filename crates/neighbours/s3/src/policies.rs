@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use craton_identity::policy::{Policy, PolicyKind};
+use craton_identity::warn_of_unserved_keys;
 use craton_objects::ObjectStore as _;
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result, s3_error};
@@ -91,7 +92,8 @@ impl Backend {
         if policy.len() > MAX_POLICY_BYTES {
             return Err(malformed("Policies must not exceed 20 KB".into()));
         }
-        Policy::parse(&policy, PolicyKind::Resource).map_err(|error| malformed(error.to_string()))?;
+        let parsed = Policy::parse(&policy, PolicyKind::Resource);
+        let parsed = parsed.map_err(|error| malformed(error.to_string()))?;
         let document: Value = serde_json::from_str(&policy)
             .map_err(|_| malformed("Policies must be valid JSON and the first byte must be '{'".into()))?;
         about_this_bucket(&document, &bucket)?;
@@ -103,7 +105,10 @@ impl Backend {
                  Public Access"
             ));
         }
-        self.objects.set_setting(&bucket, POLICY, Some(policy)).await.map_err(told)?;
+        let bound = self.authorizer.bind_principals(&policy);
+        let bound = bound.map_err(|_| malformed("Invalid principal in policy".into()))?;
+        warn_of_unserved_keys(&parsed, &bucket);
+        self.objects.set_setting(&bucket, POLICY, Some(bound)).await.map_err(told)?;
         Ok(S3Response::new(PutBucketPolicyOutput::default()))
     }
 
@@ -112,7 +117,8 @@ impl Backend {
         request: S3Request<GetBucketPolicyInput>,
     ) -> S3Result<S3Response<GetBucketPolicyOutput>> {
         let policy = self.stored_policy(&request.input.bucket).await?;
-        Ok(S3Response::new(GetBucketPolicyOutput { policy: Some(policy) }))
+        let policy = Some(self.authorizer.show_principals(&policy));
+        Ok(S3Response::new(GetBucketPolicyOutput { policy }))
     }
 
     async fn stored_policy(&self, bucket: &str) -> S3Result<String> {
@@ -201,18 +207,55 @@ fn each(value: Option<&Value>) -> impl Iterator<Item = &Value> {
     }
 }
 
-/// A bucket's policy speaks of that bucket and what is in it.
+/// A bucket's policy speaks of that bucket and what is in it, and of S3's actions: each of something that the statement
+/// names.
 fn about_this_bucket(document: &Value, bucket: &str) -> S3Result<()> {
     let (own, inside) = (format!("arn:aws:s3:::{bucket}"), format!("arn:aws:s3:::{bucket}/"));
+    let malformed = |message: &str| Err(s3_error!(MalformedPolicy, "{message}"));
     for statement in each(document.get("Statement")) {
-        let resources = each(statement.get("Resource")).chain(each(statement.get("NotResource")));
-        for resource in resources.filter_map(Value::as_str) {
-            if resource != own && !resource.starts_with(&inside) {
-                return Err(s3_error!(MalformedPolicy, "Policy has invalid resource"));
+        let named: Vec<&str> = each(statement.get("Resource")).filter_map(Value::as_str).collect();
+        let others = each(statement.get("NotResource")).filter_map(Value::as_str);
+        if named.iter().copied().chain(others).any(|one| one != own && !one.starts_with(&inside)) {
+            return malformed("Policy has invalid resource");
+        }
+        let actions = each(statement.get("Action")).chain(each(statement.get("NotAction")));
+        for action in actions.filter_map(Value::as_str).map(str::to_ascii_lowercase) {
+            let Some(name) = action.strip_prefix("s3:") else {
+                if action == "*" {
+                    continue;
+                }
+                return malformed("Policy has invalid action");
+            };
+            let applies =
+                |resource: &&str| if is_of_objects(name) { **resource != own } else { **resource == own };
+            let plain = !name.contains(['*', '?']) && statement.get("Action").is_some();
+            if plain && !named.is_empty() && !named.iter().any(applies) {
+                return malformed("Action does not apply to any resource(s) in statement");
             }
         }
     }
     Ok(())
+}
+
+/// Whether an action, in lower case, is on objects and not on buckets.
+fn is_of_objects(name: &str) -> bool {
+    const BEGINNINGS: [&str; 7] = [
+        "getobject",
+        "putobject",
+        "deleteobject",
+        "restoreobject",
+        "replicate",
+        "abortmultipartupload",
+        "listmultipartuploadparts",
+    ];
+    BEGINNINGS.iter().any(|own| name.starts_with(own))
+        || matches!(
+            name,
+            "bypassgovernanceretention"
+                | "objectowneroverridetobucketowner"
+                | "initiatereplication"
+                | "updateobjectencryption"
+        )
 }
 
 /// Whether a statement lets everybody in: its principal is everybody, and no condition ties it to somebody.

@@ -58,7 +58,27 @@ fn by_header(parts: &Parts, authorization: &str) -> S3Result<Signed> {
 fn by_v4_query(parts: &Parts, query: &Query) -> S3Result<Signed> {
     let credential = query.get("X-Amz-Credential").ok_or_else(incomplete)?;
     everything_is_signed(parts, query.get("X-Amz-SignedHeaders").ok_or_else(incomplete)?, true)?;
+    check_expires(query)?;
     Ok(of_credential(credential, query.get("X-Amz-Security-Token").map(str::to_owned)))
+}
+
+/// A presigned request is good for a week at most, in seconds.
+fn check_expires(query: &Query) -> S3Result<()> {
+    const WEEK_S: i64 = 604_800;
+    let wrong = |message: &str| Err(s3_error!(AuthorizationQueryParametersError, "{message}"));
+    let mut all = query.all("X-Amz-Expires");
+    let (first, second) = (all.next(), all.next());
+    match (first.map(str::parse::<i64>), second) {
+        (_, Some(_)) => wrong("X-Amz-Expires must be there once"),
+        (None, _) => Err(incomplete()),
+        (Some(Err(_)), _) => wrong("X-Amz-Expires should be a number"),
+        (Some(Ok(seconds)), _) if seconds < 0 => wrong("X-Amz-Expires must be non-negative"),
+        (Some(Ok(seconds)), _) if seconds > WEEK_S => wrong(
+            "X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than \
+             604800 seconds",
+        ),
+        (Some(Ok(_)), _) => Ok(()),
+    }
 }
 
 /// `credential`: `KEY/20260102/REGION/s3/aws4_request`.
@@ -122,7 +142,11 @@ impl Query {
     }
 
     fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.all(name).next()
+    }
+
+    fn all<'q>(&'q self, name: &'q str) -> impl Iterator<Item = &'q str> {
+        self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 }
 
@@ -151,8 +175,13 @@ mod tests {
             Some(("AKIA".into(), None))
         );
         let query = "/b?X-Amz-Signature=0&X-Amz-Credential=AKIA%2F20260101%2Fr%2Fs3%2Faws4_request&\
-                     X-Amz-SignedHeaders=host&X-Amz-Security-Token=a%2Bb";
+                     X-Amz-SignedHeaders=host&X-Amz-Security-Token=a%2Bb&X-Amz-Expires=604800";
         assert_eq!(key(parts(query, &[])), Some(("AKIA".into(), Some("a+b".into()))));
+        for expires in ["604801", "-1", "soon", "", "60&X-Amz-Expires=60"] {
+            let query = query.replace("604800", expires);
+            let error = claim(&parts(&query, &[])).unwrap_err();
+            assert_eq!(error.code().as_str(), "AuthorizationQueryParametersError", "{expires}");
+        }
         assert_eq!(key(parts("/b?AWSAccessKeyId=K&Signature=s&Expires=1", &[])), Some(("K".into(), None)));
     }
 

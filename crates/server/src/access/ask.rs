@@ -78,7 +78,13 @@ pub(super) async fn decide(
     let resource_policy = own_policy(ground, principal.is_root(), question).await?;
     let asks_for = |prefix: &str| ground.authorizer.asks_for(principal, prefix);
     let resource_tags = tags(ground, asks_for, question, resource_policy.as_deref()).await?;
-    let keys = QuestionKeys { request, document, own: &question.keys, resource_tags: &resource_tags };
+    let keys = QuestionKeys {
+        request,
+        document,
+        resource_account: resource_account(context, question),
+        own: &question.keys,
+        resource_tags: &resource_tags,
+    };
     let asked = AuthorizationRequest {
         context: &keys,
         resource_policy: resource_policy.as_deref(),
@@ -86,6 +92,16 @@ pub(super) async fn decide(
         ..AuthorizationRequest::new(&question.action, question.resource.as_slice())
     };
     ground.authorizer.authorize(principal, &asked)
+}
+
+/// Whose the resource is. AWS's own models and policies belong to nobody here; buckets, whose ARNs have no account, to
+/// this one.
+pub(super) fn resource_account<'a>(context: &'a RequestContext, question: &'a Question) -> Option<&'a str> {
+    match &question.resource {
+        Some(arn) if arn.account.is_empty() && arn.service != "s3" => None,
+        Some(arn) if !arn.account.is_empty() => Some(&arn.account),
+        _ => Some(&context.account.id),
+    }
 }
 
 /// What the resource itself has to say of who may use it.

@@ -9,6 +9,8 @@ use smallvec::smallvec;
 /// The context keys of one question: its own, the tags in the request, those of the resource, then the request's.
 pub(crate) struct QuestionKeys<'a> {
     pub(crate) request: &'a RequestKeys<'a>,
+    /// The account that the resource belongs to, as far as it belongs to one.
+    pub(crate) resource_account: Option<&'a str>,
     pub(crate) document: &'a Map<String, Value>,
     /// A name that comes again has several values.
     pub(crate) own: &'a [(&'static str, String)],
@@ -30,6 +32,9 @@ impl Keys for QuestionKeys<'_> {
         if let Some((_, tag)) = key.split_once(":resourcetag/") {
             let (_, value) = self.resource_tags.iter().find(|(own, _)| own.to_lowercase() == tag)?;
             return Some(smallvec![Cow::Borrowed(value.as_str())]);
+        }
+        if key == "aws:resourceaccount" {
+            return self.resource_account.map(|account| smallvec![Cow::Borrowed(account)]);
         }
         if key == "aws:tagkeys" {
             let tags = request_tags(self.document).map(|(own, _)| own);

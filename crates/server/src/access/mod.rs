@@ -7,6 +7,7 @@ mod agents;
 mod ask;
 mod assume;
 mod bedrock;
+mod conditions;
 mod keys;
 mod neighbours;
 mod permissions;
@@ -142,6 +143,10 @@ pub(crate) async fn questions(lookups: Lookups<'_>, subject: Subject<'_>) -> Vec
             }
             questions.push(question);
         }
+    }
+    let own = conditions::of(lookups.authorizer, &subject);
+    for question in questions.iter_mut().filter(|_| !own.is_empty()) {
+        question.keys.extend(own.iter().cloned());
     }
     questions
 }

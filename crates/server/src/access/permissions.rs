@@ -16,7 +16,7 @@ use craton_store::Store;
 use craton_wire::ApiError;
 use serde_json::Map;
 
-use super::ask::{Ground, decide, own_policy, tags};
+use super::ask::{Ground, decide, own_policy, resource_account, tags};
 use super::keys::QuestionKeys;
 use super::{Lookups, Question, of_model};
 
@@ -94,13 +94,13 @@ impl Allowing {
         };
         match actor {
             Actor::Caller => decide(self.ground(), (context, &Map::new()), &request, question).await,
-            Actor::Role(usage) => self.ask_role(&usage, &request, question).await,
+            Actor::Role(usage) => self.ask_role((context, &usage), &request, question).await,
         }
     }
 
     async fn ask_role(
         &self,
-        usage: &ServiceUse<'_>,
+        (context, usage): (&RequestContext, &ServiceUse<'_>),
         request: &RequestKeys<'_>,
         question: &Question,
     ) -> Result<(), ApiError> {
@@ -110,6 +110,7 @@ impl Allowing {
         let keys = QuestionKeys {
             request,
             document: &Map::new(),
+            resource_account: resource_account(context, question),
             own: &question.keys,
             resource_tags: &resource_tags,
         };

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -5,6 +6,8 @@ use craton_core::{Arn, Principal, SessionKind};
 use craton_identity::policy::RequesterKind;
 use craton_identity::{requester, rfc3339};
 use craton_wire::ApiError;
+use craton_wire::sigv4::{self, RequestHead};
+use craton_wire::table::ServiceTable;
 use http::header;
 use http::request::Parts;
 use serde::Serialize;
@@ -27,10 +30,14 @@ pub(crate) struct Event {
     pub(crate) account: String,
     pub(crate) region: String,
     /// The vendor: `bedrock`.
-    pub(crate) service: &'static str,
-    pub(crate) operation: &'static str,
+    pub(crate) service: Cow<'static, str>,
+    pub(crate) operation: Cow<'static, str>,
     /// `None` for somebody who could not be told.
     pub(crate) principal: Option<Arc<Principal>>,
+    /// The key that the request says it was signed with. No secret, and all there is to know of who was refused.
+    pub(crate) claimed_key_id: Option<String>,
+    /// The service that acted with a role, and the component that it acted for.
+    pub(crate) invoked_by: Option<(String, Option<String>)>,
     /// The permissions that were asked for, in order, as far as they are kept. See [`Event::ask`].
     pub(super) asked: Vec<Named>,
     pub(crate) denied: bool,
@@ -55,6 +62,7 @@ impl Event {
             received_ms: services.clock.now_ms(),
             source_ip: Some(peer),
             user_agent: agent.map(short),
+            claimed_key_id: claimed_key_id(parts),
             account: services.account.id.clone(),
             region: services.account.home_region.clone(),
             ..Self::default()
@@ -69,28 +77,31 @@ impl Event {
         self.asked.push(Named { action: short(action), resource });
     }
 
-    /// An error's name, and its message where that can't quote the request.
-    pub(crate) fn fail(&mut self, error: &ApiError) {
+    /// An error's name as the service's clients are told it, and its message where that can't quote the request.
+    pub(crate) fn fail(&mut self, error: &ApiError, table: Option<&ServiceTable>) {
         let safe = error.code.starts_with("AccessDenied")
             || error.code.contains("Signature")
             || error.code.contains("Token")
             || error.code.starts_with("UnrecognizedClient");
-        self.error = Some((error.code.to_string(), safe.then(|| short(&error.message))));
+        self.error = Some((error.name_in(table).to_owned(), safe.then(|| short(&error.message))));
     }
 
     /// The line of the log, without its end.
     pub(crate) fn line(&self, event_id: &str) -> String {
         let (error_code, error_message) =
             self.error.as_ref().map_or((None, None), |(code, message)| (Some(code), message.as_ref()));
+        // What a service does with a role comes from the service, as in CloudTrail.
+        let service = self.invoked_by.as_ref().map(|(service, _)| service.as_str());
+        let address = self.source_ip.map(|ip| ip.to_canonical());
         let line = Line {
             event_version: "1.11",
             user_identity: self.identity(),
             event_time: rfc3339(self.received_ms).unwrap_or_default(),
             event_source: format!("{}.amazonaws.com", self.service),
-            event_name: self.operation,
+            event_name: &self.operation,
             aws_region: &self.region,
-            source_ip_address: self.source_ip.map(|ip| ip.to_canonical()),
-            user_agent: self.user_agent.as_deref(),
+            source_ip_address: service.map(str::to_owned).or_else(|| address.map(|ip| ip.to_string())),
+            user_agent: service.or(self.user_agent.as_deref()),
             error_code,
             error_message,
             request_parameters: (),
@@ -98,7 +109,7 @@ impl Event {
             additional_event_data: self.decision(),
             request_id: &self.request_id,
             event_id,
-            read_only: read_only(self.operation),
+            read_only: read_only(&self.operation),
             resources: self.resources(),
             event_type: "AwsApiCall",
             management_event: true,
@@ -110,16 +121,25 @@ impl Event {
 
     fn identity(&self) -> Identity<'_> {
         let Some(principal) = &self.principal else {
-            return Identity { kind: "Unknown", account_id: "anonymous", ..Identity::default() };
+            let access_key_id = self.claimed_key_id.as_deref();
+            return Identity {
+                kind: "Unknown",
+                account_id: "anonymous",
+                access_key_id,
+                ..Identity::default()
+            };
         };
+        let invoked_by = self.invoked_by.as_ref().map(|(service, _)| service.as_str());
         let user = principal.arn.split_once(":user/").map(|(_, name)| last_of(name));
         Identity {
             kind: kind(principal),
-            principal_id: Some(&principal.user_id),
-            arn: Some(&principal.arn),
+            principal_id: Some(principal.user_id.as_str()).filter(|id| !id.is_empty()),
+            // A service has a name and no ARN.
+            arn: Some(principal.arn.as_str()).filter(|arn| arn.starts_with("arn:")),
             account_id: &self.account,
-            access_key_id: Some(&principal.access_key_id),
+            access_key_id: Some(principal.access_key_id.as_str()).filter(|id| !id.is_empty()),
             user_name: user,
+            invoked_by,
             session_context: principal.session.as_ref().map(|session| SessionContext {
                 session_issuer: Issuer {
                     kind: if session.kind == SessionKind::AssumedRole { "Role" } else { "User" },
@@ -143,7 +163,9 @@ impl Event {
             (Some(_), false) if self.asked.is_empty() => "notAsked",
             (Some(_), false) => "allowed",
         };
-        Decision { decision, actions: self.asked.iter().map(|asked| asked.action.as_str()).collect() }
+        let source_arn = self.invoked_by.as_ref().and_then(|(_, source)| source.as_deref());
+        let actions = self.asked.iter().map(|asked| asked.action.as_str()).collect();
+        Decision { decision, actions, source_arn }
     }
 
     fn resources(&self) -> Vec<Resource<'_>> {
@@ -168,7 +190,7 @@ struct Line<'a> {
     event_name: &'a str,
     aws_region: &'a str,
     #[serde(rename = "sourceIPAddress")]
-    source_ip_address: Option<IpAddr>,
+    source_ip_address: Option<String>,
     user_agent: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error_code: Option<&'a String>,
@@ -204,6 +226,8 @@ struct Identity<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     user_name: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    invoked_by: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     session_context: Option<SessionContext<'a>>,
 }
 
@@ -233,9 +257,12 @@ struct Attributes {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Decision<'a> {
     decision: &'static str,
     actions: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source_arn: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -271,6 +298,22 @@ fn read_only(operation: &str) -> bool {
     READS.iter().any(|prefix| operation.starts_with(prefix))
 }
 
+/// The key that a request names, in whichever way it is signed.
+fn claimed_key_id(parts: &Parts) -> Option<String> {
+    let head = RequestHead::from(parts);
+    if let Some(id) = sigv4::claimed_key_id(&head) {
+        return Some(short_id(&id));
+    }
+    // S3's signatures of version 2 in a query.
+    let id = head.query.split('&').find_map(|pair| pair.strip_prefix("AWSAccessKeyId="))?;
+    Some(short_id(id))
+}
+
+/// What can be a key's id, of what a client says it is.
+fn short_id(text: &str) -> String {
+    text.chars().filter(char::is_ascii_alphanumeric).take(128).collect()
+}
+
 fn short(text: &str) -> String {
     text.chars().take(MAX_TEXT_CHARS).collect()
 }
@@ -290,14 +333,14 @@ mod tests {
             user_agent: Some(short(&"x".repeat(2000))),
             account: "123456789012".into(),
             region: "us-east-1".into(),
-            service: "bedrock",
-            operation: "Converse",
+            service: "bedrock".into(),
+            operation: "Converse".into(),
             principal: Some(Arc::new(Principal::new("arn:aws:iam::123456789012:user/a/eve", "AKIAEVE"))),
             ..Event::default()
         };
         let model = "arn:aws:bedrock:us-east-1::foundation-model/m".parse().unwrap();
         event.ask("bedrock:InvokeModel", Some(&model));
-        event.fail(&ApiError::validation("the prompt 'secret' is too long"));
+        event.fail(&ApiError::validation("the prompt 'secret' is too long"), None);
         let line = event.line("e-1");
         let read: Value = serde_json::from_str(&line).unwrap();
         assert!(!line.contains("secret") && !line.contains('\n'), "{line}");
@@ -309,7 +352,7 @@ mod tests {
         assert_eq!(read["additionalEventData"]["decision"], "allowed");
         assert_eq!(read["resources"][0]["ARN"], "arn:aws:bedrock:us-east-1::foundation-model/m");
         assert_eq!(read["userAgent"].as_str().unwrap().len(), MAX_TEXT_CHARS);
-        event.fail(&ApiError::access_denied("no"));
+        event.fail(&ApiError::access_denied("no"), None);
         event.denied = true;
         let read: Value = serde_json::from_str(&event.line("e-2")).unwrap();
         assert_eq!(
@@ -329,7 +372,7 @@ mod tests {
         let texts = event.asked.iter().map(|asked| asked.resource.as_ref().unwrap().0.chars().count());
         assert!(texts.max().unwrap() <= MAX_TEXT_CHARS);
         assert!(event.asked.last().unwrap().resource.as_ref().unwrap().0.contains("/999/"));
-        event.fail(&ApiError::access_denied("x".repeat(100_000)));
+        event.fail(&ApiError::access_denied("x".repeat(100_000)), None);
         assert!(event.line("e").len() < 64 * 1024);
     }
 }

@@ -8,6 +8,7 @@
 //! was still in the queue.
 
 mod event;
+mod roles;
 mod writer;
 
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 
 pub(crate) use event::Event;
+pub(crate) use roles::RoleTrail;
 use writer::Writer;
 
 /// The section `audit` of the configuration.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use craton_core::{Account, Clock, IdSource};
 use craton_identity::directory::Directory;
-use craton_identity::{ServiceRoles, ServiceUse};
+use craton_identity::policy::{Policy, PolicyKind};
+use craton_identity::{PolicySource as _, ServiceRoles, ServiceUse};
 use craton_lambda::{Credentials, Lambda, LambdaParts};
 use craton_models::files::ModelFiles;
 use craton_objects::Objects;
@@ -53,6 +54,20 @@ impl Credentials for RoleSessions {
         }
         variables
     }
+
+    fn may_be_given(&self, role_arn: &str, function_arn: &str) -> bool {
+        let usage = ServiceUse { role_arn, service: SERVICE, source_arn: Some(function_arn) };
+        self.roles.check_trust(&usage).is_ok()
+    }
+
+    fn bind_principals(&self, policy: &str) -> Option<String> {
+        Policy::parse(policy, PolicyKind::Resource).ok()?;
+        self.directory.bind_principals(policy).ok()
+    }
+
+    fn show_principals(&self, policy: &str) -> String {
+        self.directory.show_principals(policy)
+    }
 }
 
 pub(crate) fn functions(
@@ -93,7 +108,6 @@ fn runtimes(config: &ServerConfig, files: &ModelFiles) -> PathBuf {
 mod tests {
     use craton_core::SystemClock;
     use craton_identity::directory::{Document, NewRole};
-    use craton_identity::policy::PolicyKind;
 
     use super::*;
 

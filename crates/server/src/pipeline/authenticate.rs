@@ -8,7 +8,7 @@ use craton_identity::Authenticated;
 use craton_wire::ApiError;
 use craton_wire::api_key;
 use craton_wire::sigv4::{EMPTY_SHA256, RequestHead, Rules, sha256};
-use craton_wire::table::Protocol;
+use craton_wire::table::{Protocol, ServiceTable};
 use http::header;
 
 use super::{Arrival, Pipeline};
@@ -49,6 +49,12 @@ impl Pipeline {
             && let Some(token) = api_key::bearer_token(&parts.headers)
         {
             let who = self.services.identity.api_key(token, arrival.received_ms, Some(arrival.peer))?;
+            if arrival.table().is_some_and(|table| !takes_api_keys(table)) {
+                return Err(ApiError::access_denied(
+                    "API keys are for the operations of Amazon Bedrock and Amazon Bedrock Runtime. Sign this request \
+                     with an access key.",
+                ));
+            }
             return Ok((who, self.read(body, limit).await?));
         }
         if !arrival.signed && !parts.headers.contains_key(header::AUTHORIZATION) {
@@ -96,9 +102,14 @@ impl Pipeline {
     }
 }
 
-/// What a request for one of Bedrock's operations that is signed for another service is told.
-pub(super) fn wrong_scope() -> ApiError {
-    ApiError::invalid_signature(format!("Credential should be scoped to correct service: '{BEDROCK}'. "))
+/// Which services' operations AWS takes Bedrock's API keys for: not those of agents, flows and knowledge bases.
+fn takes_api_keys(table: &ServiceTable) -> bool {
+    matches!(table.name, "bedrock" | "bedrock-runtime")
+}
+
+/// What a request is told that is signed for another service than the one whose operation it names.
+pub(super) fn wrong_scope(service: &str) -> ApiError {
+    ApiError::invalid_signature(format!("Credential should be scoped to correct service: '{service}'. "))
 }
 
 pub(super) fn unknown_service(service: &str) -> ApiError {

@@ -20,8 +20,9 @@ use craton_wire::ApiError;
 use craton_wire::bind;
 use craton_wire::dispatch::{Dispatcher, Found, Front};
 use craton_wire::query;
+use craton_wire::route::Match;
 use craton_wire::sigv4::{RequestHead, scope_service};
-use craton_wire::table::ServiceTable;
+use craton_wire::table::{Protocol, ServiceTable};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use http::request::Parts;
@@ -165,12 +166,21 @@ impl Pipeline {
             None => Err(unknown_service(scope)),
         };
         if !door && found.is_err() && NEIGHBOURS.contains(&scope) && self.asks_bedrock(&parts) {
-            found = Err(wrong_scope());
+            found = Err(wrong_scope(BEDROCK));
             front = None;
+        }
+        let mut table = front.filter(|_| !door).and_then(Front::table);
+        if !door && found.is_err() && scope == BEDROCK && is_form(&parts) {
+            // IAM's or STS's: which, says the body, of somebody who is not known yet. Their errors look alike.
+            table = TABLES.iter().copied().find(|table| table.name == "sts");
+            if signed {
+                found = Err(wrong_scope("sts' or 'iam"));
+                front = None;
+            }
         }
         Arrival {
             service: front.map(|front| front.service),
-            table: front.filter(|_| !door).and_then(Front::table),
+            table,
             found,
             signed,
             request_id: self.services.ids.uuid(),
@@ -187,9 +197,9 @@ impl Pipeline {
         let mut event = Event::default();
         if self.services.audit.enabled() {
             event = Event::begin(&self.services, &arrival.parts, arrival.peer, &arrival.request_id);
-            event.service = arrival.service.unwrap_or("unknown");
+            event.service = arrival.service.unwrap_or("unknown").into();
             let door = dialect.map(|door| door.operation(&arrival.parts));
-            event.operation = door.unwrap_or_else(|| arrival.operation());
+            event.operation = door.unwrap_or_else(|| arrival.operation()).into();
         }
         Trail::new(self.services.audit.clone(), event)
     }
@@ -234,7 +244,7 @@ impl Pipeline {
         };
         let answered = finished(answering, &ending).await;
         let response = answered.unwrap_or_else(|error| {
-            trail.note(|event| event.fail(&error));
+            trail.note(|event| event.fail(&error, None));
             dialect.refuse(&error, &request_id)
         });
         timed(response, timer)
@@ -252,7 +262,7 @@ impl Pipeline {
         match finished(self.run(arrival, &mut timer, &trail), &shutdown).await {
             Ok(answered) => render(answered, &request_id, shutdown, timer),
             Err(error) => {
-                trail.note(|event| event.fail(&error));
+                trail.note(|event| event.fail(&error, table));
                 let response = refuse(&error, table, &request_id);
                 timer.finish(response.status().as_u16());
                 response
@@ -277,10 +287,10 @@ impl Pipeline {
         let Arrival { parts, found, .. } = arrival;
         let found = match found? {
             Found::Operation(found) => found,
-            Found::InBody(table) => query::find(table, parts.uri.query(), &body)?,
+            Found::InBody(table) => in_body(table, parts.uri.query(), &body)?,
         };
         timer.set_operation(found.operation.name);
-        trail.note(|event| event.operation = found.operation.name);
+        trail.note(|event| event.operation = found.operation.name.into());
         let read = bind::read(&found, parts.uri.query(), &parts.headers, body)?;
         self.authorize(&parts, &found, &read, (&context, trail)).await?;
         let handler = self.routes.find(found.table, found.operation)?;
@@ -321,6 +331,26 @@ impl Pipeline {
         };
         Ok((context, body))
     }
+}
+
+/// Whether a request is one of the services whose operations are named in a form.
+fn is_form(parts: &Parts) -> bool {
+    let kind =
+        parts.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    parts.method == Method::POST
+        && parts.uri.path() == "/"
+        && kind.starts_with("application/x-www-form-urlencoded")
+}
+
+/// The operation that a form names. One of another service is told that the signature is not for that.
+fn in_body(table: &'static ServiceTable, query: Option<&str>, body: &Bytes) -> Result<Match, ApiError> {
+    query::find(table, query, body).map_err(|error| {
+        let mut others = TABLES.iter().copied().filter(|other| other.name != table.name);
+        let meant = others.find(|other| {
+            matches!(other.protocol, Protocol::Query { .. }) && query::find(other, query, body).is_ok()
+        });
+        meant.map_or(error, |other| wrong_scope(other.signing_name))
+    })
 }
 
 /// What `answering` comes to. A panic in it is an internal error, and the end of the server's grace period an error that

@@ -76,7 +76,7 @@ impl Pipeline {
         let mut event = Event::default();
         if self.services.audit.enabled() {
             event = Event::begin(&self.services, parts, peer, request_id);
-            (event.service, event.operation) = ("s3", UNKNOWN);
+            (event.service, event.operation) = ("s3".into(), UNKNOWN.into());
         }
         Trail::new(self.services.audit.clone(), event)
     }
@@ -112,7 +112,7 @@ impl Pipeline {
             Ok(answer) => {
                 timer.set_operation(answer.operation);
                 trail.note(|event| {
-                    event.operation = answer.operation;
+                    event.operation = answer.operation.into();
                     event.principal = answer.principal;
                     for (action, resource) in &answer.asked {
                         event.ask(action, Some(resource));

@@ -96,7 +96,7 @@ pub(crate) fn request(document: Value) -> Value {
     json!({"inputs": [{"nodeName": "In", "nodeOutputName": "document", "content": {"document": document}}]})
 }
 
-async fn invoke(client: &Client, id: &str, document: Value) -> Answer {
+pub(crate) async fn invoke(client: &Client, id: &str, document: Value) -> Answer {
     let mut body = request(document);
     body["enableTrace"] = json!(true);
     client.post(&format!("/flows/{id}/aliases/TSTALIASID"), &body).await

@@ -15,6 +15,7 @@ mod flow_executions;
 mod flows;
 mod front;
 mod guardrails;
+mod guards;
 mod identity;
 mod inference;
 mod lifecycle;

@@ -97,19 +97,31 @@ impl<'a> Rules<'a> {
 /// The service that the request says it was signed for, read from the Authorization header or the presigned query
 /// and not verified: what dispatch goes by.
 pub fn scope_service<'a>(head: &RequestHead<'a>) -> Option<Cow<'a, str>> {
-    let service_of = |credential: &str| credential.rsplit('/').nth(1).map(str::to_owned);
+    match credential(head)? {
+        Cow::Borrowed(credential) => credential.rsplit('/').nth(1).map(Cow::Borrowed),
+        Cow::Owned(credential) => credential.rsplit('/').nth(1).map(|service| Cow::Owned(service.to_owned())),
+    }
+}
+
+/// The id of the key that a request says it was signed with; not verified. For the log of who was refused.
+pub fn claimed_key_id<'a>(head: &RequestHead<'a>) -> Option<Cow<'a, str>> {
+    Some(match credential(head)? {
+        Cow::Borrowed(credential) => Cow::Borrowed(credential.split('/').next().unwrap_or_default()),
+        Cow::Owned(credential) => Cow::Owned(credential.split('/').next().unwrap_or_default().to_owned()),
+    })
+}
+
+/// `KEY/20260102/REGION/SERVICE/aws4_request`.
+fn credential<'a>(head: &RequestHead<'a>) -> Option<Cow<'a, str>> {
     if let Some(header) = head.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()) {
         let fields = header.strip_prefix(ALGORITHM)?;
         let start = fields.find("Credential=")? + "Credential=".len();
-        let credential = fields[start..].split([',', ' ']).next()?;
-        return credential.rsplit('/').nth(1).map(Cow::Borrowed);
+        return fields[start..].split([',', ' ']).next().map(Cow::Borrowed);
     }
     if !head.query.contains("X-Amz-Credential=") {
         return None;
     }
-    canonical::query_value(head.query, "X-Amz-Credential")
-        .and_then(|credential| service_of(&credential))
-        .map(Cow::Owned)
+    canonical::query_value(head.query, "X-Amz-Credential").map(Cow::Owned)
 }
 
 /// Lower-case hexadecimal of a hash.

@@ -19,11 +19,26 @@ use crate::function::Language;
 /// AWS's limit of a synchronous call's event and of its answer.
 pub(crate) const MAX_PAYLOAD_BYTES: usize = 6 << 20;
 
-/// What functions sign their own calls of AWS services with.
+/// The users and roles of the account, as far as functions have to do with them.
 pub trait Credentials: Send + Sync {
     /// Environment variables for a function with this role: keys, session token, endpoint. Never a secret of the
     /// server's own.
     fn variables(&self, role_arn: &str, function_arn: &str) -> BTreeMap<String, String>;
+
+    /// Whether a function may be given this role. Without roles that are checked, any.
+    fn may_be_given(&self, _role_arn: &str, _function_arn: &str) -> bool {
+        true
+    }
+
+    /// A policy with the unique ids of the users and roles that are its principals; `None` where one of them is nobody.
+    fn bind_principals(&self, policy: &str) -> Option<String> {
+        Some(policy.to_owned())
+    }
+
+    /// The same policy as it is shown, with their ARNs.
+    fn show_principals(&self, policy: &str) -> String {
+        policy.to_owned()
+    }
 }
 
 /// Everything an environment is started with.

@@ -56,6 +56,7 @@ impl Lambda {
         {
             return Err(self.exists(&reference));
         }
+        self.may_be_given(&reference, &input.role)?;
         let code = input.code;
         let source = Source {
             zip_file: code.zip_file,
@@ -103,6 +104,14 @@ impl Lambda {
             return self.publish(&reference, function, None).await;
         }
         Ok(self.configuration(&Found { function, version: LATEST.into(), region: reference.region }))
+    }
+
+    fn may_be_given(&self, reference: &FunctionRef, role_arn: &str) -> Result<(), ApiError> {
+        let arn = function::arn(&reference.region, &self.inner.account.id, &reference.name, None);
+        if self.inner.credentials.may_be_given(role_arn, &arn) {
+            return Ok(());
+        }
+        Err(invalid("The role defined for the function cannot be assumed by Lambda."))
     }
 
     fn exists(&self, reference: &FunctionRef) -> ApiError {
@@ -292,6 +301,9 @@ impl Lambda {
             Some(environment) => Some(variables(Some(environment))?),
             None => None,
         };
+        if let Some(role) = &input.role {
+            self.may_be_given(&reference, role)?;
+        }
         let changed = self.change(&reference, input.revision_id.as_deref(), |function| {
             let StoredFunction { role, handler, description, .. } = function;
             replace(role, input.role);

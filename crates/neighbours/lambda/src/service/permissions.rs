@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::read;
 use crate::Lambda;
-use crate::error::{conflict, not_found};
+use crate::error::{conflict, invalid, not_found};
 use crate::function::{FunctionRef, LATEST, StoredFunction};
 
 /// AWS's limit of a function's policy.
@@ -25,7 +25,7 @@ impl Lambda {
         let reference = FunctionRef::parse(context, &input.function_name, input.qualifier.as_deref())?;
         let resource = self.policy_resource(&reference);
         let statement = statement(&resource, &input);
-        let added = statement.clone();
+        let added = self.bound(&statement)?;
         let revision = self.inner.ids.uuid();
         self.rewrite(&reference, |function| {
             check_policy_revision(function, input.revision_id.as_deref())?;
@@ -85,7 +85,7 @@ impl Lambda {
             return Err(not_found("The resource you requested does not exist."));
         }
         Ok(api::GetPolicyResponse {
-            policy: Some(policy(of(&function, &resource))),
+            policy: Some(self.inner.credentials.show_principals(&policy(of(&function, &resource)))),
             revision_id: Some(policy_revision(&function).to_owned()),
         })
     }
@@ -102,6 +102,15 @@ impl Lambda {
         let (function, resource) = (read(&record.body)?, self.policy_resource(&reference));
         let has_one = of(&function, &resource).next().is_some();
         Ok(has_one.then(|| policy(of(&function, &resource))))
+    }
+
+    /// A statement with its principal by the unique id that only they have, who may lose their name to somebody else.
+    fn bound(&self, statement: &Value) -> Result<Value, ApiError> {
+        let bound = self.inner.credentials.bind_principals(&policy([statement].into_iter()));
+        let bound: Option<Value> = bound.and_then(|text| serde_json::from_str(&text).ok());
+        bound.and_then(|mut policy| policy["Statement"].get_mut(0).map(Value::take)).ok_or_else(|| {
+            invalid("The provided principal was invalid. Please check the principal and try again.")
+        })
     }
 
     /// Whose policy an operation is about. `$LATEST` has the function's.
