@@ -78,8 +78,12 @@ impl Client {
     pub async fn query(&self, parameters: &[(&str, &str)]) -> Answer {
         let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         let pairs = parameters.iter().map(|(name, value)| format!("{name}={}", encode(value)));
-        let body = pairs.collect::<Vec<_>>().join("&");
-        self.open(Method::POST, "/", body).await.answer().await
+        let body = Bytes::from(pairs.collect::<Vec<_>>().join("&"));
+        let (mut parts, body) = self.unsigned(Method::POST, "/", body);
+        let form = HeaderValue::from_static("application/x-www-form-urlencoded; charset=utf-8");
+        parts.headers.insert("content-type", form);
+        self.sign(&mut parts, &body);
+        self.send(parts, body).await.answer().await
     }
 
     /// A signed call of a service whose operations are named in X-Amz-Target.

@@ -171,7 +171,7 @@ impl S3Front {
         builder.set_host(self.hosts.clone());
         builder.set_auth(crate::auth::Shared(Arc::clone(&keys)));
         builder.set_access(access.clone());
-        let bucket = self.bucket(&parts);
+        let bucket = copied_from(&parts).or_else(|| self.bucket(&parts));
         let request = http::Request::from_parts(parts, body);
         let answered = builder.build().call(request).await.map_err(|error| {
             tracing::error!(request_id, error = ?error, "S3 could not answer");
@@ -200,6 +200,13 @@ impl S3Front {
         let first = parts.uri.path().trim_start_matches('/').split('/').next()?;
         craton_objects::names::check_bucket(first).ok().map(|()| first.to_owned())
     }
+}
+
+/// The bucket that a copy is made from.
+fn copied_from(parts: &Parts) -> Option<String> {
+    let source = parts.headers.get("x-amz-copy-source")?.to_str().ok()?;
+    let source = percent_encoding::percent_decode_str(source).decode_utf8().ok()?;
+    source.trim_start_matches('/').split('/').next().map(str::to_owned)
 }
 
 /// Adds to an error that was made elsewhere what S3's errors have: a message, and the request's id.

@@ -137,15 +137,15 @@ impl Query {
         Ok(Self(pairs.map_err(|_| s3_error!(InvalidURI, "Couldn't parse the specified URI."))?))
     }
 
-    fn has(&self, name: &str) -> bool {
+    fn has(&self, name: &'static str) -> bool {
         self.get(name).is_some()
     }
 
-    fn get(&self, name: &str) -> Option<&str> {
+    fn get(&self, name: &'static str) -> Option<&str> {
         self.all(name).next()
     }
 
-    fn all<'q>(&'q self, name: &'q str) -> impl Iterator<Item = &'q str> {
+    fn all(&self, name: &'static str) -> impl Iterator<Item = &str> {
         self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 }

@@ -111,7 +111,7 @@ async fn a_bucket_that_names_a_user_is_not_open_to_the_next_of_that_name() {
         ("MalformedPolicy", "Invalid principal in policy")
     );
     let vic = user(&root, "vic").await;
-    assert_eq!(put(&at_s3, "/papers?policy=", &policy("vic")).await.status, 204);
+    assert!(put(&at_s3, "/papers?policy=", &policy("vic")).await.status.is_success());
     assert_eq!(vic.for_service("s3").get("/papers/a").await.status, 200);
     let shown = at_s3.get("/papers?policy=").await;
     assert_eq!(shown.json(), serde_json::from_str::<Value>(&policy("vic")).unwrap());
@@ -304,10 +304,10 @@ async fn what_is_taken_away_at_one_server_is_gone_at_the_other() {
     let first =
         TestServer::with(Scripted::saying("Hello."), |config| config.database_url = Some(url.clone())).await;
     // Servers of one database have one secrets key.
-    let key = std::fs::read(first.folder().join("data/secrets.key")).unwrap();
+    let key = first.folder().join("data/secrets.key");
     let second = TestServer::with(Scripted::saying("Hello."), |config| {
         std::fs::create_dir_all(&config.data_dir).unwrap();
-        std::fs::write(config.data_dir.join("secrets.key"), key).unwrap();
+        std::fs::copy(key, config.data_dir.join("secrets.key")).unwrap();
         config.database_url = Some(url);
     })
     .await;
