@@ -11,6 +11,7 @@ use libfuzzer_sys::fuzz_target;
 static REQUESTER: LazyLock<Requester> = LazyLock::new(|| Requester {
     kind: RequesterKind::User,
     arn: "arn:aws:iam::123456789012:user/team/ada".into(),
+    id: "AIDAEXAMPLEEXAMPLE23".into(),
     role_arn: None,
     account: "123456789012".into(),
 });
