@@ -144,9 +144,8 @@ bench-relevance: build
 bench-agents: build
 	bench/agents/run "$(abspath $(TARGET_DIR))/release/craton"
 
-# TEXTS: data/synth_dataset_v2.json of microsoft/presidio-research.
 bench-guardrails:
-	bench/guardrails/run "$(TEXTS)"
+	bench/guardrails/run
 
 bench-lambda: build
 	bench/lambda/run "$(abspath $(TARGET_DIR))/release/craton"

@@ -1,6 +1,10 @@
 //! However a text is cut into increments, what leaves a guardrail is the same, and nothing that is masked is in it.
 #![no_main]
 
+#[path = "../../crates/guardrails/tests/it/definitions.rs"]
+#[allow(dead_code, reason = "other targets use the rest")]
+mod definitions;
+
 use std::sync::{Arc, LazyLock};
 
 use craton_guardrails::stream::{StreamText, Verdict};
@@ -9,7 +13,7 @@ use libfuzzer_sys::fuzz_target;
 use tokio::runtime::{Builder, Runtime};
 
 static GUARD: LazyLock<Option<Arc<Guard>>> =
-    LazyLock::new(|| Guard::with_patterns(Vectors::default()).ok().map(Arc::new));
+    LazyLock::new(|| Guard::of(definitions::patterns(), Vectors::default()).ok().map(Arc::new));
 static RUNTIME: LazyLock<Option<Runtime>> = LazyLock::new(|| Builder::new_current_thread().build().ok());
 
 /// What leaves of a text in increments of these sizes in characters; none once it is blocked.

@@ -6,10 +6,9 @@ use craton_core::RequestContext;
 use craton_wire::ApiError;
 
 use crate::guard::{Assessed, Guard, Piece, Qualifier, Scope, Source, narrow};
-use crate::policies::content::{CATEGORIES, ContentModel};
+use crate::policies::content::CATEGORIES;
 use crate::policies::pii::PiiDetector;
 use crate::service::{GuardReference, Guardrails};
-use crate::text::View;
 
 /// Most bytes of text that one request may bring.
 const MOST_BYTES: usize = 2 << 20;
@@ -60,6 +59,18 @@ impl Guardrails {
                 "At least one check must be asked for. Add a check and try again.",
             ));
         }
+        let source = |role: api::GuardrailChecksRole| match role {
+            api::GuardrailChecksRole::Assistant => Source::Output,
+            _ => Source::Input,
+        };
+        let judged: Vec<(Source, String)> = input
+            .messages
+            .iter()
+            .flat_map(|it| {
+                it.content.iter().map(move |api::GuardrailChecksContentBlock::Text(text)| (it.role, text))
+            })
+            .map(|(role, text)| (source(role), text.clone()))
+            .collect();
         let texts: Vec<(i32, i32, String)> = (0..)
             .zip(input.messages)
             .flat_map(|(message, it)| {
@@ -80,7 +91,11 @@ impl Guardrails {
             }
             _ => None,
         };
-        let run = move || run_checks(&checks, &texts, names);
+        let severities = match checks.content_filter.is_some() || checks.prompt_attack.is_some() {
+            true => self.checking()?.severities(judged).await?,
+            false => [0.0; CATEGORIES.len()],
+        };
+        let run = move || run_checks(&checks, &texts, (names, severities));
         tokio::task::spawn_blocking(run).await.map_err(|error| ApiError::internal(error.to_string()))
     }
 }
@@ -171,22 +186,15 @@ type Names = Option<std::sync::Arc<crate::ner::NameModel>>;
 fn run_checks(
     checks: &api::GuardrailChecksConfig,
     texts: &[(i32, i32, String)],
-    names: Names,
+    (names, severities): (Names, [f32; CATEGORIES.len()]),
 ) -> api::InvokeGuardrailChecksResponse {
     let mut response = api::InvokeGuardrailChecksResponse::default();
     let chars: usize = texts.iter().map(|(_, _, text)| text.chars().count()).sum();
     let text_units = i32::try_from(chars.div_ceil(1000).max(1)).unwrap_or(i32::MAX);
     if checks.content_filter.is_some() || checks.prompt_attack.is_some() {
-        let model = ContentModel::shipped();
-        let mut worst = [0.0_f32; CATEGORIES.len()];
-        for (_, _, text) in texts {
-            for (worst, score) in worst.iter_mut().zip(model.scores(&View::folded(text))) {
-                *worst = worst.max(score);
-            }
-        }
         let score = |category: Category| {
             let index = CATEGORIES.iter().position(|it| *it == category);
-            index.map_or(0.0, |index| (f64::from(worst[index]) * 10_000.0).round() / 10_000.0)
+            index.map_or(0.0, |index| (f64::from(severities[index]) * 10_000.0).round() / 10_000.0)
         };
         if let Some(config) = &checks.content_filter {
             let entry = |it: &api::GuardrailChecksContentFilterCategoryConfig| {

@@ -113,7 +113,44 @@ pub struct GroundingFilter {
     pub enabled: bool,
 }
 
+impl Definition {
+    /// A guardrail of that name without a policy.
+    pub fn named(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            description: None,
+            blocked_input_messaging: String::new(),
+            blocked_outputs_messaging: String::new(),
+            topics: None,
+            content: None,
+            words: None,
+            sensitive: None,
+            grounding: None,
+            profile: None,
+            kms_key: None,
+        }
+    }
+}
+
+impl ContentPolicy {
+    /// Every filter, at one strength on both sides.
+    pub fn every(strength: api::GuardrailFilterStrength) -> Self {
+        let filter = |kind: &api::GuardrailContentFilterType| ContentFilter {
+            kind: *kind,
+            input_strength: strength,
+            output_strength: strength,
+            sides: Sides::both(api::GuardrailContentFilterAction::Block),
+        };
+        Self { filters: crate::policies::content::CATEGORIES.iter().map(filter).collect(), tier: None }
+    }
+}
+
 impl<A: Copy> Sides<A> {
+    /// The same on both sides.
+    pub fn both(action: A) -> Self {
+        Self::new(action, (None, None), (None, None))
+    }
+
     /// The sides of a policy's part, from the fields that a client may leave out.
     pub fn new(both: A, actions: (Option<A>, Option<A>), enabled: (Option<bool>, Option<bool>)) -> Self {
         Self {

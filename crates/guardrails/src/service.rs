@@ -1,9 +1,10 @@
 //! The service: guardrails as they are kept, and made ready for use.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use craton_api_bedrock::GuardrailFilterStrength;
 use craton_backend::EmbeddingModel;
 use craton_core::{Clock, IdSource, RequestContext};
 use craton_metering::Metering;
@@ -13,6 +14,7 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
 use crate::control::{Enforced, Identifier, enforced_for, find};
+use crate::definition::{ContentPolicy, Definition};
 use crate::guard::{Guard, Tools};
 use crate::metrics::GuardrailMetrics;
 use crate::ner::NameModel;
@@ -79,6 +81,8 @@ pub struct Guardrails {
     metrics: Option<GuardrailMetrics>,
     ready: Mutex<HashMap<(String, String), Ready>>,
     enforced: Mutex<HashMap<(String, String), Known>>,
+    /// What judges content where no guardrail is named.
+    checking: OnceLock<Arc<Guard>>,
 }
 
 /// The enforced guardrails of an account and region, and since when they are known.
@@ -93,7 +97,13 @@ struct Ready {
 impl Guardrails {
     pub fn new(parts: GuardrailsParts) -> Self {
         let metrics = GuardrailMetrics::new(&parts.metering);
-        Self { parts, metrics, ready: Mutex::default(), enforced: Mutex::default() }
+        Self {
+            parts,
+            metrics,
+            ready: Mutex::default(),
+            enforced: Mutex::default(),
+            checking: OnceLock::new(),
+        }
     }
 
     /// A guardrail ready to judge text.
@@ -154,6 +164,17 @@ impl Guardrails {
         let list = Arc::new(enforced_for(&self.parts.store, context).await?);
         self.enforced.lock().insert(key, (Instant::now(), Arc::clone(&list)));
         Ok(list)
+    }
+
+    /// A guard with all content filters and nothing else.
+    pub(crate) fn checking(&self) -> Result<&Arc<Guard>, ApiError> {
+        if self.checking.get().is_none() {
+            let policy = ContentPolicy::every(GuardrailFilterStrength::High);
+            let definition = Definition { content: Some(policy), ..Definition::named("checks") };
+            let guard = Guard::of(definition, self.parts.vectors.clone()).map_err(ApiError::internal)?;
+            let _ = self.checking.set(Arc::new(guard));
+        }
+        self.checking.get().ok_or_else(|| ApiError::internal("no content filters".to_owned()))
     }
 
     pub(crate) fn forget_enforced(&self) {

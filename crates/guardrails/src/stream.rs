@@ -17,9 +17,9 @@ use crate::text::first_sentences;
 
 /// Text before a sentence that is judged together with it, in bytes.
 const CONTEXT: usize = 800;
-/// Text that stays back behind the last complete sentence, in bytes: the longest phrase of a word policy is 100
-/// characters.
-const HELD: usize = 160;
+/// Letters and digits that stay back behind the last complete sentence: the longest phrase of a word policy is 100
+/// characters. Space and signs don't count, as a phrase is one with any of them between its words and letters.
+const HELD: usize = 120;
 
 /// What may be done with a part of the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +70,7 @@ impl StreamText {
             if self.judge(end).await? {
                 return Ok(Verdict::Blocked);
             }
-            let limit = before.min(end.saturating_sub(HELD));
+            let limit = before.min(self.held_from(end));
             self.release(limit, &mut out);
         }
         Ok(Verdict::Pass(out))
@@ -89,6 +89,13 @@ impl StreamText {
             self.release(self.text.len(), &mut out);
         }
         Ok(Verdict::Pass(out))
+    }
+
+    /// Where what stays back begins, when everything up to `end` has been judged.
+    fn held_from(&self, end: usize) -> usize {
+        let open = &self.text[self.released..end];
+        let mut telling = open.char_indices().rev().filter(|(_, character)| character.is_alphanumeric());
+        telling.nth(HELD - 1).map_or(self.released, |(at, _)| self.released + at)
     }
 
     /// What was found on the way.

@@ -4,6 +4,7 @@ use craton_guardrails::policies::content::{BUCKETS, CATEGORIES, ContentModel, Fe
 use craton_guardrails::policies::content_full::{FullHead, FullHeads, logit};
 
 use crate::corpus::Example;
+use crate::points;
 
 const COUNT: usize = CATEGORIES.len();
 const EPOCHS: usize = 14;
@@ -12,13 +13,8 @@ const RATE: f32 = 0.08;
 const DENSE_RATE: f32 = 0.6;
 /// Shrinks sparse weights a little at each step, so that one rare word can't decide alone.
 const DECAY: f32 = 1e-3;
-/// False positives among safe texts that low, medium and high confidence may have, in cross-validation.
-const RATES: [f32; 3] = [0.012, 0.004, 0.001];
-
-/// The same for the heads over the encoder, whose scores are told apart better.
-const FULL_RATES: [f32; 3] = [0.012, 0.005, 0.0015];
 /// Share of harmful texts of a category that its light classifier may keep from the encoder.
-const KEPT_BACK: f32 = 0.05;
+const KEPT_BACK: f32 = 0.06;
 const FULL_ROUNDS: usize = 1500;
 const FULL_RATE: f32 = 4.0;
 const SHRINK: f32 = 2e-4;
@@ -34,8 +30,10 @@ struct Raw {
 pub(crate) fn train(corpus: &[Example]) -> ContentModel {
     let training: Vec<&Example> = corpus.iter().filter(|example| !example.held_out).collect();
     let mut model = ContentModel { sparse: vec![[0; COUNT]; BUCKETS], ..ContentModel::default() };
+    let unseen: Vec<Vec<f32>> = (0..COUNT).map(|category| unseen_scores(&training, category)).collect();
+    let points = points::choose(&training, &unseen);
     for category in 0..COUNT {
-        let points = points(&training, category);
+        let points = points[category];
         let raw = fit(&training, category);
         let most = raw.sparse.iter().fold(1e-9_f32, |most, weight| most.max(weight.abs()));
         let scale = most / 127.0;
@@ -49,7 +47,7 @@ pub(crate) fn train(corpus: &[Example]) -> ContentModel {
 }
 
 /// Whether an example says anything about a category: what threatens is often also misconduct, what hates also insults.
-fn speaks(label: Option<usize>, category: usize) -> bool {
+pub(crate) fn speaks(label: Option<usize>, category: usize) -> bool {
     let name = |index: usize| CATEGORIES[index].as_str();
     match label {
         None => true,
@@ -113,50 +111,61 @@ pub(crate) fn train_full(corpus: &[Example], vectors: &[Vec<f32>]) -> FullHeads 
     let examples: Vec<&Example> = training.iter().map(|(example, _)| *example).collect();
     let light: Vec<Vec<f32>> = (0..COUNT).map(|category| unseen_scores(&examples, category)).collect();
     let mut heads = FullHeads::default();
+    let mut full: Vec<Vec<f32>> = Vec::new();
     for category in 0..COUNT {
         let rows: Vec<Row<'_>> = training
             .iter()
-            .enumerate()
-            .filter(|(_, (example, _))| speaks(example.label, category))
-            .map(|(at, (example, vector))| Row {
+            .zip(&light[category])
+            .map(|((example, vector), light)| Row {
                 vector,
-                light: logit(light[category][at]),
+                light: logit(*light),
                 truth: example.label == Some(category),
+                speaks: speaks(example.label, category),
             })
             .collect();
-        let mut safe = Vec::new();
+        let mut unseen = vec![0.0; rows.len()];
         for fold in 0..FOLDS {
-            let kept: Vec<&Row<'_>> =
-                rows.iter().enumerate().filter(|(at, _)| at % FOLDS != fold).map(|(_, it)| it).collect();
+            let kept = rows.iter().enumerate().filter(|(at, row)| at % FOLDS != fold && row.speaks);
+            let kept: Vec<&Row<'_>> = kept.map(|(_, it)| it).collect();
             let head = fit_full(&kept);
-            let judged = rows.iter().enumerate().filter(|(at, row)| at % FOLDS == fold && !row.truth);
-            safe.extend(judged.map(|(_, row)| full_score(&head, row)));
+            for (at, row) in rows.iter().enumerate().filter(|(at, _)| at % FOLDS == fold) {
+                unseen[at] = full_score(&head, row);
+            }
         }
-        safe.sort_by(f32::total_cmp);
-        let quantile = |rate: f32| {
-            let above = (safe.len() as f32 * rate) as usize;
-            safe.get(safe.len().saturating_sub(above + 1)).copied().unwrap_or(0.5)
-        };
-        let points = FULL_RATES.map(quantile);
-        let mut real: Vec<f32> = examples
-            .iter()
-            .zip(&light[category])
-            .filter(|(it, _)| it.label == Some(category))
-            .map(|(_, it)| *it)
-            .collect();
-        real.sort_by(f32::total_cmp);
-        let gate = real.get((real.len() as f32 * KEPT_BACK) as usize).copied().unwrap_or(0.5);
-        let all: Vec<&Row<'_>> = rows.iter().collect();
-        heads.heads[category] = FullHead { gate, points, ..fit_full(&all) };
-        eprintln!("{}: gate {gate:.3}, points {points:.3?}", CATEGORIES[category].as_str());
+        full.push(unseen);
+        let all: Vec<&Row<'_>> = rows.iter().filter(|row| row.speaks).collect();
+        heads.heads[category] =
+            FullHead { gate: gate(&examples, &light[category], category), ..fit_full(&all) };
+    }
+    // What no light classifier is suspicious of is never shown to the encoder.
+    let shown = |at: usize| (0..COUNT).any(|category| light[category][at] >= heads.heads[category].gate);
+    for at in (0..examples.len()).filter(|at| !shown(*at)) {
+        full.iter_mut().for_each(|scores| scores[at] = 0.0);
+    }
+    let asked = (0..examples.len()).filter(|at| examples[*at].ordinary && shown(*at)).count();
+    let ordinary = examples.iter().filter(|it| it.ordinary).count();
+    eprintln!("shown to the encoder: {asked} of {ordinary} ordinary texts");
+    let points = points::choose(&examples, &full);
+    for (category, head) in heads.heads.iter_mut().enumerate() {
+        head.points = points[category];
+        eprintln!("{}: gate {:.3}, points {:.3?}", CATEGORIES[category].as_str(), head.gate, head.points);
     }
     heads
+}
+
+/// The light score that few texts of a category stay below.
+fn gate(examples: &[&Example], light: &[f32], category: usize) -> f32 {
+    let real = examples.iter().zip(light).filter(|(it, _)| it.label == Some(category));
+    let mut real: Vec<f32> = real.map(|(_, score)| *score).collect();
+    real.sort_by(f32::total_cmp);
+    real.get((real.len() as f32 * KEPT_BACK) as usize).copied().unwrap_or(0.5)
 }
 
 struct Row<'a> {
     vector: &'a [f32],
     light: f32,
     truth: bool,
+    speaks: bool,
 }
 
 /// Scores of a category by classifiers that were trained without the example.
@@ -201,32 +210,4 @@ fn fit_full(rows: &[&Row<'_>]) -> FullHead {
         }
     }
     head
-}
-
-/// The scores from which confidence is low, medium and high: those that few safe texts reach that the head was not
-/// trained on.
-fn points(examples: &[&Example], category: usize) -> [f32; 3] {
-    let mut safe = Vec::new();
-    for fold in 0..FOLDS {
-        let of_fold = |index: usize| index % FOLDS == fold;
-        let kept: Vec<&Example> = examples
-            .iter()
-            .enumerate()
-            .filter(|(index, _)| !of_fold(*index))
-            .map(|(_, example)| *example)
-            .collect();
-        let raw = fit(&kept, category);
-        let judged =
-            examples.iter().enumerate().filter(|(index, example)| of_fold(*index) && example.label.is_none());
-        safe.extend(judged.map(|(_, example)| score(&raw, &example.features)));
-    }
-    safe.sort_by(f32::total_cmp);
-    let quantile = |rate: f32| {
-        let above = (safe.len() as f32 * rate) as usize;
-        safe.get(safe.len().saturating_sub(above + 1)).copied().unwrap_or(0.5)
-    };
-    let low = quantile(RATES[0]).clamp(0.5, 0.9);
-    let medium = quantile(RATES[1]).clamp((low + 0.02).max(0.7), 0.95);
-    let high = quantile(RATES[2]).clamp((medium + 0.02).max(0.9), 0.985);
-    [low, medium, high]
 }

@@ -14,11 +14,13 @@ pub(crate) struct Example {
     pub text: String,
     pub features: Features,
     pub held_out: bool,
+    /// Ordinary traffic that nothing should be found in: what false alarms are budgeted on.
+    pub ordinary: bool,
 }
 
 pub(crate) fn read(folder: &Path) -> anyhow::Result<Vec<Example>> {
     let mut examples = Vec::new();
-    for file in ["content.tsv", "xstest.tsv", "hatecheck.tsv"] {
+    for file in ["content.tsv", "xstest.tsv", "hatecheck.tsv", "advbench.tsv"] {
         let path = folder.join(file);
         let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
         for line in text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
@@ -28,16 +30,27 @@ pub(crate) fn read(folder: &Path) -> anyhow::Result<Vec<Example>> {
             };
             let index = CATEGORIES.iter().position(|category| category.as_str() == label);
             anyhow::ensure!(index.is_some() || label == "safe", "{}: no such label: {label}", path.display());
-            examples.push(Example {
-                label: index,
-                group: group.to_owned(),
-                features: Features::of(View::folded(text).text()),
-                held_out: is_held_out(group, text),
-                text: text.to_owned(),
-            });
+            examples.push(Example::new(index, group, text));
         }
     }
+    let path = folder.join("background.txt");
+    let background = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let lines = background.lines().filter(|line| !line.trim().is_empty());
+    examples.extend(lines.map(|line| Example::new(None, "background", line)));
     Ok(examples)
+}
+
+impl Example {
+    fn new(label: Option<usize>, group: &str, text: &str) -> Self {
+        Self {
+            label,
+            group: group.to_owned(),
+            features: Features::of(View::folded(text).text()),
+            held_out: is_held_out(group, text),
+            text: text.to_owned(),
+            ordinary: matches!(group, "background" | "b4"),
+        }
+    }
 }
 
 /// Three in ten of what was written by hand or by others are kept from training. Lines made from templates are only

@@ -17,9 +17,11 @@ mod corpus;
 mod grammar;
 mod grounding;
 mod measure;
+mod points;
 mod statics;
 mod tagger;
 mod topics;
+mod words;
 
 use std::path::{Path, PathBuf};
 
@@ -47,6 +49,8 @@ enum What {
     Content,
     /// Measures contextual grounding.
     Grounding,
+    /// Measures custom words and profanity in disguise.
+    Words,
     /// Fits the weights of denied topics and measures them.
     Topics,
     /// Trains the tagger of names and addresses.
@@ -80,6 +84,10 @@ async fn main() -> anyhow::Result<()> {
             write(&data.join("content_full.bin"), &content::train_full(&corpus, &vectors).write())
         }
         What::Grounding => grounding::report(&options.folder.join("corpus")),
+        What::Words => {
+            let corpus = corpus::read(&options.folder.join("corpus"))?;
+            words::report(&corpus, &options.folder.join("corpus"))
+        }
         What::Topics => topics::report(&options.folder.join("corpus")).await,
         What::Tagger { show: Some(count) } => show(&options.folder, count),
         What::Tagger { show: None } => {

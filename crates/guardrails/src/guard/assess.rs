@@ -1,5 +1,6 @@
 //! The assessment: every policy's findings over every piece, what they mean together, and the text as it may pass.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,11 +12,11 @@ use super::report::{Facts, Report};
 use super::{Assessed, Guard, Piece, Qualifier, Source};
 use crate::ner::NameModel;
 use crate::policies::content::{self, Confidence};
-use crate::policies::content_full::FullHeads;
+use crate::policies::content_full::{FullHeads, Suspect};
 use crate::policies::judge::{OnFailure, Verdict};
 use crate::policies::pii::PiiDetector;
 use crate::policies::words::profanity;
-use crate::policies::{grounding, topics};
+use crate::policies::{encoded, grounding, topics};
 use crate::text::{View, decoded_runs};
 
 /// Text longer than this is judged on a thread of its own, in bytes.
@@ -50,22 +51,38 @@ pub(super) struct Found {
     pub spots: Vec<Spot>,
     /// Probability of each content category, in the order of [`crate::policies::content::CATEGORIES`].
     pub content: [f32; 6],
-    /// Texts that were encoded in it.
-    pub opened: Vec<String>,
-    /// How sure the heads over the sentence encoder are, where they were asked.
-    pub full: Option<[Confidence; 6]>,
+    /// What the heads over the sentence encoder say, where they were asked.
+    full: Option<[f32; 6]>,
     /// What a guard model said of the categories, where one was asked.
     pub judged: Option<Verdict>,
-    /// Similarity to each topic, calibrated: above 0 is on topic.
-    pub topics: Vec<topics::TopicScore>,
+    /// What the light classifiers are suspicious of, for the sentence encoder.
+    suspects: Vec<Suspect>,
+    /// How near it comes to each topic.
+    pub topics: topics::Looked,
 }
 
 impl Found {
     /// How sure it is that the piece is of a category: by the guard model where it has a say.
     pub(super) fn confidence(&self, category: usize) -> Confidence {
         let judged = self.judged.and_then(|verdict| verdict.get(category).copied().flatten());
-        let full = || self.full.map(|full| full[category]);
+        let full = || self.full.map(|full| FullHeads::shipped().confidence(&full)[category]);
         judged.or_else(full).unwrap_or_else(|| content::confidence(category, self.content[category]))
+    }
+
+    /// The same as a number from 0 to 1: 0.25, 0.5 and 0.75 are where low, medium and high confidence begin.
+    fn severity(&self, category: usize) -> f32 {
+        if let Some(judged) = self.judged.and_then(|verdict| verdict.get(category).copied().flatten()) {
+            return match judged {
+                Confidence::None => 0.0,
+                Confidence::Low => 0.25,
+                Confidence::Medium => 0.5,
+                Confidence::High => 1.0,
+            };
+        }
+        match self.full {
+            Some(full) => content::severity(full[category], FullHeads::shipped().heads[category].points),
+            None => content::severity(self.content[category], content::points(category)),
+        }
     }
 }
 
@@ -96,12 +113,36 @@ impl Guard {
         } else {
             look()
         };
-        self.second_opinion(&pieces, &mut found).await;
-        self.second_look(&pieces, &mut found).await;
+        self.second_look(&mut found).await;
         self.ask_guard_model(source, &pieces, &mut found).await?;
         let facts = Facts { guard: self, source, pieces: &pieces, found: &found, grounding };
         let report = Report::of(facts, started.elapsed());
         Ok(report.finish())
+    }
+
+    /// How severe texts are in each content category, from 0 to 1: by the same judges as [`Self::assess`].
+    pub(crate) async fn severities(
+        self: &Arc<Self>,
+        texts: Vec<(Source, String)>,
+    ) -> Result<[f32; content::CATEGORIES.len()], ApiError> {
+        let guard = Arc::clone(self);
+        let look = move || {
+            let found: Vec<Found> =
+                texts.iter().map(|(source, text)| guard.look(*source, text, None, DEPTH)).collect();
+            (texts, found)
+        };
+        let looking = tokio::task::spawn_blocking(look).await;
+        let (texts, mut found) = looking.map_err(|error| ApiError::internal(error.to_string()))?;
+        self.second_look(&mut found).await;
+        let mut worst = [0.0_f32; content::CATEGORIES.len()];
+        for ((source, text), found) in texts.into_iter().zip(found) {
+            let mut found = [found];
+            self.ask_guard_model(source, &[Piece::new(text)], &mut found).await?;
+            for (category, worst) in worst.iter_mut().enumerate() {
+                *worst = worst.max(found[0].severity(category));
+            }
+        }
+        Ok(worst)
     }
 
     /// The model of names, when a policy on this side needs it.
@@ -133,25 +174,22 @@ impl Guard {
         self.look_at_words(source, text, &folded, &mut found);
         self.look_for_secrets(source, text, names, &mut found);
         if let Some(content) = self.content.as_ref().filter(|_| self.filters_content(source)) {
-            found.content = content.scores(&folded);
+            (found.content, found.suspects) = FullHeads::shipped().look(&folded, content);
         }
         if let Some(topics) = self.topics.as_ref().filter(|_| self.denies_topics(source)) {
-            found.topics = topics.scores(&folded);
+            found.topics = topics.look(&folded);
         }
         let Some(depth) = depth.checked_sub(1) else { return found };
         for (range, inner) in decoded_runs(text) {
             let mut inside = self.look(source, &inner, names, depth);
-            for spot in inside.spots {
+            for spot in std::mem::take(&mut inside.spots) {
                 found.spots.push(Spot { range: range.clone(), ..spot });
             }
-            found.opened.append(&mut inside.opened);
-            found.opened.push(inner);
+            found.suspects.append(&mut inside.suspects);
             for (score, more) in found.content.iter_mut().zip(inside.content) {
                 *score = score.max(more);
             }
-            for (topic, more) in found.topics.iter_mut().zip(inside.topics) {
-                topic.raise(more);
-            }
+            found.topics.add(inside.topics);
         }
         found
     }
@@ -167,7 +205,7 @@ impl Guard {
         }
         for (index, list) in policy.managed.iter().enumerate() {
             if list.sides.on(source).is_some() {
-                let hits = profanity(text, folded);
+                let hits = profanity(folded);
                 found.spots.extend(hits.into_iter().map(|range| spot(What::Managed(index), range, text)));
             }
         }
@@ -217,37 +255,48 @@ impl Guard {
         grounding::scores(&sources, &query, &answer)
     }
 
-    /// Shows the sentence encoder what the light classifiers are suspicious of. Without the encoder they stand.
-    async fn second_look(&self, pieces: &[Piece], found: &mut [Found]) {
+    /// Shows the sentence encoder what the light classifiers are suspicious of and what stands out towards a topic, all at
+    /// once. Without the encoder, or when it can't answer, what the light ones say stands.
+    async fn second_look(&self, found: &mut [Found]) {
         let vectors = &self.tools.vectors;
-        let (Some(content), Some(embedder), true) = (&self.content, &vectors.embedder, vectors.content_heads)
-        else {
-            return;
-        };
+        let Some(embedder) = &vectors.embedder else { return };
         let heads = FullHeads::shipped();
-        if heads.dimensions() == 0 {
-            return;
+        let content = self.content.is_some() && vectors.content_heads && heads.dimensions() > 0;
+        let full = match &self.topics {
+            Some(topics) if found.iter().any(|it| it.topics.is_unsure()) => {
+                topics.encoded((embedder, vectors.ordinary.as_ref())).await
+            }
+            _ => None,
+        };
+        let mut texts: Vec<String> = Vec::new();
+        let mut places: HashMap<&str, usize> = HashMap::new();
+        for found in found.iter() {
+            let suspects = found.suspects.iter().filter(|_| content).map(|it| it.text.as_str());
+            let unsure = full.is_some() && found.topics.is_unsure();
+            let asked = found.topics.asked.iter().filter(|_| unsure).map(|it| it.text.as_str());
+            for text in suspects.chain(asked) {
+                places.entry(text).or_insert_with(|| {
+                    texts.push(text.to_owned());
+                    texts.len() - 1
+                });
+            }
         }
-        for (piece, found) in pieces.iter().zip(found).filter(|(piece, _)| piece.is_judged()) {
-            let mut worst = [Confidence::None; 6];
-            found.full = Some(worst);
-            if !heads.wants(&found.content) {
-                continue;
+        let Some(encoded) = encoded(embedder, texts).await else { return };
+        let vector = |text: &str| places.get(text).and_then(|at| encoded.get(*at)).map(Vec::as_slice);
+        let mut decided = Vec::with_capacity(found.len());
+        for found in found.iter() {
+            let suspects = found.suspects.iter().filter_map(|it| Some((it, vector(&it.text)?)));
+            let scores = if content { heads.decide(suspects) } else { None };
+            let mut topics = found.topics.scores.clone();
+            if let Some(full) = full {
+                let asked = found.topics.asked.iter().filter_map(|it| Some((it, vector(&it.text)?)));
+                topics::decide(full, &mut topics, asked);
             }
-            for text in std::iter::once(&piece.text).chain(&found.opened) {
-                match heads.judge(text, content, embedder).await {
-                    Some(sure) => {
-                        worst.iter_mut().zip(sure).for_each(|(worst, sure)| *worst = (*worst).max(sure))
-                    }
-                    None => {
-                        found.full = None;
-                        break;
-                    }
-                }
-            }
-            if found.full.is_some() {
-                found.full = Some(worst);
-            }
+            decided.push((scores, topics));
+        }
+        drop(places);
+        for (found, (full, topics)) in found.iter_mut().zip(decided) {
+            (found.full, found.topics.scores) = (full, topics);
         }
     }
 
@@ -279,20 +328,6 @@ impl Guard {
             }
         }
         Ok(())
-    }
-
-    /// Asks the sentence encoder about topics that the light match is unsure of. Without an encoder, or when it can't
-    /// answer, the light match stands.
-    async fn second_opinion(&self, pieces: &[Piece], found: &mut [Found]) {
-        let (Some(topics), Some(embedder)) = (&self.topics, &self.tools.vectors.embedder) else { return };
-        let ordinary = self.tools.vectors.ordinary.as_ref();
-        for (piece, found) in pieces.iter().zip(found) {
-            if found.topics.iter().any(topics::TopicScore::is_unsure) {
-                let texts: Vec<&str> =
-                    std::iter::once(&piece.text).chain(&found.opened).map(String::as_str).collect();
-                topics.confirm(&texts, (embedder, ordinary), &mut found.topics).await;
-            }
-        }
     }
 }
 

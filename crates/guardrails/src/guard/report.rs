@@ -93,8 +93,11 @@ impl<'a> Report<'a> {
         let mut listed = Vec::new();
         for (index, topic) in policy.topics.iter().enumerate() {
             let Some(action) = topic.sides.on(self.facts.source) else { continue };
-            let detected =
-                self.facts.found.iter().any(|found| found.topics.get(index).is_some_and(|it| it.is_on()));
+            let detected = self
+                .facts
+                .found
+                .iter()
+                .any(|found| found.topics.scores.get(index).is_some_and(|it| it.is_on()));
             let blocks = detected && action == control::GuardrailTopicAction::Block;
             if blocks {
                 self.blocked.push("topicPolicy");

@@ -2,16 +2,17 @@
 
 use candle_core::{Device, Tensor};
 
+use crate::arithmetic::{dot, sum};
+
 /// A layer of `outputs` that each are the largest of `pieces` affine functions.
 #[derive(Debug)]
 pub(super) struct Maxout {
-    /// Inputs by outputs × pieces.
+    /// Inputs by pieces × outputs.
     matrix: Tensor,
     bias: Vec<f32>,
     gain: Vec<f32>,
     offset: Vec<f32>,
     inputs: usize,
-    pieces: usize,
 }
 
 impl Maxout {
@@ -23,9 +24,17 @@ impl Maxout {
         norm: (Vec<f32>, Vec<f32>),
     ) -> Option<Self> {
         let rows = bias.len();
-        let pieces = rows.checked_div(norm.0.len())?;
+        let width = norm.0.len();
+        let pieces = rows.checked_div(width)?;
+        if pieces == 0 || rows != pieces * width || matrix.len() != rows * inputs {
+            return None;
+        }
+        // All first pieces, then all second ones: the largest of each is then taken side by side.
+        let order = (0..pieces).flat_map(|piece| (0..width).map(move |output| output * pieces + piece));
+        let bias = order.clone().map(|row| bias[row]).collect();
+        let matrix = order.flat_map(|row| matrix[row * inputs..(row + 1) * inputs].iter().copied()).collect();
         let matrix = transposed(rows, inputs, matrix)?;
-        Some(Self { matrix, bias, gain: norm.0, offset: norm.1, inputs, pieces })
+        Some(Self { matrix, bias, gain: norm.0, offset: norm.1, inputs })
     }
 
     /// `rows` rows of inputs to as many of outputs.
@@ -35,10 +44,16 @@ impl Maxout {
         let mut out = Vec::with_capacity(rows * width);
         for row in product.chunks_exact(self.bias.len()) {
             let start = out.len();
-            let pieces = row.chunks_exact(self.pieces).zip(self.bias.chunks_exact(self.pieces));
-            out.extend(pieces.map(|(values, bias)| {
-                values.iter().zip(bias).map(|(value, bias)| value + bias).fold(f32::NEG_INFINITY, f32::max)
-            }));
+            let mut pieces = row.chunks_exact(width).zip(self.bias.chunks_exact(width));
+            if let Some((values, bias)) = pieces.next() {
+                out.extend(values.iter().zip(bias).map(|(value, bias)| value + bias));
+            }
+            for (values, bias) in pieces {
+                for ((most, value), bias) in out[start..].iter_mut().zip(values).zip(bias) {
+                    let value = value + bias;
+                    *most = if value > *most { value } else { *most };
+                }
+            }
             layer_norm(&mut out[start..], &self.gain, &self.offset);
         }
         Some(out)
@@ -47,11 +62,11 @@ impl Maxout {
 
 fn layer_norm(row: &mut [f32], gain: &[f32], offset: &[f32]) {
     let count = row.len() as f32;
-    let mean = row.iter().sum::<f32>() / count;
-    let variance = row.iter().map(|value| (value - mean) * (value - mean)).sum::<f32>() / count + 1e-8;
-    let scale = 1.0 / variance.sqrt();
+    let mean = sum(row) / count;
+    row.iter_mut().for_each(|value| *value -= mean);
+    let scale = 1.0 / (dot(row, row) / count + 1e-8).sqrt();
     for ((value, gain), offset) in row.iter_mut().zip(gain).zip(offset) {
-        *value = (*value - mean) * scale * gain + offset;
+        *value = *value * scale * gain + offset;
     }
 }
 

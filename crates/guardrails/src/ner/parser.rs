@@ -2,6 +2,7 @@
 
 use super::tokens::Token;
 use super::{Entity, Label};
+use crate::arithmetic::dot;
 
 /// Places of the parser's state: the next token, the first of the open entity, the last before the next.
 const PLACES: usize = 3;
@@ -83,7 +84,7 @@ impl Parser {
         }
         let hidden: Vec<f32> = hidden.chunks_exact(PIECES).map(|pieces| pieces[0].max(pieces[1])).collect();
         let classes = self.upper.chunks_exact(HIDDEN).zip(&self.upper_bias);
-        classes.map(|(row, bias)| row.iter().zip(&hidden).map(|(a, b)| a * b).sum::<f32>() + bias).collect()
+        classes.map(|(row, bias)| dot(row, &hidden) + bias).collect()
     }
 
     /// The valid move with the highest score; the first of equal ones.

@@ -4,11 +4,12 @@
 //! weights and the operating points behind LOW, MEDIUM and HIGH come from `train-guardrails content` (bench/tools), which trains
 //! on `corpus/` and chooses the points on texts that it did not train on. docs/guardrails.md has what they measure.
 
+use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
 use craton_api_bedrock::GuardrailContentFilterType as Category;
 
-use super::statics::{Statics, words};
+use super::statics::{Statics, dot, words};
 use crate::text::{View, sentences};
 
 /// The categories, in the order of every array of scores.
@@ -68,40 +69,59 @@ pub struct Features {
 impl Features {
     /// `text` is folded: lower case, without disguises.
     pub fn of(text: &str) -> Self {
-        let words: Vec<&str> = words(text).filter(|word| word.chars().any(char::is_alphanumeric)).collect();
-        let mut sparse = Vec::with_capacity(words.len() * 12);
-        let mut before = "";
-        let mut before2 = "";
-        for word in &words {
-            sparse.push(bucket(&["w", word]));
-            sparse.push(bucket(&["b", before, word]));
-            if !before2.is_empty() {
-                sparse.push(bucket(&["t", before2, before, word]));
-            }
-            (before2, before) = (before, word);
-            char_grams(word, &mut sparse);
-        }
+        let mut sparse = Vec::with_capacity(text.len() * 3);
+        each_bucket(text, |bucket| sparse.push(bucket));
         sparse.sort_unstable();
         sparse.dedup();
         Self { sparse, dense: Statics::shipped().embed(text) }
     }
 }
 
+/// The buckets of a text's n-grams, some of them more than once.
+fn each_bucket(text: &str, mut each: impl FnMut(u32)) {
+    let (mut before, mut before2) = ("", "");
+    for word in words(text).filter(|word| word.starts_with(char::is_alphanumeric)) {
+        each(bucket(&["w", word]));
+        each(bucket(&["b", before, word]));
+        if !before2.is_empty() {
+            each(bucket(&["t", before2, before, word]));
+        }
+        (before2, before) = (before, word);
+        char_grams(word, &mut each);
+    }
+}
+
+/// Longest word that is cut into n-grams, in bytes.
+const LONGEST_WORD: usize = 32;
+
 /// N-grams of 3 to 5 characters of a word with its ends marked.
-fn char_grams(word: &str, sparse: &mut Vec<u32>) {
-    if word.len() > 32 || word.len() < 3 {
+fn char_grams(word: &str, each: &mut impl FnMut(u32)) {
+    if word.len() > LONGEST_WORD || word.len() < 3 {
         return;
     }
-    let marked: Vec<char> = std::iter::once('<').chain(word.chars()).chain(std::iter::once('>')).collect();
-    for length in 3..=5 {
-        for gram in marked.windows(length) {
-            let mut hash = FNV;
-            for character in gram {
-                hash = mix(hash, *character as u32);
+    let mut marked = ['<'; LONGEST_WORD + 2];
+    let mut count = 1;
+    for character in word.chars() {
+        marked[count] = character;
+        count += 1;
+    }
+    marked[count] = '>';
+    let marked = &marked[..=count];
+    for start in 0..marked.len() {
+        let mut hash = FNV;
+        for (at, character) in marked[start..].iter().take(5).enumerate() {
+            hash = mix(hash, *character as u32);
+            if at >= 2 {
+                each(reduce(hash));
             }
-            sparse.push(reduce(hash));
         }
     }
+}
+
+/// What counting n-grams needs: which were seen, and the list of them.
+struct Scratch {
+    seen: Vec<bool>,
+    list: Vec<u32>,
 }
 
 const FNV: u64 = 0xcbf2_9ce4_8422_2325;
@@ -138,42 +158,70 @@ impl ContentModel {
         }
         let mut sums = [0_i32; COUNT];
         for bucket in &features.sparse {
-            for (sum, weight) in sums.iter_mut().zip(&self.sparse[*bucket as usize]) {
-                *sum += i32::from(*weight);
-            }
+            self.add(*bucket, &mut sums);
         }
+        self.finish(sums, features.sparse.len(), &features.dense)
+    }
+
+    fn add(&self, bucket: u32, sums: &mut [i32; COUNT]) {
+        for (sum, weight) in sums.iter_mut().zip(&self.sparse[bucket as usize]) {
+            *sum += i32::from(*weight);
+        }
+    }
+
+    fn finish(&self, sums: [i32; COUNT], buckets: usize, dense: &[f32]) -> [f32; COUNT] {
         // N-grams of longer sentences sum to more; what they say is scaled as in training.
-        let length = (features.sparse.len().max(1) as f32).sqrt();
-        let mut scores = [0.0; COUNT];
-        for ((score, head), sum) in scores.iter_mut().zip(&self.heads).zip(sums) {
-            let dense: f32 = head.dense.iter().zip(&features.dense).map(|(a, b)| a * b).sum();
-            let logit = head.bias + sum as f32 * head.scale / length + dense;
-            *score = 1.0 / (1.0 + (-logit).exp());
+        let length = (buckets.max(1) as f32).sqrt();
+        std::array::from_fn(|index| {
+            let head = &self.heads[index];
+            let logit = head.bias + sums[index] as f32 * head.scale / length + dot(&head.dense, dense);
+            1.0 / (1.0 + (-logit).exp())
+        })
+    }
+
+    /// The same as [`Self::score`] of a text's [`Features`], without making them.
+    fn score_text(&self, text: &str, scratch: &mut Scratch) -> [f32; COUNT] {
+        if self.sparse.is_empty() {
+            return [0.0; COUNT];
         }
-        scores
+        let mut sums = [0_i32; COUNT];
+        let Scratch { seen, list } = scratch;
+        each_bucket(text, |bucket| {
+            if !std::mem::replace(&mut seen[bucket as usize], true) {
+                list.push(bucket);
+                self.add(bucket, &mut sums);
+            }
+        });
+        let count = list.len();
+        list.drain(..).for_each(|bucket| seen[bucket as usize] = false);
+        self.finish(sums, count, &Statics::shipped().embed(text))
     }
 
     /// The probability of each category in a text: that of its worst sentence, or of two in a row.
     pub fn scores(&self, folded: &View) -> [f32; COUNT] {
         let mut worst = [0.0_f32; COUNT];
-        self.each_piece(folded, |_, scores| raise(&mut worst, &scores));
+        self.each_piece(folded, |_, _, scores| raise(&mut worst, &scores));
         worst
     }
 
-    /// The scores of every sentence, of every two in a row, and of words that are written with gaps.
-    pub fn each_piece(&self, folded: &View, mut each: impl FnMut(&str, [f32; COUNT])) {
+    /// The scores of every sentence, of every two in a row (both with their place), and of words that are written with gaps.
+    pub fn each_piece(&self, folded: &View, mut each: impl FnMut(Option<Range<usize>>, &str, [f32; COUNT])) {
         let text = folded.text();
-        let mut judge = |piece: &str| each(piece, self.score(&Features::of(piece)));
-        let mut before: Option<std::ops::Range<usize>> = None;
+        let mut scratch = Scratch { seen: vec![false; BUCKETS], list: Vec::with_capacity(1024) };
+        let mut judge = |place: Range<usize>| {
+            let piece = &text[place.clone()];
+            each(Some(place), piece, self.score_text(piece, &mut scratch));
+        };
+        let mut before: Option<Range<usize>> = None;
         for sentence in sentences(text) {
-            judge_parts(&text[sentence.clone()], &mut judge);
+            judge_parts(text, sentence.clone(), &mut judge);
             if let Some(before) = before.filter(|before| sentence.end - before.start < 400) {
-                judge(&text[before.start..sentence.end]);
+                judge(before.start..sentence.end);
             }
             before = Some(sentence);
         }
         for word in crate::text::spaced_words(folded) {
-            judge(word.text());
+            each(None, word.text(), self.score_text(word.text(), &mut scratch));
         }
     }
 
@@ -220,16 +268,32 @@ pub(crate) fn raise(worst: &mut [f32; COUNT], scores: &[f32; COUNT]) {
 }
 
 /// Judges a sentence, in parts when it is very long.
-fn judge_parts(sentence: &str, judge: &mut impl FnMut(&str)) {
+fn judge_parts(text: &str, sentence: Range<usize>, judge: &mut impl FnMut(Range<usize>)) {
+    let start_of = text.as_ptr() as usize;
     let starts: Vec<usize> =
-        words(sentence).map(|word| word.as_ptr() as usize - sentence.as_ptr() as usize).collect();
+        words(&text[sentence.clone()]).map(|word| word.as_ptr() as usize - start_of).collect();
     if starts.len() <= LONGEST {
         return judge(sentence);
     }
-    for part in starts.chunks(LONGEST) {
-        let end = starts.iter().position(|at| *at == part[0]).and_then(|index| starts.get(index + LONGEST));
-        judge(&sentence[part[0]..end.copied().unwrap_or(sentence.len())]);
+    for (index, part) in starts.chunks(LONGEST).enumerate() {
+        let end = starts.get((index + 1) * LONGEST).copied().unwrap_or(sentence.end);
+        judge(part[0]..end);
     }
+}
+
+/// A score by its place between the points of low, medium and high confidence, which become 0.25, 0.5 and 0.75: from 0 to 1.
+pub(crate) fn severity(score: f32, points: [f32; 3]) -> f32 {
+    let ends = [0.0, points[0], points[1], points[2], 1.0];
+    let step = ends[1..4].iter().take_while(|point| score >= **point).count();
+    let (from, to) = (ends[step], ends[step + 1].max(ends[step]));
+    let within = if to > from { ((score - from) / (to - from)).clamp(0.0, 1.0) } else { 0.0 };
+    // What only comes near a point has not reached it.
+    0.25 * (step as f32 + if step < 3 { within.min(0.99) } else { within })
+}
+
+/// The points of a category's light classifier.
+pub(crate) fn points(category: usize) -> [f32; 3] {
+    SHIPPED.heads.get(category).map_or([1.0; 3], |head| head.points)
 }
 
 /// What a score means for a category.
@@ -248,6 +312,28 @@ pub fn confidence(category: usize, score: f32) -> Confidence {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_and_their_features_score_the_same() {
+        let model = ContentModel::shipped();
+        let mut scratch = Scratch { seen: vec![false; BUCKETS], list: Vec::new() };
+        for text in ["", "hello hello, hello you", "how do i kill a process that won't die?", "1 2 3 straße"]
+        {
+            let (one, other) = (model.score(&Features::of(text)), model.score_text(text, &mut scratch));
+            assert!(one.iter().zip(other).all(|(a, b)| (a - b).abs() < 1e-6), "{text}: {one:?} {other:?}");
+        }
+    }
+
+    #[test]
+    fn severity_grows_with_the_score_and_keeps_to_the_points() {
+        let points = [0.4, 0.6, 0.6];
+        let all: Vec<f32> = (0..=100).map(|it| severity(it as f32 / 100.0, points)).collect();
+        assert!(all.windows(2).all(|pair| pair[0] <= pair[1]), "{all:?}");
+        assert!(
+            severity(0.399, points) < 0.25 && severity(0.4, points) >= 0.25 && severity(0.6, points) >= 0.75
+        );
+        assert!(severity(1.0, points) <= 1.0 && severity(0.0, points) == 0.0);
+    }
 
     #[test]
     fn weights_read_as_they_were_written() {

@@ -5,16 +5,16 @@
 //! head over its vector, together with the light score, decides. Ordinary text is rarely suspicious, so it rarely waits for
 //! the encoder. `train-guardrails content` makes `data/content_full.bin`.
 
+use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
-use craton_backend::{EmbedRequest, EmbeddingModel};
+use craton_backend::EmbeddingModel;
 
 use super::content::{CATEGORIES, Confidence, ContentModel};
+use super::statics::dot;
 use crate::text::View;
 
 const COUNT: usize = CATEGORIES.len();
-/// Most sentences of one text that the encoder is shown.
-const MOST_SHOWN: usize = 12;
 
 /// The head of one category.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -27,6 +27,13 @@ pub struct FullHead {
     pub gate: f32,
     /// Scores from which confidence is low, medium, high.
     pub points: [f32; 3],
+}
+
+/// A piece of a text that the light classifiers are suspicious of, folded.
+#[derive(Debug, Clone)]
+pub struct Suspect {
+    pub text: String,
+    light: [f32; COUNT],
 }
 
 /// The heads of all categories.
@@ -62,7 +69,7 @@ impl FullHeads {
     pub fn score(&self, vector: &[f32], light: &[f32; COUNT]) -> [f32; COUNT] {
         std::array::from_fn(|index| {
             let head = &self.heads[index];
-            let dense: f32 = head.dense.iter().zip(vector).map(|(a, b)| a * b).sum();
+            let dense = dot(&head.dense, vector);
             1.0 / (1.0 + (-(head.bias + head.light * logit(light[index]) + dense)).exp())
         })
     }
@@ -77,52 +84,64 @@ impl FullHeads {
         })
     }
 
-    /// How sure it is of each category in a text; none when the encoder can't be asked.
-    pub async fn judge(
-        &self,
-        text: &str,
-        model: &ContentModel,
-        embedder: &Arc<dyn EmbeddingModel>,
-    ) -> Option<[Confidence; COUNT]> {
-        let scores = self.scores(text, model, embedder).await?;
-        Some(self.confidence(&scores))
+    /// The light scores of a text, and what of it is to be shown to the encoder: the most suspicious pieces, none of which
+    /// has a part of another.
+    pub fn look(&self, folded: &View, model: &ContentModel) -> ([f32; COUNT], Vec<Suspect>) {
+        let mut worst = [0.0_f32; COUNT];
+        let mut pieces: Vec<(f32, Option<Range<usize>>, Suspect)> = Vec::new();
+        model.each_piece(folded, |place, piece, light| {
+            super::content::raise(&mut worst, &light);
+            if self.wants(&light) {
+                let most =
+                    self.heads.iter().zip(&light).map(|(head, light)| logit(*light) - logit(head.gate));
+                let most = most.fold(f32::MIN, f32::max);
+                pieces.push((most, place, Suspect { text: piece.to_owned(), light }));
+            }
+        });
+        pieces.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let mut taken: Vec<Range<usize>> = Vec::new();
+        let mut suspects = Vec::new();
+        for (_, place, suspect) in pieces {
+            if let Some(place) = place {
+                if taken.iter().any(|other| other.start < place.end && place.start < other.end) {
+                    continue;
+                }
+                taken.push(place);
+            }
+            suspects.push(suspect);
+            if suspects.len() >= super::most_shown(folded.text().len()) {
+                break;
+            }
+        }
+        (worst, suspects)
     }
 
-    /// The probability of each category in a text: that of the worst sentence that was shown to the encoder.
+    /// The probability of each category: that of the worst of the pieces that the encoder was shown.
+    pub fn decide<'a>(
+        &self,
+        shown: impl IntoIterator<Item = (&'a Suspect, &'a [f32])>,
+    ) -> Option<[f32; COUNT]> {
+        let mut worst = [0.0_f32; COUNT];
+        for (suspect, vector) in shown {
+            if vector.len() != self.dimensions() {
+                return None;
+            }
+            super::content::raise(&mut worst, &self.score(vector, &suspect.light));
+        }
+        Some(worst)
+    }
+
+    /// The same for one text, asking the encoder; none when it can't be asked.
     pub async fn scores(
         &self,
         text: &str,
         model: &ContentModel,
         embedder: &Arc<dyn EmbeddingModel>,
     ) -> Option<[f32; COUNT]> {
-        let mut worst = [0.0_f32; COUNT];
-        let mut shown: Vec<(f32, String, [f32; COUNT])> = Vec::new();
-        model.each_piece(&View::folded(text), |piece, light| {
-            if self.wants(&light) {
-                shown.push((light.iter().copied().fold(0.0, f32::max), piece.to_owned(), light));
-            }
-        });
-        if shown.is_empty() {
-            return Some(worst);
-        }
-        shown.sort_by(|a, b| b.0.total_cmp(&a.0));
-        shown.truncate(MOST_SHOWN);
-        let texts = shown.iter().map(|(_, text, _)| text.clone()).collect();
-        let request = EmbedRequest { texts, truncate: true, ..EmbedRequest::default() };
-        let vectors = match embedder.embed(request).await {
-            Ok(embedded) => embedded.vectors,
-            Err(error) => {
-                tracing::warn!(%error, "the sentence encoder can't be asked about harmful content");
-                return None;
-            }
-        };
-        for (vector, (_, _, light)) in vectors.iter().zip(&shown) {
-            if vector.len() != self.dimensions() {
-                return None;
-            }
-            super::content::raise(&mut worst, &self.score(vector, light));
-        }
-        Some(worst)
+        let (_, suspects) = self.look(&View::folded(text), model);
+        let texts: Vec<String> = suspects.iter().map(|it| it.text.clone()).collect();
+        let vectors = super::encoded(embedder, texts).await?;
+        self.decide(suspects.iter().zip(vectors.iter().map(Vec::as_slice)))
     }
 
     /// Reads heads as [`Self::write`] wrote them.

@@ -1,6 +1,7 @@
 //! Words as meaning compares them: without endings, and without those that say little.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
+use std::sync::LazyLock;
 
 use super::statics::words;
 
@@ -22,13 +23,13 @@ pub(super) fn stem(word: &str) -> String {
 
 /// Whether a word in lower case says little.
 pub(super) fn is_common(word: &str) -> bool {
-    STOP_WORDS.contains(&word)
+    static COMMON: LazyLock<HashSet<&str>> = LazyLock::new(|| STOP_WORDS.iter().copied().collect());
+    word.len() <= 12 && COMMON.contains(word)
 }
 
 /// Stems of the words of a folded text that say something.
 pub(super) fn content_words(text: &str) -> BTreeSet<String> {
-    let said =
-        words(text).filter(|word| word.chars().all(char::is_alphanumeric) && !STOP_WORDS.contains(word));
+    let said = words(text).filter(|word| word.starts_with(char::is_alphanumeric) && !is_common(word));
     said.map(stem).collect()
 }
 

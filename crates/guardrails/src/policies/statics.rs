@@ -7,6 +7,8 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+pub(crate) use crate::arithmetic::{dot, normalise};
+
 /// Longest word that is cut into pieces, in bytes.
 const LONGEST_WORD: usize = 64;
 
@@ -84,6 +86,13 @@ impl Statics {
 
     /// The unit vector of a text in lower case; all zero when it has no known piece.
     pub fn embed(&self, text: &str) -> Vec<f32> {
+        let mut sum = self.sum(text);
+        normalise(&mut sum);
+        sum
+    }
+
+    /// The sum of the vectors of a text's words.
+    pub(crate) fn sum(&self, text: &str) -> Vec<f32> {
         let mut sum = vec![0.0_f32; self.dimensions];
         if self.dimensions == 0 {
             return sum;
@@ -97,7 +106,6 @@ impl Statics {
                 }
             });
         }
-        normalise(&mut sum);
         sum
     }
 
@@ -166,17 +174,6 @@ pub fn words(text: &str) -> impl Iterator<Item = &str> {
         rest = tail;
         Some(word)
     })
-}
-
-pub fn normalise(vector: &mut [f32]) {
-    let length = vector.iter().map(|value| value * value).sum::<f32>().sqrt();
-    if length > 1e-9 {
-        vector.iter_mut().for_each(|value| *value /= length);
-    }
-}
-
-pub fn dot(a: &[f32], b: &[f32]) -> f32 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
 #[cfg(test)]

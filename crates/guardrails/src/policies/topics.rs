@@ -9,14 +9,16 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
-use craton_backend::{EmbedRequest, EmbeddingModel};
+use craton_backend::EmbeddingModel;
 use tokio::sync::OnceCell;
 
 use super::acronyms::written_out;
+use super::encoded;
 use super::lexical::{content_words, is_common};
-use super::statics::{Statics, dot, words};
+use super::statics::{Statics, dot, normalise, words};
 use crate::definition::Topic;
 use crate::text::{View, sentences};
 
@@ -26,12 +28,15 @@ const BACKGROUND: &str = include_str!("../../corpus/background.txt");
 const SHOWN: usize = 4;
 /// Most words of a sentence that are compared one by one.
 const MOST_WORDS: usize = 60;
-/// Most sentences of one text that the encoder is asked about.
-const MOST_ASKED: usize = 8;
 /// Standard deviations above ordinary traffic from which a whole sentence is on topic where there is no encoder, and from
 /// which sentence and words together are worth asking the encoder.
 const LIGHT_ON: f32 = 3.6;
 const LIGHT_UNSURE: f32 = 0.75;
+/// The same in a text of at most so many bytes, which is one question or two and costs the encoder little.
+const SHORT: usize = 240;
+const SHORT_UNSURE: f32 = 0.0;
+/// Things that a definition names one by one, at most.
+const MOST_PARTS: usize = 12;
 /// Share of content words that a sentence and an example have in common when they say the same.
 const SAME_WORDS: f32 = 0.75;
 
@@ -44,6 +49,8 @@ pub struct TopicMatcher {
 
 struct Prepared {
     texts: Vec<String>,
+    /// What the definition names one by one.
+    parts: Vec<String>,
     examples: Vec<BTreeSet<String>>,
     vectors: Vec<Vec<f32>>,
     whole: Spread,
@@ -64,6 +71,8 @@ pub struct TopicScore {
     pub full: Option<f32>,
     /// It says what an example says, in its words.
     pub same: bool,
+    /// It stands out enough for the encoder to be asked.
+    unsure: bool,
 }
 
 impl TopicScore {
@@ -76,18 +85,21 @@ impl TopicScore {
     }
 
     pub fn is_unsure(&self) -> bool {
-        !self.same && self.light >= LIGHT_UNSURE && self.full.is_none()
+        !self.same && self.unsure && self.full.is_none()
     }
 
     pub(crate) fn raise(&mut self, other: Self) {
         self.light = self.light.max(other.light);
         self.whole = self.whole.max(other.whole);
         self.same |= other.same;
+        self.unsure |= other.unsure;
     }
 }
 
 /// A sentence by the light vectors.
 struct Seen {
+    /// The sum of the vectors of its words, and its direction.
+    sum: Vec<f32>,
     whole: Vec<f32>,
     words: Vec<Vec<f32>>,
 }
@@ -96,7 +108,10 @@ impl Seen {
     fn of(folded: &str) -> Self {
         let said = words(folded).filter(|word| !is_common(word) && word.starts_with(char::is_alphabetic));
         let words = said.take(MOST_WORDS).filter_map(|word| Statics::shipped().word(word)).collect();
-        Self { whole: Statics::shipped().embed(folded), words }
+        let sum = Statics::shipped().sum(folded);
+        let mut whole = sum.clone();
+        normalise(&mut whole);
+        Self { sum, whole, words }
     }
 }
 
@@ -106,67 +121,101 @@ static ORDINARY: LazyLock<Vec<Seen>> = LazyLock::new(|| {
 });
 
 /// Ordinary traffic as a sentence encoder sees it: computed once for each encoder.
-pub type OrdinaryVectors = OnceCell<Vec<Vec<f32>>>;
+pub type OrdinaryVectors = OnceCell<Arc<Vec<Vec<f32>>>>;
 
 impl TopicMatcher {
     pub fn new(topics: &[Topic]) -> Self {
         Self { topics: topics.iter().map(prepare).collect(), full: OnceCell::new() }
     }
 
-    /// How far the most telling sentence stands out, for each topic.
-    pub fn scores(&self, folded: &View) -> Vec<TopicScore> {
-        let mut scores = vec![TopicScore::default(); self.topics.len()];
+    /// How far the most telling sentence stands out, for each topic, and what is to be shown to the encoder.
+    pub fn look(&self, folded: &View) -> Looked {
+        let mut looked = Looked { scores: vec![TopicScore::default(); self.topics.len()], asked: Vec::new() };
         let text = folded.text();
-        for piece in windows(text) {
-            let said = long_form(&text[piece]);
-            let seen = Seen::of(&said);
-            let words = content_words(&said);
-            for (score, topic) in scores.iter_mut().zip(&self.topics) {
-                let out = topic.stands_out(&seen);
-                score.light = score.light.max(out.light());
-                score.whole = score.whole.max(out.0[0]);
-                score.same |= topic.examples.iter().any(|example| says_the_same(example, &words));
+        let mut before: Option<Heard> = None;
+        for place in sentences(text) {
+            let heard = self.hear(text, place);
+            self.note(&mut looked, (text, &heard.place), &heard.out, |example| {
+                says_the_same(example, &heard.words, &BTreeSet::new())
+            });
+            // Each with the one before it, when both are short.
+            if let Some(before) = before.filter(|it| heard.place.end - it.place.start <= 160) {
+                let place = before.place.start..heard.place.end;
+                let out = self.together(&before, &heard);
+                self.note(&mut looked, (text, &place), &out, |example| {
+                    says_the_same(example, &before.words, &heard.words)
+                });
             }
+            before = Some(heard);
         }
-        scores
+        looked.choose(super::most_shown(text.len()));
+        looked
+    }
+
+    fn hear(&self, text: &str, place: Range<usize>) -> Heard {
+        let said = long_form(&text[place.clone()]);
+        let seen = Seen::of(&said);
+        let near: Vec<[f32; 2]> =
+            self.topics.iter().map(|topic| nearest_words(&topic.words, &seen.words)).collect();
+        let topics = self.topics.iter().zip(&near);
+        let out = topics.map(|(topic, near)| topic.stands_out(&seen.whole, *near)).collect();
+        Heard { words: content_words(&said), sum: seen.sum, place, near, out }
+    }
+
+    /// How far two sentences in a row stand out as one.
+    fn together(&self, before: &Heard, after: &Heard) -> Vec<StandsOut> {
+        let mut whole: Vec<f32> = before.sum.iter().zip(&after.sum).map(|(a, b)| a + b).collect();
+        normalise(&mut whole);
+        let near = before.near.iter().zip(&after.near).map(|(a, b)| {
+            let mut all = [a[0], a[1], b[0], b[1]];
+            all.sort_by(|a, b| b.total_cmp(a));
+            [all[0], all[1]]
+        });
+        self.topics.iter().zip(near).map(|(topic, near)| topic.stands_out(&whole, near)).collect()
+    }
+
+    fn note(
+        &self,
+        looked: &mut Looked,
+        (text, place): (&str, &Range<usize>),
+        out: &[StandsOut],
+        same: impl Fn(&BTreeSet<String>) -> bool,
+    ) {
+        let from = if text.len() <= SHORT { SHORT_UNSURE } else { LIGHT_UNSURE };
+        let mut best = f32::MIN;
+        for ((score, topic), out) in looked.scores.iter_mut().zip(&self.topics).zip(out) {
+            score.light = score.light.max(out.light());
+            score.whole = score.whole.max(out.0[0]);
+            score.same |= topic.examples.iter().any(&same);
+            score.unsure |= out.light() >= from;
+            best = best.max(out.light());
+        }
+        if best >= from {
+            let text = long_form(&text[place.clone()]).into_owned();
+            looked.asked.push(Asked { best, place: place.clone(), text, out: out.to_vec() });
+        }
+    }
+
+    /// The topics as the encoder sees them; none when it can't be asked.
+    pub(crate) async fn encoded(
+        &self,
+        (embedder, ordinary): (&Arc<dyn EmbeddingModel>, &OrdinaryVectors),
+    ) -> Option<&[FullTopic]> {
+        let full = self.full.get_or_try_init(|| self.encode_topics(embedder, ordinary)).await;
+        full.ok().map(Vec::as_slice)
     }
 
     /// Asks the encoder about the sentences that stand out. Leaves the scores as they are when it can't answer.
     pub async fn confirm(
         &self,
-        texts: &[&str],
+        looked: &mut Looked,
         (embedder, ordinary): (&Arc<dyn EmbeddingModel>, &OrdinaryVectors),
-        scores: &mut [TopicScore],
     ) {
-        let full = self.full.get_or_try_init(|| self.encode_topics(embedder, ordinary)).await;
-        let Ok(full) = full else { return };
-        let mut asked: Vec<(f32, String, Vec<StandsOut>)> = Vec::new();
-        for text in texts {
-            let folded = View::folded(text);
-            for piece in windows(folded.text()) {
-                let said = long_form(&folded.text()[piece]);
-                let seen = Seen::of(&said);
-                let out: Vec<StandsOut> = self.topics.iter().map(|topic| topic.stands_out(&seen)).collect();
-                let best = out.iter().map(|it| it.light()).fold(f32::MIN, f32::max);
-                if best >= LIGHT_UNSURE {
-                    asked.push((best, said.into_owned(), out));
-                }
-            }
-        }
-        if asked.is_empty() {
-            return;
-        }
-        asked.sort_by(|a, b| b.0.total_cmp(&a.0));
-        asked.truncate(MOST_ASKED);
-        let texts = asked.iter().map(|(_, text, _)| text.clone()).collect();
-        let Some(vectors) = embed(embedder, texts).await else { return };
-        for (index, (score, full)) in scores.iter_mut().zip(full).enumerate() {
-            if score.is_unsure() {
-                let margins = vectors.iter().zip(&asked).map(|(vector, (_, _, out))| {
-                    out.get(index).map_or(f32::MIN, |out| full.evidence(vector, *out).margin())
-                });
-                score.full = Some(margins.fold(f32::MIN, f32::max));
-            }
+        let texts = looked.asked.iter().map(|it| it.text.clone()).collect();
+        let Some(full) = self.encoded((embedder, ordinary)).await else { return };
+        if let Some(vectors) = encoded(embedder, texts).await {
+            let asked = looked.asked.iter().zip(vectors.iter().map(Vec::as_slice));
+            decide(full, &mut looked.scores, asked);
         }
     }
 
@@ -181,9 +230,11 @@ impl TopicMatcher {
         let folded = View::folded(text);
         let said = long_form(folded.text());
         let seen = Seen::of(&said);
-        let vectors = embed(embedder, vec![said.into_owned()]).await?;
+        let vectors = encoded(embedder, vec![said.into_owned()]).await?;
         let pairs = full.iter().zip(&self.topics);
-        Some(pairs.map(|(full, topic)| full.evidence(&vectors[0], topic.stands_out(&seen))).collect())
+        let light =
+            |topic: &Prepared| topic.stands_out(&seen.whole, nearest_words(&topic.words, &seen.words));
+        Some(pairs.map(|(full, topic)| full.evidence(&vectors[0], light(topic))).collect())
     }
 
     async fn encode_topics(
@@ -194,13 +245,14 @@ impl TopicMatcher {
         let shown = || async {
             let lines = BACKGROUND.lines().filter(|line| !line.trim().is_empty()).step_by(SHOWN);
             let texts = lines.map(|line| View::folded(line).text().to_owned()).collect();
-            embed(embedder, texts).await.ok_or(Unanswered)
+            encoded(embedder, texts).await.map(Arc::new).ok_or(Unanswered)
         };
         let ordinary = ordinary.get_or_try_init(shown).await?;
         let mut full = Vec::with_capacity(self.topics.len());
         for topic in &self.topics {
-            let vectors = embed(embedder, topic.texts.clone()).await.ok_or(Unanswered)?;
-            full.push(FullTopic::new(vectors, ordinary));
+            let vectors = encoded(embedder, topic.texts.clone()).await.ok_or(Unanswered)?;
+            let parts = encoded(embedder, topic.parts.clone()).await.ok_or(Unanswered)?;
+            full.push(FullTopic::new(vectors, parts, ordinary));
         }
         Ok(full)
     }
@@ -210,23 +262,86 @@ impl TopicMatcher {
 #[derive(Debug)]
 struct Unanswered;
 
-async fn embed(embedder: &Arc<dyn EmbeddingModel>, texts: Vec<String>) -> Option<Vec<Vec<f32>>> {
-    let request = EmbedRequest { texts, truncate: true, ..EmbedRequest::default() };
-    match embedder.embed(request).await {
-        Ok(embedded) => Some(embedded.vectors),
-        Err(error) => {
-            tracing::warn!(%error, "the sentence encoder can't be asked about denied topics");
-            None
+/// What was found of topics without the encoder, and what it is to be asked about.
+#[derive(Debug, Clone, Default)]
+pub struct Looked {
+    pub scores: Vec<TopicScore>,
+    pub asked: Vec<Asked>,
+}
+
+/// A piece of a text that the encoder is to be asked about.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    pub text: String,
+    best: f32,
+    place: Range<usize>,
+    out: Vec<StandsOut>,
+}
+
+impl Looked {
+    /// Leaves what stands out most, none of which has a part of another.
+    fn choose(&mut self, most: usize) {
+        self.asked.sort_by(|a, b| b.best.total_cmp(&a.best));
+        let mut taken: Vec<Range<usize>> = Vec::new();
+        self.asked.retain(|it| {
+            let free = taken.len() < most
+                && taken.iter().all(|other| other.end <= it.place.start || it.place.end <= other.start);
+            if free {
+                taken.push(it.place.clone());
+            }
+            free
+        });
+    }
+
+    pub fn is_unsure(&self) -> bool {
+        self.scores.iter().any(TopicScore::is_unsure)
+    }
+
+    /// Adds what was found in text that was encoded in this one.
+    pub(crate) fn add(&mut self, inside: Self) {
+        for (score, more) in self.scores.iter_mut().zip(inside.scores) {
+            score.raise(more);
+        }
+        self.asked.extend(inside.asked);
+    }
+}
+
+/// Settles what was unsure by the encoder's vectors of what it was asked about.
+pub(crate) fn decide<'a>(
+    full: &[FullTopic],
+    scores: &mut [TopicScore],
+    asked: impl Iterator<Item = (&'a Asked, &'a [f32])>,
+) {
+    let asked: Vec<(&Asked, &[f32])> = asked.collect();
+    for (index, (score, full)) in scores.iter_mut().zip(full).enumerate() {
+        if score.is_unsure() {
+            let margins = asked.iter().map(|(asked, vector)| {
+                asked.out.get(index).map_or(f32::MIN, |out| full.evidence(vector, *out).margin())
+            });
+            score.full = Some(margins.fold(f32::MIN, f32::max));
         }
     }
 }
 
+/// A sentence as it was looked at.
+struct Heard {
+    place: Range<usize>,
+    words: BTreeSet<String>,
+    sum: Vec<f32>,
+    /// For each topic how near its two nearest words come.
+    near: Vec<[f32; 2]>,
+    out: Vec<StandsOut>,
+}
+
 /// A topic by the encoder: the name and definition, the examples, and how near ordinary traffic comes to each.
-struct FullTopic {
+pub(crate) struct FullTopic {
     definition: Vec<f32>,
     examples: Vec<Vec<f32>>,
+    parts: Vec<Vec<f32>>,
     to_definition: Spread,
     to_examples: Spread,
+    to_parts: Spread,
+    ordinary: Arc<Vec<Vec<f32>>>,
 }
 
 /// Mean and standard deviation.
@@ -266,19 +381,30 @@ pub struct Evidence {
     /// The same in standard deviations above ordinary traffic.
     pub example_out: f32,
     pub definition_out: f32,
+    /// Cosine to the nearest of what the definition names one by one, and its standard deviations.
+    pub part: f32,
+    pub part_out: f32,
+    /// How much nearer an example, and a part of the definition, is than the nearest ordinary traffic.
+    pub nearer: [f32; 2],
     pub light: StandsOut,
 }
 
 /// Things that [`Evidence`] has.
-pub const VALUES: usize = 7;
+pub const VALUES: usize = 11;
 /// Their weights, and what they must sum to.
-const WEIGHTS: [f32; VALUES] = [1.90, 0.79, 0.54, 1.24, 1.21, 0.00, 0.06];
-const POINT: f32 = 7.8;
+const WEIGHTS: [f32; VALUES] = [0.83, 0.31, 0.24, 0.28, 0.65, 0.00, 0.26, 0.40, 0.55, 2.68, 2.24];
+const POINT: f32 = 5.57;
 
 impl Evidence {
     pub fn values(&self) -> [f32; VALUES] {
         let [whole, first, second] = self.light.0;
-        [self.example, self.definition, self.example_out, self.definition_out, whole, first, second]
+        let [nearer_example, nearer_part] = self.nearer;
+        let by_encoder = [self.example, self.definition, self.example_out, self.definition_out];
+        let by_parts = [self.part, self.part_out, nearer_example, nearer_part];
+        let mut values = [0.0; VALUES];
+        let all = by_encoder.into_iter().chain([whole, first, second]).chain(by_parts);
+        values.iter_mut().zip(all).for_each(|(slot, value)| *slot = value);
+        values
     }
 
     /// Above 0 is on topic.
@@ -288,31 +414,41 @@ impl Evidence {
 }
 
 impl FullTopic {
-    fn new(vectors: Vec<Vec<f32>>, ordinary: &[Vec<f32>]) -> Self {
+    fn new(vectors: Vec<Vec<f32>>, mut parts: Vec<Vec<f32>>, ordinary: &Arc<Vec<Vec<f32>>>) -> Self {
         let mut vectors = vectors.into_iter();
         let definition = vectors.next().unwrap_or_default();
         let mut examples: Vec<Vec<f32>> = vectors.collect();
         if examples.is_empty() {
             examples.push(definition.clone());
         }
+        parts.push(definition.clone());
+        let to_parts: Vec<f32> = ordinary.iter().map(|it| nearest(&parts, it)).collect();
         let to_definition: Vec<f32> = ordinary.iter().map(|it| dot(it, &definition)).collect();
         let to_examples: Vec<f32> = ordinary.iter().map(|it| nearest(&examples, it)).collect();
         Self {
             to_definition: Spread::of(&to_definition),
             to_examples: Spread::of(&to_examples),
+            to_parts: Spread::of(&to_parts),
             definition,
             examples,
+            parts,
+            ordinary: Arc::clone(ordinary),
         }
     }
 
     fn evidence(&self, vector: &[f32], light: StandsOut) -> Evidence {
         let example = nearest(&self.examples, vector);
         let definition = dot(&self.definition, vector);
+        let part = nearest(&self.parts, vector);
+        let ordinary = nearest(&self.ordinary, vector);
         Evidence {
             example,
             definition,
             example_out: self.to_examples.of_value(example),
             definition_out: self.to_definition.of_value(definition),
+            part,
+            part_out: self.to_parts.of_value(part),
+            nearer: [example - ordinary, part - ordinary],
             light,
         }
     }
@@ -345,7 +481,16 @@ fn prepare(topic: &Topic) -> Prepared {
         words: known,
         vectors,
         texts,
+        parts: parts(&name, &topic.definition),
     }
+}
+
+/// What a definition names one by one, each with the topic's name: "weapons: buying", "weapons: building firearms".
+fn parts(name: &str, definition: &str) -> Vec<String> {
+    let definition = View::folded(definition).text().replace(" or ", ", ").replace(" and ", ", ");
+    let parts = definition.split([',', ';', '.', ':']).map(str::trim).filter(|part| part.len() > 3);
+    let named = parts.take(MOST_PARTS).map(|part| format!("{name}: {part}"));
+    named.chain([name.to_owned()]).collect()
 }
 
 /// How near the two words of a sentence come that are nearest to any of a topic's.
@@ -367,17 +512,18 @@ fn long_form(text: &str) -> Cow<'_, str> {
     written_out(text).map_or(Cow::Borrowed(text), Cow::Owned)
 }
 
-fn says_the_same(example: &BTreeSet<String>, words: &BTreeSet<String>) -> bool {
-    let shared = example.intersection(words).count();
-    let all = example.len() + words.len() - shared;
+/// Whether words, of one or two sentences, are those of an example.
+fn says_the_same(example: &BTreeSet<String>, words: &BTreeSet<String>, more: &BTreeSet<String>) -> bool {
+    let shared = example.iter().filter(|word| words.contains(*word) || more.contains(*word)).count();
+    let said = words.len() + more.iter().filter(|word| !words.contains(*word)).count();
+    let all = example.len() + said - shared;
     shared > 0 && shared as f32 >= SAME_WORDS * all as f32
 }
 
 impl Prepared {
-    fn stands_out(&self, seen: &Seen) -> StandsOut {
-        let [first, second] = nearest_words(&self.words, &seen.words);
+    fn stands_out(&self, whole: &[f32], [first, second]: [f32; 2]) -> StandsOut {
         StandsOut([
-            self.whole.of_value(nearest(&self.vectors, &seen.whole)),
+            self.whole.of_value(nearest(&self.vectors, whole)),
             self.nearest_words[0].of_value(first),
             self.nearest_words[1].of_value(second),
         ])
@@ -386,14 +532,6 @@ impl Prepared {
 
 fn nearest(vectors: &[Vec<f32>], vector: &[f32]) -> f32 {
     vectors.iter().map(|it| dot(it, vector)).fold(0.0, f32::max)
-}
-
-/// Each sentence, and each with the one before it when both are short.
-fn windows(text: &str) -> Vec<std::ops::Range<usize>> {
-    let sentences = sentences(text);
-    let pairs = sentences.windows(2).map(|pair| pair[0].start..pair[1].end).filter(|pair| pair.len() <= 160);
-    let pairs: Vec<_> = pairs.collect();
-    sentences.into_iter().chain(pairs).collect()
 }
 
 #[cfg(test)]
@@ -412,7 +550,7 @@ mod tests {
             sides: Sides::new(GuardrailTopicAction::Block, (None, None), (None, None)),
         };
         let matcher = TopicMatcher::new(&[topic]);
-        let on = |text: &str| matcher.scores(&View::folded(text))[0].is_on();
+        let on = |text: &str| matcher.look(&View::folded(text)).scores[0].is_on();
         for text in
             ["Can I sue my employer for this?", "Hello! is my NDA enforceable", "can i sue my employers?"]
         {

@@ -1,8 +1,11 @@
 //! Custom words and phrases, and the managed list of profanity.
 
+use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use aho_corasick::{AhoCorasick, MatchKind};
+use parking_lot::RwLock;
 use rustrict::{Censor, Type};
 
 use crate::text::{View, spaced_words};
@@ -80,15 +83,10 @@ fn unspaced(character: char) -> bool {
 }
 
 /// Finds profanity, also when it is written with other characters or gaps: the ranges of the words in the original.
-pub fn profanity(text: &str, folded: &View) -> Vec<Range<usize>> {
-    let mut found = Vec::new();
-    if is_profane(text) || is_profane(folded.text()) {
-        for word in words_of(folded.text()) {
-            if is_profane(&folded.text()[word.clone()]) {
-                found.push(folded.original(word));
-            }
-        }
-    }
+pub fn profanity(folded: &View) -> Vec<Range<usize>> {
+    let text = folded.text();
+    let mut found: Vec<Range<usize>> =
+        PROFANE.of(text).into_iter().map(|range| folded.original(range)).collect();
     for word in spaced_words(folded) {
         if is_profane(word.text()) {
             found.push(word.original(0..word.text().len()));
@@ -99,8 +97,109 @@ pub fn profanity(text: &str, folded: &View) -> Vec<Range<usize>> {
     found
 }
 
+/// What is known of words that came before: looking at one takes microseconds, and most words come again.
+struct Known(RwLock<HashMap<Box<str>, bool>>);
+
+static PROFANE: LazyLock<Known> = LazyLock::new(|| Known(RwLock::default()));
+
+/// Words that are remembered at most, and how long they may be, in bytes.
+const MOST_KNOWN: usize = 50_000;
+const LONGEST_KNOWN: usize = 24;
+
+impl Known {
+    /// The profane words of a text.
+    fn of(&self, text: &str) -> Vec<Range<usize>> {
+        let mut found = Vec::new();
+        let mut unknown: Vec<Range<usize>> = Vec::new();
+        {
+            let known = self.0.read();
+            for word in words_of(text).filter(|word| !word.is_empty()) {
+                match known.get(&text[word.clone()]) {
+                    Some(true) => found.push(word),
+                    Some(false) => {}
+                    None => unknown.push(word),
+                }
+            }
+        }
+        if unknown.is_empty() {
+            return found;
+        }
+        // Nobody waits for it. Most texts have none: unknown words of letters are looked at together first.
+        let (plain, mixed): (Vec<_>, Vec<_>) =
+            unknown.into_iter().partition(|word| text[word.clone()].chars().all(char::is_alphabetic));
+        let mut judged: Vec<(Range<usize>, bool)> = Vec::new();
+        for words in chunks(&plain) {
+            let together: Vec<&str> = words.iter().map(|word| &text[word.clone()]).collect();
+            let any = is_profane(&together.join(" "));
+            let each = words.iter().map(|word| (word.clone(), any && is_profane(&text[word.clone()])));
+            judged.extend(each);
+        }
+        judged.extend(mixed.into_iter().map(|word| (word.clone(), is_profane(&text[word]))));
+        let mut known = self.0.write();
+        for (word, profane) in judged {
+            if word.len() <= LONGEST_KNOWN {
+                if known.len() >= MOST_KNOWN {
+                    known.clear();
+                }
+                known.insert(text[word.clone()].into(), profane);
+            }
+            if profane {
+                found.push(word);
+            }
+        }
+        found
+    }
+}
+
+/// Words in groups of a few hundred bytes; a longer word is a group of its own.
+fn chunks(words: &[Range<usize>]) -> Vec<&[Range<usize>]> {
+    let (mut groups, mut start, mut bytes) = (Vec::new(), 0, 0);
+    for (at, word) in words.iter().enumerate() {
+        if bytes > 0 && bytes + word.len() > MOST_TOGETHER {
+            groups.push(&words[start..at]);
+            (start, bytes) = (at, 0);
+        }
+        bytes += word.len() + 1;
+    }
+    groups.push(&words[start..]);
+    groups
+}
+
+/// Bytes of words that are looked at together.
+const MOST_TOGETHER: usize = 256;
+/// Bytes that are analysed at a time. The analysis takes longer than linear time on text that is made for that, so it is
+/// given no more; pieces of longer words have some in common.
+const MOST_AT_ONCE: usize = 320;
+const MOST_MIXED: usize = 96;
+const IN_COMMON: usize = 32;
+
 fn is_profane(text: &str) -> bool {
-    Censor::from_str(text).analyze().is(Type::PROFANE & Type::MODERATE_OR_HIGHER)
+    let analyse = |text: &str| Censor::from_str(text).analyze().is(Type::PROFANE & Type::MODERATE_OR_HIGHER);
+    // Digits and signs alone say nothing, and take longest as they can be many letters.
+    if !text.chars().any(char::is_alphabetic) {
+        return false;
+    }
+    let most = match text.chars().all(|it| it.is_alphabetic() || it == ' ') {
+        true => MOST_AT_ONCE,
+        false => MOST_MIXED,
+    };
+    let floor = |mut at: usize| {
+        while !text.is_char_boundary(at) {
+            at -= 1;
+        }
+        at
+    };
+    let mut start = 0;
+    loop {
+        let end = floor((start + most).min(text.len()));
+        if analyse(&text[start..end]) {
+            return true;
+        }
+        if end == text.len() {
+            return false;
+        }
+        start = floor(end - IN_COMMON);
+    }
 }
 
 /// Runs without white space.
@@ -141,14 +240,14 @@ mod tests {
     fn profanity_is_found_behind_disguises() {
         for text in ["what the fuck", "you sh1thead", "f u c k this", "a ｆｕｃｋing mess", "fu\u{200B}ck"]
         {
-            assert!(!profanity(text, &View::folded(text)).is_empty(), "{text}");
+            assert!(!profanity(&View::folded(text)).is_empty(), "{text}");
         }
         for text in [
             "The class will assess the Scunthorpe assets.",
             "Please analyze the cocktail menu",
             "Hello, the title of the analysis is long",
         ] {
-            assert!(profanity(text, &View::folded(text)).is_empty(), "{text}");
+            assert!(profanity(&View::folded(text)).is_empty(), "{text}");
         }
     }
 
@@ -160,7 +259,7 @@ mod tests {
             for hit in matcher.find(&folded) {
                 prop_assert!(text.get(hit.range).is_some());
             }
-            for range in profanity(&text, &folded) {
+            for range in profanity(&folded) {
                 prop_assert!(text.get(range).is_some());
             }
         }

@@ -7,7 +7,7 @@ use craton_guardrails::{Guard, Vectors};
 use proptest::prelude::*;
 
 fn guard() -> Arc<Guard> {
-    Arc::new(Guard::with_patterns(Vectors::default()).unwrap())
+    Arc::new(Guard::of(crate::definitions::patterns(), Vectors::default()).unwrap())
 }
 
 /// What leaves of a text that arrives in these increments; none once it is blocked.
@@ -75,7 +75,11 @@ proptest! {
     fn a_phrase_is_stopped_before_any_of_it_leaves(
         before in proptest::collection::vec("[bdlrv][aeo][mnt]?", 0..40),
         sizes in proptest::collection::vec(1..20_usize, 1..6),
-        gap in prop_oneof![Just(" "), Just("-"), Just("  "), Just("\n")],
+        gap in prop_oneof![
+            Just(" ".to_owned()), Just("-".to_owned()), Just("  ".to_owned()), Just("\n".to_owned()),
+            (1..400_usize).prop_map(|count| " ".repeat(count)), (1..400_usize).prop_map(|count| "\n ".repeat(count)),
+            (1..400_usize).prop_map(|count| "\u{200b}".repeat(count) + " "),
+        ],
     ) {
         let text = format!("{}. project{gap}bluebird starts", before.join(" "));
         let (left, blocked) = through(&guard(), &cut(&text, &sizes));

@@ -123,7 +123,7 @@ async fn the_sample_guards_as_written() {
     for fine in [
         "What is your refund policy?",
         "How do I change the delivery address of my order?",
-        "Which plan has SSO?",
+        "Which Techoral plan has SSO?",
     ] {
         let answer = apply(&server, &id, "INPUT", fine).await;
         assert_eq!((&answer["action"], &answer["outputs"]), (&json!("NONE"), &json!([])), "{fine}: {answer}");

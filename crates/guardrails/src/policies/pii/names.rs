@@ -7,7 +7,7 @@ use craton_api_bedrock::GuardrailPiiEntityType as Kind;
 use regex::Regex;
 
 use super::Finding;
-use super::rules::near;
+use super::rules::{ascii, near};
 use super::tagger::{Kind as Tagged, Span, Tagger};
 use crate::ner::NameModel;
 
@@ -21,7 +21,7 @@ static NAMED: LazyLock<Vec<Regex>> = LazyLock::new(|| {
         r"(?m)^(?:Dear|Hi|Hello|Hey)\s+(\p{Lu}[\p{L}'’-]+(?:\s+\p{Lu}[\p{L}'’-]+)?),",
         r"(?m)^(?:Best|Regards|Sincerely|Kind regards|Best regards|Thanks|Cheers|Warm regards|Yours truly),?\n+(\p{Lu}[\p{L}'’-]+(?:\s+\p{Lu}[\p{L}'’-]+){0,2})\s*$",
     ];
-    patterns.iter().filter_map(|pattern| Regex::new(pattern).ok()).collect()
+    patterns.iter().filter_map(|pattern| ascii(pattern)).collect()
 });
 
 /// Words that stand where a name would but are none.
@@ -65,7 +65,7 @@ static STREET: LazyLock<Vec<Regex>> = LazyLock::new(|| {
         r"\b\d{1,4}\s+(?:rue|avenue|boulevard|place|via|calle|piazza)\s+(?:d[eu']\s?|des |della |la )?[A-Z][\p{L}'-]+(?:,?\s+\d{5})?(?:\s+[A-Z][\p{L}-]+)?".to_owned(),
         r"\b[A-Z][\p{L}-]+(?:straße|strasse|weg|platz|allee|gasse)\s+\d{1,4}[a-z]?(?:,?\s+\d{5})?(?:\s+[A-Z][\p{L}-]+)?".to_owned(),
     ];
-    patterns.iter().filter_map(|pattern| Regex::new(pattern).ok()).collect()
+    patterns.iter().filter_map(|pattern| ascii(pattern)).collect()
 });
 
 /// Words that say that a place is somebody's.
@@ -154,12 +154,34 @@ fn addresses(text: &str, spans: &[Span], streets: &[Range<usize>], found: &mut V
     }
 }
 
-/// What is an address says more than the name of a town: it has a number, or a crossing of two streets.
+/// What is an address says more than the name of a town: it has a number, or several words that are no company's.
 pub(super) fn is_address(text: &str) -> bool {
+    let company =
+        text.trim_end_matches('.').rsplit([' ', '\n']).next().is_some_and(|it| COMPANIES.contains(&it));
+    if company || text.contains('%') {
+        return false;
+    }
+    let shouted = text.chars().any(char::is_alphabetic) && !text.chars().any(char::is_lowercase);
     text.bytes().any(|byte| byte.is_ascii_digit())
-        || text.contains(" and ")
-        || text.split_whitespace().count() > 1
+        || !shouted && (text.contains(" and ") || text.split_whitespace().count() > 1)
 }
+
+/// Last words of companies' names.
+const COMPANIES: &[&str] = &[
+    "Inc",
+    "Ltd",
+    "LLC",
+    "Corp",
+    "Corporation",
+    "GmbH",
+    "Group",
+    "Holdings",
+    "PLC",
+    "plc",
+    "AG",
+    "Limited",
+    "SA",
+];
 
 fn people(text: &str, spans: &[Span], streets: &[Range<usize>], found: &mut Vec<Finding>) {
     // Streets are in order and apart: the last that begins before the range's end is the one that may touch it.

@@ -7,7 +7,7 @@ use craton_api_bedrock::GuardrailPiiEntityType as Kind;
 use regex::Regex;
 
 use super::Finding;
-use super::rules::{near, stands_alone};
+use super::rules::{ascii, near, stands_alone};
 use super::validators::*;
 
 /// Longest run of digit groups that is looked at whole, in bytes.
@@ -96,8 +96,7 @@ fn card_from(text: &str, groups: &[Range<usize>]) -> Option<(usize, Range<usize>
 
 /// IBANs, with or without spaces: as many characters as their country's have, with a right checksum.
 fn ibans(text: &str, found: &mut Vec<Finding>) {
-    static START: LazyLock<Option<Regex>> =
-        LazyLock::new(|| Regex::new(r"(?i)\b[A-Z]{2}\d{2}[ -]?[A-Z0-9]").ok());
+    static START: LazyLock<Option<Regex>> = LazyLock::new(|| ascii(r"(?i)\b[A-Z]{2}\d{2}[ -]?[A-Z0-9]"));
     let Some(start) = &*START else { return };
     for candidate in start.find_iter(text) {
         let rest = &text[candidate.start()..];

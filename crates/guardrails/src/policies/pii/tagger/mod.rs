@@ -21,6 +21,8 @@ use crate::ner::NameModel;
 
 /// What a token is: nothing, or the beginning or the inside of one of four kinds.
 pub const LABELS: usize = 9;
+/// One number a label.
+type Scores = [f32; LABELS];
 /// Rows of the table that features are hashed into.
 pub const BUCKETS: usize = 1 << 17;
 /// Tokens that are labelled together; of longer texts each part of this length is.
@@ -29,7 +31,7 @@ const MOST_WORDS: usize = 4096;
 /// Tokens of a sentence that the recogniser is shown at most.
 const LONGEST_SENTENCE: usize = 120;
 /// Probabilities of a token to be of a name or an address that leave it open.
-const UNSURE: RangeInclusive<f32> = 0.02..=0.98;
+const UNSURE: RangeInclusive<f32> = 0.1..=0.9;
 
 /// The kinds that are told apart. Organisations and places are found so that they are not taken for the other two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,39 +86,48 @@ impl Tagger {
             return Vec::new();
         }
         let mut words = words(text, &self.gazetteer);
+        let mut own: Vec<Scores> = Vec::with_capacity(words.len());
+        let mut buckets = Vec::with_capacity(96);
+        own.extend((0..words.len()).map(|at| self.emission(&words, at, &mut buckets)));
         if let Some(names) = names {
-            for (part, unsure) in self.unsure(&words) {
-                if unsure {
-                    let range = words[part.start].range.start..words[part.end - 1].range.end;
-                    let mut entities = names.entities(&text[range.clone()]);
-                    for entity in &mut entities {
-                        entity.range = entity.range.start + range.start..entity.range.end + range.start;
-                    }
-                    say(&mut words[part], &entities);
+            let parts = self.unsure(&words, &own);
+            let ranges: Vec<Range<usize>> = parts
+                .iter()
+                .map(|part| words[part.start].range.start..words[part.end - 1].range.end)
+                .collect();
+            let sentences: Vec<&str> = ranges.iter().map(|range| &text[range.clone()]).collect();
+            for ((part, range), mut entities) in parts.iter().zip(ranges).zip(names.entities_of(&sentences)) {
+                for entity in &mut entities {
+                    entity.range = entity.range.start + range.start..entity.range.end + range.start;
+                }
+                say(&mut words[part.clone()], &entities);
+                // A token's features have what is said of its neighbours.
+                let near = part.start.saturating_sub(1)..(part.end + 1).min(words.len());
+                for at in near.filter(|_| !entities.is_empty()) {
+                    own[at] = self.emission(&words, at, &mut buckets);
                 }
             }
         }
         let mut spans = Vec::new();
-        for part in words.chunks(MOST_WORDS) {
-            let labels = self.labels(part);
+        for (part, own) in words.chunks(MOST_WORDS).zip(own.chunks(MOST_WORDS)) {
+            let labels = self.labels(own);
             collect(part, &labels, &mut spans);
         }
         spans
     }
 
-    /// The sentences of a text as ranges of its tokens, and whether one has a token that is unsure.
-    fn unsure(&self, words: &[Word]) -> Vec<(Range<usize>, bool)> {
-        let mut chances = Vec::with_capacity(words.len());
-        for part in words.chunks(MOST_WORDS) {
-            chances.extend(self.chances(part));
-        }
+    /// The sentences of a text, as ranges of its tokens, that have a token that is unsure.
+    fn unsure(&self, words: &[Word], own: &[Scores]) -> Vec<Range<usize>> {
+        let chances: Vec<f32> = own.chunks(MOST_WORDS).flat_map(|own| self.chances(own)).collect();
         let open = |at: usize| UNSURE.contains(&chances[at]) && words[at].is_lettered();
         let mut parts = Vec::new();
         let mut start = 0;
         for at in 0..words.len() {
             let last = at + 1 == words.len();
             if last || words[at].ends_sentence() || at - start >= LONGEST_SENTENCE {
-                parts.push((start..at + 1, (start..=at).any(open)));
+                if (start..=at).any(open) {
+                    parts.push(start..at + 1);
+                }
                 start = at + 1;
             }
         }
@@ -124,16 +135,15 @@ impl Tagger {
     }
 
     /// For each token the probability that it is of a name or an address.
-    fn chances(&self, words: &[Word]) -> Vec<f32> {
-        let mut buckets = Vec::with_capacity(64);
-        let own: Vec<[f32; LABELS]> = (0..words.len())
-            .map(|at| {
-                let scores = self.emission(words, at, &mut buckets);
+    fn chances(&self, own: &[Scores]) -> Vec<f32> {
+        let own: Vec<Scores> = own
+            .iter()
+            .map(|scores| {
                 let most = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
                 scores.map(|score| (score - most).exp())
             })
             .collect();
-        let factors: Vec<[f32; LABELS]> = (0..=LABELS)
+        let factors: Vec<Scores> = (0..=LABELS)
             .map(|from| {
                 std::array::from_fn(|to| match may_follow(from, to) {
                     true => self.transitions[from][to].exp(),
@@ -141,38 +151,36 @@ impl Tagger {
                 })
             })
             .collect();
-        let mut forward: Vec<[f32; LABELS]> = Vec::with_capacity(own.len());
+        let mut forward: Vec<Scores> = Vec::with_capacity(own.len());
         for own in &own {
-            let row: [f32; LABELS] = std::array::from_fn(|to| {
-                let before: f32 = match forward.last() {
-                    Some(last) => last.iter().zip(&factors).map(|(it, row)| it * row[to]).sum(),
-                    None => factors[LABELS][to],
-                };
-                before * own[to]
-            });
+            let mut row = factors[LABELS];
+            if let Some(last) = forward.last() {
+                row = [0.0; LABELS];
+                for (before, factors) in last.iter().zip(&factors) {
+                    row.iter_mut().zip(factors).for_each(|(sum, factor)| *sum += before * factor);
+                }
+            }
+            row.iter_mut().zip(own).for_each(|(value, own)| *value *= own);
             forward.push(scaled(row));
         }
         let mut backward = [1.0_f32; LABELS];
         let mut chances = vec![0.0; own.len()];
         for at in (0..own.len()).rev() {
-            let both: [f32; LABELS] = std::array::from_fn(|label| forward[at][label] * backward[label]);
+            let both: Scores = std::array::from_fn(|label| forward[at][label] * backward[label]);
             let total: f32 = both.iter().sum::<f32>().max(f32::MIN_POSITIVE);
             chances[at] = both[1..5].iter().sum::<f32>() / total;
-            let row: [f32; LABELS] = std::array::from_fn(|from| {
-                (0..LABELS).map(|to| factors[from][to] * own[at][to] * backward[to]).sum()
-            });
+            let ahead: Scores = std::array::from_fn(|to| own[at][to] * backward[to]);
+            let row = std::array::from_fn(|from| factors[from].iter().zip(ahead).map(|(a, b)| a * b).sum());
             backward = scaled(row);
         }
         chances
     }
 
-    /// The best sequence of labels.
-    fn labels(&self, words: &[Word]) -> Vec<u8> {
-        let mut scores: Vec<[f32; LABELS]> = Vec::with_capacity(words.len());
-        let mut from: Vec<[u8; LABELS]> = Vec::with_capacity(words.len());
-        let mut buckets = Vec::with_capacity(64);
-        for at in 0..words.len() {
-            let own = self.emission(words, at, &mut buckets);
+    /// The best sequence of labels, by the tokens' scores.
+    fn labels(&self, tokens: &[Scores]) -> Vec<u8> {
+        let mut scores: Vec<Scores> = Vec::with_capacity(tokens.len());
+        let mut from: Vec<[u8; LABELS]> = Vec::with_capacity(tokens.len());
+        for own in tokens {
             let mut best = [f32::NEG_INFINITY; LABELS];
             let mut back = [0_u8; LABELS];
             for (label, (best, back)) in best.iter_mut().zip(&mut back).enumerate() {
@@ -194,15 +202,15 @@ impl Tagger {
         }
         let Some(last) = scores.last() else { return Vec::new() };
         let mut label = (0..LABELS).max_by(|a, b| last[*a].total_cmp(&last[*b])).unwrap_or(0) as u8;
-        let mut labels = vec![0; words.len()];
-        for at in (0..words.len()).rev() {
+        let mut labels = vec![0; tokens.len()];
+        for at in (0..tokens.len()).rev() {
             labels[at] = label;
             label = from[at][usize::from(label)];
         }
         labels
     }
 
-    fn emission(&self, words: &[Word], at: usize, buckets: &mut Vec<u32>) -> [f32; LABELS] {
+    fn emission(&self, words: &[Word], at: usize, buckets: &mut Vec<u32>) -> Scores {
         buckets.clear();
         features(words, at, buckets);
         let mut sums = [0_i32; LABELS];
@@ -243,7 +251,7 @@ impl Tagger {
 }
 
 /// A row that sums to 1.
-fn scaled(row: [f32; LABELS]) -> [f32; LABELS] {
+fn scaled(row: Scores) -> Scores {
     let total: f32 = row.iter().sum::<f32>().max(f32::MIN_POSITIVE);
     row.map(|value| value / total)
 }
