@@ -392,8 +392,8 @@ pub struct Evidence {
 /// Things that [`Evidence`] has.
 pub const VALUES: usize = 11;
 /// Their weights, and what they must sum to.
-const WEIGHTS: [f32; VALUES] = [0.83, 0.31, 0.24, 0.28, 0.65, 0.00, 0.26, 0.40, 0.55, 2.68, 2.24];
-const POINT: f32 = 5.57;
+const WEIGHTS: [f32; VALUES] = [1.90, 0.79, 0.54, 1.24, 1.21, 0.00, 0.06, 0.00, 0.00, 0.00, 0.00];
+const POINT: f32 = 7.8;
 
 impl Evidence {
     pub fn values(&self) -> [f32; VALUES] {
