@@ -17,7 +17,9 @@ fuzz_target!(|data: &[u8]| {
         decoder.push(piece);
         loop {
             match decoder.next_frame() {
-                Ok(Some(frame)) => written.extend(frame.encode().expect("a frame that was read can be written")),
+                Ok(Some(frame)) => {
+                    written.extend(frame.encode().expect("a frame that was read can be written"))
+                }
                 Ok(None) => break,
                 Err(_) => return,
             }

@@ -19,7 +19,8 @@ fuzz_target!(|data: &[u8]| {
         }
         Err(error) => assert!(error.at <= expression.chars().count() + 1),
     }
-    let kinds = BTreeMap::from([("a", Kind::Number), ("b", Kind::Text), ("c", Kind::Truth), ("d", Kind::Other)]);
+    let kinds =
+        BTreeMap::from([("a", Kind::Number), ("b", Kind::Text), ("c", Kind::Truth), ("d", Kind::Other)]);
     match Condition::parse(expression, &kinds) {
         Ok(condition) => {
             let inputs = serde_json::from_str(r#"{"a": 1.5, "b": "x", "c": true, "d": []}"#).expect("inputs");

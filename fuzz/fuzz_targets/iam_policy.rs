@@ -32,9 +32,11 @@ fuzz_target!(|input: &[u8]| {
     for kind in [PolicyKind::Managed, PolicyKind::Inline, PolicyKind::Trust, PolicyKind::Resource] {
         let Ok(policy) = Policy::parse(text, kind) else { continue };
         let policy = Arc::new(policy);
-        for (action, resource) in
-            [("s3:GetObject", "arn:aws:s3:::b/ada/x"), ("sts:AssumeRole", "arn:aws:iam::123456789012:role/r"), ("a:B", "*")]
-        {
+        for (action, resource) in [
+            ("s3:GetObject", "arn:aws:s3:::b/ada/x"),
+            ("sts:AssumeRole", "arn:aws:iam::123456789012:role/r"),
+            ("a:B", "*"),
+        ] {
             let request = Request { requester: &REQUESTER, action, resource, keys: &*KEYS };
             let none: &[Arc<Policy>] = &[];
             let (identity, side) = match kind {

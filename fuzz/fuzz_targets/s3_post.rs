@@ -44,8 +44,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
         let home = FileObjects::open(store.clone(), &folder, Arc::new(SystemClock)).expect("objects");
         let objects = Objects::new(store, home);
         objects.create_bucket("bucket", "us-east-1").await.expect("a bucket");
-        let keys =
-            RootKeys { access_key_id: Some(KEY.into()), secret_access_key: Some(Secret::new(SECRET)) };
+        let keys = RootKeys { access_key_id: Some(KEY.into()), secret_access_key: Some(Secret::new(SECRET)) };
         let root = RootCredentials::resolve("/nonexistent".as_ref(), keys).expect("credentials");
         let account = Arc::new(Account::default());
         let identity = Arc::new(Identity::new(&root, &account));
@@ -101,7 +100,8 @@ fuzz_target!(|input: &[u8]| {
         let mut parts = rest.splitn(3, |byte| *byte == 0);
         let mut next = || parts.next().unwrap_or_default();
         let (conditions, fields, file) = (next(), next(), next());
-        let (Ok(conditions), Ok(fields)) = (std::str::from_utf8(conditions), std::str::from_utf8(fields)) else {
+        let (Ok(conditions), Ok(fields)) = (std::str::from_utf8(conditions), std::str::from_utf8(fields))
+        else {
             return;
         };
         signed(conditions, fields, file)
