@@ -50,7 +50,9 @@ fn main() -> ExitCode {
 }
 
 fn run() -> anyhow::Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lives in the repository")?;
+    // Asked when it runs: a target folder that several checkouts share may hold the chores built in another one.
+    let folder = std::env::var("CARGO_MANIFEST_DIR").context("run the chores as `cargo xtask`")?;
+    let root = Path::new(&folder).parent().context("xtask lives in the repository")?;
     match Arguments::parse().chore {
         Chore::Codegen { botocore, check } => codegen::run(root, botocore, check),
         Chore::Coverage { check } => coverage(root, check),
