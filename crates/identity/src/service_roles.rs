@@ -103,7 +103,15 @@ impl ServiceRoles {
                 ))
             })?],
         };
-        self.authorize(usage, &AuthorizationRequest::new(action, &resources))
+        let mut context = Context::new();
+        if let Some(arn) = resources.first() {
+            // Buckets' ARNs name no account: all that are here are this account's.
+            let account = if arn.account.is_empty() { &self.account } else { &arn.account };
+            context.set("aws:ResourceAccount", account.as_str());
+        }
+        let asked =
+            AuthorizationRequest { context: &context, ..AuthorizationRequest::new(action, &resources) };
+        self.authorize(usage, &asked)
     }
 
     /// Whether roles are asked at all.

@@ -37,6 +37,8 @@ impl PolicySource for Roles {
             attached: Arc::new(Attached {
                 identity: vec![policy(
                     r#"[{"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::docs/*"},
+                        {"Effect":"Allow","Action":"s3:ListBucket","Resource":"*",
+                         "Condition":{"StringEquals":{"aws:ResourceAccount":"123456789012"}}},
                         {"Effect":"Deny","Action":"s3:*","Resource":"arn:aws:s3:::docs/private/*"}]"#,
                     PolicyKind::Inline,
                 )],
@@ -88,6 +90,14 @@ fn nobody_borrows_a_role_that_does_not_trust_them() {
         assert_eq!(code, "ValidationException", "{what}");
         assert!(message.contains("can't assume the role"), "{what}: {message}");
     }
+}
+
+/// As the policy that AWS documents for knowledge bases' roles asks.
+#[test]
+fn the_account_of_a_bucket_is_known() {
+    ask(&USAGE, "s3:ListBucket", "arn:aws:s3:::docs").unwrap();
+    // Without a resource there is no account either.
+    assert_eq!(ask(&USAGE, "s3:ListBucket", "*").unwrap_err().0, "AccessDeniedException");
 }
 
 #[test]
