@@ -92,3 +92,28 @@ def test_each_thing_that_a_role_lacks_is_named(strict):
     allow(strict, name, store, listing, reading)
     with pytest.raises(ClientError, match="bedrock:InvokeModel"):
         runtime.retrieve(knowledgeBaseId=base, retrievalQuery=question)
+
+
+def test_each_object_is_asked_for(strict):
+    """A role that may read some objects has those in its index, and the others are counted with their reason."""
+    s3, agent = strict.client("s3"), strict.client("bedrock-agent")
+    bucket, collection = f"bucket-{uuid.uuid4().hex[:8]}", strict.collection()
+    s3.create_bucket(Bucket=bucket)
+    for key in ("docs/a.txt", "docs/b.txt", "docs/secret/c.txt"):
+        s3.put_object(Bucket=bucket, Key=key, Body=f"This is {key}.".encode())
+    name = role(strict, "bedrock.amazonaws.com", ("bedrock:InvokeModel", EMBED), ("aoss:APIAccessAll", collection),
+                ("s3:ListBucket", f"arn:aws:s3:::{bucket}"), ("s3:GetObject", f"arn:aws:s3:::{bucket}/docs/*"))
+    deny = {"Effect": "Deny", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{bucket}/docs/secret/*"}
+    strict.client("iam").put_role_policy(RoleName=name, PolicyName="deny", PolicyDocument=json.dumps(
+        {"Version": "2012-10-17", "Statement": [deny]}))
+    base = create(strict, name, collection)
+    while agent.get_knowledge_base(knowledgeBaseId=base)["knowledgeBase"]["status"] == "CREATING":
+        time.sleep(0.1)
+    source = agent.create_data_source(knowledgeBaseId=base, name="s3", dataSourceConfiguration={
+        "type": "S3", "s3Configuration": {"bucketArn": f"arn:aws:s3:::{bucket}", "inclusionPrefixes": ["docs/"]},
+    })["dataSource"]["dataSourceId"]
+    job = sync(strict, base, source)
+    counted = {name: job["statistics"][name] for name in ("numberOfNewDocumentsIndexed", "numberOfDocumentsFailed")}
+    assert (job["status"], counted) == (
+        "COMPLETE", {"numberOfNewDocumentsIndexed": 2, "numberOfDocumentsFailed": 1}), job
+    assert any("docs/secret/c.txt" in reason for reason in job["failureReasons"]), job["failureReasons"]

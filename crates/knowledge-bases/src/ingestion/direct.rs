@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::failure::{Failure, from_store};
 use super::parse::{Content, MetadataContent};
 use super::pipeline::{Cut, Pipeline, open_failed};
-use super::source::{Listed, S3Source, Source as _, read_object, split_uri};
+use super::source::{Listed, S3Source, Source as _, read_object};
 use super::table::{Document, Table, Waiting};
 use crate::KnowledgeBases;
 use crate::records::{DataSourceRecord, KnowledgeBaseRecord, Place};
@@ -182,6 +182,7 @@ impl Direct<'_> {
                 let source = S3Source::new(self.service.parts.objects.clone(), s3, limit)
                     .map_err(|error| Failure::document(error.message))?;
                 let listed = source.look_up(document).await?;
+                self.service.check_object(&self.of.place, &self.base, &listed)?;
                 let content = source.read(&listed).await?;
                 return self.cut(listed, content).await;
             }
@@ -202,11 +203,7 @@ impl Direct<'_> {
     /// An object that a client named, in whatever bucket: the knowledge base's role must be let read it.
     async fn read_named(&self, uri: &str) -> Result<bytes::Bytes, Failure> {
         let parts = &self.service.parts;
-        if let Some((bucket, key)) = split_uri(uri) {
-            let arn = format!("arn:aws:s3:::{bucket}/{key}");
-            let allowed = self.service.check_role(&self.of.place, &self.base, "s3:GetObject", &arn);
-            allowed.map_err(|error| Failure::Document(error.message))?;
-        }
+        self.service.check_uri(&self.of.place, &self.base, uri)?;
         read_object(&*parts.objects, uri, parts.config.max_document_bytes).await
     }
 

@@ -13,6 +13,7 @@ use ring::digest::{SHA256, digest};
 use super::chunking::{Piece, Strategy};
 use super::failure::{Failure, from_api, from_embedder, from_index};
 use super::parse::{Content, Parsed, parse};
+use super::source::{Listed, METADATA, split_uri};
 use crate::KnowledgeBases;
 use crate::index::{Embedder, is_about_texts};
 use crate::records::{DataSourceRecord, KnowledgeBaseRecord, Place};
@@ -45,6 +46,36 @@ impl Cut {
     }
 }
 
+impl KnowledgeBases {
+    /// Whether a knowledge base's role lets it read a document, and the file of its metadata.
+    pub(crate) fn check_object(
+        &self,
+        place: &Place,
+        knowledge_base: &KnowledgeBaseRecord,
+        listed: &Listed,
+    ) -> Result<(), Failure> {
+        let uri = listed.location.uri();
+        self.check_uri(place, knowledge_base, uri)?;
+        if listed.metadata_fingerprint.is_empty() {
+            return Ok(());
+        }
+        self.check_uri(place, knowledge_base, &format!("{uri}{METADATA}"))
+    }
+
+    /// Whether a knowledge base's role lets it read what is at this place, if that is in a bucket.
+    pub(crate) fn check_uri(
+        &self,
+        place: &Place,
+        knowledge_base: &KnowledgeBaseRecord,
+        uri: &str,
+    ) -> Result<(), Failure> {
+        let Some((bucket, key)) = split_uri(uri) else { return Ok(()) };
+        let allowed =
+            self.check_role(place, knowledge_base, "s3:GetObject", &format!("arn:aws:s3:::{bucket}/{key}"));
+        allowed.map_err(|error| Failure::Document(error.message))
+    }
+}
+
 impl Pipeline {
     pub(crate) async fn open(
         service: &KnowledgeBases,
@@ -55,7 +86,12 @@ impl Pipeline {
         service.check_use(place, knowledge_base, &embedder)?;
         if let Some(s3) = &data_source.body.configuration.s3_configuration {
             service.check_role(place, knowledge_base, "s3:ListBucket", &s3.bucket_arn)?;
-            service.check_role(place, knowledge_base, "s3:GetObject", &format!("{}/*", s3.bucket_arn))?;
+            // Each object is asked for again when it is read; a role that may read none of them fails at once.
+            let everything = [String::new()];
+            for prefix in s3.inclusion_prefixes.as_deref().unwrap_or(&everything) {
+                let objects = format!("{}/{prefix}*", s3.bucket_arn);
+                service.check_role(place, knowledge_base, "s3:GetObject", &objects)?;
+            }
         }
         let strategy = Strategy::of(data_source.body.ingestion.as_ref())?;
         Ok(Self {

@@ -17,7 +17,7 @@ use super::pipeline::{Cut, Pipeline, open_failed};
 use super::source::{Listed, Listing, Source};
 use super::table::{Document, Table};
 use crate::KnowledgeBases;
-use crate::records::{INGESTION_JOB, IngestionJobRecord, Statistics};
+use crate::records::{INGESTION_JOB, IngestionJobRecord, KnowledgeBaseRecord, Statistics};
 
 /// Documents that are read, embedded and written together, and bytes of them.
 const BATCH: usize = 64;
@@ -119,6 +119,7 @@ struct Sync<'a> {
     of: SyncJob,
     pipeline: Pipeline,
     source: Box<dyn Source>,
+    base: KnowledgeBaseRecord,
 }
 
 impl<'a> Sync<'a> {
@@ -129,7 +130,7 @@ impl<'a> Sync<'a> {
             service.data_source(&of.place, &of.knowledge_base, &of.data_source).await.map_err(open_failed)?;
         let pipeline = Pipeline::open(service, &of.place, (&base, &source)).await.map_err(open_failed)?;
         let source = service.source(&source.body.configuration).map_err(open_failed)?;
-        Ok(Self { service, job, of, pipeline, source })
+        Ok(Self { service, job, of, pipeline, source, base })
     }
 
     fn table(&self) -> Table<'_> {
@@ -224,7 +225,12 @@ impl<'a> Sync<'a> {
     }
 
     async fn read_one(&self, work: &Work) -> Result<Done<Parsed>, JobError> {
-        let parsed = match self.source.read(&work.listed).await {
+        let allowed = self.service.check_object(&self.of.place, &self.base, &work.listed);
+        let content = match allowed {
+            Ok(()) => self.source.read(&work.listed).await,
+            Err(failure) => Err(failure),
+        };
+        let parsed = match content {
             Ok(content) => self.pipeline.parse(content).await,
             Err(failure) => Err(failure),
         };

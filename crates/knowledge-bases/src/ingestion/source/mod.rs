@@ -15,7 +15,7 @@ use super::parse::Content;
 use crate::{KnowledgeBases, KnowledgeBasesConfig};
 use web::WebSource;
 
-pub(crate) use s3::{S3Source, read_object, split_uri};
+pub(crate) use s3::{METADATA, S3Source, read_object, split_uri};
 
 /// A document as its source lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]

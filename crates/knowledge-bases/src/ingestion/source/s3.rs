@@ -16,7 +16,8 @@ use crate::ingestion::failure::Failure;
 use crate::ingestion::metadata;
 use crate::ingestion::parse::{Content, MetadataContent};
 
-const METADATA: &str = ".metadata.json";
+/// What is behind the name of a document in that of its metadata.
+pub(crate) const METADATA: &str = ".metadata.json";
 const PAGE: u32 = 1_000;
 
 pub(crate) struct S3Source {
