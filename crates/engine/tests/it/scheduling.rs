@@ -156,7 +156,7 @@ async fn a_shared_prefix_is_computed_once_and_reported() {
 /// What docs/local-models.md says to set for answers that are the same bit for bit.
 #[tokio::test]
 async fn without_cached_sequences_nothing_is_reused_and_answers_repeat() {
-    let alone = EngineConfig { max_sequences: 1, cached_sequences: 0, ..small() };
+    let alone = EngineConfig { max_sequences: 1, cached_sequences: 0, flash_attention: false, ..small() };
     let (engine, model) = own_model(alone);
     let mut request = ask("Tell me a story about a lighthouse.", 20);
     request.system = long_system();
