@@ -285,7 +285,7 @@ def test_strands_calls_a_tool_and_answers(world):
         """The status of an order.
 
         Args:
-            order_id: ORD-XXXXXX
+            order_id: the number of the order: ORD- and six digits
         """
         asked.append(order_id)
         return "SHIPPED, tracking 7749283746271"
