@@ -41,66 +41,51 @@ fn failed(error: StoreError) -> ApiError {
     }
 }
 
-/// The tag operations of `bedrock`: tags are lists.
-pub(crate) mod bedrock {
-    use craton_api_bedrock as api;
-    use craton_models::tags_from_list;
+/// A list of tags, as `bedrock` has them.
+mod lists {
+    use std::collections::BTreeMap;
 
-    use super::{ApiError, RequestContext, Services, check, failed};
+    use craton_api_bedrock::Tag;
+    pub(super) use craton_models::tags_from_list as take;
 
-    pub(crate) async fn tag_resource(
-        services: &Services,
-        context: &RequestContext,
-        input: api::TagResourceRequest,
-    ) -> Result<api::TagResourceResponse, ApiError> {
-        let tags = tags_from_list(input.tags)?;
-        check(services, context, &input.resource_arn).await?;
-        services.store.tag(&input.resource_arn, &tags).await.map_err(failed)?;
-        Ok(api::TagResourceResponse {})
-    }
-
-    pub(crate) async fn untag_resource(
-        services: &Services,
-        context: &RequestContext,
-        input: api::UntagResourceRequest,
-    ) -> Result<api::UntagResourceResponse, ApiError> {
-        check(services, context, &input.resource_arn).await?;
-        services.store.untag(&input.resource_arn, &input.tag_keys).await.map_err(failed)?;
-        Ok(api::UntagResourceResponse {})
-    }
-
-    pub(crate) async fn list_tags_for_resource(
-        services: &Services,
-        context: &RequestContext,
-        input: api::ListTagsForResourceRequest,
-    ) -> Result<api::ListTagsForResourceResponse, ApiError> {
-        check(services, context, &input.resource_arn).await?;
-        let tags = services.store.tags(&input.resource_arn).await.map_err(failed)?;
-        let tags = tags.into_iter().map(|(key, value)| api::Tag { key, value }).collect();
-        Ok(api::ListTagsForResourceResponse { tags: Some(tags) })
+    pub(super) fn give(tags: BTreeMap<String, String>) -> Vec<Tag> {
+        tags.into_iter().map(|(key, value)| Tag { key, value }).collect()
     }
 }
 
-/// The tag operations of a service whose tags are maps.
-macro_rules! maps {
-    ($name:ident, $api:ident) => {
+/// A map of tags, as the services of agents have them.
+mod maps {
+    use std::collections::BTreeMap;
+
+    use craton_wire::{ApiError, types::Map};
+
+    pub(super) fn take(tags: Map<String>) -> Result<BTreeMap<String, String>, ApiError> {
+        if tags.keys().any(|key| key.to_ascii_lowercase().starts_with("aws:")) {
+            return Err(ApiError::validation("Tag keys starting with aws: are reserved for system use."));
+        }
+        Ok(tags.into_iter().collect())
+    }
+
+    pub(super) fn give(tags: BTreeMap<String, String>) -> Map<String> {
+        tags.into_iter().collect()
+    }
+}
+
+/// The tag operations of a service, whose tags have the shape that `$shape` takes and gives.
+macro_rules! operations {
+    ($name:ident, $api:ident, $shape:ident) => {
         pub(crate) mod $name {
             use $api as api;
 
-            use super::{ApiError, RequestContext, Services, check, failed};
+            use super::{ApiError, RequestContext, Services, check, failed, $shape};
 
             pub(crate) async fn tag_resource(
                 services: &Services,
                 context: &RequestContext,
                 input: api::TagResourceRequest,
             ) -> Result<api::TagResourceResponse, ApiError> {
-                if input.tags.keys().any(|key| key.to_ascii_lowercase().starts_with("aws:")) {
-                    return Err(ApiError::validation(
-                        "Tag keys starting with aws: are reserved for system use.",
-                    ));
-                }
+                let tags = $shape::take(input.tags)?;
                 check(services, context, &input.resource_arn).await?;
-                let tags = input.tags.into_iter().collect();
                 services.store.tag(&input.resource_arn, &tags).await.map_err(failed)?;
                 Ok(api::TagResourceResponse {})
             }
@@ -122,11 +107,12 @@ macro_rules! maps {
             ) -> Result<api::ListTagsForResourceResponse, ApiError> {
                 check(services, context, &input.resource_arn).await?;
                 let tags = services.store.tags(&input.resource_arn).await.map_err(failed)?;
-                Ok(api::ListTagsForResourceResponse { tags: Some(tags.into_iter().collect()) })
+                Ok(api::ListTagsForResourceResponse { tags: Some($shape::give(tags)) })
             }
         }
     };
 }
 
-maps!(bedrock_agent, craton_api_bedrock_agent);
-maps!(bedrock_agent_runtime, craton_api_bedrock_agent_runtime);
+operations!(bedrock, craton_api_bedrock, lists);
+operations!(bedrock_agent, craton_api_bedrock_agent, maps);
+operations!(bedrock_agent_runtime, craton_api_bedrock_agent_runtime, maps);

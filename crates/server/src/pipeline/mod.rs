@@ -118,7 +118,8 @@ impl Pipeline {
         let (parts, body) = request.into_parts();
         // First, because a bucket may have any name.
         if self.is_for_s3(&parts) {
-            return self.answer_s3(parts, body, peer, shutdown).await;
+            // Boxed, as the doors below: else every call would be as large as the largest there is.
+            return Box::pin(self.answer_s3(parts, body, peer, shutdown)).await;
         }
         if let Some(reply) = self.open_to_all(&parts, &shutdown) {
             return reply;
@@ -130,7 +131,7 @@ impl Pipeline {
         let mut response = match dialect {
             Some(dialect) => {
                 let timer = self.services.metering.request(dialect.operation(&arrival.parts));
-                self.answer_door(dialect, arrival, timer, trail).await
+                Box::pin(self.answer_door(dialect, arrival, timer, trail)).await
             }
             None => {
                 let timer = self.services.metering.request(arrival.operation());
