@@ -7,9 +7,11 @@ mod clock;
 mod context;
 mod ids;
 mod page;
+mod text;
 
 pub use arn::{Arn, ArnError, partition};
 pub use clock::{Clock, SystemClock};
 pub use context::{Account, Principal, RequestContext, Session, SessionKind};
 pub use ids::{IdSource, RandomIds};
 pub use page::{Page, PageError, PageRequest};
+pub use text::first_chars;

@@ -16,7 +16,7 @@ mod rule;
 #[cfg(test)]
 mod tests;
 
-use craton_core::{Arn, RequestContext};
+use craton_core::{Arn, RequestContext, first_chars};
 use craton_identity::Authorizer;
 use craton_models::Models;
 use craton_prompts::{Prompts, is_prompt_arn};
@@ -277,7 +277,18 @@ fn placeholders(template: &str) -> impl Iterator<Item = &str> {
 
 /// The text at a path of the input, if there is one.
 fn text(document: &Map<String, Value>, path: &str) -> Option<String> {
-    texts(document, path).into_iter().next()
+    if path.contains("[]") {
+        return texts(document, path).into_iter().next();
+    }
+    let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
+    let names = rest.into_iter().flat_map(|rest| rest.split('.'));
+    let value = names.fold(document.get(first), |value, name| value?.get(name))?;
+    kept(value)
+}
+
+/// As much of a text as is looked at; an empty one is none.
+fn kept(value: &Value) -> Option<String> {
+    value.as_str().filter(|text| !text.is_empty()).map(|text| first_chars(text, MAX_PART_CHARS).to_owned())
 }
 
 /// The texts at a path of the input: several where a name in it ends in `[]`, which stands for all members of a list.
@@ -293,6 +304,5 @@ fn texts(document: &Map<String, Value>, path: &str) -> Vec<String> {
             values = values.into_iter().filter_map(Value::as_array).flatten().collect();
         }
     }
-    let found = values.into_iter().filter_map(Value::as_str).filter(|text| !text.is_empty());
-    found.map(|text| text.chars().take(MAX_PART_CHARS).collect()).collect()
+    values.into_iter().filter_map(kept).collect()
 }

@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use craton_core::{Arn, Principal, SessionKind};
+use craton_core::{Arn, Principal, SessionKind, first_chars};
 use craton_identity::policy::RequesterKind;
 use craton_identity::{requester, rfc3339};
 use craton_wire::ApiError;
@@ -73,7 +73,11 @@ impl Event {
     /// where one is.
     pub(crate) fn ask(&mut self, action: &str, resource: Option<&Arn>) {
         self.asked.truncate(MAX_NAMED);
-        let resource = resource.map(|arn| (short(&arn.to_string()), short(&arn.account)));
+        let resource = resource.map(|arn| {
+            // The account that the whole line is of is not kept again.
+            let other = if arn.account == self.account { "" } else { arn.account.as_str() };
+            (short(&arn.to_string()), short(other))
+        });
         self.asked.push(Named { action: short(action), resource });
     }
 
@@ -315,7 +319,7 @@ fn short_id(text: &str) -> String {
 }
 
 fn short(text: &str) -> String {
-    text.chars().take(MAX_TEXT_CHARS).collect()
+    first_chars(text, MAX_TEXT_CHARS).to_owned()
 }
 
 #[cfg(test)]

@@ -18,6 +18,9 @@ const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 /// all else of the log does.
 const GATHER: Duration = Duration::from_millis(10);
 
+/// What is written to the file at once.
+const BUFFER_BYTES: usize = 64 << 10;
+
 /// The file that is written, and those put aside: `audit.jsonl.1` is the youngest.
 pub(super) struct Writer {
     path: PathBuf,
@@ -31,7 +34,13 @@ impl Writer {
     pub(super) fn open(path: PathBuf, max_file_bytes: u64, kept_files: u32) -> io::Result<Self> {
         let file = append(&path)?;
         let bytes = file.metadata()?.len();
-        Ok(Self { path, file: BufWriter::new(file), bytes, max_file_bytes, kept_files })
+        Ok(Self {
+            path,
+            file: BufWriter::with_capacity(BUFFER_BYTES, file),
+            bytes,
+            max_file_bytes,
+            kept_files,
+        })
     }
 
     /// Writes until the queue has no more senders.
@@ -97,7 +106,7 @@ impl Writer {
         if self.kept_files > 0 {
             fs::rename(&self.path, aside(&self.path, 1))?;
         }
-        self.file = BufWriter::new(append(&self.path)?);
+        self.file = BufWriter::with_capacity(BUFFER_BYTES, append(&self.path)?);
         self.bytes = 0;
         Ok(())
     }

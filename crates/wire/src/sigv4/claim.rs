@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use http::header::{AUTHORIZATION, DATE};
 use http::{HeaderMap, HeaderName};
 use subtle::ConstantTimeEq;
@@ -54,12 +56,12 @@ enum Payload {
 }
 
 /// The pieces of an Authorization header or of a presigned query.
-struct Fields {
-    credential: String,
-    signed_headers: String,
-    signature: String,
+struct Fields<'a> {
+    credential: Cow<'a, str>,
+    signed_headers: Cow<'a, str>,
+    signature: Cow<'a, str>,
     date: Option<String>,
-    session_token: Option<String>,
+    session_token: Option<Cow<'a, str>>,
     expires_s: Option<u32>,
 }
 
@@ -89,7 +91,7 @@ impl Claim {
             access_key_id: scope.access_key_id.to_owned(),
             region: scope.region.to_owned(),
             service: scope.service.to_owned(),
-            session_token: fields.session_token.clone(),
+            session_token: fields.session_token.map(Cow::into_owned),
             signed_ms,
             expires_s: fields.expires_s,
             scope_date: scope.date.to_owned(),
@@ -136,9 +138,9 @@ impl Claim {
     }
 
     fn check_time(&self, now_ms: i64) -> Result<(), ApiError> {
-        let signed = amz_date(self.signed_ms);
-        let now = amz_date(now_ms);
+        let told = || (amz_date(self.signed_ms), amz_date(now_ms));
         if self.signed_ms > now_ms.saturating_add(MAX_SKEW_MS) {
+            let (signed, now) = told();
             let latest = amz_date(now_ms.saturating_add(MAX_SKEW_MS));
             return Err(ApiError::invalid_signature(format!(
                 "Signature not yet current: {signed} is still later than {latest} ({now} + 5 min.)"
@@ -146,6 +148,7 @@ impl Claim {
         }
         let good_for_ms = self.expires_s.map_or(MAX_SKEW_MS, |seconds| i64::from(seconds) * 1000);
         if self.signed_ms < now_ms.saturating_sub(good_for_ms) {
+            let (signed, now) = told();
             let earliest = amz_date(now_ms.saturating_sub(good_for_ms));
             let allowed = self.expires_s.map_or("5 min.".to_owned(), |seconds| format!("{seconds} s"));
             return Err(ApiError::invalid_signature(format!(
@@ -221,7 +224,7 @@ impl<'a> Scope<'a> {
     }
 }
 
-fn header_fields(headers: &HeaderMap) -> Result<Fields, ApiError> {
+fn header_fields(headers: &HeaderMap) -> Result<Fields<'_>, ApiError> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let header = values.next().and_then(|value| value.to_str().ok()).unwrap_or_default().trim();
     if values.next().is_some() {
@@ -250,7 +253,7 @@ fn header_fields(headers: &HeaderMap) -> Result<Fields, ApiError> {
                 return Err(ApiError::incomplete_signature("Authorization header has an unknown parameter."));
             }
         };
-        if slot.replace(value.to_owned()).is_some() {
+        if slot.replace(Cow::Borrowed(value)).is_some() {
             return Err(ApiError::incomplete_signature("Authorization header repeats a parameter."));
         }
     }
@@ -261,7 +264,7 @@ fn header_fields(headers: &HeaderMap) -> Result<Fields, ApiError> {
             signed_headers,
             signature,
             date: None,
-            session_token: token.map(str::to_owned),
+            session_token: token.map(Cow::Borrowed),
             expires_s: None,
         }),
         (credential, signed_headers, signature) => {
@@ -278,7 +281,7 @@ fn header_fields(headers: &HeaderMap) -> Result<Fields, ApiError> {
     }
 }
 
-fn presigned_fields(query: &str) -> Result<Fields, ApiError> {
+fn presigned_fields(query: &str) -> Result<Fields<'static>, ApiError> {
     let value = |name: &str| query_value(query, name);
     let Some(algorithm) = value("X-Amz-Algorithm") else {
         return Err(ApiError::missing_authentication("Missing Authentication Token"));
@@ -301,17 +304,17 @@ fn presigned_fields(query: &str) -> Result<Fields, ApiError> {
             )
         })?;
     Ok(Fields {
-        credential: required("X-Amz-Credential")?,
-        signed_headers: required("X-Amz-SignedHeaders")?,
-        signature: required("X-Amz-Signature")?,
+        credential: required("X-Amz-Credential")?.into(),
+        signed_headers: required("X-Amz-SignedHeaders")?.into(),
+        signature: required("X-Amz-Signature")?.into(),
         date: Some(required("X-Amz-Date")?),
-        session_token: value("X-Amz-Security-Token"),
+        session_token: value("X-Amz-Security-Token").map(Cow::Owned),
         expires_s: Some(expires_s),
     })
 }
 
 /// The time the request was signed, in milliseconds and in its `X-Amz-Date` form.
-fn signing_time(headers: &HeaderMap, fields: &Fields) -> Result<(i64, String), ApiError> {
+fn signing_time(headers: &HeaderMap, fields: &Fields<'_>) -> Result<(i64, String), ApiError> {
     let ms = match &fields.date {
         Some(date) => parse_amz_date(date),
         None => match single(headers, &X_AMZ_DATE)? {
