@@ -18,7 +18,7 @@ use tokio::net::UnixStream;
 use tokio::process::{ChildStderr, ChildStdout, Command};
 
 use crate::capture::Capture;
-use crate::folder::{self, Folder, FolderBounds};
+use crate::folder::{self, Folder};
 use crate::python::Python;
 use crate::walls::{Confinement, Resources};
 use crate::{Exit, Limits, Outcome, Process, Program, Sandbox, SandboxError, Watch};
@@ -216,11 +216,10 @@ async fn watch(process: Option<Watch>, root: PathBuf, limits: &Limits) {
     let (bounds, file_bytes) = (folder::bounds(limits.folder_bytes), limits.file_bytes);
     loop {
         tokio::time::sleep(FOLDER_CHECK).await;
-        let root = root.clone();
-        let is_over = move || {
-            let removed = process.map_or(0, |process| process.removed_bytes(file_bytes));
-            let left = bounds.bytes.checked_sub(removed);
-            left.is_none_or(|bytes| folder::is_over(&root, FolderBounds { bytes, ..bounds }))
+        let (root, process) = (root.clone(), process.clone());
+        let is_over = move || match process {
+            Some(process) => process.is_over(&root, bounds, file_bytes),
+            None => folder::is_over(&root, bounds),
         };
         if blocking(is_over).await.unwrap_or(true) {
             return;

@@ -234,7 +234,7 @@ fn read(path: &Path, size: u64) -> Option<Vec<u8>> {
 }
 
 /// Whether a folder holds more than it may, or what can't be counted. Blocking.
-pub fn is_over(root: &Path, bounds: FolderBounds) -> bool {
+pub(crate) fn is_over(root: &Path, bounds: FolderBounds) -> bool {
     let mut bytes = 0;
     let whole = walk(root, bounds, &mut |_, found| {
         bytes += found.blocks() * 512;

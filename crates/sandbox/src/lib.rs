@@ -18,6 +18,7 @@
 //! Name spaces are no wall here: most containers refuse them, and they keep nothing away that the walls above don't.
 //! Where a mount name space can be had, a function is given a `/tmp` of its own with it.
 
+mod bare;
 mod capture;
 mod config;
 mod execution;
@@ -37,8 +38,9 @@ use tokio::sync::{OnceCell, Semaphore};
 
 use execution::Execution;
 
+pub use bare::with_little;
 pub use config::SandboxConfig;
-pub use folder::{FolderBounds, Scratch, is_over};
+pub use folder::{FolderBounds, Scratch};
 pub use process::{Process, Usage, Watch};
 pub use python::Python;
 pub use walls::{Confinement, Resources, SYSTEM_PATHS, Standing};

@@ -45,6 +45,7 @@ impl Python {
             |why: String| SandboxError::Unavailable(format!("{} can't run code: {why}", name.display()));
         let mut command = Command::new(name);
         command.args(["-I", "-c", ASK]).stdin(Stdio::null()).kill_on_drop(true);
+        crate::with_little(&mut command);
         let output = command.output().await.map_err(|error| failed(error.to_string()))?;
         let said: Said = serde_json::from_slice(&output.stdout)
             .map_err(|_| failed(String::from_utf8_lossy(&output.stderr).chars().take(500).collect()))?;

@@ -20,9 +20,11 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
 use crate::config::MappedFunction;
-use crate::runtime::{Event, MAX_PAYLOAD_BYTES, Outcome};
+use crate::runtime::{Event, MAX_PAYLOAD_BYTES, Outcome, error_payload};
 
 const DEFAULT_TIMEOUT_S: u32 = 30;
+/// Who does not take a connection for so long has not been called.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// What stands as it is in a part of a path.
 const LABEL: &percent_encoding::AsciiSet =
     &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -53,8 +55,11 @@ impl Mapped {
             sources.map(|function| (function.name.clone(), CredentialSource::new(function.credentials())));
         let sources = sources.collect();
         let functions = functions.iter().map(|function| (function.name.clone(), function.clone())).collect();
-        let connector =
-            HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().build();
+        let mut connector = HttpConnector::new();
+        connector.enforce_http(false);
+        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let builder = HttpsConnectorBuilder::new().with_webpki_roots().https_or_http();
+        let connector = builder.enable_http1().wrap_connector(connector);
         Self { functions, sources, client: Client::builder(TokioExecutor::new()).build(connector) }
     }
 
@@ -71,7 +76,10 @@ impl Mapped {
     ) -> Result<Outcome, FunctionError> {
         let request = Request::post(url).header(header::CONTENT_TYPE, "application/json");
         let request = request.body(Full::new(payload)).map_err(|error| unavailable(url, &error))?;
-        let (head, payload) = self.send(function, request, url).await?;
+        let (head, payload) = match self.send(function, request, url).await? {
+            Sent::Answered(head, payload) => (head, payload),
+            Sent::Broken(outcome) => return Ok(outcome),
+        };
         Ok(Outcome { payload, failed: !head.status.is_success(), log_tail: String::new() })
     }
 
@@ -119,28 +127,55 @@ impl Mapped {
         sign_request(&mut parts, &sha256(&payload), &signer, call.now_ms)
             .map_err(|error| unavailable(arn, &error))?;
         let request = Request::from_parts(parts, Full::new(payload));
-        let (head, payload) = self.send(function, request, arn).await?;
-        far_answer(arn, &head, payload)
+        match self.send(function, request, arn).await? {
+            Sent::Answered(head, payload) => far_answer(arn, &head, payload),
+            Sent::Broken(outcome) => Ok(outcome),
+        }
     }
 
+    /// Sends a call. Only what was surely not called is an error.
     async fn send(
         &self,
         function: &MappedFunction,
         request: Request<Full<Bytes>>,
         place: &str,
-    ) -> Result<(Parts, Bytes), FunctionError> {
+    ) -> Result<Sent, FunctionError> {
         let answering = async {
-            let response = self.client.request(request).await.map_err(|error| unavailable(place, &error))?;
+            let response = match self.client.request(request).await {
+                Ok(response) => response,
+                Err(error) if error.is_connect() => return Err(unavailable(place, &error)),
+                Err(error) => return Ok(Sent::broken(place, &error)),
+            };
             let (head, body) = response.into_parts();
-            let body = Limited::new(body, MAX_PAYLOAD_BYTES).collect().await;
-            Ok((head, body.map_err(|error| unavailable(place, &error))?.to_bytes()))
+            Ok(match Limited::new(body, MAX_PAYLOAD_BYTES).collect().await {
+                Ok(body) => Sent::Answered(head, body.to_bytes()),
+                Err(error) => Sent::broken(place, &error),
+            })
         };
         let patience = Duration::from_secs(u64::from(function.timeout_s.unwrap_or(DEFAULT_TIMEOUT_S)));
         let answer = tokio::time::timeout(patience, answering).await;
         answer.unwrap_or_else(|_| {
-            Err(unavailable(place, &format!("no answer within {} s", patience.as_secs())))
+            let text = format!("Task timed out after {:.2} seconds", patience.as_secs_f64());
+            Ok(Sent::Broken(failure("Sandbox.Timedout", &text)))
         })
     }
+}
+
+/// What came of a call that was sent.
+enum Sent {
+    Answered(Parts, Bytes),
+    /// The function may have run: that is its failure, as of one that runs here.
+    Broken(Outcome),
+}
+
+impl Sent {
+    fn broken(place: &str, what: &dyn std::fmt::Display) -> Self {
+        Self::Broken(failure("Runtime.ExitError", &format!("{place}: {what}")))
+    }
+}
+
+fn failure(kind: &str, message: &str) -> Outcome {
+    Outcome { payload: error_payload(kind, message), failed: true, log_tail: String::new() }
 }
 
 /// What another Lambda answered, in our own words.

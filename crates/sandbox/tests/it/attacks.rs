@@ -290,7 +290,9 @@ for n in range(20):
     os.remove('x')
 time.sleep(10)
 ";
-    for code in [open, mapped] {
+    // A name that is no text among those that are listed.
+    let named = mapped.replace("os.remove('x')", "os.rename('x', b'\\xff'); os.remove(b'\\xff')");
+    for code in [open, mapped, named.as_str()] {
         let outcome = sandbox().run(program(code), limits.clone()).await.unwrap();
         assert_eq!(outcome.exit, Exit::FolderFull, "{outcome:?}");
     }

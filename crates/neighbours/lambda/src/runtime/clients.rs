@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use craton_backend::function::FunctionError;
-use craton_sandbox::Python;
+use craton_sandbox::{Python, with_little};
 use parking_lot::Mutex;
 use tokio::process::Command;
 use tokio::sync::OnceCell;
@@ -22,6 +22,8 @@ const PYTHON_PACKAGES: [&str; 2] = ["awslambdaric==4.2.2", "boto3==1.44.5"];
 const NODE_PACKAGE: &str = "aws-lambda-ric@4.0.2";
 /// Node's client compiles a C++ addon.
 const INSTALL_TIMEOUT: Duration = Duration::from_secs(900);
+/// Until an interpreter says what it is.
+const ASK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// An interpreter and the folder of the runtime client for it.
 #[derive(Debug, Clone)]
@@ -145,8 +147,11 @@ async fn interpreter(language: Language, version: &str) -> Result<Interpreter, S
 async fn node() -> Result<Interpreter, String> {
     // Its own path, because what is found by name may be a script that chooses among versions, slowly.
     let print = "process.versions.node.split('.')[0] + '\\n' + fs.realpathSync(process.execPath)";
-    let output = Command::new("node").args(["-p", print]).stdin(Stdio::null()).output().await;
-    let output = output.ok().filter(|output| output.status.success());
+    let mut command = Command::new("node");
+    command.args(["-p", print]).stdin(Stdio::null()).kill_on_drop(true);
+    with_little(&mut command);
+    let output = tokio::time::timeout(ASK_TIMEOUT, command.output()).await;
+    let output = output.ok().and_then(Result::ok).filter(|output| output.status.success());
     let output = output.ok_or("No node on this machine: install it to run such functions.")?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let (version, path) = said.trim().split_once('\n').ok_or("node does not say its version")?;
@@ -160,6 +165,7 @@ async fn node() -> Result<Interpreter, String> {
 
 async fn run(mut command: Command, name: &str) -> Result<(), String> {
     command.stdin(Stdio::null()).kill_on_drop(true);
+    with_little(&mut command);
     let output = tokio::time::timeout(INSTALL_TIMEOUT, command.output()).await;
     let output = output.map_err(|_| format!("{name} did not end within {} s", INSTALL_TIMEOUT.as_secs()))?;
     let output = output.map_err(|error| format!("{name} could not be run: {error}"))?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -10,12 +11,12 @@ use std::time::{Duration, Instant};
 
 use craton_backend::function::FunctionError;
 use craton_sandbox::{
-    Confinement, FolderBounds, Process, Resources, SYSTEM_PATHS, Sandbox, Scratch, Usage, Watch, is_over,
+    Confinement, FolderBounds, Process, Resources, SYSTEM_PATHS, Sandbox, Scratch, Usage, Watch,
 };
 use tokio::process::{ChildStderr, ChildStdout, Command};
 use tokio::sync::oneshot;
 
-use super::api::{Delivery, Posted, RuntimeApi, error_payload};
+use super::api::{Delivery, Posted, Reserved, RuntimeApi, error_payload};
 use super::clients::Client;
 use super::logs::Log;
 use super::output::Output;
@@ -88,18 +89,19 @@ impl Environment {
             FunctionError::Unavailable(format!("The environment did not start: {error}"))
         };
         let Means { client, sandbox, log, credentials } = means;
-        let api = RuntimeApi::start().await.map_err(|error| failed(&error))?;
+        let api = Reserved::new().await.map_err(|error| failed(&error))?;
         let scratch = Scratch::new("craton-lambda-").map_err(|error| failed(&error))?;
         let confinement = confinement(&launch, client, scratch.path(), sandbox.standing().own_tmp);
         let temporary = if confinement.own_tmp.is_some() { Path::new("/tmp") } else { scratch.path() };
         let mut command = command(&launch, client);
         command
             .env_clear()
-            .envs(variables(&launch, client, &api, temporary))
+            .envs(variables(&launch, client, api.address, temporary))
             .envs(credentials)
             .current_dir(&launch.folder);
         let mut process =
             sandbox.start(command, &confinement, Stdio::null()).map_err(|error| failed(&error))?;
+        let watch = process.watch().ok_or_else(|| failed(&"it ended at once"))?;
         let (stdout, stderr) = process.outputs();
         let pipes = [stdout.map(ChildStdout::into_owned_fd), stderr.map(ChildStderr::into_owned_fd)];
         let follow = |pipe: io::Result<OwnedFd>| Output::follow(pipe?, log.clone());
@@ -110,7 +112,7 @@ impl Environment {
             idle_since: started,
             started,
             process,
-            api,
+            api: api.serve(watch),
             log,
             calls: 0,
             outputs,
@@ -278,12 +280,8 @@ impl Bounds {
 
     fn disk_excess(&self) -> Option<Excess> {
         let most = u64::from(self.disk_mib) << 20;
-        let left = most.checked_sub(self.process.removed_bytes(most));
-        let is_over = left.is_none_or(|bytes| {
-            let bounds = FolderBounds { bytes, entries: SCRATCH_ENTRIES, depth: SCRATCH_DEPTH };
-            is_over(&self.scratch, bounds)
-        });
-        is_over.then(|| Excess {
+        let bounds = FolderBounds { bytes: most, entries: SCRATCH_ENTRIES, depth: SCRATCH_DEPTH };
+        self.process.is_over(&self.scratch, bounds, most).then(|| Excess {
             kind: "Runtime.ExitError",
             text: format!("Ephemeral storage: {} MB or {SCRATCH_ENTRIES} files exceeded", self.disk_mib),
         })
@@ -346,7 +344,7 @@ fn command(launch: &Launch, client: &Client) -> Command {
 fn variables(
     launch: &Launch,
     client: &Client,
-    api: &RuntimeApi,
+    api: SocketAddr,
     temporary: &Path,
 ) -> BTreeMap<String, String> {
     let mut variables = launch.variables.clone();
@@ -380,7 +378,7 @@ fn variables(
     set("TMPDIR", temporary);
     set("_HANDLER", launch.handler.clone());
     set("LAMBDA_TASK_ROOT", folder);
-    set("AWS_LAMBDA_RUNTIME_API", api.address.to_string());
+    set("AWS_LAMBDA_RUNTIME_API", api.to_string());
     set("AWS_LAMBDA_FUNCTION_NAME", launch.name.clone());
     set("AWS_LAMBDA_FUNCTION_VERSION", launch.version.clone());
     set("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", launch.memory_mib.to_string());

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 
+pub(crate) use api::error_payload;
 pub(crate) use pool::{Pool, PoolParts};
 
 use crate::function::Language;

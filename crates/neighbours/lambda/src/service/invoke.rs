@@ -129,10 +129,12 @@ impl Lambda {
                 let (language, language_version) = language(runtime)?;
                 let sources = folder.clone();
                 let mark = tokio::task::spawn_blocking(move || folder_mark(&sources)).await;
+                let arn = function::arn(&reference.region, &self.inner.account.id, &reference.name, None);
                 let launch = Launch {
-                    key: format!("{}:{}", reference.name, mark.map_err(|error| service(&error))?),
+                    // With its region, which is in its environment.
+                    key: format!("{arn}:{}", mark.map_err(|error| service(&error))?),
                     name: reference.name.clone(),
-                    arn: function::arn(&reference.region, &self.inner.account.id, &reference.name, None),
+                    arn,
                     version: latest.clone(),
                     language,
                     language_version: language_version.to_owned(),

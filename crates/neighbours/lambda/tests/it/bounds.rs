@@ -97,6 +97,33 @@ async fn runtime_apis_are_not_to_be_found() {
     assert_ne!(hosts[0], hosts[1]);
 }
 
+/// What a function posts lies in the server's memory, which is not the function's.
+#[tokio::test]
+async fn half_sent_answers_are_not_kept() {
+    let world = world(Vec::new()).await;
+    let source = "
+import os, socket
+kept = []
+def handler(event, context):
+    host, port = os.environ['AWS_LAMBDA_RUNTIME_API'].split(':')
+    said = []
+    for path in ('invocation/nobody/response', 'init/error') * 40:
+        it = socket.create_connection((host, int(port)), timeout=1)
+        it.sendall(f'POST /2018-06-01/runtime/{path} HTTP/1.1\\r\\nHost: x\\r\\nContent-Length: 6000000\\r\\n\\r\\n{{'.encode())
+        try:
+            said.append(it.recv(100).decode().split(' ')[1])
+        except OSError as error:
+            said.append(type(error).__name__)
+        kept.append(it)
+        if len(kept) > 12: kept.pop(0).close()
+    return sorted(set(said))
+";
+    world.create("posts", source).await;
+    // Answered before what they post has come.
+    let called = world.call("posts", json!({})).await;
+    assert_eq!(called.payload, json!(["400", "403"]), "{}", called.log);
+}
+
 #[tokio::test]
 async fn calls_of_functions_elsewhere_count() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

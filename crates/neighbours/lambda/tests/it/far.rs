@@ -103,6 +103,40 @@ async fn a_far_lambda_that_is_not_there_is_said() {
     assert!(text.contains("real-orders") && text.contains("CRATON_TEST_NO_SUCH_VARIABLE"), "{text}");
 }
 
+#[tokio::test]
+async fn an_endpoint_that_was_called_and_does_not_answer_has_failed() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let endpoint = tokio::spawn(async move {
+        // The first is left waiting, the second is hung up on.
+        let (waiting, _) = listener.accept().await.unwrap();
+        let (mut broken, _) = listener.accept().await.unwrap();
+        let _ = broken.read(&mut [0; 4096]).await;
+        drop(broken);
+        drop(listener);
+        tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+        drop(waiting);
+    });
+    let mapped = MappedFunction {
+        name: "slow".into(),
+        url: Some(format!("http://{address}/")),
+        timeout_s: Some(1),
+        ..Default::default()
+    };
+    let world = world(vec![mapped]).await;
+    let arn = "arn:aws:lambda:us-east-1:123456789012:function:slow";
+    let call =
+        || FunctionInvoker::invoke(&world.lambda, FunctionCall { arn: arn.to_owned(), payload: "{}".into() });
+    for kind in ["Sandbox.Timedout", "Runtime.ExitError"] {
+        let answer = call().await.unwrap();
+        let said: serde_json::Value = serde_json::from_slice(&answer.payload).unwrap();
+        assert!(answer.failed && said["errorType"] == kind, "{said}");
+    }
+    // Nobody is there any more: it was not called.
+    assert!(matches!(call().await, Err(FunctionError::Unavailable(_))));
+    endpoint.abort();
+}
+
 #[test]
 fn a_mapping_says_what_is_wrong_with_it() {
     let arn = || Some("arn:aws:lambda:eu-west-1:111122223333:function:x".to_owned());

@@ -3,6 +3,7 @@
 use craton_lambda::LambdaConfig;
 use craton_sandbox::{Sandbox, SandboxConfig};
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{world, world_with};
 
@@ -47,6 +48,57 @@ def handler(event, context):
         called.log
     );
     assert_eq!(std::fs::read_to_string(secret).unwrap(), "the key");
+}
+
+#[tokio::test]
+async fn events_are_for_their_function_alone() {
+    let world = world(Vec::new()).await;
+    let ask = "
+import http.client
+def ask(address, method, path):
+    connection = http.client.HTTPConnection(address, timeout=5)
+    try:
+        connection.request(method, '/2018-06-01/runtime/' + path, '{}')
+        return connection.getresponse().status
+    except OSError as error:
+        return type(error).__name__
+";
+    let victim = "
+import os, subprocess, sys
+def handler(e, c):
+    address = os.environ['AWS_LAMBDA_RUNTIME_API']
+    source = open(__file__).read().split('import os')[0] + f'print(ask({address!r}, \"GET\", \"nothing\"))'
+    child = subprocess.run([sys.executable, '-c', source], capture_output=True, text=True)
+    return [address, c.aws_request_id, os.getpid(), child.stdout]
+";
+    let neighbour = "
+def handler(e, c):
+    paths = [('GET', 'invocation/next'), ('POST', 'init/error'), ('POST', f\"invocation/{e['id']}/response\")]
+    return [ask(e['address'], method, path) for method, path in paths]
+";
+    world.create("victim", &format!("{ask}{victim}")).await;
+    world.create("neighbour", &format!("{ask}{neighbour}")).await;
+    let first = world.call("victim", json!({})).await.payload;
+    // A process that it started may ask for it.
+    assert_eq!(first[3], "404\n");
+    let attack = json!({"address": first[0], "id": first[1]});
+    for _ in 0..2 {
+        let answers = world.call("neighbour", attack.clone()).await.payload;
+        let answers: Vec<&str> = answers.as_array().unwrap().iter().filter_map(|it| it.as_str()).collect();
+        // Hung up on, however far the question got.
+        let refused = ["RemoteDisconnected", "ConnectionResetError", "BrokenPipeError"];
+        assert_eq!(answers.len(), 3);
+        assert!(answers.iter().all(|answer| refused.contains(answer)), "{answers:?}");
+    }
+    // Nor is anybody else on this machine answered.
+    let mut here = tokio::net::TcpStream::connect(first[0].as_str().unwrap()).await.unwrap();
+    let _ = here.write_all(b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let mut said = Vec::new();
+    let read = here.read_to_end(&mut said);
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(5), read).await.expect("hung up");
+    assert!(said.is_empty());
+    let second = world.call("victim", json!({})).await.payload;
+    assert_eq!((&second[0], &second[2]), (&first[0], &first[2]));
 }
 
 #[tokio::test]
