@@ -25,6 +25,8 @@ pub struct ChatRequest {
     pub response_schema: Option<ResponseSchema>,
     /// Token budget for visible reasoning, where the model reasons and the caller asked for it.
     pub reasoning_budget_tokens: Option<u32>,
+    /// How hard the model may think, for models that have such a setting; others answer as they do.
+    pub effort: Option<Effort>,
     /// Provider fields passed through untouched (`additionalModelRequestFields`); unknown ones are ignored by
     /// backends that have no use for them.
     pub extra: Map<String, Value>,
@@ -41,6 +43,34 @@ pub enum Priority {
     #[default]
     Default,
     Priority,
+}
+
+/// How hard a model may think, in the words that Converse and Anthropic have for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Effort {
+    Low,
+    Medium,
+    High,
+    XHigh,
+    Max,
+}
+
+impl Effort {
+    pub const ALL: [Self; 5] = [Self::Low, Self::Medium, Self::High, Self::XHigh, Self::Max];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::XHigh => "xhigh",
+            Self::Max => "max",
+        }
+    }
+
+    pub fn of(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|effort| effort.as_str() == word)
+    }
 }
 
 /// Generation parameters. `None` leaves the model's own default.

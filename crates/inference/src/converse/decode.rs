@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use craton_api_bedrock_runtime as api;
 use craton_backend as backend;
-use craton_backend::{Block, ChatRequest, Priority, ResponseSchema, Role, Sampling};
+use craton_backend::{Block, ChatRequest, Effort, Priority, ResponseSchema, Role, Sampling};
 use craton_guardrails::Qualifier;
 use craton_wire::ApiError;
 use serde_json::Value;
@@ -11,9 +11,6 @@ use serde_json::Value;
 use super::fields;
 use super::rules::{self, unsupported_block};
 use crate::guarded::{Marked, Place};
-
-/// How hard a model may be told to think.
-const EFFORTS: [&str; 5] = ["low", "medium", "high", "xhigh", "max"];
 
 /// What the operations that take a conversation have in common.
 #[derive(Default)]
@@ -266,14 +263,12 @@ fn search_result(block: &api::SearchResultBlock) -> String {
 
 fn add_output_config(config: api::OutputConfig, request: &mut ChatRequest) -> Result<(), ApiError> {
     if let Some(effort) = config.effort.filter(|effort| !effort.is_empty()) {
-        if !EFFORTS.contains(&effort.as_str()) {
-            return Err(ApiError::validation(format!(
+        request.effort = Some(Effort::of(&effort).ok_or_else(|| {
+            ApiError::validation(format!(
                 "The value at outputConfig.effort must be one of the following: {}.",
-                EFFORTS.join(", ")
-            )));
-        }
-        // The field's usual name; backends that know none ignore it.
-        request.extra.entry("reasoning_effort").or_insert(Value::String(effort));
+                Effort::ALL.map(Effort::as_str).join(", ")
+            ))
+        })?);
     }
     if let Some(format) = config.text_format {
         let api::OutputFormatStructure::JsonSchema(definition) = format.structure;

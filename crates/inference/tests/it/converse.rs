@@ -137,7 +137,8 @@ async fn the_whole_request_reaches_the_model() {
         asked.messages,
         asked.tools,
         asked.response_schema,
-        asked.extra
+        asked.extra,
+        asked.effort
     ));
 }
 

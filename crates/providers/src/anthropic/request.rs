@@ -6,7 +6,7 @@ use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
 use craton_backend::{BackendError, Block, ChatRequest, Image, Reasoning, Role, ToolChoice};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use crate::fields::Fields;
 
@@ -68,15 +68,12 @@ impl Serialize for Body<'_> {
         if let Some(budget_tokens) = request.reasoning_budget_tokens {
             map.own("thinking", &Thinking { r#type: "enabled", budget_tokens })?;
         }
-        if let Some(schema) = &request.response_schema {
-            map.own(
-                "output_config",
-                &OutputConfig { format: Format { r#type: "json_schema", schema: &schema.schema } },
-            )?;
+        if let Some(config) = output_config(request, self.purpose) {
+            map.own("output_config", &config)?;
         }
         match self.purpose {
             // The counting endpoint refuses what has no part in the prompt.
-            Purpose::Count => map.finish(&serde_json::Map::new(), &OWN_FIELDS),
+            Purpose::Count => map.finish(&Map::new(), &OWN_FIELDS),
             Purpose::Answer { stream } => {
                 self.answer_fields(&mut map, stream)?;
                 map.finish(&request.extra, &OWN_FIELDS)
@@ -140,15 +137,21 @@ struct Thinking {
     budget_tokens: u32,
 }
 
-#[derive(serde::Serialize)]
-struct OutputConfig<'a> {
-    format: Format<'a>,
-}
-
-#[derive(serde::Serialize)]
-struct Format<'a> {
-    r#type: &'static str,
-    schema: &'a Value,
+/// What the caller's own field says, and what this crate knows of it.
+fn output_config(request: &ChatRequest, purpose: Purpose) -> Option<Map<String, Value>> {
+    let answers = purpose != Purpose::Count;
+    let mut config = match request.extra.get("output_config") {
+        Some(Value::Object(config)) if answers => config.clone(),
+        _ => Map::new(),
+    };
+    if let Some(schema) = &request.response_schema {
+        let format = json!({"type": "json_schema", "schema": schema.schema});
+        config.insert("format".to_owned(), format);
+    }
+    if let Some(effort) = request.effort.filter(|_| answers) {
+        config.entry("effort").or_insert_with(|| effort.as_str().into());
+    }
+    (!config.is_empty()).then_some(config)
 }
 
 #[derive(serde::Serialize)]
@@ -305,7 +308,6 @@ impl<T: Display> Serialize for Written<T> {
 mod tests {
     use bytes::Bytes;
     use craton_backend::*;
-    use serde_json::json;
 
     use super::*;
 
@@ -398,6 +400,22 @@ mod tests {
             })
         );
         assert_eq!(betas(&request()).as_deref(), Some("x"));
+    }
+
+    #[test]
+    fn what_is_known_of_the_output_joins_the_callers_own() {
+        let schema = ResponseSchema { name: None, schema: json!({"type": "object"}) };
+        let mut request = ChatRequest {
+            effort: Some(Effort::XHigh),
+            response_schema: Some(schema),
+            ..ChatRequest::default()
+        };
+        request.extra.insert("output_config".into(), json!({"task_budget": {"type": "tokens", "total": 9}}));
+        let format = json!({"type": "json_schema", "schema": {"type": "object"}});
+        assert_eq!(
+            written(&request, Purpose::Answer { stream: false })["output_config"],
+            json!({"format": format, "effort": "xhigh", "task_budget": {"type": "tokens", "total": 9}})
+        );
     }
 
     #[test]

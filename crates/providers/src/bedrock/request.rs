@@ -5,7 +5,7 @@ use std::fmt::Display;
 use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
 use craton_backend::{
-    BackendError, Block, ChatRequest, Priority, Reasoning, ResponseSchema, Role, ToolChoice,
+    BackendError, Block, ChatRequest, Effort, Priority, Reasoning, ResponseSchema, Role, ToolChoice,
 };
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value, json};
@@ -110,8 +110,12 @@ fn answer_fields<M: SerializeMap>(request: &ChatRequest, map: &mut M) -> Result<
     if !sampling.stop_sequences.is_empty() && is_anthropic(&request.model) {
         map.serialize_entry("additionalModelResponseFieldPaths", &["/stop_sequence"])?;
     }
-    if let Some(schema) = &request.response_schema {
-        map.serialize_entry("outputConfig", &Nested("textFormat", TextFormat(schema)))?;
+    let output = OutputConfig {
+        text_format: request.response_schema.as_ref().map(TextFormat),
+        effort: request.effort.map(Effort::as_str),
+    };
+    if output.text_format.is_some() || output.effort.is_some() {
+        map.serialize_entry("outputConfig", &output)?;
     }
     match request.priority {
         Priority::Default => Ok(()),
@@ -141,6 +145,15 @@ struct InferenceConfig<'a> {
     top_p: Option<f32>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     stop_sequences: &'a [String],
+}
+
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OutputConfig<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text_format: Option<TextFormat<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effort: Option<&'static str>,
 }
 
 struct TextFormat<'a>(&'a ResponseSchema);
@@ -399,6 +412,13 @@ mod tests {
         whole["outputConfig"] = json!({"textFormat": {"type": "json_schema",
             "structure": {"jsonSchema": {"schema": "{\"type\":\"object\"}", "name": "n"}}}});
         whole["serviceTier"] = json!({"type": "flex"});
+        assert_eq!(written(&request, Purpose::Answer), whole);
+    }
+
+    #[test]
+    fn effort_has_a_field_of_its_own() {
+        let request = ChatRequest { effort: Some(Effort::Max), ..ChatRequest::default() };
+        let whole = json!({"messages": [], "outputConfig": {"effort": "max"}});
         assert_eq!(written(&request, Purpose::Answer), whole);
     }
 

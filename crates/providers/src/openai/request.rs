@@ -4,7 +4,9 @@ use std::fmt;
 
 use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
-use craton_backend::{BackendError, Block, ChatRequest, Image, Message, Role, Tool, ToolChoice, ToolResult};
+use craton_backend::{
+    BackendError, Block, ChatRequest, Effort, Image, Message, Role, Tool, ToolChoice, ToolResult,
+};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
 use crate::fields::Fields;
@@ -18,7 +20,7 @@ pub(super) struct Style {
 }
 
 /// Fields of the body that belong to this crate: `extra` can't set them.
-const OWN_FIELDS: [&str; 8] = [
+const OWN_FIELDS: [&str; 9] = [
     "model",
     "messages",
     "stream",
@@ -28,6 +30,7 @@ const OWN_FIELDS: [&str; 8] = [
     // Anthropic's, of no meaning to these upstreams; strict ones refuse what they don't know.
     "anthropic_beta",
     "context_management",
+    "output_config",
 ];
 
 /// Prefix of a tool result that reports a failure; Chat Completions has no field for it.
@@ -83,10 +86,8 @@ impl Serialize for Body<'_> {
         if let Some(schema) = &request.response_schema {
             map.own("response_format", &ResponseFormat(schema))?;
         }
-        if let Some(budget) = request.reasoning_budget_tokens
-            && !request.extra.contains_key("reasoning_effort")
-        {
-            map.own("reasoning_effort", &effort(budget))?;
+        if let Some(effort) = reasoning_effort(request) {
+            map.own("reasoning_effort", &effort)?;
         }
         if self.style.stream {
             map.always("stream", &true)?;
@@ -120,12 +121,19 @@ struct StreamOptions {
     include_usage: bool,
 }
 
-/// The thresholds are those that common gateways use for the opposite direction.
-fn effort(budget_tokens: u32) -> &'static str {
-    match budget_tokens {
-        0..=1024 => "low",
-        1025..=2048 => "medium",
-        _ => "high",
+/// What the caller's own field does not say already. The highest effort has no word here, so the one before is sent;
+/// the thresholds of budgets are those that common gateways use for the opposite direction.
+fn reasoning_effort(request: &ChatRequest) -> Option<&'static str> {
+    if request.extra.contains_key("reasoning_effort") {
+        return None;
+    }
+    match (request.effort, request.reasoning_budget_tokens) {
+        (Some(Effort::XHigh | Effort::Max), _) => Some("xhigh"),
+        (Some(effort), _) => Some(effort.as_str()),
+        (None, Some(0..=1024)) => Some("low"),
+        (None, Some(1025..=2048)) => Some("medium"),
+        (None, Some(_)) => Some("high"),
+        (None, None) => None,
     }
 }
 

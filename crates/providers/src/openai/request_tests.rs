@@ -113,6 +113,18 @@ fn every_field_has_its_place() {
 }
 
 #[test]
+fn effort_is_said_in_the_words_of_the_format() {
+    for (effort, said) in [(Effort::Low, "low"), (Effort::High, "high"), (Effort::Max, "xhigh")] {
+        let mut request = ChatRequest { effort: Some(effort), ..ChatRequest::default() };
+        request.reasoning_budget_tokens = Some(9);
+        request.extra.insert("output_config".into(), json!({"task_budget": {}}));
+        assert_eq!(written(&request, false), json!({"model": "", "messages": [], "reasoning_effort": said}));
+        request.extra.insert("reasoning_effort".into(), json!("minimal"));
+        assert_eq!(written(&request, false)["reasoning_effort"], "minimal");
+    }
+}
+
+#[test]
 fn a_tools_images_follow_its_message() {
     let result = ToolResult { tool_use_id: "c".into(), content: vec![text("see"), image()], is_error: false };
     let request =

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use craton_backend::{Block, ChatRequest, Message, ResponseSchema, Role, Sampling, Tool, ToolChoice};
+use craton_backend::{Block, ChatRequest, Effort, Message, ResponseSchema, Role, Sampling, Tool, ToolChoice};
 use craton_wire::ApiError;
 use serde_json::{Map, Value};
 
@@ -309,7 +309,10 @@ fn read_output(body: &Object<'_>, request: &mut ChatRequest) -> Result<(), ApiEr
     if let Some(node) = body.get("output_config") {
         let config = node.object(&[], &["effort", "format", "task_budget"])?;
         format = config.get("format").or(format);
-        let rest: Map<String, Value> = config.rest(&["format"]);
+        if let Some(effort) = config.get("effort") {
+            request.effort = Effort::of(effort.word(&Effort::ALL.map(Effort::as_str))?);
+        }
+        let rest: Map<String, Value> = config.rest(&["format", "effort"]);
         if !rest.is_empty() {
             request.extra.insert("output_config".to_owned(), Value::Object(rest));
         }

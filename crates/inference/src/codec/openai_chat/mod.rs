@@ -9,7 +9,7 @@ pub(super) mod messages;
 mod prompt;
 pub(super) mod tools;
 
-use craton_backend::{Priority, ResponseSchema, Sampling};
+use craton_backend::{Effort, Priority, ResponseSchema, Sampling};
 use craton_wire::ApiError;
 use serde_json::{Map, Value, json};
 
@@ -123,6 +123,12 @@ fn read(body: &Object<'_>) -> Result<Decoded, ApiError> {
         body.get("response_format").map(|node| response_format(&node)).transpose()?.flatten();
     request.priority = priority(body)?;
     request.extra = body.rest(READ);
+    // Words that only some models have ("minimal") go on as they are.
+    let effort = request.extra.get("reasoning_effort").and_then(Value::as_str).and_then(Effort::of);
+    if effort.is_some() {
+        request.effort = effort;
+        request.extra.remove("reasoning_effort");
+    }
     request.one_tool_call = body.boolean("parallel_tool_calls")? == Some(false);
     refuse_unserved(body)?;
     let mut decoded = Decoded::new(request);

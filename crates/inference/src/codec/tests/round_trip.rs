@@ -106,7 +106,8 @@ fn the_openai_door_reads_its_options() {
     assert_eq!(decoded.request.sampling.max_tokens, Some(7));
     assert_eq!(decoded.request.sampling.stop_sequences, ["END"]);
     assert_eq!(decoded.request.priority, Priority::Flex);
-    assert_eq!(decoded.request.extra["reasoning_effort"], "low");
+    assert_eq!(decoded.request.effort, Some(craton_backend::Effort::Low));
+    assert!(!decoded.request.extra.contains_key("reasoning_effort"));
     assert!(decoded.request.one_tool_call && !decoded.request.extra.contains_key("parallel_tool_calls"));
     assert!(decoded.request.response_schema.is_some());
 }
