@@ -17,6 +17,15 @@ use tempfile::TempDir;
 
 use crate::Store;
 
+/// A path of the repository whose tests run. Asked when they run: a build folder that several checkouts share may hold
+/// tests built in another one.
+pub fn repository(path: &str) -> PathBuf {
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let package = package.or_else(|| std::env::current_dir().ok()).expect("a folder to look from");
+    let root = package.ancestors().find(|folder| folder.join("Cargo.lock").is_file());
+    root.expect("tests run inside the repository").join(path)
+}
+
 /// A store on a file, one in memory and one on PostgreSQL. The directory goes with the value.
 pub async fn stores() -> (TempDir, [Store; 3]) {
     let directory = tempfile::tempdir().expect("a temporary directory");
@@ -141,8 +150,7 @@ fn programs() -> PathBuf {
 }
 
 fn installed() -> Option<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../compat/.postgres/lib");
-    let pythons = std::fs::read_dir(root).ok()?;
+    let pythons = std::fs::read_dir(repository("compat/.postgres/lib")).ok()?;
     pythons
         .filter_map(Result::ok)
         .map(|python| python.path().join("site-packages/pgserver/pginstall/bin"))

@@ -12,6 +12,7 @@ use craton_core::SystemClock;
 use craton_objects::types::bytes;
 use craton_objects::*;
 use craton_store::Store;
+use craton_store::testing::repository;
 use futures::StreamExt as _;
 
 use crate::contract::{self, Lacks};
@@ -30,7 +31,7 @@ impl Drop for Moto {
 }
 
 fn program() -> PathBuf {
-    let here = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../compat/.moto/bin/moto_server"));
+    let here = repository("compat/.moto/bin/moto_server");
     let program = std::env::var_os("CRATON_MOTO").map_or(here, PathBuf::from);
     assert!(program.exists(), "this test needs moto: run `make moto`, or set CRATON_MOTO to its moto_server");
     program

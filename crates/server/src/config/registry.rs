@@ -588,9 +588,9 @@ mod tests {
 
     #[test]
     fn the_documentation_is_up_to_date() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md");
+        let path = craton_store::testing::repository("docs/configuration.md");
         if std::env::var_os("CRATON_BLESS").is_some() {
-            std::fs::write(path, reference()).unwrap();
+            std::fs::write(&path, reference()).unwrap();
         }
         let written = std::fs::read_to_string(path).unwrap_or_default();
         assert!(written == reference(), "docs/configuration.md is out of date; run with CRATON_BLESS=1");

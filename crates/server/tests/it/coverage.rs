@@ -1,6 +1,7 @@
 //! Every modelled operation is served or says that it is not, and the documentation says the same.
 
 use craton_server::coverage;
+use craton_store::testing::repository;
 use craton_testkit::{Answer, Client, TestServer};
 use craton_wire::table::{Operation, Protocol, ServiceTable};
 use http::Method;
@@ -79,9 +80,9 @@ async fn every_operation_is_served_or_says_that_it_is_not() {
 
 #[test]
 fn the_coverage_page_is_up_to_date() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/coverage.md");
+    let path = repository("docs/coverage.md");
     if std::env::var_os("CRATON_BLESS").is_some() {
-        std::fs::write(path, coverage::page()).unwrap();
+        std::fs::write(&path, coverage::page()).unwrap();
     }
     let written = std::fs::read_to_string(path).unwrap_or_default();
     assert!(written == coverage::page(), "docs/coverage.md is out of date; run with CRATON_BLESS=1");

@@ -1,11 +1,11 @@
 //! A real OpenSearch with its k-NN plugin, which `make opensearch` puts together and these tests start, one a test process.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
 
 use craton_store::Store;
+use craton_store::testing::repository;
 use craton_vectors::contract::{self, DIMENSIONS, chunk, key};
 use craton_vectors::{
     Chunk, DocumentChunks, Drivers, Filter, IndexSpec, MetadataValue, OpenSearchIndex, Query, Storage,
@@ -27,7 +27,7 @@ fn url() -> &'static str {
 }
 
 fn start() -> Node {
-    let compat = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../compat");
+    let compat = repository("compat");
     let installed = compat.join(".opensearch");
     assert!(installed.join("home").exists(), "`make opensearch` installs what this test starts");
     let mut script = Command::new(compat.join("opensearch/serve"))
