@@ -6,8 +6,9 @@ use std::io::Read;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 
-use candle_core::safetensors::load_buffer;
-use candle_core::{DType, Device, Tensor};
+use half::{bf16, f16};
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokenizers::Tokenizer;
@@ -226,7 +227,10 @@ fn read_file(path: &Path, most_bytes: u64) -> Result<Vec<u8>, LoadError> {
     Ok(bytes)
 }
 
-/// Named tensors, as f32 on the CPU.
+/// A tensor's shape and its numbers, row by row.
+type Tensor = (Vec<usize>, Vec<f32>);
+
+/// Named tensors.
 pub(super) struct Weights {
     path: PathBuf,
     tensors: HashMap<String, Tensor>,
@@ -236,18 +240,15 @@ impl Weights {
     fn read(path: &Path) -> Result<Self, LoadError> {
         let wrong = |reason: String| LoadError { path: path.to_owned(), reason };
         let bytes = read_file(path, MAX_WEIGHTS_BYTES)?;
-        let read = load_buffer(&bytes, &Device::Cpu)
+        let read = SafeTensors::deserialize(&bytes)
             .map_err(|error| wrong(format!("not a whole safetensors file: {error}")))?;
-        drop(bytes);
         let mut tensors = HashMap::new();
-        for (name, tensor) in read {
+        for (name, tensor) in read.iter() {
             // Position ids and the like are not weights.
-            if !tensor.dtype().is_float() {
-                continue;
+            if let Some(values) = numbers(&tensor) {
+                let name = name.strip_prefix("bert.").unwrap_or(name).to_owned();
+                tensors.insert(name, (tensor.shape().to_vec(), values));
             }
-            let tensor =
-                tensor.to_dtype(DType::F32).map_err(|error| wrong(format!("tensor '{name}': {error}")))?;
-            tensors.insert(name.strip_prefix("bert.").unwrap_or(&name).to_owned(), tensor);
         }
         Ok(Self { path: path.to_owned(), tensors })
     }
@@ -255,12 +256,29 @@ impl Weights {
     /// Takes a tensor's numbers, row by row. It must have this shape.
     pub(super) fn take(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, LoadError> {
         let wrong = |reason: String| LoadError { path: self.path.clone(), reason };
-        let tensor = self.tensors.remove(name).ok_or_else(|| wrong(format!("has no tensor '{name}'")))?;
-        if tensor.dims() != shape {
-            let reason = format!("tensor '{name}' has the shape {:?}, not {shape:?}", tensor.dims());
-            return Err(LoadError { path: self.path.clone(), reason });
+        let (found, values) =
+            self.tensors.remove(name).ok_or_else(|| wrong(format!("has no tensor '{name}'")))?;
+        if found != shape {
+            return Err(wrong(format!("tensor '{name}' has the shape {found:?}, not {shape:?}")));
         }
-        let values = tensor.flatten_all().and_then(|flat| flat.to_vec1());
-        values.map_err(|error| wrong(format!("tensor '{name}': {error}")))
+        Ok(values)
+    }
+}
+
+/// A tensor's numbers in single precision; `None` where it holds none with a fraction in a format of two to eight
+/// bytes. safetensors has checked that there are as many as the shape says.
+#[allow(clippy::cast_possible_truncation, reason = "weights are trained in half precision or single")]
+fn numbers(tensor: &TensorView<'_>) -> Option<Vec<f32>> {
+    fn each<const BYTES: usize>(data: &[u8], number: impl Fn([u8; BYTES]) -> f32) -> Vec<f32> {
+        let (numbers, _) = data.as_chunks::<BYTES>();
+        numbers.iter().map(|bytes| number(*bytes)).collect()
+    }
+    let data = tensor.data();
+    match tensor.dtype() {
+        Dtype::F32 => Some(each(data, f32::from_le_bytes)),
+        Dtype::F16 => Some(each(data, |bytes| f16::from_le_bytes(bytes).to_f32())),
+        Dtype::BF16 => Some(each(data, |bytes| bf16::from_le_bytes(bytes).to_f32())),
+        Dtype::F64 => Some(each(data, |bytes| f64::from_le_bytes(bytes) as f32)),
+        _ => None,
     }
 }
