@@ -18,6 +18,15 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 ACCESS_KEY, SECRET_KEY, REGION = "AKIACOMPATROOT000001", "compat-root-secret-access-key-0000000001", "us-east-1"
 
 
+def wait(ask, done=bool, seconds=60):
+    """Asks until the answer is right, and returns it."""
+    end = time.monotonic() + seconds
+    while not done(answer := ask()):
+        assert time.monotonic() < end, f"still {answer}"
+        time.sleep(0.1)
+    return answer
+
+
 class Server:
     """A `craton serve` process on a free port."""
 

@@ -6,13 +6,12 @@ import io
 import json
 import re
 import threading
-import time
 import uuid
 import zipfile
 
 import pytest
 
-from conftest import ACCESS_KEY, REGION, SECRET_KEY, Server
+from conftest import ACCESS_KEY, REGION, SECRET_KEY, Server, wait
 
 ACCOUNT = "123456789012"
 MODEL = "anthropic.claude-3-5-sonnet-20241022-v2:0"
@@ -104,16 +103,6 @@ upstream_model = "scripted"
     upstream.shutdown()
 
 
-def wait(ask, done, seconds=60):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        answer = ask()
-        if done(answer):
-            return answer
-        time.sleep(0.1)
-    raise AssertionError(f"still {answer}")
-
-
 def make_agent(server, **more):
     control = server.client("bedrock-agent")
     agent = control.create_agent(
@@ -138,21 +127,25 @@ def said(events):
     return b"".join(event["chunk"]["bytes"] for event in events if "chunk" in event).decode()
 
 
-@pytest.fixture(scope="module")
-def orders(world):
+def make_support_agent(server):
     """The agent of the seed's sample: an API schema, a function that reads `function`."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
         file.writestr("lambda_function.py", HANDLER)
-    made = world.client("lambda").create_function(
-        FunctionName="order-support-handler", Runtime="python3.11", Handler="lambda_function.lambda_handler",
+    made = server.client("lambda").create_function(
+        FunctionName=f"orders-{uuid.uuid4().hex[:8]}", Runtime="python3.11", Handler="lambda_function.lambda_handler",
         Role=f"arn:aws:iam::{ACCOUNT}:role/L", Code={"ZipFile": archive.getvalue()})
-    control, agent_id = make_agent(world)
+    control, agent_id = make_agent(server)
     control.create_agent_action_group(
         agentId=agent_id, agentVersion="DRAFT", actionGroupName="order-operations",
         actionGroupExecutor={"lambda": made["FunctionArn"]}, apiSchema={"payload": json.dumps(SCHEMA)})
     prepare(control, agent_id)
     return agent_id
+
+
+@pytest.fixture(scope="module")
+def orders(world):
+    return make_support_agent(world)
 
 
 def test_an_action_is_called_and_traced(world, orders):
@@ -304,17 +297,7 @@ def test_strands_calls_a_tool_and_answers(world):
 def test_the_embedded_model_runs_the_same_agent(server):
     """The seed's agent as it is, on the model that comes with the server: it comes to an end, with an answer. Whether a
     model of 135 million parameters decides to call the function is its own affair; if it does, the function is called."""
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w") as file:
-        file.writestr("lambda_function.py", HANDLER)
-    made = server.client("lambda").create_function(
-        FunctionName=f"orders-{uuid.uuid4().hex[:8]}", Runtime="python3.11", Handler="lambda_function.lambda_handler",
-        Role=f"arn:aws:iam::{ACCOUNT}:role/L", Code={"ZipFile": archive.getvalue()})
-    control, agent_id = make_agent(server)
-    control.create_agent_action_group(
-        agentId=agent_id, agentVersion="DRAFT", actionGroupName="order-operations",
-        actionGroupExecutor={"lambda": made["FunctionArn"]}, apiSchema={"payload": json.dumps(SCHEMA)})
-    prepare(control, agent_id)
+    agent_id = make_support_agent(server)
     events = invoke(server, agent_id, "My order ORD-447829 hasn't arrived. It was supposed to be here 3 days ago.")
     assert said(events).strip()
     steps = [event["trace"]["trace"]["orchestrationTrace"] for event in events if "trace" in event]

@@ -1,12 +1,11 @@
 """Knowledge bases whose index is in a real OpenSearch, as a domain and in place of a collection's own index."""
 
 import subprocess
-import time
 import uuid
 
 import pytest
 from botocore.exceptions import ClientError
-from conftest import ROOT, Server
+from conftest import ROOT, Server, wait
 
 EMBED = "arn:aws:bedrock:us-east-1::foundation-model/amazon.titan-embed-text-v2:0"
 DOMAIN = "arn:aws:es:us-east-1:123456789012:domain/vectors"
@@ -47,13 +46,6 @@ def create(server, storage: dict) -> str:
         name=f"kb-{uuid.uuid4().hex[:8]}", roleArn="arn:aws:iam::123456789012:role/R",
         knowledgeBaseConfiguration={"type": "VECTOR", "vectorKnowledgeBaseConfiguration": {"embeddingModelArn": EMBED}},
         storageConfiguration=storage)["knowledgeBase"]["knowledgeBaseId"]
-
-
-def wait(what, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 @pytest.mark.parametrize("storage", [
