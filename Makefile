@@ -117,7 +117,7 @@ codegen-check: .venv/.botocore
 tidy:
 	cargo xtask tidy
 
-bench: bench-gateway bench-authorise bench-engine bench-start bench-search bench-embeddings bench-sync bench-agents bench-lambda ## Benchmarks against peers; results in docs/benchmarks.md
+bench: bench-gateway bench-authorise bench-engine bench-start bench-search bench-embeddings bench-sync bench-agents bench-guardrails bench-lambda ## Benchmarks against peers; results in docs/benchmarks.md
 
 bench-gateway: build
 	bench/gateway/run "$(abspath $(TARGET_DIR))/release/craton"

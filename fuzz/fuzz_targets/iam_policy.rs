@@ -48,7 +48,7 @@ fuzz_target!(|input: &[u8]| {
             };
             let alone = Policies { identity, boundary: None, session: None, resource: side };
             let verdict = evaluate(&request, &alone);
-            // The same twice, and as its own boundary no more than alone.
+            // The same twice.
             assert_eq!(format!("{verdict:?}"), format!("{:?}", evaluate(&request, &alone)));
         }
     }
