@@ -242,6 +242,9 @@ def test_versions(s3, server, bucket):
     assert sum(len(page.get("Versions", [])) + len(page.get("DeleteMarkers", [])) for page in pages) == 4
     s3.delete_object(Bucket=bucket, Key="k", VersionId=marker["VersionId"])
     assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"two"
+    copied = s3.copy_object(Bucket=bucket, Key="copy", CopySource={"Bucket": bucket, "Key": "k"})
+    assert copied["CopySourceVersionId"] == two
+    s3.delete_object(Bucket=bucket, Key="copy", VersionId=copied["VersionId"])
     assert code(s3.get_object, Bucket=bucket, Key="k", VersionId="nonsense")[0] in (400, 404)
     s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Suspended"})
     assert s3.put_object(Bucket=bucket, Key="k", Body=b"three").get("VersionId") == "null"

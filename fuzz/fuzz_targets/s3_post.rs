@@ -7,9 +7,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use craton_core::{Account, Principal, SystemClock};
-use craton_identity::{AuthorizationRequest, Authorizer, Decision, Identity, RootCredentials, RootKeys};
+use craton_identity::{
+    AuthorizationRequest, Authorizer, Decision, Identity, NoPolicies, PolicySource, RootCredentials, RootKeys,
+};
 use craton_objects::{FileObjects, ObjectStore, Objects};
-use craton_s3::{Call, S3Front};
+use craton_s3::{Call, S3Front, Sides};
 use craton_store::Store;
 use craton_wire::sigv4::Secret;
 use libfuzzer_sys::fuzz_target;
@@ -28,6 +30,10 @@ impl Authorizer for Everybody {
 
     fn asks_for(&self, _: &Principal, _: &str) -> bool {
         false
+    }
+
+    fn source(&self) -> &dyn PolicySource {
+        &NoPolicies
     }
 }
 
@@ -48,7 +54,8 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
         let root = RootCredentials::resolve("/nonexistent".as_ref(), keys).expect("credentials");
         let account = Arc::new(Account::default());
         let identity = Arc::new(Identity::new(&root, &account));
-        S3Front::new(objects, identity, Arc::new(Everybody), account, "")
+        let sides = Sides::new(objects.clone());
+        S3Front::new((objects, sides), identity, Arc::new(Everybody), account, "")
     });
     World { runtime, front }
 });

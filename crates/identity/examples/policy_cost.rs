@@ -1,8 +1,10 @@
-//! What a decision costs: a user with ten attached policies asks to invoke a model.
+//! What a decision costs, in microseconds, as one line of JSON: a user with ten attached policies asks to invoke a model.
+//! Part of `make bench-authorise`.
 //!
 //!     cargo run --release -p craton-identity --example policy_cost
 
 use std::hint::black_box;
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -79,11 +81,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         costs.sort_by(f64::total_cmp);
         costs[REPEATS / 2]
     };
-    eprintln!(
-        "a decision over ten policies: {:.2} µs (median of {REPEATS}); the root's: {:.2} µs; compiling a policy: \
-         {compiling_us:.1} µs",
+    writeln!(
+        std::io::stdout(),
+        r#"{{"ten_policies_us":{:.2},"root_us":{:.2},"compiling_us":{compiling_us:.1}}}"#,
         cost_us(&eve),
         cost_us(&root)
-    );
+    )?;
     Ok(())
 }

@@ -26,6 +26,8 @@ pub struct Identity {
     directory: Option<Directory>,
     clock: ClockHandle,
     home_region: String,
+    /// Regions that requests may be signed for; empty for all.
+    regions: Vec<String>,
     attempts: Attempts,
     /// By access key id: the token that was right, and what it comes to.
     sessions: RwLock<HashMap<String, (String, Arc<Credential>)>>,
@@ -108,6 +110,7 @@ impl Identity {
             directory: None,
             clock: ClockHandle(Arc::new(SystemClock)),
             home_region: account.home_region.clone(),
+            regions: Vec::new(),
             attempts: Attempts::default(),
             sessions: RwLock::default(),
         }
@@ -121,6 +124,25 @@ impl Identity {
         self
     }
 
+    /// Takes signatures for these regions only; for all where there are none.
+    #[must_use]
+    pub fn with_regions(mut self, regions: Vec<String>) -> Self {
+        self.regions = regions;
+        self
+    }
+
+    /// Whether requests may be signed for a region.
+    pub fn serves_region(&self, region: &str) -> bool {
+        self.regions.is_empty() || self.regions.iter().any(|own| own == region)
+    }
+
+    fn check_region(&self, region: &str) -> Result<(), ApiError> {
+        if self.serves_region(region) {
+            return Ok(());
+        }
+        Err(ApiError::invalid_signature("Credential should be scoped to a valid region. "))
+    }
+
     /// First half of authenticating a signed request, before its body is read: parses the head and finds the key.
     /// `source` is where it came from: too many failures from there are refused.
     pub fn begin(
@@ -130,6 +152,7 @@ impl Identity {
         source: Option<IpAddr>,
     ) -> Result<PendingRequest<'_>, ApiError> {
         let claim = Claim::parse(head, rules)?;
+        self.check_region(&claim.region)?;
         let credential =
             self.credential_from(&claim.access_key_id, claim.session_token.as_deref(), source)?;
         if claim.service == "iam"
@@ -152,6 +175,7 @@ impl Identity {
             return self.long_term_key(token, now_ms, source);
         }
         let claim = KeyClaim::parse(token)?;
+        self.check_region(claim.region()).map_err(|_| ApiError::access_denied(BAD_API_KEY))?;
         let invalid = |error: ApiError| match &*error.code {
             "ThrottlingException" => error,
             _ => ApiError::access_denied(BAD_API_KEY),

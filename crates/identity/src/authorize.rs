@@ -7,8 +7,8 @@ use craton_wire::ApiError;
 use smallvec::smallvec;
 
 use crate::policy::{
-    Denial, Keys, Malformed, Policies, Policy, PolicyType, Request, Requester, RequesterKind, ResourceSide,
-    Values, Verdict, evaluate,
+    Denial, Keys, Policies, Policy, PolicyType, Request, Requester, RequesterKind, ResourceSide, Values,
+    Verdict, evaluate,
 };
 use crate::request_keys::rfc3339;
 use crate::source::{Attached, PolicySource, requester};
@@ -67,35 +67,8 @@ pub trait Authorizer: Send + Sync {
     /// `aws:resourcetag/`. What costs something to find out is found out only then.
     fn asks_for(&self, principal: &Principal, prefix: &str) -> bool;
 
-    /// The ARN, with its path, of the `user`, `role` or `group` of this name: what a request about it is on.
-    fn arn_of(&self, _kind: &str, _name: &str) -> Option<String> {
-        None
-    }
-
-    /// The tags of the user, role or managed policy with this ARN.
-    fn tags_of(&self, _arn: &str) -> Option<BTreeMap<String, String>> {
-        None
-    }
-
-    /// See [`PolicySource::bind_principals`].
-    fn bind_principals(&self, text: &str) -> Result<String, Malformed> {
-        Ok(text.to_owned())
-    }
-
-    /// See [`PolicySource::show_principals`].
-    fn show_principals(&self, text: &str) -> String {
-        text.to_owned()
-    }
-
-    /// The ARN of the policy that bounds the user or role with this ARN.
-    fn boundary_of(&self, _arn: &str) -> Option<String> {
-        None
-    }
-
-    /// The policy of the Bedrock resource with this ARN, if it has one of its own.
-    fn resource_policy(&self, _arn: &str) -> Option<Arc<Policy>> {
-        None
-    }
+    /// What it knows of users, roles and resources.
+    fn source(&self) -> &dyn PolicySource;
 
     /// [`Self::decide`], with a denial as the error that AWS gives for it.
     fn authorize(&self, principal: &Principal, request: &AuthorizationRequest<'_>) -> Result<(), ApiError> {
@@ -148,28 +121,8 @@ impl Authorizer for PolicyAuthorizer {
         Decision::Allow
     }
 
-    fn arn_of(&self, kind: &str, name: &str) -> Option<String> {
-        self.source.arn_of(kind, name)
-    }
-
-    fn tags_of(&self, arn: &str) -> Option<BTreeMap<String, String>> {
-        self.source.tags_of(arn)
-    }
-
-    fn bind_principals(&self, text: &str) -> Result<String, Malformed> {
-        self.source.bind_principals(text)
-    }
-
-    fn show_principals(&self, text: &str) -> String {
-        self.source.show_principals(text)
-    }
-
-    fn boundary_of(&self, arn: &str) -> Option<String> {
-        self.source.boundary_of(arn)
-    }
-
-    fn resource_policy(&self, arn: &str) -> Option<Arc<Policy>> {
-        self.source.resource_policy(arn)
+    fn source(&self) -> &dyn PolicySource {
+        self.source.as_ref()
     }
 
     fn asks_for(&self, principal: &Principal, prefix: &str) -> bool {

@@ -30,11 +30,16 @@ pub struct ServiceUse<'a> {
     pub source_arn: Option<&'a str>,
 }
 
-/// What a service did, or was refused, with a role: for the audit log.
+/// What a service did for somebody, or was refused: for the audit log.
 #[derive(Debug, Clone, Copy)]
 pub struct RoleUse<'a> {
-    pub usage: ServiceUse<'a>,
-    /// The role's session; the service itself where it could not assume the role.
+    /// As in [`ServiceUse`].
+    pub service: &'a str,
+    pub source_arn: Option<&'a str>,
+    /// Of the request that it is a part of, where it is of one.
+    pub request_id: Option<&'a str>,
+    /// The role's session; the service itself where it acted as such, or could not assume the role; the caller where the
+    /// component acts as them.
     pub principal: &'a Principal,
     pub action: &'a str,
     /// An ARN, or `*`.
@@ -42,7 +47,7 @@ pub struct RoleUse<'a> {
     pub refused: Option<&'a ApiError>,
 }
 
-/// Is told of every use of a role that was checked.
+/// Is told of everything that a service did for somebody and was checked.
 pub trait RoleLog: Send + Sync {
     fn used(&self, role_use: &RoleUse<'_>);
 }
@@ -72,7 +77,8 @@ impl ServiceRoles {
         self
     }
 
-    fn tell(&self, role_use: &RoleUse<'_>) {
+    /// Tells the log of a use.
+    pub fn tell(&self, role_use: &RoleUse<'_>) {
         if let Some(log) = &self.log {
             log.used(role_use);
         }
@@ -83,70 +89,80 @@ impl ServiceRoles {
         Self::new(Arc::new(crate::source::NoPolicies), "", false)
     }
 
-    /// Whether the service may do this with the role: the role trusts it to act for the component, and its policies allow
-    /// the action on the resource (an ARN, or `*`).
-    pub fn authorize_use(
-        &self,
-        usage: &ServiceUse<'_>,
-        action: &str,
-        resource: &str,
-    ) -> Result<(), ApiError> {
-        if !self.enforce {
-            return Ok(());
-        }
-        let resources: Vec<Arn> = match resource {
-            "*" => Vec::new(),
-            text => vec![text.parse().map(Arn::canonical).map_err(|_| {
-                ApiError::access_denied(format!(
-                    "{} is not authorized to perform: {action} on resource: {text}",
-                    usage.service
-                ))
-            })?],
-        };
-        let mut context = Context::new();
-        if let Some(arn) = resources.first() {
-            // Buckets' ARNs name no account: all that are here are this account's.
-            let account = if arn.account.is_empty() { &self.account } else { &arn.account };
-            context.set("aws:ResourceAccount", account.as_str());
-        }
-        let asked =
-            AuthorizationRequest { context: &context, ..AuthorizationRequest::new(action, &resources) };
-        self.authorize(usage, &asked)
-    }
-
     /// Whether roles are asked at all.
     pub fn enforces(&self) -> bool {
         self.enforce
     }
 
-    /// Whether a policy of the role asks for a context key that begins so, in lower case.
-    pub fn asks_for(&self, usage: &ServiceUse<'_>, prefix: &str) -> bool {
-        self.source.role(usage.role_arn).is_some_and(|role| role.attached.asks_for(prefix))
+    /// A role, looked up once for all that is asked of it.
+    pub fn using<'a>(&'a self, usage: ServiceUse<'a>) -> RoleInUse<'a> {
+        let account = usage.role_arn.parse::<Arn>().map(|arn| arn.account).unwrap_or_default();
+        let role = self.source.role(usage.role_arn).filter(|_| account == self.account);
+        RoleInUse { roles: self, usage, role }
     }
 
-    /// As [`Self::authorize_use`], with the resource's own policy and its context keys.
-    pub fn authorize(
-        &self,
-        usage: &ServiceUse<'_>,
-        request: &AuthorizationRequest<'_>,
-    ) -> Result<(), ApiError> {
-        if !self.enforce {
+    /// Whether the role lets the service act with it, as when it is handed over.
+    pub fn check_trust(&self, usage: &ServiceUse<'_>) -> Result<(), ApiError> {
+        if self.enforce { self.trusts(usage) } else { Ok(()) }
+    }
+
+    /// Whether the role is there and lets the service act with it. For what gives out a role's own credentials, which
+    /// are never given to whom the role does not trust, enforced or not.
+    pub fn trusts(&self, usage: &ServiceUse<'_>) -> Result<(), ApiError> {
+        self.using(*usage).assumed().map(drop)
+    }
+}
+
+/// A service that acts with a role, and the role if there is one.
+pub struct RoleInUse<'a> {
+    roles: &'a ServiceRoles,
+    usage: ServiceUse<'a>,
+    role: Option<RolePolicies>,
+}
+
+impl RoleInUse<'_> {
+    /// Whether a policy of the role asks for a context key that begins so, in lower case.
+    pub fn asks_for(&self, prefix: &str) -> bool {
+        self.role.as_ref().is_some_and(|role| role.attached.asks_for(prefix))
+    }
+
+    /// Whether the resource's own policy lets the service itself do this on behalf of the component, as the policy of a
+    /// function does for the agents that call it. What it does not say is for the role to be asked.
+    pub fn lets_service(&self, request: &AuthorizationRequest<'_>) -> bool {
+        let Some((policy, resource)) = request.resource_policy.zip(request.resources.first()) else {
+            return false;
+        };
+        let mut context = self.context();
+        context.set("aws:PrincipalIsAWSService", "true");
+        let resource = resource.to_string();
+        let asked = Request {
+            requester: &self.service(),
+            action: request.action,
+            resource: &resource,
+            keys: &Both(context, request.context),
+        };
+        let policies = Policies { resource: ResourceSide::Own(policy), ..Policies::default() };
+        let allowed = evaluate(&asked, &policies) == Verdict::Allow;
+        if allowed {
+            self.tell(&Principal::new(self.usage.service, ""), (request.action, &resource), None);
+        }
+        allowed
+    }
+
+    /// Whether the service may do this with the role: the role trusts it to act for the component, and its policies and
+    /// the resource's own allow it.
+    pub fn authorize(&self, request: &AuthorizationRequest<'_>) -> Result<(), ApiError> {
+        if !self.roles.enforce {
             return Ok(());
         }
-        let role = self.assume(usage).inspect_err(|error| {
-            let service = Principal::new(usage.service, "");
-            let (action, resource) = ("sts:AssumeRole", usage.role_arn);
-            self.tell(&RoleUse {
-                usage: *usage,
-                principal: &service,
-                action,
-                resource,
-                refused: Some(error),
-            });
+        let role = self.assumed().inspect_err(|error| {
+            let service = Principal::new(self.usage.service, "");
+            self.tell(&service, ("sts:AssumeRole", self.usage.role_arn), Some(error));
         })?;
+        let account = &self.roles.account;
         let name = role.arn.rsplit('/').next().unwrap_or_default();
-        let session = usage.service.split('.').next().unwrap_or_default();
-        let arn = format!("arn:aws:sts::{}:assumed-role/{name}/{session}", self.account);
+        let session = self.usage.service.split('.').next().unwrap_or_default();
+        let arn = format!("arn:aws:sts::{account}:assumed-role/{name}/{session}");
         let principal =
             Principal { user_id: format!("{}:{session}", role.id), ..Principal::new(arn, String::new()) };
         let requester = Requester {
@@ -154,9 +170,9 @@ impl ServiceRoles {
             arn: principal.arn.clone(),
             id: principal.user_id.clone(),
             role_arn: Some(role.arn.clone()),
-            account: self.account.clone(),
+            account: account.clone(),
         };
-        let context = Both(self.context(usage), request.context);
+        let context = Both(self.context(), request.context);
         let request = AuthorizationRequest { context: &context, ..*request };
         let side = request.resource_policy.map_or(ResourceSide::Silent, ResourceSide::Own);
         let decided = match decide(&principal, &requester, (&role.attached, side), &request) {
@@ -165,38 +181,36 @@ impl ServiceRoles {
                 Err(request.refusal(&principal.arn, resource.as_ref(), denial))
             }
         };
-        let refused = decided.as_ref().err();
         let resource = request.resources.first().map_or_else(|| "*".to_owned(), ToString::to_string);
-        let (action, resource) = (request.action, resource.as_str());
-        self.tell(&RoleUse { usage: *usage, principal: &principal, action, resource, refused });
+        self.tell(&principal, (request.action, &resource), decided.as_ref().err());
         decided
     }
 
-    /// Whether the role lets the service act with it, as when it is handed over.
-    pub fn check_trust(&self, usage: &ServiceUse<'_>) -> Result<(), ApiError> {
-        if self.enforce { self.assume(usage).map(drop) } else { Ok(()) }
+    fn tell(&self, principal: &Principal, (action, resource): (&str, &str), refused: Option<&ApiError>) {
+        let ServiceUse { service, source_arn, .. } = self.usage;
+        self.roles.tell(&RoleUse {
+            service,
+            source_arn,
+            request_id: None,
+            principal,
+            action,
+            resource,
+            refused,
+        });
     }
 
-    /// Whether the role is there and lets the service act with it. For what gives out a role's own credentials, which
-    /// are never given to whom the role does not trust, enforced or not.
-    pub fn trusts(&self, usage: &ServiceUse<'_>) -> Result<(), ApiError> {
-        self.assume(usage).map(drop)
-    }
-
-    fn assume(&self, usage: &ServiceUse<'_>) -> Result<RolePolicies, ApiError> {
+    /// The role, where it is there and lets the service act with it.
+    fn assumed(&self) -> Result<&RolePolicies, ApiError> {
         let refused = || {
             ApiError::validation(format!(
                 "{} can't assume the role {}. Check that the role exists in this account and that its trust policy \
                  allows the service.",
-                usage.service, usage.role_arn
+                self.usage.service, self.usage.role_arn
             ))
         };
-        let account = usage.role_arn.parse::<Arn>().map(|arn| arn.account).unwrap_or_default();
-        let role =
-            self.source.role(usage.role_arn).filter(|_| account == self.account).ok_or_else(refused)?;
-        let requester =
-            Requester { kind: RequesterKind::Service, arn: usage.service.to_owned(), ..Requester::default() };
-        let context = self.context(usage);
+        let role = self.role.as_ref().ok_or_else(refused)?;
+        let requester = self.service();
+        let context = self.context();
         let request =
             Request { requester: &requester, action: "sts:AssumeRole", resource: &role.arn, keys: &context };
         let policies = Policies { resource: ResourceSide::Trust(&role.trust), ..Policies::default() };
@@ -206,10 +220,17 @@ impl ServiceRoles {
         }
     }
 
-    fn context(&self, usage: &ServiceUse<'_>) -> Context {
-        let mut context = Context::new().with("aws:SourceAccount", &*self.account);
-        context.set("aws:ViaAWSService", "true");
-        if let Some(arn) = usage.source_arn {
+    /// The service as policies see it.
+    fn service(&self) -> Requester {
+        let arn = self.usage.service.to_owned();
+        Requester { kind: RequesterKind::Service, arn, ..Requester::default() }
+    }
+
+    fn context(&self) -> Context {
+        let mut context = Context::new().with("aws:SourceAccount", &*self.roles.account);
+        // It is true of what a service does with its caller's permissions, not with those of a role.
+        context.set("aws:ViaAWSService", "false");
+        if let Some(arn) = self.usage.source_arn {
             context.set("aws:SourceArn", arn);
         }
         context

@@ -50,9 +50,9 @@ pub trait PolicySource: Send + Sync {
     }
 
     /// A policy's text with the unique ids of the users and roles that it names as principals, so that whoever gets a
-    /// name later does not get what the policy gives. Refuses the names of nobody.
-    fn bind_principals(&self, text: &str) -> Result<String, Malformed> {
-        Ok(text.to_owned())
+    /// name later does not get what the policy gives. Refuses the names of nobody; a source that knows nobody, all.
+    fn bind_principals(&self, _text: &str) -> Result<String, Malformed> {
+        Err(Malformed::NOBODY)
     }
 
     /// The same backwards, for showing a policy: the id of somebody who is there no longer stays.

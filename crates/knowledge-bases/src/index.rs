@@ -6,7 +6,7 @@ use std::time::Duration;
 use craton_api_bedrock_agent as api;
 use craton_backend::{BackendError, EmbedRequest, EmbeddingModel, Embeddings, fit_dimensions};
 use craton_core::{Account, Arn, Principal, RequestContext};
-use craton_identity::ServiceUse;
+use craton_identity::{Actor, ObjectAccess, ServiceUse};
 use craton_metering::{CallStart, Metering, Tokens};
 use craton_models::Target;
 use craton_vectors::{IndexSpec, OpenSearchIndex, PostgresTable, Storage, VectorIndex};
@@ -201,11 +201,11 @@ impl KnowledgeBases {
     pub(crate) fn check_trust(&self, place: &Place, id: &str, role_arn: &str) -> Result<(), ApiError> {
         let source_arn = place.arn(id);
         let usage = ServiceUse { role_arn, service: "bedrock.amazonaws.com", source_arn: Some(&source_arn) };
-        self.parts.roles.check_trust(&usage)
+        self.parts.permissions.check_trust(&usage)
     }
 
     /// Whether a knowledge base's role lets it do this.
-    pub(crate) fn check_role(
+    pub(crate) async fn check_role(
         &self,
         place: &Place,
         knowledge_base: &KnowledgeBaseRecord,
@@ -213,36 +213,48 @@ impl KnowledgeBases {
         resource: &str,
     ) -> Result<(), ApiError> {
         let source_arn = place.arn(&knowledge_base.id);
-        let usage = ServiceUse {
-            role_arn: &knowledge_base.body.role_arn,
-            service: "bedrock.amazonaws.com",
-            source_arn: Some(&source_arn),
-        };
-        self.parts.roles.authorize_use(&usage, action, resource)
+        let actor = role_of(knowledge_base, &source_arn);
+        self.parts.permissions.check(&self.role_context(place), actor, action, resource).await
+    }
+
+    /// The same for what is in a bucket.
+    pub(crate) async fn check_access(
+        &self,
+        place: &Place,
+        knowledge_base: &KnowledgeBaseRecord,
+        access: ObjectAccess<'_>,
+    ) -> Result<(), ApiError> {
+        let source_arn = place.arn(&knowledge_base.id);
+        let actor = role_of(knowledge_base, &source_arn);
+        self.parts.permissions.check_object(&self.role_context(place), actor, access).await
+    }
+
+    fn role_context(&self, place: &Place) -> RequestContext {
+        self.background(place, "knowledge-base")
     }
 
     /// Whether a knowledge base's role lets it use its embedding model and the store of its index.
-    pub(crate) fn check_use(
+    pub(crate) async fn check_use(
         &self,
         place: &Place,
         knowledge_base: &KnowledgeBaseRecord,
         embedder: &Embedder,
     ) -> Result<(), ApiError> {
         let storage = &knowledge_base.body.storage;
-        self.check_role(place, knowledge_base, "bedrock:InvokeModel", &embedder.arn)?;
+        self.check_role(place, knowledge_base, "bedrock:InvokeModel", &embedder.arn).await?;
         if let Some(collection) = &storage.opensearch_serverless_configuration {
-            self.check_role(place, knowledge_base, "aoss:APIAccessAll", &collection.collection_arn)?;
+            self.check_role(place, knowledge_base, "aoss:APIAccessAll", &collection.collection_arn).await?;
         }
         if let Some(domain) = &storage.opensearch_managed_cluster_configuration {
             let index = format!("{}/{}/*", domain.domain_arn, domain.vector_index_name);
             for action in ["es:ESHttpGet", "es:ESHttpPost", "es:ESHttpPut", "es:ESHttpDelete"] {
-                self.check_role(place, knowledge_base, action, &index)?;
+                self.check_role(place, knowledge_base, action, &index).await?;
             }
         }
         if let Some(rds) = &storage.rds_configuration {
             let secret = &rds.credentials_secret_arn;
-            self.check_role(place, knowledge_base, "rds-data:ExecuteStatement", &rds.resource_arn)?;
-            self.check_role(place, knowledge_base, "secretsmanager:GetSecretValue", secret)?;
+            self.check_role(place, knowledge_base, "rds-data:ExecuteStatement", &rds.resource_arn).await?;
+            self.check_role(place, knowledge_base, "secretsmanager:GetSecretValue", secret).await?;
         }
         Ok(())
     }
@@ -294,13 +306,22 @@ impl KnowledgeBases {
     }
 }
 
+/// A knowledge base's role, used on its behalf.
+fn role_of<'a>(knowledge_base: &'a KnowledgeBaseRecord, source_arn: &'a str) -> Actor<'a> {
+    Actor::Role(ServiceUse {
+        role_arn: &knowledge_base.body.role_arn,
+        service: "bedrock.amazonaws.com",
+        source_arn: Some(source_arn),
+    })
+}
+
 #[async_trait::async_trait]
 impl Searchables for KnowledgeBases {
     async fn searchable(&self, context: &RequestContext, id: &str) -> Result<Searchable, ApiError> {
         let place = Place::of(context);
         let found = self.active_knowledge_base(&place, id).await?;
         let embedder = self.embedder(&place, &found.body).await?;
-        self.check_use(&place, &found, &embedder)?;
+        self.check_use(&place, &found, &embedder).await?;
         Ok(Searchable {
             id: found.id,
             index: self.open_index(&found.body).await?,

@@ -26,7 +26,7 @@ mod upkeep;
 use std::sync::Arc;
 
 use craton_core::{Clock, IdSource, RequestContext};
-use craton_identity::ServiceRoles;
+use craton_identity::Permissions;
 use craton_inference::{Backends, Inference};
 use craton_metering::Metering;
 use craton_models::Models;
@@ -67,7 +67,7 @@ pub struct Parts {
     pub models: Models,
     pub backends: Arc<dyn Backends>,
     /// What a knowledge base may do with its role.
-    pub roles: ServiceRoles,
+    pub permissions: Arc<dyn Permissions>,
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<dyn IdSource>,
     pub config: KnowledgeBasesConfig,

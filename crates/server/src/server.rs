@@ -19,6 +19,7 @@ use craton_models::{Models, ModelsError, ModelsService};
 use craton_objects::{ObjectError, RemoteError};
 use craton_prompts::Prompts;
 use craton_providers::SettingsError;
+use craton_s3::Sides;
 use craton_sandbox::Sandbox;
 use craton_sessions::Sessions;
 use craton_store::jobs::{Runner, Running};
@@ -257,7 +258,7 @@ fn compose(
     let collections = collections((store, &vectors), (&clock, &ids), url);
     let policies: Arc<dyn PolicySource> = Arc::new(directory.clone());
     let identity = Identity::new(credentials, &account).with_directory(directory.clone(), Arc::clone(&clock));
-    let identity = Arc::new(identity);
+    let identity = Arc::new(identity.with_regions(config.regions()));
     let authorizer = authorizer.unwrap_or_else(|| Arc::new(PolicyAuthorizer::new(Arc::clone(&policies))));
     let objects = compose::objects(config, store, &clock)?;
     let keeping = compose::keep_objects(&objects, config, &clock);
@@ -267,22 +268,25 @@ fn compose(
     let (files, times) = ((models.files(), &sandbox), (&clock, &ids));
     let lambda = functions((config, url), (store, directory, &objects), files, (&account, &roles), times);
     let inference = inference((&models, &backends, &metering), (&clock, &ids), (&prompts, &guardrails));
+    let buckets = Sides::new(objects.clone());
+    let deciding = (&authorizer, roles, config.tls);
+    let permissions = permissions(deciding, (&lambda, &models, &prompts), (store, &buckets));
     let knowledge_bases = compose::knowledge_bases(
         config,
         (store, objects.clone(), vectors),
         (&models, backends),
-        (&roles, &metering, &collections),
+        (&permissions, &metering, &collections),
         (&clock, &ids),
     );
     let retrieval = knowledge_bases.retrieval(inference.clone());
     let resources = (&models, &guardrails, &knowledge_bases);
     let called = (&inference, &prompts, &retrieval, (&lambda, &sandbox));
     let things = (store, &objects);
-    let permissions = permissions((&authorizer, roles, config.tls), (&lambda, &models, &prompts), store);
     let (agents, agent_runs, flows) =
         compose::orchestration(config, things, (&clock, &ids), &permissions, (resources, called));
     let services = Services {
-        s3: compose::s3(config, objects.clone(), (&identity, &authorizer, &account)),
+        s3: compose::s3(config, (objects.clone(), buckets.clone()), (&identity, &authorizer, &account)),
+        buckets,
         identity,
         authorizer,
         directory: directory.clone(),
@@ -323,16 +327,17 @@ fn inference(
         .with_guardrails(Arc::clone(guardrails))
 }
 
-/// What agents and flows ask before they act for somebody.
+/// What agents, flows and knowledge bases ask before they act for somebody.
 fn permissions(
     (authorizer, roles, secure): (&Arc<dyn Authorizer>, ServiceRoles, bool),
     (lambda, models, prompts): (&Lambda, &Models, &Prompts),
-    store: &Store,
+    (store, buckets): (&Store, &Sides),
 ) -> Arc<dyn Permissions> {
     Arc::new(Allowing {
         authorizer: Arc::clone(authorizer),
         roles,
         lambda: lambda.clone(),
+        buckets: buckets.clone(),
         models: models.clone(),
         prompts: prompts.clone(),
         store: store.clone(),

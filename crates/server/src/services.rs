@@ -18,7 +18,7 @@ use craton_lambda::Lambda;
 use craton_metering::Metering;
 use craton_models::ModelsService;
 use craton_prompts::Prompts;
-use craton_s3::S3Front;
+use craton_s3::{S3Front, Sides};
 use craton_sessions::Sessions;
 use craton_store::Store;
 
@@ -42,6 +42,8 @@ pub(crate) struct Services {
     pub(crate) guardrails: Arc<Guardrails>,
     pub(crate) models: ModelsService,
     pub(crate) s3: S3Front,
+    /// Buckets' policies and objects' tags, for whoever asks what S3 would answer.
+    pub(crate) buckets: Sides,
     pub(crate) prompts: Prompts,
     pub(crate) flows: Flows,
     pub(crate) collections: Collections,

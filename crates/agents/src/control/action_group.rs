@@ -2,6 +2,7 @@
 
 use craton_api_bedrock_agent as api;
 use craton_core::{PageRequest, RequestContext};
+use craton_identity::ObjectAccess;
 use craton_objects::{GetOptions, ObjectRef};
 use craton_wire::ApiError;
 use serde_json::json;
@@ -207,8 +208,8 @@ impl Agents {
         let (Some(bucket), Some(key)) = (&at.s3_bucket_name, &at.s3_object_key) else {
             return Err("The s3 location needs an s3BucketName and an s3ObjectKey.".to_owned());
         };
-        let arn = format!("arn:aws:s3:::{bucket}/{key}");
-        self.check_role(context, agent, ("s3:GetObject", &arn)).await.map_err(|error| error.message)?;
+        let allowed = self.check_object(context, agent, ObjectAccess::Read { bucket, key }).await;
+        allowed.map_err(|error| error.message)?;
         let at = ObjectRef::new(bucket, key);
         let unreadable =
             |error: &dyn std::fmt::Display| format!("The object s3://{bucket}/{key} can't be read: {error}.");

@@ -3,7 +3,7 @@
 use craton_api_bedrock_agent as api;
 use craton_core::RequestContext;
 use craton_guardrails::GuardReference;
-use craton_identity::{Actor, ServiceUse};
+use craton_identity::{Actor, ObjectAccess, ServiceUse};
 use craton_models::Task;
 use craton_wire::ApiError;
 
@@ -152,14 +152,16 @@ impl Agents {
             .chain(steps.filter_map(|step| step.foundation_model.as_ref()))
             .collect::<std::collections::BTreeSet<_>>();
         let action = "Choose a model that this server has, and check that the agent's role may invoke it.";
+        let guardrail = guardrail(settings);
+        let guardrail = guardrail.as_ref().map(|it| (it.identifier.as_str(), it.version.as_str()));
         for id in models {
             let what = format!("The model {id} can't be used");
             match self.parts.models.resolve(context, id).await {
                 Ok(resolved) if resolved.model.task() == Task::Chat => {
                     let source_arn = place.agent_arn(&agent.id);
                     let actor = Actor::Role(usage(agent, &source_arn));
-                    let allowed = self.parts.permissions.check_model(context, actor, id).await;
-                    if let Err(error) = allowed {
+                    let permissions = &self.parts.permissions;
+                    if let Err(error) = permissions.check_model(context, actor, id, guardrail).await {
                         faults.note(error, &what, action)?;
                     }
                 }
@@ -287,6 +289,18 @@ impl Agents {
         let source_arn = Place::of(context).agent_arn(&agent.id);
         let actor = Actor::Role(usage(agent, &source_arn));
         self.parts.permissions.check(context, actor, action, resource).await
+    }
+
+    /// The same for what is in a bucket.
+    pub(super) async fn check_object(
+        &self,
+        context: &RequestContext,
+        agent: &AgentRecord,
+        access: ObjectAccess<'_>,
+    ) -> Result<(), ApiError> {
+        let source_arn = Place::of(context).agent_arn(&agent.id);
+        let actor = Actor::Role(usage(agent, &source_arn));
+        self.parts.permissions.check_object(context, actor, access).await
     }
 }
 

@@ -303,7 +303,7 @@ impl Run {
         function: &str,
         event: Value,
     ) -> Result<Result<Bytes, String>, ApiError> {
-        self.permit("lambda:InvokeFunction", function).await?;
+        self.permit_function(function).await?;
         let limit = Duration::from_secs(self.runs.parts.config.function_timeout_s);
         let call = FunctionCall { arn: function.to_owned(), payload: event.to_string().into() };
         let answered = tokio::time::timeout(limit, self.runs.parts.functions.invoke(call)).await;

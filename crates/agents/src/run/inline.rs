@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use craton_api_bedrock_agent as control;
 use craton_api_bedrock_agent_runtime as api;
 use craton_core::RequestContext;
-use craton_identity::Actor;
+use craton_identity::{Actor, ObjectAccess};
 use craton_objects::{GetOptions, ObjectRef};
 use craton_wire::ApiError;
 
@@ -298,8 +298,8 @@ pub(super) async fn read_object(
         .strip_prefix("s3://")
         .and_then(|rest| rest.split_once('/'))
         .ok_or_else(|| ApiError::validation(format!("{uri} is not of the form s3://bucket/key.")))?;
-    let object = format!("arn:aws:s3:::{bucket}/{key}");
-    runs.parts.permissions.check(context, Actor::Caller, "s3:GetObject", &object).await?;
+    let access = ObjectAccess::Read { bucket, key };
+    runs.parts.permissions.check_object(context, Actor::Caller, access).await?;
     let unreadable =
         |error: &dyn std::fmt::Display| ApiError::validation(format!("{uri} can't be read: {error}."));
     let object = runs.parts.objects.get(&ObjectRef::new(bucket, key), GetOptions::default()).await;

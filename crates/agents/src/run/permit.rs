@@ -15,9 +15,23 @@ impl Run {
         permissions.check(&self.context, self.actor(&agent_arn), action, resource).await
     }
 
-    pub(super) async fn permit_model(&self, model: &str) -> Result<(), ApiError> {
+    /// A function is called by the service: its own policy may let Bedrock in on behalf of the agent, as AWS has it, and
+    /// the agent's role then needs no permission.
+    pub(super) async fn permit_function(&self, function: &str) -> Result<(), ApiError> {
         let agent_arn = self.agent_arn();
-        self.runs.parts.permissions.check_model(&self.context, self.actor(&agent_arn), model).await
+        let actor = match self.actor(&agent_arn) {
+            Actor::Role(usage) => Actor::ServiceOrRole(usage),
+            actor => actor,
+        };
+        self.runs.parts.permissions.check(&self.context, actor, "lambda:InvokeFunction", function).await
+    }
+
+    /// A model that is asked under the agent's guardrail.
+    pub(super) async fn permit_model(&self, model: &str) -> Result<(), ApiError> {
+        let guardrail = self.agent.guardrail.as_ref();
+        let guardrail = guardrail.map(|it| (it.identifier.as_str(), it.version.as_str()));
+        let agent_arn = self.agent_arn();
+        self.runs.parts.permissions.check_model(&self.context, self.actor(&agent_arn), model, guardrail).await
     }
 
     /// What Retrieve asks of whoever calls it: the knowledge base, and the models that the search is to use besides.
@@ -30,7 +44,9 @@ impl Run {
         let base = format!("arn:aws:bedrock:{region}:{account}:knowledge-base/{knowledge_base_id}");
         self.permit("bedrock:Retrieve", &base).await?;
         for model in configuration.into_iter().flat_map(models_of) {
-            self.permit_model(model).await?;
+            let agent_arn = self.agent_arn();
+            let permissions = &self.runs.parts.permissions;
+            permissions.check_model(&self.context, self.actor(&agent_arn), model, None).await?;
         }
         Ok(())
     }

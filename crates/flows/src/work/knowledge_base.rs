@@ -18,7 +18,7 @@ impl Nodes {
         let rerank = base.reranking_configuration.as_ref();
         let rerank = rerank.and_then(|it| it.bedrock_reranking_configuration.as_ref());
         if let Some(rerank) = rerank {
-            self.allowed_model(&rerank.model_configuration.model_arn).await?;
+            self.allowed_model(&rerank.model_configuration.model_arn, None).await?;
         }
         let model = base.model_id.as_deref().filter(|id| !id.is_empty());
         let Some(model_id) = model else {
@@ -34,7 +34,7 @@ impl Nodes {
         };
         self.allowed("bedrock:RetrieveAndGenerate", "*").await?;
         self.allowed("bedrock:Retrieve", &arn).await?;
-        self.allowed_model(model_id).await?;
+        self.allowed_model(model_id, base.guardrail_configuration.as_ref()).await?;
         self.allowed_guardrail(base.guardrail_configuration.as_ref()).await?;
         let request = json!({
             "input": {"text": query},

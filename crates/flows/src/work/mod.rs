@@ -13,7 +13,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use craton_api_bedrock_agent::{FlowNodeConfiguration, FlowNodeType, GuardrailConfiguration};
 use craton_core::{Arn, RequestContext};
-use craton_identity::{Actor, ServiceUse};
+use craton_identity::{Actor, ObjectAccess, ServiceUse};
 use craton_wire::ApiError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -68,9 +68,21 @@ impl Nodes {
         self.parts.permissions.check(&self.context, self.actor(), action, resource).await
     }
 
-    /// Whether the flow's role lets it ask this model.
-    async fn allowed_model(&self, model_id: &str) -> Result<(), ApiError> {
-        self.parts.permissions.check_model(&self.context, self.actor(), model_id).await
+    /// Whether the flow's role lets it do this in a bucket.
+    async fn allowed_object(&self, access: ObjectAccess<'_>) -> Result<(), ApiError> {
+        self.parts.permissions.check_object(&self.context, self.actor(), access).await
+    }
+
+    /// Whether the flow's role lets it ask this model, under the node's guardrail where it has one.
+    async fn allowed_model(
+        &self,
+        model_id: &str,
+        guardrail: Option<&GuardrailConfiguration>,
+    ) -> Result<(), ApiError> {
+        let named = guardrail.and_then(|it| {
+            Some((it.guardrail_identifier.as_deref()?, it.guardrail_version.as_deref().unwrap_or("DRAFT")))
+        });
+        self.parts.permissions.check_model(&self.context, self.actor(), model_id, named).await
     }
 
     /// Whether the flow's role lets it apply this guardrail, where there is one.

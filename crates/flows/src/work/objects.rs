@@ -1,6 +1,7 @@
 //! Storage and retrieval nodes: objects in buckets.
 
 use craton_api_bedrock_agent as api;
+use craton_identity::ObjectAccess;
 use craton_objects::{GetOptions, ObjectError, ObjectRef, Put, types};
 use craton_wire::ApiError;
 use serde_json::Value;
@@ -16,7 +17,7 @@ impl Nodes {
     ) -> Result<Work, ApiError> {
         let api::StorageFlowNodeServiceConfiguration::S3(s3) = &configuration.service_configuration;
         let (bucket, key) = (&s3.bucket_name, text(input(call.inputs, "objectKey")?));
-        self.allowed("s3:PutObject", &format!("arn:aws:s3:::{bucket}/{key}")).await?;
+        self.allowed_object(ObjectAccess::Write { bucket, key: &key }).await?;
         let content = input(call.inputs, "content")?;
         let mut put = Put::new(bucket, &key);
         let kind = if content.is_string() { "text/plain; charset=utf-8" } else { "application/json" };
@@ -32,7 +33,7 @@ impl Nodes {
     ) -> Result<Work, ApiError> {
         let api::RetrievalFlowNodeServiceConfiguration::S3(s3) = &configuration.service_configuration;
         let (bucket, key) = (&s3.bucket_name, text(input(call.inputs, "objectKey")?));
-        self.allowed("s3:GetObject", &format!("arn:aws:s3:::{bucket}/{key}")).await?;
+        self.allowed_object(ObjectAccess::Read { bucket, key: &key }).await?;
         let at = ObjectRef::new(bucket, &key);
         let object = self.parts.objects.get(&at, GetOptions::default()).await.map_err(object_error)?;
         let bytes = object.bytes(self.parts.config.max_value_bytes).await.map_err(object_error)?;

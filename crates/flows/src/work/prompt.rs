@@ -38,9 +38,9 @@ impl Nodes {
                 }
             }
         };
-        self.allowed_model(&rendered.model_id).await?;
         let guardrail = configuration.guardrail_configuration.as_ref();
         let guardrail = guardrail.filter(|it| it.guardrail_identifier.is_some());
+        self.allowed_model(&rendered.model_id, guardrail).await?;
         self.allowed_guardrail(guardrail).await?;
         let guardrail = guardrail.map(|it| runtime::GuardrailConfiguration {
             guardrail_identifier: it.guardrail_identifier.clone(),

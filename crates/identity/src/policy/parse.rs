@@ -30,6 +30,7 @@ pub struct Malformed(std::borrow::Cow<'static, str>);
 
 impl Malformed {
     pub(crate) const SYNTAX: Self = Self::of("Syntax errors in policy.");
+    pub(crate) const NOBODY: Self = Self::of("Invalid principal in policy");
     pub(super) const LEGACY: Self = Self::of("The policy failed legacy parsing");
     pub(super) const VENDOR: Self =
         Self::of("Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc.");

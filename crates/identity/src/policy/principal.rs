@@ -120,7 +120,10 @@ fn entry(kind: &str, value: &str) -> Option<Entry> {
             let kind = parts[5].split_once('/').map_or(parts[5], |(kind, _)| kind);
             match (parts[2], kind) {
                 _ if !is_account(parts[4]) => None,
-                ("iam", "root") if parts[5] == "root" => Some(Entry::Account(parts[4].into())),
+                // Accounts of other partitions are other accounts.
+                ("iam", "root") if parts[5] == "root" && parts[1] == "aws" => {
+                    Some(Entry::Account(parts[4].into()))
+                }
                 ("iam", "user" | "role") | ("sts", "assumed-role" | "federated-user") => {
                     Some(Entry::Arn(value.into()))
                 }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use craton_core::Principal;
-use craton_identity::policy::{Policy, PolicyKind};
-use craton_identity::{Attached, PolicySource, RolePolicies, ServiceRoles, ServiceUse};
+use craton_core::{Arn, Principal};
+use craton_identity::policy::{Context, Policy, PolicyKind};
+use craton_identity::{Attached, AuthorizationRequest, PolicySource, RolePolicies, ServiceRoles, ServiceUse};
 
 const ACCOUNT: &str = "123456789012";
 const KB: &str = "arn:aws:iam::123456789012:role/service-role/KB";
@@ -50,7 +50,13 @@ impl PolicySource for Roles {
 
 fn ask(usage: &ServiceUse<'_>, action: &str, resource: &str) -> Result<(), (String, String)> {
     let roles = ServiceRoles::new(Arc::new(Roles), ACCOUNT, true);
-    roles.authorize_use(usage, action, resource).map_err(|error| (error.code.to_string(), error.message))
+    let resources: Vec<Arn> = resource.parse().into_iter().collect();
+    let mut request = AuthorizationRequest::new(action, &resources);
+    let context = Context::new().with("aws:ResourceAccount", ACCOUNT);
+    if !resources.is_empty() {
+        request.context = &context;
+    }
+    roles.using(*usage).authorize(&request).map_err(|error| (error.code.to_string(), error.message))
 }
 
 const USAGE: ServiceUse<'_> =
@@ -100,11 +106,44 @@ fn the_account_of_a_bucket_is_known() {
     assert_eq!(ask(&USAGE, "s3:ListBucket", "*").unwrap_err().0, "AccessDeniedException");
 }
 
+/// As functions let agents in: by a policy for the service, on behalf of a component, without a word of the role.
+#[test]
+fn a_service_is_let_in_by_the_resource_on_behalf_of_a_component() {
+    let function: Arn = "arn:aws:lambda:us-east-1:123456789012:function:f".parse().unwrap();
+    let roles = ServiceRoles::new(Arc::new(Roles), ACCOUNT, true);
+    let lets = |usage: &ServiceUse<'_>, condition: &str| {
+        let policy = policy(
+            &format!(
+                r#"{{"Effect":"Allow","Principal":{{"Service":"bedrock.amazonaws.com"}},"Resource":"{function}",
+                    "Action":"lambda:InvokeFunction","Condition":{condition}}}"#
+            ),
+            PolicyKind::Resource,
+        );
+        let resources = [function.clone()];
+        let asked = AuthorizationRequest::new("lambda:InvokeFunction", &resources);
+        let used = roles.using(*usage);
+        assert!(!used.lets_service(&asked), "without a policy the service may nothing");
+        used.lets_service(&AuthorizationRequest { resource_policy: Some(&policy), ..asked })
+    };
+    let ours = format!(
+        r#"{{"StringEquals":{{"AWS:SourceAccount":"{ACCOUNT}"}},"ArnLike":{{"AWS:SourceArn":"{SOURCE}"}}}}"#
+    );
+    assert!(lets(&USAGE, &ours) && lets(&USAGE, "{}"));
+    for (usage, condition) in [
+        (ServiceUse { source_arn: Some("arn:aws:bedrock:us-east-1:123456789012:agent/A"), ..USAGE }, &*ours),
+        (ServiceUse { source_arn: None, ..USAGE }, &ours),
+        (ServiceUse { service: "lambda.amazonaws.com", ..USAGE }, &ours),
+        (USAGE, r#"{"StringEquals":{"AWS:SourceAccount":"999999999999"}}"#),
+    ] {
+        assert!(!lets(&usage, condition), "{usage:?} {condition}");
+    }
+}
+
 #[test]
 fn without_enforcement_invented_roles_do() {
     let roles = ServiceRoles::new(Arc::new(Roles), ACCOUNT, false);
     let invented = ServiceUse { role_arn: "arn:aws:iam::123456789012:role/Invented", ..USAGE };
-    roles.authorize_use(&invented, "s3:GetObject", "*").unwrap();
+    roles.using(invented).authorize(&AuthorizationRequest::new("s3:GetObject", &[])).unwrap();
     assert!(roles.check_trust(&ServiceUse { role_arn: "?", ..USAGE }).is_ok());
     // A role's own credentials go to nobody whom it does not trust.
     assert!(roles.trusts(&USAGE).is_ok() && roles.trusts(&invented).is_err());

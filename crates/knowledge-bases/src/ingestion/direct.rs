@@ -181,8 +181,9 @@ impl Direct<'_> {
                 let s3 = s3.ok_or_else(|| Failure::document("its data source is not an S3 bucket"))?;
                 let source = S3Source::new(self.service.parts.objects.clone(), s3, limit)
                     .map_err(|error| Failure::document(error.message))?;
+                self.service.check_uri(&self.of.place, &self.base, document).await?;
                 let listed = source.look_up(document).await?;
-                self.service.check_object(&self.of.place, &self.base, &listed)?;
+                self.service.check_object(&self.of.place, &self.base, &listed).await?;
                 let content = source.read(&listed).await?;
                 return self.cut(listed, content).await;
             }
@@ -203,7 +204,7 @@ impl Direct<'_> {
     /// An object that a client named, in whatever bucket: the knowledge base's role must be let read it.
     async fn read_named(&self, uri: &str) -> Result<bytes::Bytes, Failure> {
         let parts = &self.service.parts;
-        self.service.check_uri(&self.of.place, &self.base, uri)?;
+        self.service.check_uri(&self.of.place, &self.base, uri).await?;
         read_object(&*parts.objects, uri, parts.config.max_document_bytes).await
     }
 

@@ -18,6 +18,15 @@ impl Failure {
     pub(crate) fn document(reason: impl std::fmt::Display) -> Self {
         Self::Document(reason.to_string())
     }
+
+    /// What a role may not read fails alone; where it could not be found out, the job is tried again.
+    pub(crate) fn refused(error: ApiError) -> Self {
+        if error.status(None).is_server_error() {
+            Self::Job(from_api(error))
+        } else {
+            Self::Document(error.message)
+        }
+    }
 }
 
 impl From<JobError> for Failure {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use craton_identity::ObjectAccess;
 use craton_store::jobs::JobError;
 use craton_vectors::{
     Chunk, DocumentChunks, DocumentKey, MetadataValue, PAGE_NUMBER, Parent, SourceLocation, VectorIndex,
@@ -48,31 +49,31 @@ impl Cut {
 
 impl KnowledgeBases {
     /// Whether a knowledge base's role lets it read a document, and the file of its metadata.
-    pub(crate) fn check_object(
+    pub(crate) async fn check_object(
         &self,
         place: &Place,
         knowledge_base: &KnowledgeBaseRecord,
         listed: &Listed,
     ) -> Result<(), Failure> {
         let uri = listed.location.uri();
-        self.check_uri(place, knowledge_base, uri)?;
+        self.check_uri(place, knowledge_base, uri).await?;
         if listed.metadata_fingerprint.is_empty() {
             return Ok(());
         }
-        self.check_uri(place, knowledge_base, &format!("{uri}{METADATA}"))
+        self.check_uri(place, knowledge_base, &format!("{uri}{METADATA}")).await
     }
 
     /// Whether a knowledge base's role lets it read what is at this place, if that is in a bucket.
-    pub(crate) fn check_uri(
+    pub(crate) async fn check_uri(
         &self,
         place: &Place,
         knowledge_base: &KnowledgeBaseRecord,
         uri: &str,
     ) -> Result<(), Failure> {
         let Some((bucket, key)) = split_uri(uri) else { return Ok(()) };
-        let allowed =
-            self.check_role(place, knowledge_base, "s3:GetObject", &format!("arn:aws:s3:::{bucket}/{key}"));
-        allowed.map_err(|error| Failure::Document(error.message))
+        let access = ObjectAccess::Read { bucket, key };
+        let allowed = self.check_access(place, knowledge_base, access).await;
+        allowed.map_err(Failure::refused)
     }
 }
 
@@ -83,16 +84,7 @@ impl Pipeline {
         (knowledge_base, data_source): (&KnowledgeBaseRecord, &DataSourceRecord),
     ) -> Result<Self, ApiError> {
         let embedder = service.embedder(place, &knowledge_base.body).await?;
-        service.check_use(place, knowledge_base, &embedder)?;
-        if let Some(s3) = &data_source.body.configuration.s3_configuration {
-            service.check_role(place, knowledge_base, "s3:ListBucket", &s3.bucket_arn)?;
-            // Each object is asked for again when it is read; a role that may read none of them fails at once.
-            let everything = [String::new()];
-            for prefix in s3.inclusion_prefixes.as_deref().unwrap_or(&everything) {
-                let objects = format!("{}/{prefix}*", s3.bucket_arn);
-                service.check_role(place, knowledge_base, "s3:GetObject", &objects)?;
-            }
-        }
+        service.check_use(place, knowledge_base, &embedder).await?;
         let strategy = Strategy::of(data_source.body.ingestion.as_ref())?;
         Ok(Self {
             knowledge_base: knowledge_base.id.clone(),

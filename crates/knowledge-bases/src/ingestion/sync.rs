@@ -34,6 +34,7 @@ pub(super) async fn run(service: &KnowledgeBases, job: &JobContext) -> Result<()
     let sync = Sync::open(service, job).await?;
     sync.begin().await?;
     let listing = sync.list().await?;
+    sync.check_some(&listing.documents).await?;
     crash::point("kb.listed");
     let plan = sync.compare(listing).await?;
     let mut read = sync.read(plan.batches.first());
@@ -129,7 +130,9 @@ impl<'a> Sync<'a> {
         let source =
             service.data_source(&of.place, &of.knowledge_base, &of.data_source).await.map_err(open_failed)?;
         let pipeline = Pipeline::open(service, &of.place, (&base, &source)).await.map_err(open_failed)?;
-        let source = service.source(&source.body.configuration).map_err(open_failed)?;
+        let configuration = &source.body.configuration;
+        service.check_listing(&of.place, &base, configuration).await.map_err(open_failed)?;
+        let source = service.source(configuration).map_err(open_failed)?;
         Ok(Self { service, job, of, pipeline, source, base })
     }
 
@@ -165,6 +168,20 @@ impl<'a> Sync<'a> {
             Failure::Job(error) => error,
             Failure::Document(reason) => JobError::Fail(reason),
         })
+    }
+
+    /// A role that may read nothing of what there is fails the job at once.
+    async fn check_some(&self, documents: &[Listed]) -> Result<(), JobError> {
+        let mut first = None;
+        for listed in documents {
+            self.job.check()?;
+            match self.service.check_uri(&self.of.place, &self.base, listed.location.uri()).await {
+                Ok(()) => return Ok(()),
+                Err(Failure::Document(reason)) => first = first.or(Some(reason)),
+                Err(Failure::Job(error)) => return Err(error),
+            }
+        }
+        first.map_or(Ok(()), |reason| Err(JobError::Fail(reason)))
     }
 
     /// Finds what changed, and shows how much there is.
@@ -225,7 +242,7 @@ impl<'a> Sync<'a> {
     }
 
     async fn read_one(&self, work: &Work) -> Result<Done<Parsed>, JobError> {
-        let allowed = self.service.check_object(&self.of.place, &self.base, &work.listed);
+        let allowed = self.service.check_object(&self.of.place, &self.base, &work.listed).await;
         let content = match allowed {
             Ok(()) => self.source.read(&work.listed).await,
             Err(failure) => Err(failure),

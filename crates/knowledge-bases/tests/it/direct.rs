@@ -12,7 +12,7 @@ use craton_store::Store;
 use craton_vectors::{MetadataValue, SourceLocation};
 use serde_json::{Value, json};
 
-use crate::support::{Ids, World, base_request, context, input};
+use crate::support::{ByRole, Ids, World, base_request, context, input};
 
 async fn custom(world: &World) -> Ids {
     let base = world.create_base("b").await.unwrap();
@@ -227,7 +227,9 @@ async fn a_role_must_be_let_read_what_a_document_names() {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(directory.path()).await.unwrap();
     let roles = ServiceRoles::new(Arc::new(Librarian), "123456789012", true);
-    let mut world = World::tuned(store, directory.path(), |parts| parts.roles = roles);
+    let mut world = World::tuned(store, directory.path(), |parts| {
+        parts.permissions = Arc::new(ByRole(roles));
+    });
     world.work().await;
     let ids = custom(&world).await;
     world.bucket().await;
@@ -251,7 +253,9 @@ async fn a_role_must_be_let_use_the_collection() {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(directory.path()).await.unwrap();
     let roles = ServiceRoles::new(Arc::new(Librarian), "123456789012", true);
-    let mut world = World::tuned(store, directory.path(), |parts| parts.roles = roles);
+    let mut world = World::tuned(store, directory.path(), |parts| {
+        parts.permissions = Arc::new(ByRole(roles));
+    });
     world.work().await;
     let ids = custom(&world).await;
     let mut update = base_request("b");

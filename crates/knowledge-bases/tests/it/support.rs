@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use craton_api_bedrock_agent as api;
 use craton_backend::{BackendError, ChatModel, EmbedRequest, EmbeddingModel, Embeddings, RerankModel};
-use craton_core::{Account, Clock as _, Principal, RandomIds, RequestContext, SystemClock};
+use craton_core::{Account, Arn, Clock as _, Principal, RandomIds, RequestContext, SystemClock};
+use craton_identity::{Actor, AuthorizationRequest, ObjectAccess, Permissions, ServiceRoles, ServiceUse};
 use craton_inference::Backends;
 use craton_knowledge_bases::{KnowledgeBases, KnowledgeBasesConfig, KnownCollections, Parts};
 use craton_metering::Metering;
@@ -24,6 +25,58 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+
+/// What roles' own policies allow. What buckets and other resources have to say is the server's to weigh.
+pub(crate) struct ByRole(pub(crate) ServiceRoles);
+
+impl ByRole {
+    fn ask(&self, actor: Actor<'_>, action: &str, resource: &str) -> Result<(), ApiError> {
+        let Actor::Role(usage) = actor else { panic!("a knowledge base acts with its role") };
+        let resources: Vec<Arn> = vec![resource.parse().unwrap()];
+        self.0.using(usage).authorize(&AuthorizationRequest::new(action, &resources))
+    }
+}
+
+#[async_trait::async_trait]
+impl Permissions for ByRole {
+    async fn check(
+        &self,
+        _: &RequestContext,
+        actor: Actor<'_>,
+        action: &str,
+        resource: &str,
+    ) -> Result<(), ApiError> {
+        self.ask(actor, action, resource)
+    }
+
+    async fn check_object(
+        &self,
+        _: &RequestContext,
+        actor: Actor<'_>,
+        access: ObjectAccess<'_>,
+    ) -> Result<(), ApiError> {
+        let (action, place) = match access {
+            ObjectAccess::Read { bucket, key } => ("s3:GetObject", format!("{bucket}/{key}")),
+            ObjectAccess::Write { bucket, key } => ("s3:PutObject", format!("{bucket}/{key}")),
+            ObjectAccess::List { bucket, .. } => ("s3:ListBucket", bucket.to_owned()),
+        };
+        self.ask(actor, action, &format!("arn:aws:s3:::{place}"))
+    }
+
+    async fn check_model(
+        &self,
+        _: &RequestContext,
+        _: Actor<'_>,
+        _: &str,
+        _: Option<(&str, &str)>,
+    ) -> Result<(), ApiError> {
+        panic!("models are asked for by their ARNs")
+    }
+
+    fn check_trust(&self, usage: &ServiceUse<'_>) -> Result<(), ApiError> {
+        self.0.check_trust(usage)
+    }
+}
 
 pub(crate) const BUCKET: &str = "docs";
 const WIDTH: usize = 64;
@@ -162,7 +215,7 @@ impl World {
             drivers: drivers.clone(),
             models: Models::open(ModelsConfig::default(), models, store.clone()).unwrap(),
             backends: Arc::new(OnlyWords(model.clone())),
-            roles: craton_identity::ServiceRoles::permissive(),
+            permissions: Arc::new(ByRole(ServiceRoles::permissive())),
             clock,
             ids: Arc::new(RandomIds),
             config: KnowledgeBasesConfig::default(),

@@ -103,6 +103,11 @@ impl Simulation {
             let message = format!("One simulation decides at most {MAX_DECISIONS} actions on resources.");
             return Err(ApiError::new("InvalidInput", message));
         }
+        if let Some(action) = actions.iter().find(|action| !action.contains(':') && *action != "*") {
+            let message =
+                format!("Invalid ActionName: {action}. An action is named with its service: s3:GetObject.");
+            return Err(ApiError::new("InvalidInput", message));
+        }
         let identity: Vec<Arc<Policy>> = self.identity.iter().map(|own| Arc::clone(&own.policy)).collect();
         let mut results = Vec::new();
         for action in &actions {

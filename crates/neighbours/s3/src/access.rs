@@ -9,7 +9,7 @@ use craton_identity::policy::{
     Context, Keys as _, Policies, Policy, Request, Requester, RequesterKind, ResourceSide, Verdict, evaluate,
 };
 use craton_identity::{AuthorizationRequest, Authorizer, RequestKeys};
-use craton_objects::{ObjectError, ObjectRef, ObjectStore as _};
+use craton_objects::ObjectRef;
 use http::{HeaderMap, header};
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::dto::{CopyObjectInput, CopySource, DeleteObjectsInput, UploadPartCopyInput};
@@ -21,6 +21,7 @@ use crate::error::told;
 use crate::front::Seen;
 use crate::keys::{own_keys, set_age};
 use crate::operations::Backend;
+use crate::sides::OBJECT_TAG;
 
 /// One request's check.
 #[derive(Clone)]
@@ -107,7 +108,7 @@ impl Access {
     /// The policy that a bucket adds to what a caller may.
     async fn policy(&self, caller: &Caller, bucket: Option<&str>) -> S3Result<Option<BucketPolicy>> {
         let Some(bucket) = bucket.filter(|_| !is_root(caller)) else { return Ok(None) };
-        let policy = self.backend.policy(bucket).await?;
+        let policy = self.backend.sides.policy(bucket).await.map_err(told)?;
         Ok(policy.map(|policy| BucketPolicy { bucket: bucket.to_owned(), policy }))
     }
 
@@ -155,30 +156,16 @@ impl Access {
         resource: &Arn,
         policy: Option<&BucketPolicy>,
     ) -> S3Result<Option<Caller>> {
-        const TAGS: &str = "s3:existingobjecttag/";
-        let asks = policy.is_some_and(|found| found.policy.mentions(TAGS))
-            || caller.principal.as_ref().is_some_and(|own| self.authorizer.asks_for(own, TAGS));
-        let Some((bucket, key)) = resource.resource.split_once('/').filter(|_| asks && has_tags(action))
-        else {
-            return Ok(None);
-        };
+        let asks = policy.is_some_and(|found| found.policy.mentions(OBJECT_TAG))
+            || caller.principal.as_ref().is_some_and(|own| self.authorizer.asks_for(own, OBJECT_TAG));
+        let Some((bucket, key)) = resource.resource.split_once('/').filter(|_| asks) else { return Ok(None) };
         let version =
             caller.context.values("s3:versionid").and_then(|own| own.first().map(|id| id.to_string()));
         let at = ObjectRef { bucket: bucket.to_owned(), key: key.to_owned(), version };
-        let tags = match self.backend.objects.tags(&at).await {
-            Ok(tags) => tags,
-            // What isn't there has no tags; what can't be read might have any.
-            Err(
-                ObjectError::NoSuchBucket(_)
-                | ObjectError::NoSuchKey { .. }
-                | ObjectError::NoSuchVersion { .. }
-                | ObjectError::IsDeleteMarker { .. },
-            ) => return Ok(None),
-            Err(error) => return Err(told(error)),
-        };
+        let tags = self.backend.sides.tags(action, &at).await.map_err(told)?;
         let mut caller = caller.clone();
         for (name, value) in tags {
-            caller.context.set(&format!("{TAGS}{name}"), value);
+            caller.context.set(&format!("{OBJECT_TAG}{name}"), value);
         }
         Ok(Some(caller))
     }
@@ -267,20 +254,6 @@ fn further_actions(headers: &HeaderMap, operation: &str) -> &'static [&'static s
         (false, true) => &["s3:PutObjectAcl"],
         (false, false) => &[],
     }
-}
-
-/// Whether AWS weighs the tags of an object in this: in what reads it or changes its tags and permissions.
-fn has_tags(action: &str) -> bool {
-    action.starts_with("s3:GetObject")
-        || matches!(
-            action,
-            "s3:PutObjectTagging"
-                | "s3:PutObjectVersionTagging"
-                | "s3:PutObjectAcl"
-                | "s3:PutObjectVersionAcl"
-                | "s3:DeleteObjectTagging"
-                | "s3:DeleteObjectVersionTagging"
-        )
 }
 
 #[async_trait::async_trait]

@@ -57,6 +57,12 @@ impl Keys {
             Some(_) => return Err(two_keys()),
             None => None,
         };
+        if let Some(region) = self.region().filter(|region| !self.identity.serves_region(region)) {
+            return Err(s3_error!(
+                AuthorizationHeaderMalformed,
+                "The authorization header is malformed; the region '{region}' is wrong"
+            ));
+        }
         let found = self.identity.claimed(access_key_id, token, Some(self.peer));
         let found = found.map_err(|error| unknown_key(&error))?;
         Ok(self.found.get_or_init(|| found))

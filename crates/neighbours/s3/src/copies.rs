@@ -1,6 +1,6 @@
 //! Copies, of objects and into parts.
 
-use craton_objects::{Attributes, Copy, GetOptions, ObjectRef, ObjectStore as _, UploadRef};
+use craton_objects::{Attributes, Copy, GetOptions, ObjectRef, ObjectStore as _, ReadConditions, UploadRef};
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
@@ -36,7 +36,7 @@ impl Backend {
         let new_tags = replaced(input.tagging_directive.as_ref().map(TaggingDirective::as_str));
         let attributes: Attributes = attributes!(input);
         let tags = tagging_header(input.tagging.as_deref())?;
-        let from = source(input.copy_source)?;
+        let mut from = source(input.copy_source)?;
         let onto_itself = from.bucket == input.bucket && from.key == input.key && from.version.is_none();
         let sum = algorithm(input.checksum_algorithm.as_ref())?;
         if onto_itself
@@ -50,6 +50,11 @@ impl Backend {
                 "This copy request is illegal because it is trying to copy an object to itself without changing the \
                  object's metadata, storage class, website redirect location or encryption attributes."
             ));
+        }
+        if from.version.is_none() {
+            // The answer says which version was copied, so that is settled first.
+            let found = self.objects.head(&from, ReadConditions::default()).await;
+            from.version = found.map_err(told_of_source)?.version_id;
         }
         let from_version = from.version.clone();
         let copy = Copy {
@@ -89,7 +94,6 @@ impl Backend {
         only_what_is_done(&request.headers)?;
         let input = request.input;
         let from = source(input.copy_source)?;
-        let from_version = from.version.clone();
         let number = part_number(Some(input.part_number))?.unwrap_or_default();
         let range = input.copy_source_range.as_deref().map(source_range).transpose()?;
         let options = GetOptions {
@@ -103,6 +107,7 @@ impl Backend {
             ),
         };
         let found = self.objects.get(&from, options).await.map_err(told_of_source)?;
+        let from_version = found.meta.version_id.clone();
         let upload = UploadRef { bucket: input.bucket, key: input.key, upload_id: input.upload_id };
         let size = Some(found.range.end - found.range.start);
         let expect = craton_objects::Expect { size, ..craton_objects::Expect::default() };

@@ -18,6 +18,7 @@ use crate::auth::Keys;
 use crate::cors;
 use crate::host::{Hosts, bucket_of};
 use crate::operations::Backend;
+use crate::sides::Sides;
 use crate::signed::claim;
 
 /// What metrics call a request that names no operation.
@@ -92,7 +93,7 @@ impl Seen {
 impl S3Front {
     /// `domain`: host names under it may name buckets.
     pub fn new(
-        objects: Objects,
+        (objects, sides): (Objects, Sides),
         identity: Arc<Identity>,
         authorizer: Arc<dyn Authorizer>,
         account: Arc<Account>,
@@ -105,7 +106,7 @@ impl S3Front {
         config.form_max_field_size = 256 * 1024;
         config.form_max_parts = 100;
         Self {
-            backend: Backend::new(objects, account, Arc::clone(&authorizer)),
+            backend: Backend::new(objects, sides, account, Arc::clone(&authorizer)),
             identity,
             authorizer,
             config: Arc::new(StaticConfigProvider::new(Arc::new(config))),

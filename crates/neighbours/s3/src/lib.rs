@@ -1,7 +1,7 @@
 //! The S3 front: buckets and objects for clients that speak S3.
 //!
 //! `s3s` reads requests and writes answers; everything behind it is ours: who signed ([`auth`]), whether they may
-//! ([`access`]), and the operations themselves on [`craton_objects::Objects`], one module a family. Bodies are streams
+//! ([`access`], with what buckets and objects themselves have to say from [`sides`]), and the operations themselves on [`craton_objects::Objects`], one module a family. Bodies are streams
 //! both ways. Operations that are not here answer NotImplemented, as S3 itself does for what it doesn't know; settings
 //! that we would not honour are refused, never accepted and forgotten.
 //!
@@ -24,6 +24,7 @@ mod objects;
 mod operations;
 mod policies;
 mod settings;
+mod sides;
 mod signed;
 mod tags;
 mod uploads;
@@ -31,3 +32,4 @@ mod uploads;
 pub use front::{Answer, Call, S3Front, unavailable};
 pub use host::{is_virtual_host, matches_s3};
 pub use s3s::Body;
+pub use sides::{OBJECT_TAG, Sides};

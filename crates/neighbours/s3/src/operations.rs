@@ -8,21 +8,26 @@ use craton_objects::Objects;
 use s3s::dto::*;
 use s3s::{S3, S3Request, S3Response, S3Result};
 
-use crate::policies::Compiled;
+use crate::sides::Sides;
 
 /// What the operations work on.
 #[derive(Clone)]
 pub(crate) struct Backend {
     pub(crate) objects: Objects,
     pub(crate) account: Arc<Account>,
-    pub(crate) compiled: Arc<Compiled>,
+    pub(crate) sides: Sides,
     /// Knows the users and roles that bucket policies name.
     pub(crate) authorizer: Arc<dyn Authorizer>,
 }
 
 impl Backend {
-    pub(crate) fn new(objects: Objects, account: Arc<Account>, authorizer: Arc<dyn Authorizer>) -> Self {
-        Self { objects, account, compiled: Arc::default(), authorizer }
+    pub(crate) fn new(
+        objects: Objects,
+        sides: Sides,
+        account: Arc<Account>,
+        authorizer: Arc<dyn Authorizer>,
+    ) -> Self {
+        Self { objects, account, sides, authorizer }
     }
 }
 

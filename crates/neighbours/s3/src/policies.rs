@@ -1,8 +1,5 @@
 //! Bucket policies, and whether a bucket is open to the public.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-
 use craton_identity::policy::{Policy, PolicyKind};
 use craton_identity::warn_of_unserved_keys;
 use craton_objects::ObjectStore as _;
@@ -15,12 +12,6 @@ use crate::operations::Backend;
 
 /// AWS's limit for a bucket policy.
 const MAX_POLICY_BYTES: usize = 20 * 1024;
-/// Compiled policies kept; a server has few buckets with one.
-const KEPT: usize = 256;
-
-/// Policies by bucket, compiled, with the text they were compiled from.
-pub(crate) type Compiled = Mutex<HashMap<String, (String, Arc<Policy>)>>;
-
 /// Which of the four blocks are on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Block {
@@ -41,33 +32,12 @@ impl Block {
 }
 
 const BLOCK: &str = "public-access-block";
-const POLICY: &str = "policy";
+/// The setting that has a bucket's policy.
+pub(crate) const POLICY: &str = "policy";
 /// The setting of a bucket whose block was taken away: none, and not the one that new buckets have.
 const NO_BLOCK: &str = "none";
 
 impl Backend {
-    /// The bucket's policy, ready to be asked.
-    pub(crate) async fn policy(&self, bucket: &str) -> S3Result<Option<Arc<Policy>>> {
-        let Some(text) = self.objects.setting(bucket, POLICY).await.map_err(told)? else { return Ok(None) };
-        let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((known, policy)) = compiled.get(bucket)
-            && *known == text
-        {
-            return Ok(Some(Arc::clone(policy)));
-        }
-        let policy = Policy::parse(&text, PolicyKind::Resource).map_err(|error| {
-            // A policy that can't be read must not count as one that allows or denies nothing.
-            tracing::error!(bucket, %error, "a stored bucket policy is not readable");
-            s3_error!(InternalError, "We encountered an internal error. Please try again.")
-        })?;
-        let policy = Arc::new(policy);
-        if compiled.len() >= KEPT {
-            compiled.clear();
-        }
-        compiled.insert(bucket.to_owned(), (text, Arc::clone(&policy)));
-        Ok(Some(policy))
-    }
-
     async fn block(&self, bucket: &str) -> S3Result<Option<Block>> {
         match self.objects.setting(bucket, BLOCK).await.map_err(told)?.as_deref() {
             None => Ok(Some(Block::ALL)),
@@ -105,7 +75,7 @@ impl Backend {
                  Public Access"
             ));
         }
-        let bound = self.authorizer.bind_principals(&policy);
+        let bound = self.authorizer.source().bind_principals(&policy);
         let bound = bound.map_err(|_| malformed("Invalid principal in policy".into()))?;
         warn_of_unserved_keys(&parsed, &bucket);
         self.objects.set_setting(&bucket, POLICY, Some(bound)).await.map_err(told)?;
@@ -117,7 +87,7 @@ impl Backend {
         request: S3Request<GetBucketPolicyInput>,
     ) -> S3Result<S3Response<GetBucketPolicyOutput>> {
         let policy = self.stored_policy(&request.input.bucket).await?;
-        let policy = Some(self.authorizer.show_principals(&policy));
+        let policy = Some(self.authorizer.source().show_principals(&policy));
         Ok(S3Response::new(GetBucketPolicyOutput { policy }))
     }
 

@@ -2,6 +2,7 @@
 //! Keys of S3 are in its own crate; what every request has is in `craton_identity::RequestKeys`. The names that are
 //! supplied here are in `craton_identity::is_served_key`.
 
+use craton_core::Arn;
 use craton_identity::Authorizer;
 use serde_json::{Map, Value};
 
@@ -52,7 +53,8 @@ fn of_iam(authorizer: &dyn Authorizer, subject: &Subject<'_>) -> Keys {
                 keys = from(document, &[("iam:policyarn", "PolicyArn")]);
             }
             if changes_permissions(name) {
-                let boundary = holder(authorizer, document).and_then(|arn| authorizer.boundary_of(&arn));
+                let boundary =
+                    holder(authorizer, document).and_then(|arn| authorizer.source().boundary_of(&arn));
                 keys.extend(boundary.map(|arn| ("iam:permissionsboundary", arn)));
             }
             keys
@@ -74,14 +76,14 @@ fn changes_permissions(operation: &str) -> bool {
 fn holder(authorizer: &dyn Authorizer, document: &Map<String, Value>) -> Option<String> {
     [("user", "UserName"), ("role", "RoleName")]
         .iter()
-        .find_map(|(kind, member)| authorizer.arn_of(kind, &text(document, member)?))
+        .find_map(|(kind, member)| authorizer.source().arn_of(kind, &text(document, member)?))
 }
 
 fn of_lambda(document: &Map<String, Value>) -> Keys {
-    let mut keys = from(
-        document,
-        &[("lambda:principal", "Principal"), ("lambda:functionurlauthtype", "FunctionUrlAuthType")],
-    );
+    let mut keys = from(document, &[("lambda:functionurlauthtype", "FunctionUrlAuthType")]);
+    if let Some(principal) = text(document, "Principal") {
+        keys.extend(spellings(principal).into_iter().map(|spelled| ("lambda:principal", spelled)));
+    }
     for (key, path) in [
         ("lambda:layer", "Layers[]"),
         ("lambda:subnetids", "VpcConfig.SubnetIds[]"),
@@ -90,6 +92,18 @@ fn of_lambda(document: &Map<String, Value>) -> Keys {
         keys.extend(texts(document, path).into_iter().map(|value| (key, value)));
     }
     keys
+}
+
+/// An account has two names that give the same permission: its id, and the ARN of its root.
+fn spellings(principal: String) -> Vec<String> {
+    let arn: Option<Arn> = principal.parse().ok();
+    let root = arn.filter(|arn| (arn.service.as_str(), arn.resource.as_str()) == ("iam", "root"));
+    let account = root.map_or_else(|| principal.clone(), |arn| arn.account);
+    if account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit()) {
+        let root = Arn::new("iam", "", &account, "root").to_string();
+        return vec![account, root];
+    }
+    vec![principal]
 }
 
 /// The secret of a store beside Bedrock that a knowledge base is given.
@@ -105,6 +119,17 @@ fn of_stores(document: &Map<String, Value>) -> Keys {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_account_is_one_principal_however_it_is_spelled() {
+        let both = ["999999999999", "arn:aws:iam::999999999999:root"];
+        for spelled in [both[0], both[1], "arn:aws-cn:iam::999999999999:root"] {
+            assert_eq!(spellings(spelled.into()), both, "{spelled}");
+        }
+        for other in ["*", "s3.amazonaws.com", "arn:aws:iam::999999999999:user/root", "99"] {
+            assert_eq!(spellings(other.into()), [other]);
+        }
+    }
 
     #[test]
     fn what_changes_the_permissions_of_users_and_roles() {

@@ -2,7 +2,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use craton_identity::RequestKeys;
-use craton_identity::policy::{Keys, Values};
+use craton_identity::policy::{Context, Keys, Values};
+use craton_s3::OBJECT_TAG;
 use serde_json::{Map, Value};
 use smallvec::smallvec;
 
@@ -16,6 +17,8 @@ pub(crate) struct QuestionKeys<'a> {
     pub(crate) own: &'a [(&'static str, String)],
     /// Empty where no policy asks for them.
     pub(crate) resource_tags: &'a BTreeMap<String, String>,
+    /// Likewise, of an object.
+    pub(crate) object_tags: &'a Context,
 }
 
 impl Keys for QuestionKeys<'_> {
@@ -29,11 +32,14 @@ impl Keys for QuestionKeys<'_> {
             let (_, value) = request_tags(self.document).find(|(own, _)| own.to_lowercase() == tag)?;
             return Some(smallvec![Cow::Borrowed(value)]);
         }
+        if key.starts_with(OBJECT_TAG) {
+            return self.object_tags.values(key);
+        }
         if let Some((_, tag)) = key.split_once(":resourcetag/") {
             let (_, value) = self.resource_tags.iter().find(|(own, _)| own.to_lowercase() == tag)?;
             return Some(smallvec![Cow::Borrowed(value.as_str())]);
         }
-        if key == "aws:resourceaccount" {
+        if key == "aws:resourceaccount" || key == "s3:resourceaccount" {
             return self.resource_account.map(|account| smallvec![Cow::Borrowed(account)]);
         }
         if key == "aws:tagkeys" {

@@ -17,8 +17,9 @@ mod rule;
 mod tests;
 
 use craton_core::{Arn, RequestContext, first_chars};
-use craton_identity::Authorizer;
+use craton_identity::{Authorizer, ObjectAccess};
 use craton_models::Models;
+use craton_objects::ObjectRef;
 use craton_prompts::{Prompts, is_prompt_arn};
 use craton_wire::table::{Operation, ServiceTable};
 use serde_json::{Map, Value};
@@ -49,7 +50,44 @@ impl Question {
     pub(crate) fn on(action: &str, resource: Option<Arn>) -> Self {
         Self { action: action.to_owned(), resource, keys: Vec::new(), assumes: false }
     }
+
+    /// About objects, or their bucket, that a service is to reach for somebody: what S3 asks about such a request of the
+    /// service's own. Keys are any text, so nothing in them is read as an ARN.
+    pub(crate) fn on_objects(access: &ObjectAccess<'_>, version: Option<&str>) -> Self {
+        let (action, resource) = match access {
+            ObjectAccess::Read { bucket, key } if version.is_some() => {
+                ("s3:GetObjectVersion", format!("{bucket}/{key}"))
+            }
+            ObjectAccess::Read { bucket, key } => ("s3:GetObject", format!("{bucket}/{key}")),
+            ObjectAccess::Write { bucket, key } => ("s3:PutObject", format!("{bucket}/{key}")),
+            ObjectAccess::List { bucket, .. } => ("s3:ListBucket", (*bucket).to_owned()),
+        };
+        let mut question = Self::on(action, Some(Arn::new("s3", "", "", resource)));
+        for (key, value) in [
+            ("aws:viaawsservice", "true"),
+            ("s3:authtype", "REST-HEADER"),
+            ("s3:signatureversion", "AWS4-HMAC-SHA256"),
+        ] {
+            question.keys.push((key, value.to_owned()));
+        }
+        question.keys.extend(version.map(|version| (VERSION_KEY, version.to_owned())));
+        if let ObjectAccess::List { prefix: Some(prefix), .. } = access {
+            question.keys.push(("s3:prefix", (*prefix).to_owned()));
+        }
+        question
+    }
+
+    /// The object that it is about.
+    fn object(&self) -> Option<ObjectRef> {
+        let arn = self.resource.as_ref().filter(|arn| arn.service == "s3")?;
+        let (bucket, key) = arn.resource.split_once('/')?;
+        let version = self.keys.iter().find(|(key, _)| *key == VERSION_KEY);
+        let version = version.map(|(_, version)| version.clone());
+        Some(ObjectRef { bucket: bucket.to_owned(), key: key.to_owned(), version })
+    }
 }
+
+const VERSION_KEY: &str = "s3:versionid";
 
 /// Where the names in a request are looked up.
 #[derive(Clone, Copy)]
@@ -134,7 +172,8 @@ pub(crate) async fn questions(lookups: Lookups<'_>, subject: Subject<'_>) -> Vec
         }
     }
     for (action, template) in rule.also {
-        if !placeholders(template).all(|path| text(subject.document, path).is_some()) {
+        let needed = template.split('?').next().unwrap_or_default();
+        if !placeholders(needed).all(|path| text(subject.document, path).is_some()) {
             continue;
         }
         for mut question in resolve(lookups, &subject, action, template).await {
@@ -173,12 +212,11 @@ async fn resolve(lookups: Lookups<'_>, subject: &Subject<'_>, action: &str, temp
         };
     }
     if template.starts_with("object/{") {
-        return one(object(subject.document, template));
+        return object(subject.document, template).into_iter().collect();
     }
     if let Some(path) = template.strip_prefix("uri/{").and_then(|rest| rest.strip_suffix('}')) {
-        let object = |uri: String| Arn::new("s3", "", "", uri.strip_prefix("s3://").unwrap_or(&uri));
-        let question = |uri| Question::on(action, Some(object(uri)));
-        return texts(subject.document, path).into_iter().map(question).collect();
+        let uris = texts(subject.document, path);
+        return uris.iter().map(|uri| read(uri.strip_prefix("s3://").unwrap_or(uri))).collect();
     }
     if let Some(path) = template.strip_prefix("profile/{").and_then(|rest| rest.strip_suffix('}')) {
         let id = text(subject.document, path).unwrap_or_else(|| "*".into());
@@ -199,11 +237,18 @@ async fn resolve(lookups: Lookups<'_>, subject: &Subject<'_>, action: &str, temp
     questions
 }
 
-/// The object in a bucket that a request names. Keys are any text, so nothing in them is read as an ARN.
-fn object(document: &Map<String, Value>, template: &str) -> Option<Arn> {
+/// The object in a bucket that a request names, with its version where it names one.
+fn object(document: &Map<String, Value>, template: &str) -> Option<Question> {
     let mut named = placeholders(template).map(|path| text(document, path));
     let (bucket, key) = (named.next()??, named.next()??);
-    Some(Arn::new("s3", "", "", format!("{bucket}/{key}")))
+    let access = ObjectAccess::Read { bucket: &bucket, key: &key };
+    Some(Question::on_objects(&access, named.next().flatten().as_deref()))
+}
+
+/// Reading what is at `bucket/key`.
+fn read(place: &str) -> Question {
+    let (bucket, key) = place.split_once('/').unwrap_or((place, ""));
+    Question::on_objects(&ObjectAccess::Read { bucket, key }, None)
 }
 
 /// What answers for a model id: the foundation model, and the profile it is asked through; for a prompt, the prompt

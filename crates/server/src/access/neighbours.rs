@@ -212,8 +212,7 @@ pub(super) const LAMBDA: &[Rule] = &[
     rule("CreateEventSourceMapping", &["*"]),
     rule("CreateFunction", &["function:{FunctionName}"]).also(&[
         ("iam:PassRole", "{Role}"),
-        ("s3:GetObject", "object/{Code.S3Bucket}/{Code.S3Key}"),
-        ("s3:GetObjectVersion", "object/{Code.S3Bucket}/{Code.S3Key}?{Code.S3ObjectVersion}"),
+        ("s3:GetObject", "object/{Code.S3Bucket}/{Code.S3Key}?{Code.S3ObjectVersion}"),
     ]),
     rule("CreateFunctionUrlConfig", &["*"]),
     rule("DeleteAlias", &["function:{FunctionName}"]),
@@ -292,10 +291,8 @@ pub(super) const LAMBDA: &[Rule] = &[
     rule("UpdateCapacityProvider", &["*"]),
     rule("UpdateCodeSigningConfig", &["*"]),
     rule("UpdateEventSourceMapping", &["*"]),
-    rule("UpdateFunctionCode", &["function:{FunctionName}"]).also(&[
-        ("s3:GetObject", "object/{S3Bucket}/{S3Key}"),
-        ("s3:GetObjectVersion", "object/{S3Bucket}/{S3Key}?{S3ObjectVersion}"),
-    ]),
+    rule("UpdateFunctionCode", &["function:{FunctionName}"])
+        .also(&[("s3:GetObject", "object/{S3Bucket}/{S3Key}?{S3ObjectVersion}")]),
     rule("UpdateFunctionConfiguration", &["function:{FunctionName}"]).also(&[("iam:PassRole", "{Role}")]),
     rule("UpdateFunctionEventInvokeConfig", &["*"]),
     rule("UpdateFunctionUrlConfig", &["*"]),

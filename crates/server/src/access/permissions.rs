@@ -1,4 +1,4 @@
-//! What agents and flows may do, asked as the pipeline asks: the same ARNs, the same questions about a model, tags and
+//! What agents, flows and knowledge bases may do, asked as the pipeline asks: the same ARNs, the same questions about a model, tags and
 //! policies of resources, and the request's context keys. Headers are no longer at hand there, so that conditions on
 //! `aws:UserAgent` and `aws:Referer` see none.
 
@@ -7,17 +7,18 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use craton_core::{Arn, RequestContext};
 use craton_identity::{
-    Actor, AuthorizationRequest, Authorizer, Permissions, RequestKeys, ServiceRoles, ServiceUse,
+    Actor, AuthorizationRequest, Authorizer, ObjectAccess, Permissions, RequestKeys, RoleInUse, RoleUse,
+    ServiceRoles, ServiceUse,
 };
 use craton_lambda::Lambda;
 use craton_models::Models;
 use craton_prompts::Prompts;
+use craton_s3::Sides;
 use craton_store::Store;
 use craton_wire::ApiError;
 use serde_json::Map;
 
-use super::ask::{Ground, decide, own_policy, resource_account, tags};
-use super::keys::QuestionKeys;
+use super::ask::{Ground, decide, guardrail_named, hidden, side};
 use super::{Lookups, Question, of_model};
 
 #[derive(Clone)]
@@ -25,6 +26,7 @@ pub(crate) struct Allowing {
     pub(crate) authorizer: Arc<dyn Authorizer>,
     pub(crate) roles: ServiceRoles,
     pub(crate) lambda: Lambda,
+    pub(crate) buckets: Sides,
     pub(crate) models: Models,
     pub(crate) prompts: Prompts,
     pub(crate) store: Store,
@@ -51,6 +53,18 @@ impl Permissions for Allowing {
         self.ask(context, actor, &Question::on(action, arn)).await
     }
 
+    async fn check_object(
+        &self,
+        context: &RequestContext,
+        actor: Actor<'_>,
+        access: ObjectAccess<'_>,
+    ) -> Result<(), ApiError> {
+        if self.may_all(actor) {
+            return Ok(());
+        }
+        self.ask(context, actor, &Question::on_objects(&access, None)).await
+    }
+
     fn check_trust(&self, usage: &ServiceUse<'_>) -> Result<(), ApiError> {
         self.roles.check_trust(usage)
     }
@@ -60,13 +74,16 @@ impl Permissions for Allowing {
         context: &RequestContext,
         actor: Actor<'_>,
         model_id: &str,
+        guardrail: Option<(&str, &str)>,
     ) -> Result<(), ApiError> {
         if self.may_all(actor) {
             return Ok(());
         }
+        let guardrail = guardrail.map(|(id, version)| guardrail_named(context, id, Some(version)).0);
         let lookups =
             Lookups { models: &self.models, prompts: &self.prompts, authorizer: self.authorizer.as_ref() };
-        for question in of_model(lookups, context, "bedrock:InvokeModel", model_id).await {
+        for mut question in of_model(lookups, context, "bedrock:InvokeModel", model_id).await {
+            question.keys.extend(guardrail.clone().map(|arn| ("bedrock:guardrailidentifier", arn)));
             self.ask(context, actor, &question).await?;
         }
         Ok(())
@@ -76,7 +93,7 @@ impl Permissions for Allowing {
 impl Allowing {
     /// Whether there is nothing to find out: roles are not asked.
     fn may_all(&self, actor: Actor<'_>) -> bool {
-        matches!(actor, Actor::Role(_)) && !self.roles.enforces()
+        !matches!(actor, Actor::Caller) && !self.roles.enforces()
     }
 
     async fn ask(
@@ -93,37 +110,65 @@ impl Allowing {
             ..RequestKeys::default()
         };
         match actor {
-            Actor::Caller => decide(self.ground(), (context, &Map::new()), &request, question).await,
-            Actor::Role(usage) => self.ask_role((context, &usage), &request, question).await,
+            Actor::Caller => {
+                let decided = decide(self.ground(), (context, &Map::new()), &request, question).await;
+                self.tell(context, question, decided.as_ref().err());
+                decided
+            }
+            Actor::Role(usage) | Actor::ServiceOrRole(usage) => {
+                let role = self.roles.using(usage);
+                let asking = (context, &role, matches!(actor, Actor::ServiceOrRole(_)));
+                self.ask_role(asking, &request, question).await?;
+                match hidden(self.ground(), false, question).await? {
+                    Some(listing) => self.ask_role(asking, &request, &listing).await,
+                    None => Ok(()),
+                }
+            }
         }
+    }
+
+    /// What a component did as its caller is in the audit log too.
+    fn tell(&self, context: &RequestContext, question: &Question, refused: Option<&ApiError>) {
+        let resource = question.resource.as_ref().map_or_else(|| "*".to_owned(), Arn::to_string);
+        self.roles.tell(&RoleUse {
+            service: "bedrock.amazonaws.com",
+            source_arn: None,
+            request_id: Some(&context.request_id),
+            principal: &context.principal,
+            action: &question.action,
+            resource: &resource,
+            refused,
+        });
     }
 
     async fn ask_role(
         &self,
-        (context, usage): (&RequestContext, &ServiceUse<'_>),
+        (context, role, service_first): (&RequestContext, &RoleInUse<'_>, bool),
         request: &RequestKeys<'_>,
         question: &Question,
     ) -> Result<(), ApiError> {
-        let policy = own_policy(self.ground(), false, question).await?;
-        let asks_for = |prefix: &str| self.roles.asks_for(usage, prefix);
-        let resource_tags = tags(self.ground(), asks_for, question, policy.as_deref()).await?;
-        let keys = QuestionKeys {
-            request,
-            document: &Map::new(),
-            resource_account: resource_account(context, question),
-            own: &question.keys,
-            resource_tags: &resource_tags,
-        };
+        let asks_for = |prefix: &str| role.asks_for(prefix);
+        let side = side(self.ground(), (false, asks_for), question).await?;
+        let document = Map::new();
+        let keys = side.keys((context, &document), request, question);
         let asked = AuthorizationRequest {
             context: &keys,
-            resource_policy: policy.as_deref(),
+            resource_policy: side.policy.as_deref(),
             ..AuthorizationRequest::new(&question.action, question.resource.as_slice())
         };
-        self.roles.authorize(usage, &asked)
+        if service_first && role.lets_service(&asked) {
+            return Ok(());
+        }
+        role.authorize(&asked)
     }
 
     fn ground(&self) -> Ground<'_> {
-        Ground { authorizer: self.authorizer.as_ref(), lambda: &self.lambda, store: &self.store }
+        Ground {
+            authorizer: self.authorizer.as_ref(),
+            lambda: &self.lambda,
+            buckets: &self.buckets,
+            store: &self.store,
+        }
     }
 }
 

@@ -104,7 +104,7 @@ pub(super) fn with_path(lookups: Lookups<'_>, template: &str, arn: Arn) -> Arn {
     let Some((kind, name)) = arn.resource.split_once('/') else { return arn };
     let by_name =
         arn.service == "iam" && template.strip_prefix(kind).is_some_and(|rest| rest.starts_with("/{"));
-    let known = by_name.then(|| lookups.authorizer.arn_of(kind, name)).flatten();
+    let known = by_name.then(|| lookups.authorizer.source().arn_of(kind, name)).flatten();
     known.and_then(|known| known.parse().ok()).unwrap_or(arn)
 }
 
@@ -116,7 +116,7 @@ pub(super) fn moved(lookups: Lookups<'_>, subject: &Subject<'_>, kind: &str) -> 
         return None;
     }
     let own = text(subject.document, own).unwrap_or_default();
-    let now = lookups.authorizer.arn_of(kind, &own).unwrap_or_else(|| format!("{kind}/{own}"));
+    let now = lookups.authorizer.source().arn_of(kind, &own).unwrap_or_else(|| format!("{kind}/{own}"));
     let (_, place) = now.split_once(&format!("{kind}/")).unwrap_or_default();
     let (own_path, own_name) = place.rsplit_once('/').unwrap_or(("", place));
     let own_path = if own_path.is_empty() { "/".to_owned() } else { format!("/{own_path}/") };

@@ -7,8 +7,8 @@ pub(crate) struct Rule {
     /// Templates of resources: `agent/{agentId}`, `{resourceArn}` for an ARN as it was sent, `*` for none.
     ///
     /// `model/{…}` is whatever answers for a model id, `profile/{…}` an inference profile of either kind,
-    /// `object/{…}/{…}` an object in a bucket (behind a `?` what else must be named), `uri/{…}` the object of an `s3://`
-    /// URI, `moved/user` what a user will be by the name and path it is to get. A name that ends in `[]` stands for all
+    /// `object/{…}/{…}` an object in a bucket (behind a `?` its version, where one is named), `uri/{…}` the object of an
+    /// `s3://` URI, both to be read, `moved/user` what a user will be by the name and path it is to get. A name that ends in `[]` stands for all
     /// members of a list. What a template names and the request lacks becomes a `*`, which only patterns that end in one
     /// match.
     pub(crate) on: &'static [&'static str],

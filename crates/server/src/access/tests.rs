@@ -107,9 +107,18 @@ fn no_role_is_handed_over_without_pass_role() {
 #[test]
 fn an_object_is_asked_about_as_it_is_named() {
     let document = json!({"S3Bucket": "secrets", "S3Key": "arn:aws:s3:::public/x"});
-    let arn = object(document.as_object().unwrap(), "object/{S3Bucket}/{S3Key}").unwrap().to_string();
-    assert_eq!(arn, "arn:aws:s3:::secrets/arn:aws:s3:::public/x");
-    assert_eq!(object(document.as_object().unwrap(), "object/{S3Bucket}/{Other}"), None);
+    let document = document.as_object().unwrap();
+    let named = "object/{S3Bucket}/{S3Key}?{S3ObjectVersion}";
+    let question = object(document, named).unwrap();
+    assert_eq!(question.resource.as_ref().unwrap().to_string(), "arn:aws:s3:::secrets/arn:aws:s3:::public/x");
+    let at = question.object().unwrap();
+    assert_eq!((question.action.as_str(), at.bucket.as_str(), at.version), ("s3:GetObject", "secrets", None));
+    assert_eq!(object(document, "object/{S3Bucket}/{Other}"), None);
+    let mut document = document.clone();
+    document.insert("S3ObjectVersion".into(), json!("v1"));
+    let question = object(&document, named).unwrap();
+    assert_eq!(question.action, "s3:GetObjectVersion");
+    assert_eq!(question.object().unwrap().version.as_deref(), Some("v1"));
 }
 
 fn context(who: &str) -> RequestContext {

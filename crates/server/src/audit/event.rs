@@ -83,11 +83,16 @@ impl Event {
 
     /// An error's name as the service's clients are told it, and its message where that can't quote the request.
     pub(crate) fn fail(&mut self, error: &ApiError, table: Option<&ServiceTable>) {
+        self.fail_as(error.name_in(table), error);
+    }
+
+    /// The same under another name than the error's own.
+    pub(crate) fn fail_as(&mut self, name: &str, error: &ApiError) {
         let safe = error.code.starts_with("AccessDenied")
             || error.code.contains("Signature")
             || error.code.contains("Token")
             || error.code.starts_with("UnrecognizedClient");
-        self.error = Some((error.name_in(table).to_owned(), safe.then(|| short(&error.message))));
+        self.error = Some((name.to_owned(), safe.then(|| short(&error.message))));
     }
 
     /// The line of the log, without its end.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use craton_aoss::Collections;
 use craton_core::{Clock, IdSource, RequestContext};
-use craton_identity::ServiceRoles;
+use craton_identity::Permissions;
 use craton_inference::Backends;
 use craton_knowledge_bases::{KnowledgeBases, KnownCollections, Parts};
 use craton_metering::Metering;
@@ -34,7 +34,7 @@ pub(crate) fn knowledge_bases(
     config: &ServerConfig,
     (store, objects, drivers): (&Store, Objects, craton_vectors::Drivers),
     (models, backends): (&Models, Arc<dyn Backends>),
-    (roles, metering, collections): (&ServiceRoles, &Arc<Metering>, &Collections),
+    (permissions, metering, collections): (&Arc<dyn Permissions>, &Arc<Metering>, &Collections),
     (clock, ids): (&Arc<dyn Clock>, &Arc<dyn IdSource>),
 ) -> KnowledgeBases {
     KnowledgeBases::new(Parts {
@@ -47,7 +47,7 @@ pub(crate) fn knowledge_bases(
         clusters: config.clusters.clone(),
         models: models.clone(),
         backends,
-        roles: roles.clone(),
+        permissions: Arc::clone(permissions),
         clock: Arc::clone(clock),
         ids: Arc::clone(ids),
         config: config.knowledge_bases.clone(),

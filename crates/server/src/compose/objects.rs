@@ -7,7 +7,7 @@ use std::time::Duration;
 use craton_core::{Account, Clock};
 use craton_identity::{Authorizer, Identity};
 use craton_objects::{FileObjects, ObjectStore, Objects, S3Objects};
-use craton_s3::S3Front;
+use craton_s3::{S3Front, Sides};
 use craton_store::Store;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -36,11 +36,11 @@ pub(crate) fn objects(
 /// The S3 service on these objects.
 pub(crate) fn s3(
     config: &ServerConfig,
-    objects: Objects,
+    (objects, buckets): (Objects, Sides),
     (identity, authorizer, account): (&Arc<Identity>, &Arc<dyn Authorizer>, &Arc<Account>),
 ) -> S3Front {
     let (identity, authorizer) = (Arc::clone(identity), Arc::clone(authorizer));
-    S3Front::new(objects, identity, authorizer, Arc::clone(account), &config.s3.domain)
+    S3Front::new((objects, buckets), identity, authorizer, Arc::clone(account), &config.s3.domain)
 }
 
 /// Sweeps up once what a crash may have left, then now and then aborts uploads that nobody completed.

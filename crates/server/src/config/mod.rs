@@ -52,6 +52,8 @@ pub struct ServerConfig {
     pub insecure_listen: bool,
     /// Networks that clients may come from, separated by commas; empty for all.
     pub allow_networks: String,
+    /// Regions that requests may be signed for, separated by commas; empty for all.
+    pub allow_regions: String,
     /// Check what components do against the roles given to them.
     pub enforce_service_roles: bool,
     pub audit: AuditConfig,
@@ -144,6 +146,7 @@ impl Default for ServerConfig {
             tls_client_ca: None,
             insecure_listen: false,
             allow_networks: String::new(),
+            allow_regions: String::new(),
             enforce_service_roles: false,
             audit: AuditConfig::default(),
             agents: RunsConfig::default(),
@@ -308,6 +311,12 @@ impl ServerConfig {
             key: "allow_networks",
             message: format!("{part:?} is no address and no range such as 10.0.0.0/8 or 2001:db8::/32"),
         })
+    }
+
+    /// The regions that requests may be signed for; none stands for all.
+    pub(crate) fn regions(&self) -> Vec<String> {
+        let regions = self.allow_regions.split(',').map(str::trim);
+        regions.filter(|region| !region.is_empty()).map(str::to_owned).collect()
     }
 
     /// Who can reach the server, and what they can overhear.

@@ -108,6 +108,7 @@ pub const SETTINGS: &[Setting] = &[
         "Networks that clients may come from, separated by commas: `10.0.0.0/8, 2001:db8::/32`. Others' connections are \
          closed at once. Empty: all.",
     ),
+    text("allow_regions", "", "Regions that requests may be signed for, separated by commas. Empty: all."),
     switch(
         "enforce_service_roles",
         "false",

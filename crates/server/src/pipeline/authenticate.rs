@@ -13,6 +13,7 @@ use http::header;
 
 use super::{Arrival, Pipeline};
 use crate::body::{self, Body, ReadError};
+use crate::doors::Dialect;
 
 /// The service that API keys are for, and that unsigned requests are taken to be for.
 pub(super) const BEDROCK: &str = "bedrock";
@@ -49,10 +50,11 @@ impl Pipeline {
             && let Some(token) = api_key::bearer_token(&parts.headers)
         {
             let who = self.services.identity.api_key(token, arrival.received_ms, Some(arrival.peer))?;
-            if arrival.table().is_some_and(|table| !takes_api_keys(table)) {
+            let elsewhere = arrival.found.is_err() && Dialect::of(parts.uri.path()).is_none();
+            if elsewhere || arrival.table().is_some_and(|table| !takes_api_keys(table)) {
                 return Err(ApiError::access_denied(
-                    "API keys are for the operations of Amazon Bedrock and Amazon Bedrock Runtime. Sign this request \
-                     with an access key.",
+                    "API keys are for the operations of Amazon Bedrock and Amazon Bedrock Runtime, and this is none of \
+                     them. Sign requests of other services with an access key.",
                 ));
             }
             return Ok((who, self.read(body, limit).await?));

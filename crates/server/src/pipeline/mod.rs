@@ -334,13 +334,14 @@ impl Pipeline {
     }
 }
 
-/// Whether a request is one of the services whose operations are named in a form.
+/// Whether a request is one of the services whose operations are named in a form, or in the query.
 fn is_form(parts: &Parts) -> bool {
     let kind =
         parts.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    parts.method == Method::POST
-        && parts.uri.path() == "/"
-        && kind.starts_with("application/x-www-form-urlencoded")
+    let posted = parts.method == Method::POST && kind.starts_with("application/x-www-form-urlencoded");
+    let mut query = parts.uri.query().unwrap_or_default().split('&');
+    let asked = parts.method == Method::GET && query.any(|pair| pair.starts_with("Action="));
+    parts.uri.path() == "/" && (posted || asked)
 }
 
 /// The operation that a form names. One of another service is told that the signature is not for that.

@@ -33,16 +33,8 @@ impl Authorizer for AsUser {
         self.0.asks_for(&user(), prefix)
     }
 
-    fn arn_of(&self, kind: &str, name: &str) -> Option<String> {
-        self.0.arn_of(kind, name)
-    }
-
-    fn tags_of(&self, arn: &str) -> Option<std::collections::BTreeMap<String, String>> {
-        self.0.tags_of(arn)
-    }
-
-    fn resource_policy(&self, arn: &str) -> Option<Arc<Policy>> {
-        self.0.resource_policy(arn)
+    fn source(&self) -> &dyn PolicySource {
+        self.0.source()
     }
 }
 

@@ -485,6 +485,38 @@ async fn with_roles_enforced_nodes_do_what_the_flows_role_allows() {
     assert!(denied.last().unwrap().contains("amazon.rerank-v1:0"), "{denied:?}");
 }
 
+/// A role that may ask models only under a guardrail asks them from the nodes that have it.
+#[tokio::test]
+async fn a_role_may_be_bound_to_a_guardrail() {
+    let server =
+        TestServer::with(Scripted::saying("Hello there."), |config| config.enforce_service_roles = true)
+            .await;
+    let client = server.client();
+    let guardrail = crate::agent_frames::guardrail(&server).await;
+    let id = field(&guardrail, "guardrailIdentifier");
+    let arn = format!("arn:aws:bedrock:us-east-1:123456789012:guardrail/{id}");
+    let arn = match field(&guardrail, "guardrailVersion") {
+        "DRAFT" => arn,
+        version => format!("{arn}:{version}"),
+    };
+    let policy = json!({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Action": "bedrock:*", "Resource": "*"},
+        {"Effect": "Deny", "Action": "bedrock:InvokeModel", "Resource": "*",
+         "Condition": {"StringNotEquals": {"bedrock:GuardrailIdentifier": arn}}}]});
+    let trust = json!({"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "bedrock.amazonaws.com"}});
+    crate::identity::role(&client, "flows", trust, &policy.to_string()).await;
+    let mut guarded = chained();
+    guarded["nodes"][1]["configuration"]["prompt"]["guardrailConfiguration"] = guardrail.clone();
+    let flow = prepared(&client, "half", guarded.clone()).await;
+    let denied = told(&invoke(&client, &flow, json!("x")).await);
+    assert!(denied.last().unwrap().contains("The node Ask2 failed:"), "{denied:?}");
+    for node in [2, 3] {
+        guarded["nodes"][node]["configuration"]["prompt"]["guardrailConfiguration"] = guardrail.clone();
+    }
+    let flow = prepared(&client, "whole", guarded).await;
+    assert_eq!(told(&invoke(&client, &flow, json!("x")).await).last().unwrap(), "SUCCESS");
+}
+
 /// A prompt node's guardrail judges what goes to its model, and needs the role's leave.
 #[tokio::test]
 async fn a_prompt_nodes_guardrail_is_applied() {

@@ -83,11 +83,11 @@ async fn functions_are_opened_to_nobody_that_a_condition_excludes() {
 }
 
 /// S3's signatures are checked by the machine's clock.
-fn set_to_real_time(server: &TestServer) {
+pub(super) fn set_to_real_time(server: &TestServer) {
     server.clock.advance_ms(craton_core::SystemClock.now_ms() - server.clock.now_ms());
 }
 
-async fn put(client: &Client, path: &str, body: &str) -> Answer {
+pub(super) async fn put(client: &Client, path: &str, body: &str) -> Answer {
     client.open(Method::PUT, path, body.to_owned()).await.answer().await
 }
 
@@ -174,6 +174,9 @@ async fn a_scope_that_disagrees_with_the_request_is_refused_in_the_services_own_
         let message = element(&refused, "Message");
         assert!(message.starts_with("Credential should be scoped to correct service: 'sts"), "{message}");
     }
+    let asked = root.unsigned(Method::GET, "/?Action=ListUsers&Version=2010-05-08", "".into());
+    let refused = root.send(asked.0, asked.1).await.answer().await;
+    assert_eq!(element(&refused, "Code"), "MissingAuthenticationToken");
     let (mut parts, body) =
         root.unsigned(Method::POST, "/", "Action=GetCallerIdentity&Version=2011-06-15".into());
     let form = HeaderValue::from_static("application/x-www-form-urlencoded; charset=utf-8");
@@ -183,6 +186,32 @@ async fn a_scope_that_disagrees_with_the_request_is_refused_in_the_services_own_
         (refused.status.as_u16(), element(&refused, "Code").as_str()),
         (403, "MissingAuthenticationToken")
     );
+}
+
+#[tokio::test]
+async fn a_signature_for_a_region_that_is_not_allowed_is_refused() {
+    let server = TestServer::with(Scripted::saying("Hello."), |config| {
+        config.allow_regions = "us-east-1, eu-west-1".into();
+    })
+    .await;
+    let mut client = server.client();
+    set_to_real_time(&server);
+    let identity = [("Action", "GetCallerIdentity"), ("Version", "2011-06-15")];
+    for (region, allowed) in
+        [("us-east-1", true), ("eu-west-1", true), ("eu-west-2", false), ("mars-1", false)]
+    {
+        client.region = region.into();
+        let told = client.for_service("sts").query(&identity).await;
+        let scope = "Credential should be scoped to a valid region. ";
+        assert_eq!(told.status == 200, allowed, "{region}: {}", told.snapshot());
+        assert!(allowed || element(&told, "Message") == scope, "{region}: {}", told.snapshot());
+        let listed = client.get("/guardrails").await;
+        let refused = (403, "InvalidSignatureException");
+        assert_eq!(listed.error() == refused, !allowed, "{region}: {}", listed.snapshot());
+        let buckets = client.for_service("s3").get("/").await;
+        assert_eq!(buckets.status == 200, allowed, "{region}: {}", buckets.snapshot());
+        assert!(allowed || element(&buckets, "Code") == "AuthorizationHeaderMalformed", "{region}");
+    }
 }
 
 #[tokio::test]
@@ -202,6 +231,14 @@ async fn api_keys_open_bedrock_and_its_runtime_only() {
         assert_eq!(refused.error(), (403, "AccessDeniedException"), "{path}: {}", refused.snapshot());
         assert!(refused.snapshot().contains("API keys are for"), "{path}");
     }
+    // Other services' operations, buckets, and nobody's.
+    for path in ["/2015-03-31/functions", "/papers/a", "/nowhere"] {
+        let refused = bearer(Method::GET, path, Value::Null).await;
+        assert_eq!(refused.error(), (403, "AccessDeniedException"), "{path}: {}", refused.snapshot());
+        assert!(refused.snapshot().contains("API keys are for"), "{path}");
+    }
+    let listed = bearer(Method::GET, "/?Action=ListUsers&Version=2010-05-08", Value::Null).await;
+    assert_eq!((listed.status.as_u16(), element(&listed, "Code").as_str()), (403, "AccessDenied"));
 }
 
 #[tokio::test]
@@ -296,6 +333,32 @@ async fn what_a_service_does_with_a_role_is_in_the_log() {
     assert_eq!(line["userIdentity"]["arn"], format!("arn:aws:sts::{ACCOUNT}:assumed-role/flows/bedrock"));
     assert!(line["additionalEventData"]["sourceArn"].as_str().unwrap().contains(":flow/"), "{line:#?}");
     assert_eq!(line["sourceIPAddress"], "bedrock.amazonaws.com");
+}
+
+#[tokio::test]
+async fn what_an_inline_agent_does_as_its_caller_is_in_the_log() {
+    let server = TestServer::start().await;
+    let root = server.client();
+    let ada = user(&root, "ada").await;
+    put_policy(&root, "ada", json!([{"Effect": "Allow", "Action": "bedrock:*", "Resource": "*"}])).await;
+    let mut inline = super::agent_runs::inline("Hello?", json!([]));
+    inline["inlineSessionState"] = json!({"files": [{"name": "a.txt", "useCase": "CHAT",
+        "source": {"sourceType": "S3", "s3Location": {"uri": "s3://papers/a.txt"}}}]});
+    let refused = super::agent_runs::ask(&ada, "one", &inline).await;
+    assert!(refused.snapshot().contains("s3:GetObject"), "{}", refused.snapshot());
+    let read = |line: &Value| {
+        line["eventName"] == "GetObject" && line["userIdentity"]["invokedBy"] == "bedrock.amazonaws.com"
+    };
+    let lines = audited(&server, read).await;
+    let line = lines.iter().find(|line| read(line)).unwrap();
+    let own = lines.iter().find(|line| line["eventName"] == "InvokeInlineAgent").unwrap();
+    assert_eq!(line["requestID"], own["requestID"], "{line:#?}");
+    assert_eq!(line["userIdentity"]["arn"], format!("arn:aws:iam::{ACCOUNT}:user/ada"), "{line:#?}");
+    assert_eq!(
+        (&line["errorCode"], &line["additionalEventData"]["decision"]),
+        (&json!("AccessDenied"), &json!("denied"))
+    );
+    assert_eq!(line["resources"][0]["ARN"], "arn:aws:s3:::papers/a.txt", "{line:#?}");
 }
 
 #[tokio::test]

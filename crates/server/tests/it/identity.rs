@@ -460,6 +460,9 @@ async fn what_is_not_weighed_is_not_passed_over() {
     let policy = allow(&["s3:GetObject"], "*");
     let asked = [("ActionNames.member.1", "s3:GetObject"), ("PolicyInputList.member.1", policy.as_str())];
     assert_eq!(element(&iam(&root, "SimulateCustomPolicy", &asked).await, "EvalDecision"), "allowed");
+    let bare = [("ActionNames.member.1", "GetObject"), asked[1]];
+    let refused = call(&root, "iam", "SimulateCustomPolicy", &bare).await;
+    assert_eq!(element(&refused, "Code"), "InvalidInput", "{}", refused.snapshot());
     let deny = policy.replace("Allow", "Deny");
     let organization =
         ("OrderedOrganizationPolicyInputList.member.1.ServiceControlPolicyInputList.member.1", deny.as_str());

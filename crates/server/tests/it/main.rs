@@ -21,6 +21,7 @@ mod inference;
 mod lifecycle;
 mod posture;
 mod prompts;
+mod reached;
 mod sessions;
 mod sign_in;
 mod transport;

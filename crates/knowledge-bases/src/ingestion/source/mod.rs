@@ -6,12 +6,14 @@ mod web;
 use std::sync::atomic::AtomicUsize;
 
 use craton_api_bedrock_agent as api;
+use craton_identity::ObjectAccess;
 use craton_store::jobs::JobContext;
 use craton_vectors::SourceLocation;
 use craton_wire::ApiError;
 
 use super::failure::Failure;
 use super::parse::Content;
+use crate::records::{KnowledgeBaseRecord, Place};
 use crate::{KnowledgeBases, KnowledgeBasesConfig};
 use web::WebSource;
 
@@ -70,6 +72,27 @@ pub(crate) fn check(configuration: &api::DataSourceConfiguration) -> Result<(), 
 }
 
 impl KnowledgeBases {
+    /// Whether a knowledge base's role lets it list what a sync is to read.
+    pub(crate) async fn check_listing(
+        &self,
+        place: &Place,
+        knowledge_base: &KnowledgeBaseRecord,
+        configuration: &api::DataSourceConfiguration,
+    ) -> Result<(), ApiError> {
+        let Some(s3) = &configuration.s3_configuration else { return Ok(()) };
+        let bucket = s3::bucket(&s3.bucket_arn)?;
+        let prefixes = s3.inclusion_prefixes.iter().flatten().map(|prefix| Some(prefix.as_str()));
+        let mut prefixes: Vec<Option<&str>> = prefixes.collect();
+        if prefixes.is_empty() {
+            prefixes.push(None);
+        }
+        for prefix in prefixes {
+            let access = ObjectAccess::List { bucket: &bucket, prefix };
+            self.check_access(place, knowledge_base, access).await?;
+        }
+        Ok(())
+    }
+
     pub(crate) fn source(
         &self,
         configuration: &api::DataSourceConfiguration,
