@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::endpoint::{Attached, Endpoint};
 use crate::options::{ServerOptions, start_log};
+use crate::threads;
 
 /// Run a command with AWS clients pointed at the server
 ///
@@ -50,7 +51,7 @@ async fn run_command(command: &[OsString], endpoint: &Endpoint) -> anyhow::Resul
     let (program, arguments) = command.split_first().context("there is no command to run")?;
     let mut child = tokio::process::Command::new(program);
     child.args(arguments).envs(endpoint.variables());
-    for name in Endpoint::cleared_here() {
+    for name in Endpoint::cleared_here().into_iter().chain(threads::own_variable()) {
         child.env_remove(name);
     }
     let mut interrupt = signal(SignalKind::interrupt())?;

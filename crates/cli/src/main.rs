@@ -15,6 +15,7 @@ mod options;
 mod policy;
 mod progress;
 mod serve;
+mod threads;
 
 use std::process::ExitCode;
 
@@ -55,6 +56,10 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    // Those that may compute in this process.
+    if matches!(cli.command, Command::Serve(_) | Command::Exec(_) | Command::Chat(_) | Command::Lambda(_)) {
+        threads::settle();
+    }
     let done = match cli.command {
         Command::Serve(command) => command.run(),
         Command::Env(command) => command.run(),

