@@ -12,24 +12,49 @@ import zipfile
 import pytest
 
 from conftest import ACCESS_KEY, REGION, SECRET_KEY, Server, wait
+from test_agents import SCHEMA
 
 ACCOUNT = "123456789012"
 MODEL = "anthropic.claude-3-5-sonnet-20241022-v2:0"
+# The seed's sample, its comments left out.
 HANDLER = '''
 import json
 def lambda_handler(event, context):
-    params = {p["name"]: p["value"] for p in event.get("parameters", [])}
-    if event.get("function") == "get_order_status":
-        result = {"order_id": params.get("order_id"), "status": "SHIPPED", "tracking_number": "7749283746271"}
+    action_group = event.get("actionGroup")
+    function_name = event.get("function")
+    parameters = event.get("parameters", [])
+    params = {p["name"]: p["value"] for p in parameters}
+    print(f"Agent calling: {action_group}::{function_name} with {params}")
+    if function_name == "get_order_status":
+        order_id = params.get("order_id")
+        result = {
+            "order_id": order_id,
+            "status": "SHIPPED",
+            "estimated_delivery": "2026-06-10",
+            "carrier": "FedEx",
+            "tracking_number": "7749283746271",
+        }
+        response_body = {"application/json": {"body": json.dumps(result)}}
+    elif function_name == "initiate_cancellation":
+        order_id = params.get("order_id")
+        reason = params.get("reason")
+        result = {
+            "success": True,
+            "cancellation_id": "CXL-998877",
+            "message": f"Order {order_id} cancellation initiated. Refund in 3–5 business days.",
+        }
+        response_body = {"application/json": {"body": json.dumps(result)}}
     else:
-        result = {"error": "Unknown function"}
-    return {"messageVersion": "1.0", "response": {"actionGroup": event["actionGroup"], "function": event.get("function"),
-            "functionResponse": {"responseBody": {"application/json": {"body": json.dumps(result)}}}}}
+        response_body = {"application/json": {"body": json.dumps({"error": "Unknown function"})}}
+    return {
+        "messageVersion": "1.0",
+        "response": {
+            "actionGroup": action_group,
+            "function": function_name,
+            "functionResponse": {"responseBody": response_body},
+        },
+    }
 '''
-SCHEMA = {"openapi": "3.0.0", "info": {"title": "Orders", "version": "1.0.0"}, "paths": {"/get_order_status": {"get": {
-    "operationId": "get_order_status", "description": "Retrieve the current status of a customer order",
-    "parameters": [{"name": "order_id", "in": "query", "required": True, "schema": {"type": "string"}}],
-    "responses": {"200": {"description": "Order status returned"}}}}}}
 DOCUMENTS = {
     "returns": "Enterprise subscriptions may be returned within 45 days of purchase for a full refund.",
     "shipping": "Hardware is shipped by FedEx within three business days from our Rotterdam warehouse.",
@@ -46,10 +71,12 @@ def script(messages, tools):
         if found := re.search(r"774928\d+", text):
             return f"Your order is on its way, tracking {found.group(0)}."
         return "You can return enterprise subscriptions within 45 days of purchase." if "45 days" in text else f"I see: {text}"
-    for part in ("get_order_status", "knowledgebase", "get_time"):
+    asked = str(next(message["content"] for message in reversed(messages) if message["role"] == "user"))
+    for part in (["initiate_cancellation"] if "Cancel" in asked else []) + ["get_order_status", "knowledgebase", "get_time"]:
         for tool in tools:
             if part in tool["function"]["name"]:
-                arguments = {"get_order_status": {"order_id": "ORD-447829"}, "knowledgebase": {"searchQuery": "return an enterprise subscription"}}
+                arguments = {"get_order_status": {"order_id": "ORD-447829"},
+                             "initiate_cancellation": {"order_id": "ORD-447829", "reason": "too late"}, "knowledgebase": {"searchQuery": "return an enterprise subscription"}}
                 return {"name": tool["function"]["name"], "arguments": json.dumps(arguments.get(part, {"zone": "UTC"}))}
     return "I have no tool for that."
 
@@ -160,6 +187,12 @@ def test_an_action_is_called_and_traced(world, orders):
     assert steps[1]["modelInvocationOutput"]["metadata"]["usage"] == {"inputTokens": 11, "outputTokens": 7}
     assert steps[3]["observation"]["actionGroupInvocationOutput"]["text"].startswith("{")
     assert steps[6]["observation"]["type"] == "FINISH"
+
+
+def test_the_other_half_of_the_seeds_handler_works_too(world, orders):
+    """Its operation has a request body, and the handler reads `parameters`."""
+    events = invoke(world, orders, "Cancel my order ORD-447829, it is too late.")
+    assert "Order ORD-447829 cancellation initiated." in said(events), said(events)
 
 
 def test_a_knowledge_base_is_searched_and_cited(world):

@@ -9,6 +9,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+/// Tokens of an answer, and its temperature, where the agent's owner says nothing.
+pub const MAX_TOKENS: u32 = 2048;
+pub const TEMPERATURE: f32 = 0.0;
+
 /// Everything a run needs to know of an agent.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]

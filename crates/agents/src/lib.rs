@@ -7,7 +7,9 @@
 mod control;
 pub mod definition;
 mod error;
+mod prepared;
 pub mod run;
 pub mod schema;
 
 pub use control::{Agents, AliasRef, Parts};
+pub use prepared::Prepared;

@@ -45,4 +45,7 @@ pub enum FunctionError {
 /// Runs functions. Dropping the future gives the call up.
 pub trait FunctionInvoker: Send + Sync {
     fn invoke(&self, call: FunctionCall) -> BoxFuture<'_, Result<FunctionAnswer, FunctionError>>;
+
+    /// Whether there is a function of this ARN that could be called, without calling it.
+    fn check<'a>(&'a self, arn: &'a str) -> BoxFuture<'a, Result<(), FunctionError>>;
 }

@@ -1,5 +1,8 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// A day in milliseconds.
+pub const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
 /// The wall clock, so that tests can set it.
 pub trait Clock: Send + Sync {
     /// Milliseconds since the Unix epoch.

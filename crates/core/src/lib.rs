@@ -6,11 +6,12 @@ mod arn;
 mod clock;
 mod context;
 mod ids;
+pub mod media;
 mod page;
 mod text;
 
 pub use arn::{Arn, ArnError, partition};
-pub use clock::{Clock, SystemClock};
+pub use clock::{Clock, DAY_MS, SystemClock};
 pub use context::{Account, Principal, RequestContext, Session, SessionKind};
 pub use ids::{IdSource, RandomIds};
 pub use page::{Page, PageError, PageRequest};

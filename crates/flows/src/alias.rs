@@ -17,6 +17,7 @@ use crate::Flows;
 use crate::error::{flow_not_found, store_error};
 use crate::flow::page;
 use crate::identifier::{FlowRef, ID_LENGTH, TEST_ALIAS, alias_not_found, version_name, version_number};
+use crate::quota::MOST_ALIASES;
 
 /// What is kept of an alias besides its name and version.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -83,6 +84,13 @@ impl Flows {
                 let first = self.alias(&flow, first.as_str().unwrap_or_default()).await?;
                 return Ok(answer!(CreateFlowAliasResponse, &flow, &first));
             }
+        }
+        let aliases = transaction.list_aliases(&scope, &flow.id).await.map_err(store_error)?;
+        if aliases.len() >= MOST_ALIASES {
+            return Err(ApiError::quota_exceeded(format!(
+                "The flow {} has the {MOST_ALIASES} aliases it can have. Delete one first.",
+                flow.id
+            )));
         }
         transaction.create_alias(&scope, &flow.id, &alias).await.map_err(store_error)?;
         transaction.tag(&flow.alias_arn(&alias.id), &tags).await.map_err(store_error)?;

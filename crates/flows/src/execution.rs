@@ -6,7 +6,7 @@
 
 use craton_api_bedrock_agent_runtime as api;
 use craton_api_bedrock_agent_runtime::FlowExecutionStatus as Status;
-use craton_core::{PageError, PageRequest, RequestContext};
+use craton_core::{DAY_MS, PageError, PageRequest, RequestContext};
 use craton_store::jobs::NewJob;
 use craton_store::{NewRecord, Range, Record, Scope, StoreError, Transaction};
 use craton_wire::ApiError;
@@ -15,7 +15,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::error::store_error;
-use crate::flow::page;
 use crate::identifier::{FlowRef, execution_not_found};
 use crate::run::Given;
 use crate::run::event::RunEvent;
@@ -27,9 +26,8 @@ pub(crate) const JOB: &str = "flow-execution";
 const KIND: &str = "flow-execution";
 const EVENT_KIND: &str = "flow-execution-event";
 const NODE_KIND: &str = "flow-execution-node";
-/// Old executions that one StartFlowExecution deletes.
-const MOST_SWEPT: u32 = 8;
-const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+/// Old executions that are deleted at a time.
+const MOST_FORGOTTEN: u32 = 1_000;
 /// Events and executions on a page (the model's limit).
 const PAGE: i32 = 10;
 
@@ -136,7 +134,6 @@ impl Flows {
         input: api::StartFlowExecutionRequest,
     ) -> Result<api::StartFlowExecutionResponse, ApiError> {
         let runnable = self.runnable(context, &input.flow_identifier, &input.flow_alias_identifier).await?;
-        self.sweep(&runnable.flow).await?;
         let document = entry(&runnable.graph()?, &input.inputs)?;
         let name = input.flow_execution_name.filter(|name| !name.is_empty());
         let name = name.unwrap_or_else(|| self.parts.ids.uuid());
@@ -220,12 +217,10 @@ impl Flows {
             Some(alias) => format!("{}/{}/", flow.id, flow.alias_id(alias)?),
             None => format!("{}/", flow.id),
         };
-        let range = Range { prefix, ..Range::default() };
-        let mut records = self.parts.store.list(&scope(&flow), &range).await.map_err(store_error)?;
-        let newest_first = |record: &Record| format!("{:020}/{}", i64::MAX - record.created_ms, record.id);
-        records.sort_by_cached_key(newest_first);
         let most = input.max_results.unwrap_or(PAGE).min(PAGE);
-        let page = page(input.next_token, Some(most), records, newest_first)?;
+        let request = PageRequest::of(input.next_token, Some(most));
+        let page = self.parts.store.newest(&scope(&flow), &prefix, &request).await.map_err(store_error)?;
+        let page = page.ok_or_else(|| ApiError::validation(PageError.to_string()))?;
         let summaries = page.items.iter().map(|record| {
             let execution = read(record)?;
             Ok(api::FlowExecutionSummary {
@@ -341,28 +336,36 @@ impl Flows {
         Ok(())
     }
 
-    /// Deletes a few of the executions that ended long ago.
-    async fn sweep(&self, flow: &FlowRef) -> Result<(), ApiError> {
+    /// Deletes executions that ended long ago, in every account and region. It is done now and then, beside requests: what
+    /// goes wrong is logged, and done the next time.
+    pub async fn forget_old(&self) {
         let days = self.parts.config.execution_retention_days;
         if days == 0 {
-            return Ok(());
+            return;
         }
         let before_ms = self.parts.clock.now_ms() - i64::from(days) * DAY_MS;
-        let old =
-            self.parts.store.untouched(&scope(flow), before_ms, MOST_SWEPT).await.map_err(store_error)?;
-        for record in old {
-            if read(&record)?.status == Status::Running {
+        let old = match self.parts.store.untouched(KIND, before_ms, MOST_FORGOTTEN).await {
+            Ok(old) => old,
+            Err(error) => return tracing::warn!(%error, "old executions of flows could not be looked up"),
+        };
+        for (scope, record) in old {
+            if read(&record).is_ok_and(|execution| execution.status == Status::Running) {
                 continue;
             }
-            let mut transaction = self.parts.store.begin().await.map_err(store_error)?;
-            for of in [event_scope(flow), node_scope(flow)] {
-                let within = format!("{}/", record.id);
-                transaction.delete_within(&of, &within).await.map_err(store_error)?;
+            if let Err(error) = self.forget_execution(&scope, &record.id).await {
+                tracing::warn!(%error, id = record.id, "an old execution of a flow could not be deleted");
             }
-            transaction.delete(&scope(flow), &record.id, None).await.map_err(store_error)?;
-            transaction.commit().await.map_err(store_error)?;
         }
-        Ok(())
+    }
+
+    async fn forget_execution(&self, scope: &Scope, id: &str) -> Result<(), StoreError> {
+        let mut transaction = self.parts.store.begin().await?;
+        for kind in [EVENT_KIND, NODE_KIND] {
+            let of = Scope::new(kind, &scope.account, &scope.region);
+            transaction.delete_within(&of, &format!("{id}/")).await?;
+        }
+        transaction.delete(scope, id, None).await?;
+        transaction.commit().await
     }
 
     /// An execution by its flow's, its alias's and its own id or ARN.

@@ -150,8 +150,13 @@ impl Executions {
             source_ip: None,
             received_ms: parts.clock.now_ms(),
         };
-        let caller =
-            Caller { context, execution_id: execution.name, traced: false, latency: execution.latency };
+        let caller = Caller {
+            context,
+            execution_id: execution.name,
+            traced: false,
+            latency: execution.latency,
+            answers: false,
+        };
         let graph = runnable.graph().map_err(RunError::whole)?;
         let nodes = self.0.nodes(&runnable, caller);
         let engine = Engine::new(&nodes, keeper, &*parts.clock, parts.config.limits(runnable.concurrency));
@@ -252,9 +257,8 @@ impl Recorder for Keeper<'_> {
         Ok(())
     }
 
+    /// Nodes of executions do not ask: there is nobody to answer.
     async fn asks(&self, _key: &str, _node: &Node, _question: String) -> Result<(), RecordError> {
-        Err(RecordError::Refused(ApiError::validation(
-            "the agent asks its user something, and an execution has nobody to ask. Use InvokeFlow",
-        )))
+        Err(RecordError::Refused(ApiError::internal("an execution has nobody to ask")))
     }
 }

@@ -8,10 +8,9 @@ use craton_wire::ApiError;
 use craton_wire::types::Timestamp;
 use serde_json::Value;
 
-use crate::definition::validate;
 use crate::error::{flow_not_found, store_error};
 use crate::identifier::{DRAFT, FlowRef, ID_LENGTH};
-use crate::{Flows, StoredFlow};
+use crate::{Flows, StoredFlow, quota};
 
 /// The answers of three operations are three types with the same fields.
 macro_rules! answer {
@@ -42,6 +41,7 @@ impl Flows {
         input: api::CreateFlowRequest,
     ) -> Result<api::CreateFlowResponse, ApiError> {
         let name = input.name.clone();
+        input.definition.as_ref().map_or(Ok(()), quota::check)?;
         let body = StoredFlow {
             name: input.name,
             description: input.description,
@@ -85,8 +85,8 @@ impl Flows {
         let mut answer = answer!(GetFlowResponse, &flow, &record, validations: None);
         if matches!(input.included_data, Some(api::IncludedData::MetadataOnly)) {
             answer.definition = None;
-        } else {
-            answer.validations = answer.definition.as_ref().map(validate);
+        } else if let Some(definition) = &answer.definition {
+            answer.validations = Some(self.findings(context, definition).await?);
         }
         Ok(answer)
     }
@@ -126,6 +126,7 @@ impl Flows {
         let flow = FlowRef::parse(context, &input.flow_identifier)?;
         let mut record = self.draft(&flow).await?;
         self.check_trust(&input.execution_role_arn, &flow.arn())?;
+        input.definition.as_ref().map_or(Ok(()), quota::check)?;
         record.name = Some(input.name.clone());
         record.body = write(&StoredFlow {
             name: input.name,
@@ -178,27 +179,25 @@ impl Flows {
     ) -> Result<api::PrepareFlowResponse, ApiError> {
         let flow = FlowRef::parse(context, &input.flow_identifier)?;
         let scope = flow.scope();
-        let mut transaction = self.parts.store.begin().await.map_err(store_error)?;
-        let record = transaction.get(&scope, &flow.id).await.map_err(store_error)?;
+        let record = self.parts.store.get(&scope, &flow.id).await.map_err(store_error)?;
         let mut record = record.ok_or_else(|| flow_not_found(&input.flow_identifier))?;
         let mut body = read(&record.body)?;
-        let failed = validate(&body.definition)
-            .iter()
-            .any(|finding| finding.severity == FlowValidationSeverity::Error);
+        let findings = self.findings(context, &body.definition).await?;
+        let failed = findings.iter().any(|finding| finding.severity == FlowValidationSeverity::Error);
         body.status = if failed { FlowStatus::Failed } else { FlowStatus::Prepared };
         record.body = write(&body)?;
-        let now_ms = self.parts.clock.now_ms();
-        transaction.update(&scope, &record, None, now_ms).await.map_err(store_error)?;
-        transaction.commit().await.map_err(store_error)?;
+        let (expected, now_ms) = (Some(record.version), self.parts.clock.now_ms());
+        self.parts.store.update(&scope, &record, expected, now_ms).await.map_err(store_error)?;
         Ok(api::PrepareFlowResponse { id: flow.id, status: body.status })
     }
 
     pub async fn validate_flow_definition(
         &self,
-        _context: &RequestContext,
+        context: &RequestContext,
         input: api::ValidateFlowDefinitionRequest,
     ) -> Result<api::ValidateFlowDefinitionResponse, ApiError> {
-        Ok(api::ValidateFlowDefinitionResponse { validations: validate(&input.definition) })
+        let validations = self.findings(context, &input.definition).await?;
+        Ok(api::ValidateFlowDefinitionResponse { validations })
     }
 
     /// Whether `arn` is a flow's, or one of its aliases', that is there.

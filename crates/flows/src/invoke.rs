@@ -1,15 +1,13 @@
 //! InvokeFlow: a run whose events go to the client as they happen.
 //!
-//! The run is polled by the client's stream and by nothing else: a client that goes away drops it, and with it every
-//! call that it waits for.
+//! The run is polled by the client's stream and by nothing else ([`Driven`]): a client that goes away drops it, and with
+//! it every call that it waits for.
 //!
 //! When an agent asks its user something, the run goes on as far as it can without the answer. What its nodes gave is
 //! then kept under the execution's id (`conversation`), and the next InvokeFlow with that id and an input for the
 //! agent's node takes the run up again: nodes that have ended are not run again.
 
 use std::collections::BTreeMap;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,25 +16,25 @@ use craton_api_bedrock_agent_runtime as api;
 use craton_api_bedrock_agent_runtime::FlowResponseStream as Event;
 use craton_core::RequestContext;
 use craton_wire::ApiError;
-use futures::future::{BoxFuture, FutureExt as _};
-use futures::stream::Stream;
-use parking_lot::Mutex;
+use craton_wire::driven::{Driven, Feed};
+use futures::future::FutureExt as _;
 use serde_json::Value;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::Flows;
-use crate::conversation::{Answering, Conversation, Waiting};
+use crate::conversation::{Answering, Conversation, Progress, Waiting};
 use crate::definition::{Graph, Node};
 use crate::run::event::RunEvent;
 use crate::run::{Engine, Given, RecordError, Recorder};
 use crate::runnable::{Caller, Runnable, entry, latency};
 use crate::work::node_type;
 
+/// How much longer than its own time a run may last for a client who does not read.
+const READER: Duration = Duration::from_secs(5);
+
 /// What a run begins with.
 #[derive(Default)]
 struct Start {
     input: Value,
-    done: BTreeMap<String, Given>,
     replies: BTreeMap<String, Value>,
     /// What else waits for an answer.
     waiting: Vec<Waiting>,
@@ -67,27 +65,24 @@ impl Flows {
             execution_id: execution_id.clone(),
             traced,
             latency: latency(input.model_performance_configuration.as_ref()),
+            answers: true,
         };
-        let (sender, events) = unbounded_channel();
+        let feed = Feed::default();
+        let Start { input: document, replies, waiting, answering } = start;
         let listener = Listener {
-            sender,
+            feed: feed.clone(),
             traced,
             remembers: has_agents(&graph),
-            done: Mutex::new(start.done),
-            replies: start.replies,
-            waited: start.waiting,
-            waiting: Mutex::default(),
+            progress: answering.as_ref().map(Answering::progress).unwrap_or_default(),
+            replies,
+            waited: waiting,
         };
-        let flows = self.clone();
-        let (id, document, answering) = (execution_id.clone(), start.input, start.answering);
+        let (flows, id) = (self.clone(), execution_id.clone());
         let run = async move {
-            let complete = flows.run_for_client((runnable, graph), caller, listener, (id, document)).await?;
-            match answering {
-                Some(answering) if complete => flows.forget_conversation(&answering).await,
-                _ => Ok(()),
-            }
+            flows.answer_client((runnable, graph), caller, (&listener, answering), (&id, document)).await
         };
-        let response_stream = Box::pin(Running { run: Some(run.boxed()), events, failed: None });
+        let most = Duration::from_secs(self.parts.config.invoke_timeout_s) + READER;
+        let response_stream = Box::pin(Driven::new(feed, run.boxed(), (most, too_slow(most))));
         Ok(api::InvokeFlowResponse { execution_id: Some(execution_id), response_stream })
     }
 
@@ -102,7 +97,7 @@ impl Flows {
         let place = (&runnable.flow, runnable.alias_id.as_str());
         let taken = self.take_conversation(place, execution_id, &input.node_name).await?;
         let Some((conversation, answering)) = taken else { return Ok(None) };
-        let Conversation { version, body, input: document, done, mut waiting } = conversation;
+        let Conversation { version, body, input: document, mut waiting, .. } = conversation;
         let api::FlowInputContent::Document(reply) = &input.content;
         let answered = waiting.iter().position(|it| it.node == input.node_name);
         let answered = answered.map(|at| waiting.remove(at));
@@ -115,47 +110,74 @@ impl Flows {
             concurrency: runnable.concurrency,
         };
         let answering = Some(answering);
-        Ok(Some((runnable, Start { input: document, done, replies, waiting, answering })))
+        Ok(Some((runnable, Start { input: document, replies, waiting, answering })))
+    }
+
+    /// Runs a flow to its end, or until it waits, which is kept before the client is told.
+    async fn answer_client(
+        &self,
+        (runnable, graph): (Runnable, Graph),
+        caller: Caller,
+        (listener, answering): (&Listener, Option<Answering>),
+        (execution_id, input): (&str, Value),
+    ) -> Result<(), ApiError> {
+        let ended = self.run_for_client((&runnable, &graph), caller, listener, input.clone()).await;
+        let complete = match (ended, answering) {
+            (Ok(true), answering) => {
+                if let Some(answering) = answering {
+                    answering.forget().await?;
+                }
+                true
+            }
+            (Ok(false), answering) => {
+                let conversation = Conversation {
+                    version: runnable.version,
+                    body: runnable.body,
+                    input,
+                    done: std::mem::take(&mut *listener.progress.done.lock()),
+                    waiting: std::mem::take(&mut *listener.progress.asked.lock()),
+                    taken_until_ms: 0,
+                };
+                let place = (&runnable.flow, runnable.alias_id.as_str());
+                match answering {
+                    Some(answering) => answering.wait(conversation).await?,
+                    None => self.keep_conversation(place, execution_id, &conversation).await?,
+                }
+                false
+            }
+            (Err(error), Some(answering)) => {
+                answering.release().await;
+                return Err(error);
+            }
+            (Err(error), None) => return Err(error),
+        };
+        let completion_reason = match complete {
+            true => api::FlowCompletionReason::Success,
+            false => api::FlowCompletionReason::InputRequired,
+        };
+        listener.tell(Event::FlowCompletionEvent(api::FlowCompletionEvent { completion_reason }));
+        Ok(())
     }
 
     /// Whether the flow came to its end; where it did not, it waits for answers.
     async fn run_for_client(
         &self,
-        (runnable, graph): (Runnable, Graph),
+        (runnable, graph): (&Runnable, &Graph),
         caller: Caller,
-        listener: Listener,
-        (execution_id, input): (String, Value),
+        listener: &Listener,
+        input: Value,
     ) -> Result<bool, ApiError> {
-        let nodes = self.nodes(&runnable, caller);
+        let nodes = self.nodes(runnable, caller);
         let limits = self.parts.config.limits(runnable.concurrency);
         let most = Duration::from_secs(self.parts.config.invoke_timeout_s);
-        let engine = Engine::new(&nodes, &listener, &*self.parts.clock, limits);
-        let run = tokio::time::timeout(most, engine.run(&graph, input.clone())).await;
-        let complete = run.map_err(|_| {
-            ApiError::new(
-                "DependencyFailedException",
-                format!("The flow took more than {} seconds.", most.as_secs()),
-            )
-        })?;
-        let complete = complete.map_err(|error| streamable(error.into_api()))?;
-        let completion_reason = if complete {
-            api::FlowCompletionReason::Success
-        } else {
-            let waiting = std::mem::take(&mut *listener.waiting.lock());
-            let conversation = Conversation {
-                version: runnable.version,
-                body: runnable.body,
-                input,
-                done: std::mem::take(&mut *listener.done.lock()),
-                waiting,
-            };
-            self.keep_conversation((&runnable.flow, &runnable.alias_id), &execution_id, &conversation)
-                .await?;
-            api::FlowCompletionReason::InputRequired
-        };
-        listener.tell(Event::FlowCompletionEvent(api::FlowCompletionEvent { completion_reason }));
-        Ok(complete)
+        let engine = Engine::new(&nodes, listener, &*self.parts.clock, limits);
+        let run = tokio::time::timeout(most, engine.run(graph, input)).await;
+        run.map_err(|_| too_slow(most))?.map_err(|error| streamable(error.into_api()))
     }
+}
+
+fn too_slow(most: Duration) -> ApiError {
+    ApiError::new("DependencyFailedException", format!("The flow took more than {} seconds.", most.as_secs()))
 }
 
 fn has_agents(graph: &Graph) -> bool {
@@ -184,21 +206,19 @@ fn streamable(mut error: ApiError) -> ApiError {
 
 /// Passes what happens on to a client.
 struct Listener {
-    sender: UnboundedSender<Event>,
+    feed: Feed<Event>,
     traced: bool,
     /// Whether the run may have to be taken up again.
     remembers: bool,
-    done: Mutex<BTreeMap<String, Given>>,
+    progress: Progress,
     replies: BTreeMap<String, Value>,
     /// What was asked before this run and is not answered by it.
     waited: Vec<Waiting>,
-    waiting: Mutex<Vec<Waiting>>,
 }
 
 impl Listener {
-    /// A client that is gone has dropped the run, and this with it.
     fn tell(&self, event: Event) {
-        let _ = self.sender.send(event);
+        self.feed.send(event);
     }
 
     /// Asks the client, now or again.
@@ -209,7 +229,7 @@ impl Listener {
             // Only agents ask.
             node_type: node_type(FlowNodeType::Agent),
         }));
-        self.waiting.lock().push(waiting);
+        self.progress.asked.lock().push(waiting);
     }
 
     fn happened(&self, event: RunEvent) {
@@ -234,7 +254,7 @@ impl Listener {
 #[async_trait]
 impl Recorder for Listener {
     fn recall(&self, key: &str) -> Option<Given> {
-        if self.remembers { self.done.lock().get(key).cloned() } else { None }
+        if self.remembers { self.progress.done.lock().get(key).cloned() } else { None }
     }
 
     fn reply(&self, key: &str) -> Option<Value> {
@@ -259,7 +279,7 @@ impl Recorder for Listener {
     async fn ended(&self, key: &str, given: &Given, events: Vec<RunEvent>) -> Result<(), RecordError> {
         events.into_iter().for_each(|event| self.happened(event));
         if self.remembers {
-            self.done.lock().insert(key.to_owned(), given.clone());
+            self.progress.done.lock().insert(key.to_owned(), given.clone());
         }
         Ok(())
     }
@@ -267,32 +287,5 @@ impl Recorder for Listener {
     async fn asks(&self, key: &str, node: &Node, question: String) -> Result<(), RecordError> {
         self.ask(Waiting { key: key.to_owned(), node: node.name.clone(), question });
         Ok(())
-    }
-}
-
-/// A run and what it has told so far. The run goes on when the client takes events.
-struct Running {
-    run: Option<BoxFuture<'static, Result<(), ApiError>>>,
-    events: UnboundedReceiver<Event>,
-    failed: Option<ApiError>,
-}
-
-impl Stream for Running {
-    type Item = Result<Event, ApiError>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        loop {
-            match (self.events.poll_recv(context), &mut self.run) {
-                (Poll::Ready(Some(event)), _) => return Poll::Ready(Some(Ok(event))),
-                (_, None) => return Poll::Ready(self.failed.take().map(Err)),
-                (_, Some(run)) => match run.poll_unpin(context) {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(ended) => {
-                        self.failed = ended.err();
-                        self.run = None;
-                    }
-                },
-            }
-        }
     }
 }

@@ -4,7 +4,8 @@
 //!
 //! * `flow`, `version`, `alias`: the control plane's operations, as methods of [`Flows`] named after them.
 //! * [`expression`]: the languages of node inputs and conditions.
-//! * [`definition`]: what a definition says, what is wrong with it, and the graph that it becomes.
+//! * [`definition`]: what a definition says, what is wrong with it, and the graph that it becomes; `named`: what of the
+//!   things that it names is not there; `quota`: how much of what it may have.
 //! * `run`: the order in which a graph's nodes run; `work`: what they do.
 //! * `invoke`: InvokeFlow, and `conversation`: runs that wait for an agent's user.
 //! * `execution`, `execution_job`: runs as durable jobs.
@@ -20,8 +21,12 @@ pub mod expression;
 mod flow;
 mod identifier;
 mod invoke;
+mod named;
+mod quota;
 mod run;
 mod runnable;
+#[cfg(test)]
+mod testing;
 mod version;
 mod work;
 
@@ -42,6 +47,7 @@ use craton_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
 pub use config::FlowsConfig;
+pub use named::{Lookup, Named};
 pub use work::{AgentAnswer, AgentCall, AgentCaller, AgentSaid};
 
 /// The output that a loop may have besides those its controller gives it: how often it went round.
@@ -61,6 +67,8 @@ pub struct Parts {
     pub retrieval: Retrieval,
     pub functions: Arc<dyn FunctionInvoker>,
     pub agents: Arc<dyn AgentCaller>,
+    /// Knows what nodes name.
+    pub lookup: Arc<dyn Lookup>,
     /// Where inline code runs.
     pub sandbox: Sandbox,
     pub config: FlowsConfig,
@@ -70,12 +78,11 @@ pub struct Parts {
 #[derive(Clone)]
 pub struct Flows {
     parts: Arc<Parts>,
-    answers: conversation::Answers,
 }
 
 impl Flows {
     pub fn new(parts: Parts) -> Self {
-        Self { parts: Arc::new(parts), answers: conversation::Answers::default() }
+        Self { parts: Arc::new(parts) }
     }
 
     /// Has `runner` do this service's jobs.

@@ -31,6 +31,8 @@ pub(crate) struct Caller {
     pub execution_id: String,
     pub traced: bool,
     pub latency: Option<String>,
+    /// Somebody can answer what an agent asks.
+    pub answers: bool,
 }
 
 impl Flows {
@@ -61,7 +63,7 @@ impl Flows {
 
     /// What does the work of a run's nodes.
     pub(crate) fn nodes(&self, runnable: &Runnable, caller: Caller) -> Nodes {
-        let Caller { context, execution_id, traced, latency } = caller;
+        let Caller { context, execution_id, traced, latency, answers } = caller;
         Nodes {
             parts: Arc::clone(&self.parts),
             context,
@@ -71,6 +73,7 @@ impl Flows {
             execution_id,
             traced,
             latency,
+            answers,
         }
     }
 }

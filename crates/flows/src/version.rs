@@ -13,6 +13,7 @@ use crate::Flows;
 use crate::error::{flow_not_found, store_error};
 use crate::flow::{page, read, write};
 use crate::identifier::{FlowRef, version_number};
+use crate::quota::MOST_VERSIONS;
 
 macro_rules! answer {
     ($name:ident, $flow:expr, $version:expr) => {{
@@ -61,6 +62,13 @@ impl Flows {
                 let first = self.version(&flow, &first.to_string()).await?;
                 return Ok(answer!(CreateFlowVersionResponse, &flow, &first));
             }
+        }
+        let numbers = transaction.version_numbers(&scope, &flow.id).await.map_err(store_error)?;
+        if numbers.len() > MOST_VERSIONS {
+            return Err(ApiError::quota_exceeded(format!(
+                "The flow {} has the {MOST_VERSIONS} versions it can have. Delete one first.",
+                flow.id
+            )));
         }
         // Asked last, so that a repeated request is answered whatever became of the draft since.
         if body.status != FlowStatus::Prepared {

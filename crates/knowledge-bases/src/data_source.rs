@@ -2,7 +2,7 @@
 
 use craton_api_bedrock_agent as api;
 use craton_core::{PageRequest, RequestContext};
-use craton_store::{Created, NewRecord};
+use craton_store::{Created, Idempotency, NewRecord};
 use craton_wire::ApiError;
 use serde_json::json;
 
@@ -11,8 +11,8 @@ use crate::error::{from_store, internal};
 use crate::ingestion::chunking::Strategy;
 use crate::ingestion::source;
 use crate::records::{
-    DATA_SOURCE, DataSourceRecord, ID_LENGTH, Place, StoredDataSource, bad_page, data_source_id, idempotency,
-    reasons, same,
+    DATA_SOURCE, DataSourceRecord, ID_LENGTH, Place, StoredDataSource, bad_page, data_source_id, reasons,
+    same,
 };
 use crate::upkeep::Task;
 
@@ -59,7 +59,7 @@ impl KnowledgeBases {
             name: Some(format!("{base}/{}", input.name)),
             body: serde_json::to_value(&body).map_err(|error| internal(&error))?,
             now_ms: self.parts.clock.now_ms(),
-            idempotency: idempotency(input.client_token, &request, &id),
+            idempotency: Idempotency::answering(input.client_token, &request, &id),
             tags: None,
         };
         let id = match self.parts.store.create(&scope, record).await.map_err(from_store)? {

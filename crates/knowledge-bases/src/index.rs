@@ -14,7 +14,7 @@ use craton_wire::ApiError;
 use tokio::sync::OnceCell;
 
 use crate::error::from_vectors;
-use crate::records::{KnowledgeBaseRecord, Place, StoredKnowledgeBase};
+use crate::records::{KnowledgeBaseRecord, Place, StoredKnowledgeBase, arn};
 use crate::retrieval::{Searchable, Searchables, TextEmbedder};
 use crate::{KnowledgeBases, OpenSearchCluster, PostgresDatabase};
 
@@ -199,7 +199,7 @@ impl KnowledgeBases {
 
     /// Whether the service may act with the role that a knowledge base is to have.
     pub(crate) fn check_trust(&self, place: &Place, id: &str, role_arn: &str) -> Result<(), ApiError> {
-        let source_arn = place.arn(id);
+        let source_arn = arn(place, id);
         let usage = ServiceUse { role_arn, service: "bedrock.amazonaws.com", source_arn: Some(&source_arn) };
         self.parts.permissions.check_trust(&usage)
     }
@@ -212,7 +212,7 @@ impl KnowledgeBases {
         action: &str,
         resource: &str,
     ) -> Result<(), ApiError> {
-        let source_arn = place.arn(&knowledge_base.id);
+        let source_arn = arn(place, &knowledge_base.id);
         let actor = role_of(knowledge_base, &source_arn);
         self.parts.permissions.check(&self.role_context(place), actor, action, resource).await
     }
@@ -224,7 +224,7 @@ impl KnowledgeBases {
         knowledge_base: &KnowledgeBaseRecord,
         access: ObjectAccess<'_>,
     ) -> Result<(), ApiError> {
-        let source_arn = place.arn(&knowledge_base.id);
+        let source_arn = arn(place, &knowledge_base.id);
         let actor = role_of(knowledge_base, &source_arn);
         self.parts.permissions.check_object(&self.role_context(place), actor, access).await
     }

@@ -3,7 +3,7 @@
 use craton_api_bedrock_agent as api;
 use craton_core::{PageRequest, RequestContext};
 use craton_store::jobs::NewJob;
-use craton_store::{Created, NewRecord, StoreError};
+use craton_store::{Created, Idempotency, NewRecord, StoreError};
 use craton_wire::ApiError;
 use serde_json::json;
 
@@ -12,7 +12,7 @@ use crate::error::{from_store, internal, missing};
 use crate::ingestion::{SYNC, SyncJob};
 use crate::records::{
     ID_LENGTH, INGESTION_JOB, IngestionJobRecord, Place, Statistics, StoredIngestionJob, bad_page,
-    data_source_id, idempotency, ingestion_job_id, reasons,
+    data_source_id, ingestion_job_id, reasons,
 };
 
 /// Times a sync may begin: each crash of the server costs one.
@@ -48,7 +48,11 @@ impl KnowledgeBases {
             name: None,
             body: serde_json::to_value(&body).map_err(|error| internal(&error))?,
             now_ms,
-            idempotency: idempotency(input.client_token, &json!([base, source, input.description]), &id),
+            idempotency: Idempotency::answering(
+                input.client_token,
+                &json!([base, source, input.description]),
+                &id,
+            ),
             tags: None,
         };
         let job = SyncJob {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use craton_api_bedrock_agent as api;
 use craton_core::{PageRequest, RequestContext};
 use craton_store::jobs::NewJob;
-use craton_store::{Created, NewRecord};
+use craton_store::{Created, Idempotency, NewRecord};
 use craton_wire::ApiError;
 use serde_json::json;
 
@@ -13,8 +13,7 @@ use crate::KnowledgeBases;
 use crate::error::{from_store, internal, missing};
 use crate::index::vector_configuration;
 use crate::records::{
-    ID_LENGTH, KNOWLEDGE_BASE, KnowledgeBaseRecord, Place, StoredKnowledgeBase, bad_page, idempotency,
-    reasons, same,
+    ID_LENGTH, KNOWLEDGE_BASE, KnowledgeBaseRecord, Place, StoredKnowledgeBase, arn, bad_page, reasons, same,
 };
 use crate::upkeep::{self, Task};
 
@@ -67,8 +66,8 @@ impl KnowledgeBases {
             name: Some(input.name),
             body: serde_json::to_value(&body).map_err(|error| internal(&error))?,
             now_ms,
-            idempotency: idempotency(input.client_token, &request, &id),
-            tags: Some((place.arn(&id), tags)),
+            idempotency: Idempotency::answering(input.client_token, &request, &id),
+            tags: Some((arn(&place, &id), tags)),
         };
         let mut transaction = self.parts.store.begin().await.map_err(from_store)?;
         let id = match transaction.create(&scope, record).await.map_err(from_store)? {
@@ -199,7 +198,7 @@ fn view(place: &Place, found: &KnowledgeBaseRecord) -> api::KnowledgeBase {
     api::KnowledgeBase {
         knowledge_base_id: found.id.clone(),
         name: found.name(),
-        knowledge_base_arn: place.arn(&found.id),
+        knowledge_base_arn: arn(place, &found.id),
         description: found.body.description.clone(),
         role_arn: found.body.role_arn.clone(),
         knowledge_base_configuration: found.body.configuration.clone(),

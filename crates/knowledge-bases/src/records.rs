@@ -1,13 +1,12 @@
 //! What is stored of a knowledge base, a data source and an ingestion job.
 
 use craton_api_bedrock_agent as api;
-use craton_core::{Arn, RequestContext};
-use craton_store::{Idempotency, Range, Record, Scope, Transaction};
+pub(crate) use craton_store::Place;
+use craton_store::{Range, Record, Scope, Transaction};
 use craton_wire::ApiError;
 use craton_wire::types::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::KnowledgeBases;
 use crate::error::{from_store, internal, missing};
@@ -19,25 +18,9 @@ pub(crate) const INGESTION_JOB: &str = "ingestion-job";
 /// Length of all ids here.
 pub(crate) const ID_LENGTH: usize = 10;
 
-/// Whose resources: an account and a region.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub(crate) struct Place {
-    pub(crate) account: String,
-    pub(crate) region: String,
-}
-
-impl Place {
-    pub(crate) fn of(context: &RequestContext) -> Self {
-        Self { account: context.account.id.clone(), region: context.region.clone() }
-    }
-
-    pub(crate) fn scope(&self, kind: &'static str) -> Scope {
-        Scope::new(kind, &self.account, &self.region)
-    }
-
-    pub(crate) fn arn(&self, id: &str) -> String {
-        Arn::new("bedrock", &self.region, &self.account, format!("knowledge-base/{id}")).to_string()
-    }
+/// A knowledge base's ARN.
+pub(crate) fn arn(place: &Place, id: &str) -> String {
+    place.bedrock_arn(format!("knowledge-base/{id}"))
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -159,11 +142,6 @@ pub(crate) fn data_source_id(knowledge_base: &str, id: &str) -> String {
 
 pub(crate) fn ingestion_job_id(knowledge_base: &str, data_source: &str, id: &str) -> String {
     format!("{knowledge_base}/{data_source}/{id}")
-}
-
-/// A client token's promise. `request` is everything else that was asked.
-pub(crate) fn idempotency(token: Option<String>, request: &Value, answer: &str) -> Option<Idempotency> {
-    token.map(|token| Idempotency::of(token, request, Value::String(answer.to_owned())))
 }
 
 /// Whether two values are the same on the wire.

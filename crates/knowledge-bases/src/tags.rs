@@ -4,7 +4,7 @@ use craton_core::{Arn, RequestContext};
 use craton_wire::ApiError;
 
 use crate::KnowledgeBases;
-use crate::records::Place;
+use crate::records::{self, Place};
 
 impl KnowledgeBases {
     /// Whether `arn` is, in its only spelling, a knowledge base that is there.
@@ -12,7 +12,7 @@ impl KnowledgeBases {
         let Ok(parsed) = arn.parse::<Arn>() else { return Ok(false) };
         let (_, id) = parsed.resource_parts();
         let place = Place { account: context.account.id.clone(), region: parsed.region.clone() };
-        if place.arn(id) != arn {
+        if records::arn(&place, id) != arn {
             return Ok(false);
         }
         match self.knowledge_base(&place, id).await {

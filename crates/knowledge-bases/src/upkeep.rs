@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::KnowledgeBases;
 use crate::records::{
     DATA_SOURCE, DataSourceRecord, INGESTION_JOB, IngestionJobRecord, KNOWLEDGE_BASE, KnowledgeBaseRecord,
-    Place, data_source_id, ingestion_job_id,
+    Place, arn, data_source_id, ingestion_job_id,
 };
 
 pub(crate) const KIND: &str = "knowledge-base-upkeep";
@@ -112,7 +112,7 @@ impl Upkeep {
         }
         let mut transaction = self.store().begin().await?;
         job.fence(&mut transaction).await?;
-        transaction.delete(&place.scope(KNOWLEDGE_BASE), id, Some(&place.arn(id))).await?;
+        transaction.delete(&place.scope(KNOWLEDGE_BASE), id, Some(&arn(place, id))).await?;
         transaction.commit().await?;
         Ok(())
     }

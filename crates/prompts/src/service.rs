@@ -58,6 +58,9 @@ macro_rules! draft_of {
     };
 }
 
+/// Versions of a prompt: AWS's quota, which is fixed.
+const MOST_VERSIONS: usize = 10;
+
 impl Prompts {
     pub async fn create_prompt(
         &self,
@@ -229,6 +232,13 @@ impl Prompts {
                 let first = PromptRef { version: first.as_i64(), ..reference };
                 return Ok(answer!(CreatePromptVersionResponse, self.find(context, &first).await?));
             }
+        }
+        let numbers = transaction.version_numbers(&scope, &reference.id).await;
+        if numbers.map_err(|error| store_error(&error))?.len() > MOST_VERSIONS {
+            return Err(ApiError::quota_exceeded(format!(
+                "The prompt {} has the {MOST_VERSIONS} versions it can have. Delete one first.",
+                reference.id
+            )));
         }
         let found = published(context, &reference, &version)?;
         transaction.tag(&found.arn, &tags).await.map_err(|error| store_error(&error))?;

@@ -74,6 +74,8 @@ def main():
                 text = json.dumps(value, allow_nan=False, default=plain)
                 if len(text) <= request["result_bytes"]:
                     reply["result"] = text
+                else:
+                    reply["result_length"] = len(text)
             except (TypeError, ValueError, RecursionError):
                 pass
     except SystemExit as error:

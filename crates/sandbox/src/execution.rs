@@ -21,7 +21,7 @@ use crate::capture::Capture;
 use crate::folder::{self, Folder};
 use crate::python::Python;
 use crate::walls::{Confinement, Resources};
-use crate::{Exit, Limits, Outcome, Process, Program, Sandbox, SandboxError, Watch};
+use crate::{Exit, Limits, Outcome, Process, Program, Sandbox, SandboxError, Unfit, Watch};
 
 const BOOTSTRAP: &str = include_str!("bootstrap.py");
 /// Of a reply beside its result: what is shown, and an error with its traceback, each escaped.
@@ -48,6 +48,8 @@ pub(crate) struct Execution {
 #[derive(Deserialize)]
 struct Reply {
     result: Option<String>,
+    /// Of a result that is too large.
+    result_length: Option<u64>,
     shown: Option<String>,
     error: Option<Raised>,
     exit: Option<i32>,
@@ -135,13 +137,21 @@ impl Execution {
         let found = blocking(move || folder::changed(&work, &before, &limits)).await?;
         let (stdout, stdout_cut) = out.text();
         let (stderr, stderr_cut) = err.text();
-        let (result, shown) = reply.map_or((None, None), |reply| (reply.result, reply.shown));
+        let (result, length, shown) =
+            reply.map_or((None, None, None), |reply| (reply.result, reply.result_length, reply.shown));
+        // What nests deeper than our parser goes is shown, and no result.
+        let result = result.and_then(|text| serde_json::from_str(&text).ok());
+        let unfit = match (&result, length, &shown) {
+            (None, Some(length), _) => Some(Unfit::TooLarge(length)),
+            (None, None, Some(_)) => Some(Unfit::NoJson),
+            _ => None,
+        };
         Ok(Outcome {
             stdout,
             stderr,
             truncated: stdout_cut || stderr_cut,
-            // What nests deeper than our parser goes is shown, and no result.
-            result: result.and_then(|text| serde_json::from_str(&text).ok()),
+            result,
+            unfit,
             shown,
             files: found.files,
             files_left_out: found.left_out,

@@ -169,6 +169,11 @@ pub(crate) fn put(work: &Path, files: &[File]) -> Result<(), SandboxError> {
     Ok(())
 }
 
+/// Whether a file in the working folder can have this name.
+pub fn is_file_name(name: &str) -> bool {
+    relative(name).is_some()
+}
+
 /// A name as a path that stays in its folder.
 fn relative(name: &str) -> Option<PathBuf> {
     let path = Path::new(name);

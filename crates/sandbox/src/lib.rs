@@ -40,7 +40,7 @@ use execution::Execution;
 
 pub use bare::with_little;
 pub use config::SandboxConfig;
-pub use folder::{FolderBounds, Scratch};
+pub use folder::{FolderBounds, Scratch, is_file_name};
 pub use process::{Process, Usage, Watch};
 pub use python::Python;
 pub use walls::{Confinement, Resources, SYSTEM_PATHS, Standing};
@@ -131,6 +131,8 @@ pub struct Outcome {
     pub truncated: bool,
     /// The value of the code's last line, if that is an expression whose value is not None and fits JSON.
     pub result: Option<Value>,
+    /// Why a value that is not None is no result.
+    pub unfit: Option<Unfit>,
     /// The same value as Python shows it, shortened; also of values that are no JSON.
     pub shown: Option<String>,
     /// Files that it made or changed, by name.
@@ -139,6 +141,15 @@ pub struct Outcome {
     pub files_left_out: usize,
     pub exit: Exit,
     pub took: Duration,
+}
+
+/// Why the value of the code's last line is no result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unfit {
+    /// As JSON it would have so many characters, which is more than it may.
+    TooLarge(u64),
+    /// JSON has no such values, or none so deep or so large.
+    NoJson,
 }
 
 /// How an execution ended.

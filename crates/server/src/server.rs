@@ -122,6 +122,7 @@ pub struct Server {
     serving: JoinHandle<()>,
     jobs: Running,
     lambda: Lambda,
+    upkeep: compose::Upkeep,
     /// What goes on besides requests; ends with the server.
     _background: Vec<AbortOnDropHandle<()>>,
 }
@@ -163,6 +164,10 @@ impl Server {
         let audit = composed.services.audit.clone();
         let lambda = composed.services.lambda.clone();
         lambda.sweep_later();
+        let upkeep = compose::Upkeep {
+            sessions: composed.services.sessions.clone(),
+            flows: composed.services.flows.clone(),
+        };
         let pipeline =
             Pipeline::new(Arc::new(composed.services), config.limits.clone(), config.s3.domain.clone());
         let transport = Transport {
@@ -176,6 +181,7 @@ impl Server {
         let watching_users = AbortOnDropHandle::new(tokio::spawn(directory.watch()));
         let mut _background = composed.background;
         _background.push(watching_users);
+        _background.push(AbortOnDropHandle::new(tokio::spawn(upkeep.clone().keep())));
         Ok(Self {
             address,
             credentials,
@@ -187,6 +193,7 @@ impl Server {
             serving,
             jobs,
             lambda,
+            upkeep,
             _background,
         })
     }
@@ -212,6 +219,11 @@ impl Server {
     /// What an operator wants to see at start: address, folders, and what serves what.
     pub fn banner(&self) -> &str {
         &self.banner
+    }
+
+    /// Deletes what is kept for so long and no longer, as the server does each hour by itself.
+    pub async fn forget_old(&self) {
+        self.upkeep.once().await;
     }
 
     /// Stops: nothing new is accepted, what runs finishes or is ended after the grace period.

@@ -2,8 +2,8 @@
 //! ListInvocations, PutInvocationStep, GetInvocationStep, ListInvocationSteps.
 
 use craton_api_bedrock_agent_runtime as api;
-use craton_core::{Arn, Page, PageRequest, RequestContext};
-use craton_store::{Created, NewRecord, Range, Record, StoreError, Transaction};
+use craton_core::{Arn, DAY_MS, Page, PageError, PageRequest, RequestContext};
+use craton_store::{NewRecord, Place, Range, Record, StoreError, Transaction};
 use craton_wire::ApiError;
 use craton_wire::types::Timestamp;
 use serde_json::Value;
@@ -18,9 +18,8 @@ use crate::records::{
 
 const MAX_STEPS: u32 = 1_000;
 const MAX_INVOCATIONS: u32 = 1_000;
-/// Old sessions that one CreateSession deletes.
-const MAX_SWEPT: u32 = 8;
-const DAY_MS: i64 = 86_400_000;
+/// Old sessions that are deleted at a time.
+const MOST_FORGOTTEN: u32 = 1_000;
 
 /// A session as its answers show it.
 struct Found {
@@ -36,7 +35,6 @@ impl Sessions {
         context: &RequestContext,
         input: api::CreateSessionRequest,
     ) -> Result<api::CreateSessionResponse, ApiError> {
-        self.sweep(context).await?;
         let id = self.ids.uuid();
         let arn = arn(context, &id);
         let body = StoredSession {
@@ -77,9 +75,9 @@ impl Sessions {
         context: &RequestContext,
         input: api::ListSessionsRequest,
     ) -> Result<api::ListSessionsResponse, ApiError> {
-        let records =
-            self.store.list(&scope(SESSION, context), &Range::default()).await.map_err(store_error)?;
-        let page = page(records, input.next_token, input.max_results, |record| record.created_ms)?;
+        let request = PageRequest::of(input.next_token, input.max_results);
+        let page = self.store.newest(&scope(SESSION, context), "", &request).await.map_err(store_error)?;
+        let page = page.ok_or_else(|| ApiError::validation(PageError.to_string()))?;
         let summaries: Result<_, ApiError> = page
             .items
             .into_iter()
@@ -149,7 +147,7 @@ impl Sessions {
         if found.status == api::SessionStatus::Active {
             return Err(ApiError::conflict("The session is active. End it before you delete it."));
         }
-        remove(&mut transaction, context, &found).await.map_err(store_error)?;
+        remove(&mut transaction, &Place::of(context), &found.record.id).await.map_err(store_error)?;
         transaction.commit().await.map_err(store_error)?;
         Ok(api::DeleteSessionResponse {})
     }
@@ -225,9 +223,7 @@ impl Sessions {
         }
         count(&mut found.body.steps, MAX_STEPS, "steps")?;
         for (scope, body) in [(&steps, write(&step)?), (&contents, content)] {
-            match transaction.create(scope, self.record(&place, body, None)).await.map_err(store_error)? {
-                Created::New(_) | Created::Repeated(_) => {}
-            }
+            transaction.create(scope, self.record(&place, body, None)).await.map_err(store_error)?;
         }
         self.save(&mut transaction, context, found).await?;
         transaction.commit().await.map_err(store_error)?;
@@ -343,14 +339,18 @@ impl Sessions {
 
     fn found(&self, context: &RequestContext, record: Record) -> Result<Found, ApiError> {
         let body: StoredSession = read(&record)?;
+        let status = self.status(&record, &body);
+        let arn = arn(context, &record.id);
+        Ok(Found { record, body, status, arn })
+    }
+
+    fn status(&self, record: &Record, body: &StoredSession) -> api::SessionStatus {
         let idle_ms = self.clock.now_ms().saturating_sub(record.updated_ms);
-        let status = match body.ended {
+        match body.ended {
             true => api::SessionStatus::Ended,
             false if idle_ms > i64::from(self.config.idle_s) * 1000 => api::SessionStatus::Expired,
             false => api::SessionStatus::Active,
-        };
-        let arn = arn(context, &record.id);
-        Ok(Found { record, body, status, arn })
+        }
     }
 
     /// Writes a session, and with that the time of its last use.
@@ -378,37 +378,47 @@ impl Sessions {
         }
     }
 
-    /// Deletes a few of the sessions that are over for long.
-    async fn sweep(&self, context: &RequestContext) -> Result<(), ApiError> {
+    /// Deletes sessions that are over for long, in every account and region. It is done now and then, beside requests:
+    /// what goes wrong is logged, and done the next time.
+    pub async fn forget_old(&self) {
         if self.config.retention_days == 0 {
-            return Ok(());
+            return;
         }
         let oldest_ms = self.clock.now_ms() - i64::from(self.config.retention_days) * DAY_MS;
-        let old = self.store.untouched(&scope(SESSION, context), oldest_ms, MAX_SWEPT).await;
-        for record in old.map_err(store_error)? {
-            let mut transaction = self.store.begin().await.map_err(store_error)?;
-            let found = self.found(context, record)?;
-            if found.status != api::SessionStatus::Active {
-                remove(&mut transaction, context, &found).await.map_err(store_error)?;
-                transaction.commit().await.map_err(store_error)?;
+        let old = match self.store.untouched(SESSION, oldest_ms, MOST_FORGOTTEN).await {
+            Ok(old) => old,
+            Err(error) => return tracing::warn!(%error, "old sessions could not be looked up"),
+        };
+        for (scope, record) in old {
+            // One that cannot be read is over, too.
+            let active = read(&record)
+                .is_ok_and(|body: StoredSession| self.status(&record, &body) == api::SessionStatus::Active);
+            if active {
+                continue;
+            }
+            let place = Place { account: scope.account, region: scope.region };
+            if let Err(error) = self.forget(&place, &record.id).await {
+                tracing::warn!(%error, id = record.id, "an old session could not be deleted");
             }
         }
-        Ok(())
+    }
+
+    async fn forget(&self, place: &Place, id: &str) -> Result<(), StoreError> {
+        let mut transaction = self.store.begin().await?;
+        remove(&mut transaction, place, id).await?;
+        transaction.commit().await
     }
 }
 
 type Tags = Option<(String, std::collections::BTreeMap<String, String>)>;
 
 /// Deletes a session with everything in it.
-async fn remove(
-    transaction: &mut Transaction,
-    context: &RequestContext,
-    found: &Found,
-) -> Result<(), StoreError> {
+async fn remove(transaction: &mut Transaction, place: &Place, id: &str) -> Result<(), StoreError> {
     for kind in CHILDREN {
-        transaction.delete_within(&scope(kind, context), &format!("{}/", found.record.id)).await?;
+        transaction.delete_within(&place.scope(kind), &format!("{id}/")).await?;
     }
-    transaction.delete(&scope(SESSION, context), &found.record.id, Some(&found.arn)).await?;
+    let arn = place.bedrock_arn(format!("session/{id}"));
+    transaction.delete(&place.scope(SESSION), id, Some(&arn)).await?;
     Ok(())
 }
 

@@ -14,18 +14,23 @@ impl Store {
         }
     }
 
-    /// Records of a scope that were last written before `before_ms`, the oldest first, at most `limit`.
+    /// Records of a kind that were last written before `before_ms`, in every account and region, the oldest first, at most
+    /// `limit`.
     pub async fn untouched(
         &self,
-        scope: &Scope,
+        kind: &'static str,
         before_ms: i64,
         limit: u32,
-    ) -> Result<Vec<Record>, StoreError> {
-        let sql = "SELECT id, name, body, created_ms, updated_ms, version FROM resources \
-                   WHERE kind = $1 AND account = $2 AND region = $3 AND updated_ms < $4 \
-                   ORDER BY updated_ms, id LIMIT $5";
-        let rows = self.fetch_all(sql, &within(scope, values![before_ms, i64::from(limit)])).await?;
-        rows.iter().map(read).collect()
+    ) -> Result<Vec<(Scope, Record)>, StoreError> {
+        let sql = "SELECT account, region, id, name, body, created_ms, updated_ms, version FROM resources \
+                   WHERE kind = $1 AND updated_ms < $2 ORDER BY updated_ms, id LIMIT $3";
+        let rows = self.fetch_all(sql, &values![kind, before_ms, i64::from(limit)]).await?;
+        let place = |row| -> Result<(Scope, Record), StoreError> {
+            let row: &crate::Row = row;
+            let (account, region): (String, String) = (row.get("account")?, row.get("region")?);
+            Ok((Scope::new(kind, account, region), read(row)?))
+        };
+        rows.iter().map(place).collect()
     }
 }
 

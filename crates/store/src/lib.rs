@@ -44,7 +44,7 @@ use tokio::sync::Notify;
 
 pub use error::StoreError;
 pub use notices::Notices;
-pub use record::{Created, Idempotency, NewRecord, Range, Record, Scope};
+pub use record::{Created, Idempotency, NewRecord, Place, Range, Record, Scope};
 pub use row::{FromValue, Row};
 pub use sqlx::{AssertSqlSafe, SqlSafeStr};
 pub use tags::MAX_TAGS;

@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
 
+use craton_core::{Arn, RequestContext};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// Where records of one kind live: whose they are and in which region.
@@ -9,6 +11,28 @@ pub struct Scope {
     pub kind: &'static str,
     pub account: String,
     pub region: String,
+}
+
+/// Whose resources: an account and a region.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Place {
+    pub account: String,
+    pub region: String,
+}
+
+impl Place {
+    pub fn of(context: &RequestContext) -> Self {
+        Self { account: context.account.id.clone(), region: context.region.clone() }
+    }
+
+    pub fn scope(&self, kind: &'static str) -> Scope {
+        Scope::new(kind, &self.account, &self.region)
+    }
+
+    /// The ARN of a resource of Bedrock's here, such as `agent/ID`.
+    pub fn bedrock_arn(&self, resource: String) -> String {
+        Arn::new("bedrock", &self.region, &self.account, resource).to_string()
+    }
 }
 
 impl Scope {
@@ -60,6 +84,11 @@ impl Idempotency {
         let digest = ring::digest::digest(&ring::digest::SHA256, request.to_string().as_bytes());
         let request_hash = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
         Self { token, request_hash, answer }
+    }
+
+    /// The same for a request that may have no token, and whose answer is known by an id.
+    pub fn answering(token: Option<String>, request: &Value, id: &str) -> Option<Self> {
+        token.map(|token| Self::of(token, request, Value::String(id.to_owned())))
     }
 }
 

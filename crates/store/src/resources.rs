@@ -1,3 +1,4 @@
+use craton_core::{Page, PageRequest};
 use sqlx::SqlSafeStr;
 
 use crate::tags::write_tags;
@@ -44,9 +45,21 @@ const LIST: &str = "SELECT id, name, body, created_ms, updated_ms, version FROM 
                     WHERE kind = $1 AND account = $2 AND region = $3 \
                     AND id > $4 AND id >= $5 AND substr(id, 1, length($5)) = $5 ORDER BY id LIMIT $6";
 
+const NEWEST: &str = "SELECT id, name, body, created_ms, updated_ms, version FROM resources \
+                      WHERE kind = $1 AND account = $2 AND region = $3 \
+                      AND id >= $4 AND substr(id, 1, length($4)) = $4 \
+                      AND (created_ms < $5 OR (created_ms = $5 AND id > $6)) \
+                      ORDER BY created_ms DESC, id LIMIT $7";
+
 fn range_values(scope: &Scope, range: &Range) -> Vec<Value> {
     let limit = if range.limit == 0 { i64::MAX } else { i64::from(range.limit) };
     within(scope, values![range.after.as_deref().unwrap_or_default(), &range.prefix, limit])
+}
+
+/// When the record of a page's token was made, and its id.
+fn newest_place(key: &str) -> Option<(i64, String)> {
+    let (sorted, id) = key.split_once('/')?;
+    Some((i64::MAX.checked_sub(sorted.parse().ok()?)?, id.to_owned()))
 }
 
 impl Store {
@@ -62,6 +75,14 @@ impl Store {
         self.one(GET, &within(scope, values![id])).await
     }
 
+    /// How often a record was written, without its body: whether what was read of it before still holds.
+    pub async fn revision(&self, scope: &Scope, id: &str) -> Result<Option<i64>, StoreError> {
+        let sql =
+            "SELECT version FROM resources WHERE kind = $1 AND account = $2 AND region = $3 AND id = $4";
+        let row = self.fetch_optional(sql, &within(scope, values![id])).await?;
+        row.as_ref().map(|row| row.get("version")).transpose()
+    }
+
     pub async fn find_by_name(&self, scope: &Scope, name: &str) -> Result<Option<Record>, StoreError> {
         self.one(FIND, &within(scope, values![name])).await
     }
@@ -73,6 +94,29 @@ impl Store {
     /// Records of a scope in the order of their ids (by bytes).
     pub async fn list(&self, scope: &Scope, range: &Range) -> Result<Vec<Record>, StoreError> {
         self.fetch_all(LIST, &range_values(scope, range)).await?.iter().map(read).collect()
+    }
+
+    /// A page of the records of a scope whose ids begin so, the newest first and those of one moment in the order of their
+    /// ids. Those before and after it are not read. None where the page's token is none of these.
+    pub async fn newest(
+        &self,
+        scope: &Scope,
+        prefix: &str,
+        page: &PageRequest,
+    ) -> Result<Option<Page<Record>>, StoreError> {
+        let Ok(after) = page.after() else { return Ok(None) };
+        let after = match after.map(|key| newest_place(&key)) {
+            None => (i64::MAX, String::new()),
+            Some(Some(place)) => place,
+            Some(None) => return Ok(None),
+        };
+        // One more than the page, to know whether there are more.
+        let limit = i64::try_from(page.size() + 1).unwrap_or(i64::MAX);
+        let more = values![prefix, after.0, &after.1, limit];
+        let rows = self.fetch_all(NEWEST, &within(scope, more)).await?;
+        let records: Vec<Record> = rows.iter().map(read).collect::<Result<_, _>>()?;
+        let key = |record: &Record| format!("{:020}/{}", i64::MAX - record.created_ms, record.id);
+        Ok(page.cut(records, key).ok())
     }
 
     /// Bodies of all records and versions of a kind, in every account and region: for what must know all that refers to

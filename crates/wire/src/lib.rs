@@ -8,12 +8,13 @@
 //! * [`dispatch`]: which service and operation a request is for; [`query`], [`xml`]: the query protocol.
 //! * [`coverage`]: which operations are served, as a page.
 //! * `sigv4`, `api_key`: who signed.
-//! * `eventstream`: frames of `application/vnd.amazon.eventstream`.
+//! * `eventstream`: frames of `application/vnd.amazon.eventstream`; [`driven`]: streams that are the work they tell of.
 
 pub mod api_key;
 pub mod bind;
 pub mod coverage;
 pub mod dispatch;
+pub mod driven;
 pub mod error;
 pub mod eventstream;
 pub mod operation;

@@ -4,13 +4,14 @@ use craton_api_bedrock_agent as api;
 use craton_core::{PageRequest, RequestContext};
 use craton_identity::ObjectAccess;
 use craton_objects::{GetOptions, ObjectRef};
+use craton_store::Idempotency;
 use craton_wire::ApiError;
 use serde_json::json;
 
 use super::Agents;
 use super::edit::{Edit, NewPart};
 use super::records::{
-    ActionGroupRecord, AgentRecord, DRAFT, ID_LENGTH, Place, StoredActionGroup, bad_page, idempotency, kinds,
+    ActionGroupRecord, AgentRecord, DRAFT, ID_LENGTH, Place, StoredActionGroup, bad_page, kinds,
 };
 use crate::definition::{Actions, FunctionAction, FunctionParameter};
 use crate::error::missing;
@@ -57,7 +58,7 @@ impl Agents {
                 id: &id,
                 name: &name,
                 body: &body,
-                idempotency: idempotency(token.clone(), &request, &id),
+                idempotency: Idempotency::answering(token.clone(), &request, &id),
             })
             .await?;
         let found: ActionGroupRecord = edit.part(kinds::ACTION_GROUP, &created).await?;

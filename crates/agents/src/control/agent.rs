@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use craton_api_bedrock_agent as api;
 use craton_core::{Arn, PageRequest, RequestContext};
 use craton_identity::ServiceUse;
-use craton_store::{Created, NewRecord, Range, Transaction};
+use craton_store::{Created, Idempotency, NewRecord, Range, Transaction};
 use craton_wire::ApiError;
 use craton_wire::types::Timestamp;
 use serde_json::json;
@@ -14,8 +14,8 @@ use super::Agents;
 use super::edit::Edit;
 use super::prompt_overrides;
 use super::records::{
-    AgentRecord, CollaboratorRecord, DRAFT, ID_LENGTH, Part, Place, Settings, StoredAgent, bad_page,
-    idempotency, kinds, listed, write,
+    AgentArns as _, AgentRecord, CollaboratorRecord, DRAFT, ID_LENGTH, Part, Place, Settings, StoredAgent,
+    bad_page, kinds, listed, write,
 };
 use crate::error::{from_store, missing};
 
@@ -50,7 +50,7 @@ impl Agents {
             name: Some(name),
             body: write(&body)?,
             now_ms: self.parts.clock.now_ms(),
-            idempotency: idempotency(token.clone(), &request, &id),
+            idempotency: Idempotency::answering(token.clone(), &request, &id),
             tags: Some((place.agent_arn(&id), tags)),
         };
         let mut transaction = self.parts.store.begin().await.map_err(from_store)?;
@@ -277,7 +277,7 @@ pub(super) async fn forget_users(
     place: &Place,
     prefix: &str,
 ) -> Result<(), ApiError> {
-    for kind in [kinds::SESSION, kinds::MEMORY] {
+    for kind in [kinds::SESSION, kinds::SESSION_FILE, kinds::MEMORY] {
         transaction.delete_within(&place.scope(kind), prefix).await.map_err(from_store)?;
     }
     Ok(())

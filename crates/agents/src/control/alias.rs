@@ -16,7 +16,9 @@ use serde_json::{Value, json};
 
 use super::Agents;
 use super::agent::forget_users;
-use super::records::{AgentRecord, DRAFT, ID_LENGTH, Part, Place, TEST_ALIAS, bad_page, kinds, write};
+use super::records::{
+    AgentArns as _, AgentRecord, DRAFT, ID_LENGTH, Part, Place, TEST_ALIAS, bad_page, kinds, write,
+};
 use crate::error::{from_store, internal, missing};
 
 /// Aliases and versions of an agent, as AWS's default quotas have it.

@@ -3,12 +3,13 @@
 
 use craton_api_bedrock_agent as api;
 use craton_core::{PageRequest, RequestContext};
+use craton_store::Idempotency;
 use craton_wire::ApiError;
 use serde_json::json;
 
 use super::edit::{Edit, NewPart};
 use super::records::{
-    CollaboratorRecord, DRAFT, ID_LENGTH, Place, StoredCollaborator, TEST_ALIAS, bad_page, idempotency, kinds,
+    CollaboratorRecord, DRAFT, ID_LENGTH, Place, StoredCollaborator, TEST_ALIAS, bad_page, kinds,
 };
 use super::{Agents, AliasRef};
 use crate::error::missing;
@@ -46,7 +47,7 @@ impl Agents {
                 id: &id,
                 name: &input.collaborator_name,
                 body: &body,
-                idempotency: idempotency(token.clone(), &request, &id),
+                idempotency: Idempotency::answering(token.clone(), &request, &id),
             })
             .await?;
         let found: CollaboratorRecord = edit.part(kinds::COLLABORATOR, &created).await?;

@@ -1,6 +1,7 @@
 //! From a draft to the definition a run works from, or the reasons why there is none.
 
 use craton_api_bedrock_agent as api;
+use craton_backend::function::FunctionError;
 use craton_core::RequestContext;
 use craton_guardrails::GuardReference;
 use craton_identity::{Actor, ObjectAccess, ServiceUse};
@@ -8,7 +9,8 @@ use craton_models::Task;
 use craton_wire::ApiError;
 
 use super::records::{
-    ActionGroupRecord, AgentRecord, CollaboratorRecord, DRAFT, KnowledgeBaseRecord, Place, Settings,
+    ActionGroupRecord, AgentArns as _, AgentRecord, CollaboratorRecord, DRAFT, KnowledgeBaseRecord, Place,
+    Settings,
 };
 use super::settings::{MAX_RECENT_SESSIONS, STORAGE_DAYS};
 use super::{Agents, AliasRef, prompt_overrides};
@@ -30,8 +32,15 @@ pub(super) struct Draft {
 
 /// What came of a preparation.
 pub(super) enum Compiled {
-    Definition(Box<AgentDefinition>),
-    Failed { reasons: Vec<String>, actions: Vec<String> },
+    /// With what should be done besides: it can be prepared, but can't do all that it is for yet.
+    Definition {
+        definition: Box<AgentDefinition>,
+        advice: Vec<String>,
+    },
+    Failed {
+        reasons: Vec<String>,
+        actions: Vec<String>,
+    },
 }
 
 /// What keeps a draft from being prepared.
@@ -105,19 +114,16 @@ impl Agents {
     ) -> Result<Compiled, ApiError> {
         let mut faults = Faults::default();
         let settings = &draft.agent.body.settings;
-        if settings.custom_orchestration.is_some() {
-            let action = "Update the agent with the orchestrationType DEFAULT.";
-            faults.add("This server does not serve custom orchestration.".to_owned(), action);
-        }
         self.check_models(context, (place, &draft.agent), &mut faults).await?;
         self.check_guardrail(context, settings, &mut faults).await?;
+        let advice = self.missing_functions(draft).await;
         let action_groups = self.compile_groups(context, draft, &mut faults).await?;
         let knowledge_bases = self.compile_knowledge_bases(context, place, draft, &mut faults).await?;
         let collaborators = self.compile_collaborators(context, draft, &mut faults).await?;
         if !faults.reasons.is_empty() {
             return Ok(Compiled::Failed { reasons: faults.reasons, actions: faults.actions });
         }
-        Ok(Compiled::Definition(Box::new(AgentDefinition {
+        let definition = Box::new(AgentDefinition {
             agent_id: draft.agent.id.clone(),
             agent_name: settings.name.clone(),
             agent_version: DRAFT.to_owned(),
@@ -134,7 +140,8 @@ impl Agents {
             collaboration: collaboration(settings.collaboration),
             collaborators,
             memory: settings.memory.as_ref().map(memory),
-        })))
+        });
+        Ok(Compiled::Definition { definition, advice })
     }
 
     /// The agent's model and those of its prompts are there, answer chats, and may be used with its role.
@@ -170,6 +177,30 @@ impl Agents {
             }
         }
         Ok(())
+    }
+
+    /// What to do about functions of enabled action groups, and of the prompts' parser, that are not there. They are
+    /// often made after the agent that calls them, so that an agent without them is prepared all the same.
+    async fn missing_functions(&self, draft: &Draft) -> Vec<String> {
+        let enabled = draft.action_groups.iter().filter(|it| it.body.state == api::ActionGroupState::Enabled);
+        let of_groups = enabled.filter_map(|group| match &group.body.executor {
+            Some(api::ActionGroupExecutor::Lambda(arn)) => {
+                Some((arn.as_str(), format!("the action group {}", group.name)))
+            }
+            _ => None,
+        });
+        let overrides = draft.agent.body.settings.prompt_overrides.as_ref();
+        let parser = overrides.and_then(|it| it.override_lambda.as_deref());
+        let parser = parser.map(|arn| (arn, "the overrideLambda".to_owned()));
+        let mut advice = Vec::new();
+        for (arn, whose) in of_groups.chain(parser) {
+            if let Err(FunctionError::NotFound(_)) = self.parts.functions.check(arn).await {
+                advice.push(format!(
+                    "Create the function {arn} of {whose}, which does not exist: until then its calls fail."
+                ));
+            }
+        }
+        advice
     }
 
     async fn check_guardrail(

@@ -2,7 +2,7 @@
 //! DisassociateAgentKnowledgeBase.
 
 use craton_api_bedrock_agent as api;
-use craton_core::{Arn, PageRequest, RequestContext};
+use craton_core::{PageRequest, RequestContext};
 use craton_wire::ApiError;
 
 use super::Agents;
@@ -133,8 +133,8 @@ impl Agents {
         place: &Place,
         id: &str,
     ) -> Result<bool, ApiError> {
-        let arn = Arn::new("bedrock", &place.region, &place.account, format!("knowledge-base/{id}"));
-        self.parts.knowledge_bases.has_knowledge_base(context, &arn.to_string()).await
+        let arn = place.bedrock_arn(format!("knowledge-base/{id}"));
+        self.parts.knowledge_bases.has_knowledge_base(context, &arn).await
     }
 }
 

@@ -31,6 +31,7 @@ mod version;
 
 use std::sync::Arc;
 
+use craton_backend::function::FunctionInvoker;
 use craton_core::{Clock, IdSource};
 use craton_guardrails::Guardrails;
 use craton_identity::Permissions;
@@ -38,6 +39,8 @@ use craton_knowledge_bases::KnowledgeBases;
 use craton_models::Models;
 use craton_objects::ObjectStore;
 use craton_store::Store;
+
+use crate::prepared::Cache;
 
 pub(crate) use prompt_overrides::{check as check_prompts, compile as compile_prompts};
 pub(crate) use records::kinds;
@@ -54,6 +57,8 @@ pub struct Parts {
     pub knowledge_bases: KnowledgeBases,
     /// What an agent may do with its role.
     pub permissions: Arc<dyn Permissions>,
+    /// Where functions of action groups and parsers are.
+    pub functions: Arc<dyn FunctionInvoker>,
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<dyn IdSource>,
 }
@@ -62,10 +67,11 @@ pub struct Parts {
 #[derive(Clone)]
 pub struct Agents {
     parts: Arc<Parts>,
+    prepared: Cache,
 }
 
 impl Agents {
     pub fn new(parts: Parts) -> Self {
-        Self { parts: Arc::new(parts) }
+        Self { parts: Arc::new(parts), prepared: Cache::default() }
     }
 }

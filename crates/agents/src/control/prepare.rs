@@ -17,7 +17,8 @@ impl Agents {
     ///
     /// A draft that lacks something of its own is refused and stays as it is. What a draft leans on (a model, a schema's
     /// object, a guardrail, a role's rights) may be wrong without its owner's doing: then the agent's status is FAILED,
-    /// with reasons, and what was prepared before goes on serving.
+    /// with reasons, and what was prepared before goes on serving. Functions may be made later: where one is missing, the
+    /// prepared agent has a recommended action that says so.
     pub async fn prepare_agent(
         &self,
         context: &RequestContext,
@@ -36,11 +37,11 @@ impl Agents {
         let Draft { mut agent, action_groups, knowledge_bases, collaborators } = draft;
         let mut transaction = self.parts.store.begin().await.map_err(from_store)?;
         match compiled {
-            Compiled::Definition(definition) => {
+            Compiled::Definition { definition, advice } => {
                 agent.body.status = api::AgentStatus::Prepared;
                 agent.body.prepared_ms = Some(now_ms);
                 agent.body.failure_reasons.clear();
-                agent.body.recommended_actions.clear();
+                agent.body.recommended_actions = advice;
                 let snapshot = Snapshot {
                     settings: agent.body.settings.clone(),
                     action_groups,

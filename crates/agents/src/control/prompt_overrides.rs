@@ -6,9 +6,8 @@ use craton_api_bedrock_agent as api;
 use craton_wire::ApiError;
 
 use super::records::Settings;
-use crate::definition::{Inference, PromptOverrides, PromptStep};
+use crate::definition::{Inference, MAX_TOKENS, PromptOverrides, PromptStep, TEMPERATURE};
 use crate::run::prompt::{self, PromptKind};
-use crate::run::step::{MAX_TOKENS, TEMPERATURE};
 
 /// Checks what the API's model can't say.
 pub(crate) fn check(overrides: &api::PromptOverrideConfiguration) -> Result<(), ApiError> {

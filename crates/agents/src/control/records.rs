@@ -1,8 +1,8 @@
 //! What is stored of an agent and what hangs on it.
 
 use craton_api_bedrock_agent as api;
-use craton_core::{Arn, RequestContext};
-use craton_store::{Idempotency, Range, Record, Scope};
+pub(crate) use craton_store::Place;
+use craton_store::{Range, Record, Scope};
 use craton_wire::ApiError;
 use craton_wire::types::{Map, Timestamp};
 use serde::de::DeserializeOwned;
@@ -23,6 +23,7 @@ pub(crate) mod kinds {
     pub(crate) const COLLABORATOR: &str = "agent-collaborator";
     /// What runs keep of users, under agent and alias: conversations, and summaries of them.
     pub(crate) const SESSION: &str = "agent-session";
+    pub(crate) const SESSION_FILE: &str = "agent-session-file";
     pub(crate) const MEMORY: &str = "agent-memory";
 }
 
@@ -35,29 +36,19 @@ pub(crate) const DRAFT: &str = "DRAFT";
 /// The built-in alias of what was last prepared.
 pub(crate) const TEST_ALIAS: &str = "TSTALIASID";
 
-/// Whose agents: an account and a region.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub(crate) account: String,
-    pub(crate) region: String,
+/// ARNs of what is kept here.
+pub(crate) trait AgentArns {
+    fn agent_arn(&self, id: &str) -> String;
+    fn alias_arn(&self, agent_id: &str, alias_id: &str) -> String;
 }
 
-impl Place {
-    pub(crate) fn of(context: &RequestContext) -> Self {
-        Self { account: context.account.id.clone(), region: context.region.clone() }
+impl AgentArns for Place {
+    fn agent_arn(&self, id: &str) -> String {
+        self.bedrock_arn(format!("agent/{id}"))
     }
 
-    pub(crate) fn scope(&self, kind: &'static str) -> Scope {
-        Scope::new(kind, &self.account, &self.region)
-    }
-
-    pub(crate) fn agent_arn(&self, id: &str) -> String {
-        Arn::new("bedrock", &self.region, &self.account, format!("agent/{id}")).to_string()
-    }
-
-    pub(crate) fn alias_arn(&self, agent_id: &str, alias_id: &str) -> String {
-        Arn::new("bedrock", &self.region, &self.account, format!("agent-alias/{agent_id}/{alias_id}"))
-            .to_string()
+    fn alias_arn(&self, agent_id: &str, alias_id: &str) -> String {
+        self.bedrock_arn(format!("agent-alias/{agent_id}/{alias_id}"))
     }
 }
 
@@ -176,11 +167,6 @@ pub(crate) fn within(agent_id: &str, id: &str) -> String {
 
 pub(crate) fn write<T: Serialize>(body: &T) -> Result<Value, ApiError> {
     serde_json::to_value(body).map_err(|error| internal(&error))
-}
-
-/// A client token's promise. `request` is everything else that was asked.
-pub(crate) fn idempotency(token: Option<String>, request: &Value, answer: &str) -> Option<Idempotency> {
-    token.map(|token| Idempotency::of(token, request, Value::String(answer.to_owned())))
 }
 
 pub(crate) fn bad_page(error: craton_core::PageError) -> ApiError {

@@ -9,8 +9,8 @@ use serde::Deserialize as _;
 
 use super::records::{Kept, Place, Snapshot, TEST_ALIAS, kinds};
 use super::{Agents, alias};
-use crate::definition::AgentDefinition;
 use crate::error::{from_store, internal, missing};
+use crate::prepared::{Key, Prepared, State};
 
 /// What an agent alias's ARN says, for aliases of the caller's account and region.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl Agents {
         context: &RequestContext,
         agent_id: &str,
         alias_id: &str,
-    ) -> Result<Arc<AgentDefinition>, ApiError> {
+    ) -> Result<Arc<Prepared>, ApiError> {
         self.resolve_in(&Place::of(context), agent_id, alias_id).await
     }
 
@@ -60,7 +60,7 @@ impl Agents {
         &self,
         context: &RequestContext,
         alias_arn: &str,
-    ) -> Result<Arc<AgentDefinition>, ApiError> {
+    ) -> Result<Arc<Prepared>, ApiError> {
         let alias = AliasRef::parse(context, alias_arn)?;
         self.resolve_in(&alias.place, &alias.agent_id, &alias.alias_id).await
     }
@@ -70,18 +70,10 @@ impl Agents {
         place: &Place,
         agent_id: &str,
         alias_id: &str,
-    ) -> Result<Arc<AgentDefinition>, ApiError> {
+    ) -> Result<Arc<Prepared>, ApiError> {
+        let scope = place.scope(kinds::AGENT);
         if alias_id == TEST_ALIAS {
-            let record = self.parts.store.get(&place.scope(kinds::PREPARED), agent_id).await;
-            let Some(record) = record.map_err(from_store)? else {
-                let agent = self.agent(place, agent_id).await?;
-                return Err(ApiError::validation(format!(
-                    "The agent {agent_id} can't be invoked while its status is {}. Prepare the agent and try again.",
-                    agent.body.status.as_str()
-                )));
-            };
-            let snapshot = Snapshot::deserialize(&record.body).map_err(|error| internal(&error))?;
-            return Ok(Arc::new(snapshot.definition));
+            return self.resolve_draft(place, agent_id).await;
         }
         let found = self.alias(place, agent_id, alias_id).await?;
         if alias::read(&found)?.state == api::AliasInvocationState::RejectInvocations {
@@ -90,15 +82,52 @@ impl Agents {
             )));
         }
         let number = found.number.unwrap_or_default();
-        let version = self.parts.store.version(&place.scope(kinds::AGENT), agent_id, number).await;
-        let Some(version) = version.map_err(from_store)? else {
-            return Err(ApiError::validation(format!(
+        let numbers = self.parts.store.version_numbers(&scope, agent_id).await.map_err(from_store)?;
+        let dissociated = || {
+            ApiError::validation(format!(
                 "The agent alias {alias_id} is dissociated: its version {number} was deleted. Point it at another \
                  version."
+            ))
+        };
+        if !numbers.contains(&number) {
+            return Err(dissociated());
+        }
+        let key = key(place, agent_id, State::Version(number));
+        if let Some(prepared) = self.prepared.get(&key) {
+            return Ok(prepared);
+        }
+        let version = self.parts.store.version(&scope, agent_id, number).await.map_err(from_store)?;
+        let mut definition = Kept::read(&version.ok_or_else(dissociated)?)?.snapshot.definition;
+        definition.agent_version = number.to_string();
+        let prepared = Arc::new(Prepared::from(definition));
+        self.prepared.keep(key, &prepared);
+        Ok(prepared)
+    }
+
+    /// What was prepared last.
+    async fn resolve_draft(&self, place: &Place, agent_id: &str) -> Result<Arc<Prepared>, ApiError> {
+        let scope = place.scope(kinds::PREPARED);
+        let revision = self.parts.store.revision(&scope, agent_id).await.map_err(from_store)?;
+        if let Some(prepared) =
+            revision.and_then(|it| self.prepared.get(&key(place, agent_id, State::Draft(it))))
+        {
+            return Ok(prepared);
+        }
+        let Some(record) = self.parts.store.get(&scope, agent_id).await.map_err(from_store)? else {
+            let agent = self.agent(place, agent_id).await?;
+            return Err(ApiError::validation(format!(
+                "The agent {agent_id} can't be invoked while its status is {}. Prepare the agent and try again.",
+                agent.body.status.as_str()
             )));
         };
-        let mut definition = Kept::read(&version)?.snapshot.definition;
-        definition.agent_version = number.to_string();
-        Ok(Arc::new(definition))
+        let snapshot = Snapshot::deserialize(&record.body).map_err(|error| internal(&error))?;
+        let prepared = Arc::new(Prepared::from(snapshot.definition));
+        self.prepared.keep(key(place, agent_id, State::Draft(record.version)), &prepared);
+        Ok(prepared)
     }
+}
+
+fn key(place: &Place, agent_id: &str, state: State) -> Key {
+    let (account, region) = (place.account.clone(), place.region.clone());
+    Key { account, region, agent_id: agent_id.to_owned(), state }
 }

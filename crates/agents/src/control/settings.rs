@@ -52,20 +52,13 @@ impl TryFrom<api::UpdateAgentRequest> for Settings {
 }
 
 fn checked(mut settings: Settings) -> Result<Settings, ApiError> {
-    let custom = settings.orchestration_type == api::OrchestrationType::CustomOrchestration;
-    let executor = settings.custom_orchestration.as_ref().and_then(|custom| custom.executor.as_ref());
-    match (custom, executor) {
-        (true, None) => {
-            return Err(ApiError::validation(
-                "An agent with the orchestrationType CUSTOM_ORCHESTRATION needs a customOrchestration with an executor.",
-            ));
-        }
-        (false, Some(_)) => {
-            return Err(ApiError::validation(
-                "A customOrchestration needs the orchestrationType CUSTOM_ORCHESTRATION.",
-            ));
-        }
-        _ => {}
+    if settings.orchestration_type == api::OrchestrationType::CustomOrchestration
+        || settings.custom_orchestration.is_some()
+    {
+        return Err(ApiError::validation(
+            "This server does not serve custom orchestration. Leave customOrchestration out, and use the \
+             orchestrationType DEFAULT.",
+        ));
     }
     if let Some(guardrail) = &settings.guardrail {
         match (&guardrail.guardrail_identifier, &guardrail.guardrail_version) {

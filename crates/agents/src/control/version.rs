@@ -5,7 +5,7 @@ use craton_core::{PageRequest, RequestContext};
 use craton_wire::ApiError;
 use craton_wire::types::Timestamp;
 
-use super::records::{DRAFT, Kept, Place, bad_page, kinds};
+use super::records::{AgentArns as _, DRAFT, Kept, Place, bad_page, kinds};
 use super::{Agents, prompt_overrides};
 use crate::error::{from_store, missing};
 

@@ -123,8 +123,9 @@ impl Run {
                 results.push(result);
             }
         }
+        let results = Turn::results(results);
         let bytes =
-            conversation::bytes(&self.scratchpad) + conversation::bytes(&[Turn::results(results.clone())]);
+            conversation::bytes(&self.scratchpad) + conversation::bytes(std::slice::from_ref(&results));
         if bytes > MOST_SCRATCHPAD {
             return Err(failure::dependency(
                 format!(
@@ -134,10 +135,10 @@ impl Run {
             ));
         }
         if waiting.is_empty() {
-            self.scratchpad.push(Turn::results(results));
+            self.scratchpad.push(results);
             return Ok(Acted::GoOn);
         }
-        Ok(Acted::Returned(self.hand_over(results, waiting)))
+        Ok(Acted::Returned(self.hand_over(results.parts, waiting)))
     }
 
     /// Carries calls out side by side, but messages to one collaborator one after the other: it has one session. What
@@ -183,10 +184,10 @@ impl Run {
         let refuse = |why: String, tool: String| {
             Prepared::Ready(Box::new(Ready { id: id.clone(), tool, work: Work::Refuse { why } }))
         };
-        let (Some(does), Some(schema)) = (self.toolbox.find(&name), self.toolbox.schema(&name)) else {
+        let (Some(does), Some(schema)) = (self.toolbox.find(&name), self.toolbox.input(&name)) else {
             return refuse(format!("There is no tool {name}. Use one of those that you were given."), name);
         };
-        let input = match arguments::check(schema, &input) {
+        let input = match schema.check(&input) {
             Ok(input) => input,
             Err(why) => return refuse(why, name),
         };
@@ -204,6 +205,7 @@ impl Run {
                         collaborator: None,
                         asked: Vec::new(),
                         begun: false,
+                        bound: Vec::new(),
                     });
                 }
                 None => self.invoke(action, &input),
@@ -288,13 +290,8 @@ impl Run {
         invocation: &Invocation,
     ) -> Result<Result<Reply, String>, ApiError> {
         let answered = self.run_function(function, self.caller().event(invocation)).await?;
-        Ok(answered.and_then(|payload| functions::reply(&payload)).map(|mut reply| {
-            let of = |after: Option<&_>, before: &_| after.map(|after| functions::changes(before, after));
-            let session = of(reply.attributes.as_ref(), &self.session.attributes);
-            let prompt = of(reply.prompt_attributes.as_ref(), &self.prompt_attributes);
-            reply.changed = (session.unwrap_or_default(), prompt.unwrap_or_default());
-            reply
-        }))
+        let before = (&self.session.attributes, &self.prompt_attributes);
+        Ok(answered.and_then(|payload| functions::reply_to(invocation, before, &payload)))
     }
 
     /// Runs a function within the time and size that functions have; what the model can be told of a failure.
@@ -470,6 +467,11 @@ fn is_ours(error: &ApiError) -> bool {
 fn function_error(error: &FunctionError) -> String {
     match error {
         FunctionError::NotFound(_) => error.to_string(),
+        FunctionError::Unavailable(reason) => {
+            // What this server lacks, and where, is for who runs it.
+            tracing::error!(reason, "a function of an agent can't be run");
+            "The function can't be run at the moment.".to_owned()
+        }
         other => format!("The function was not run: {other}"),
     }
 }

@@ -1,5 +1,8 @@
 //! A tool's input, checked against its schema and brought into the shape that functions and callers are given.
 
+use std::sync::OnceLock;
+
+use jsonschema::Validator;
 use serde_json::{Map, Value};
 
 use super::tools::{Action, ActionShape, body_of, fields, type_name};
@@ -20,6 +23,15 @@ pub(super) struct Invocation {
     pub body: Option<(String, Vec<Argument>)>,
 }
 
+impl Invocation {
+    /// The parameters, and the properties of the body that no parameter is named like.
+    pub(super) fn all_parameters(&self) -> Vec<&Argument> {
+        let properties = self.body.iter().flat_map(|(_, properties)| properties);
+        let free = properties.filter(|it| !self.parameters.iter().any(|own| own.name == it.name));
+        self.parameters.iter().chain(free).collect()
+    }
+}
+
 /// Values travel as text: strings as they are, everything else as JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Argument {
@@ -28,39 +40,54 @@ pub(super) struct Argument {
     pub value: String,
 }
 
-/// The input with numbers and booleans that came as text made what the schema says, or what is wrong with it, in words
-/// for the model.
-pub(super) fn check(schema: &Value, input: &Value) -> Result<Map<String, Value>, String> {
-    let Value::Object(mut input) = input.clone() else {
-        return Err("The input is not a JSON object. Send all parameters as one JSON object.".to_owned());
-    };
-    if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
-        for (name, property) in properties {
-            if let Some(value) = input.get_mut(name) {
-                coerce(property, value);
-            }
-        }
-        // An optional parameter that is null was not given.
-        let required = schema.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
-        input.retain(|name, value| !value.is_null() || required.iter().any(|it| it == name.as_str()));
+/// What a tool's input has to be, and how it is checked, which is put together when it is first needed.
+#[derive(Debug)]
+pub(super) struct InputSchema {
+    schema: Value,
+    validator: OnceLock<Option<Validator>>,
+}
+
+impl InputSchema {
+    pub(super) fn of(schema: &Value) -> Self {
+        Self { schema: schema.clone(), validator: OnceLock::new() }
     }
-    let Ok(validator) = jsonschema::validator_for(schema) else { return Ok(input) };
-    let whole = Value::Object(input);
-    let violations: Vec<String> = validator
-        .iter_errors(&whole)
-        .take(MOST_VIOLATIONS)
-        .map(|error| {
-            let place = error.instance_path().to_string();
-            if place.is_empty() { error.to_string() } else { format!("{place}: {error}") }
-        })
-        .collect();
-    match whole {
-        Value::Object(input) if violations.is_empty() => Ok(input),
-        _ => Err(format!(
-            "The input does not fit the tool's schema, and nothing was done. {}. Correct it and call the tool again, or \
-             ask the user for what is missing.",
-            violations.join("; ")
-        )),
+
+    /// The input with numbers and booleans that came as text made what the schema says, or what is wrong with it, in
+    /// words for the model.
+    pub(super) fn check(&self, input: &Value) -> Result<Map<String, Value>, String> {
+        let Value::Object(mut input) = input.clone() else {
+            return Err("The input is not a JSON object. Send all parameters as one JSON object.".to_owned());
+        };
+        if let Some(properties) = self.schema.get("properties").and_then(Value::as_object) {
+            for (name, property) in properties {
+                if let Some(value) = input.get_mut(name) {
+                    coerce(property, value);
+                }
+            }
+            // An optional parameter that is null was not given.
+            let required = self.schema.get("required").and_then(Value::as_array).map(Vec::as_slice);
+            let required = required.unwrap_or_default();
+            input.retain(|name, value| !value.is_null() || required.iter().any(|it| it == name.as_str()));
+        }
+        let validator = self.validator.get_or_init(|| jsonschema::validator_for(&self.schema).ok());
+        let Some(validator) = validator else { return Ok(input) };
+        let whole = Value::Object(input);
+        let violations: Vec<String> = validator
+            .iter_errors(&whole)
+            .take(MOST_VIOLATIONS)
+            .map(|error| {
+                let place = error.instance_path().to_string();
+                if place.is_empty() { error.to_string() } else { format!("{place}: {error}") }
+            })
+            .collect();
+        match whole {
+            Value::Object(input) if violations.is_empty() => Ok(input),
+            _ => Err(format!(
+                "The input does not fit the tool's schema, and nothing was done. {}. Correct it and call the tool \
+                 again, or ask the user for what is missing.",
+                violations.join("; ")
+            )),
+        }
     }
 }
 
@@ -141,7 +168,9 @@ mod tests {
         let schema = json!({ "type": "object", "properties": {
             "n": { "type": "integer" }, "on": { "type": "boolean" }, "list": { "type": "array", "items": {} },
             "note": { "type": "string" } }, "required": ["n"] });
-        let input = check(&schema, &json!({ "n": "5", "on": "True", "list": "[1]", "note": null })).unwrap();
+        let input = InputSchema::of(&schema)
+            .check(&json!({ "n": "5", "on": "True", "list": "[1]", "note": null }))
+            .unwrap();
         assert_eq!(Value::Object(input), json!({ "n": 5, "on": true, "list": [1] }));
     }
 
@@ -149,10 +178,11 @@ mod tests {
     fn violations_are_named() {
         let schema =
             json!({ "type": "object", "properties": { "n": { "type": "integer" } }, "required": ["n"] });
-        let missing = check(&schema, &json!({})).unwrap_err();
+        let schema = InputSchema::of(&schema);
+        let missing = schema.check(&json!({})).unwrap_err();
         assert!(missing.contains("\"n\" is a required property"), "{missing}");
-        let wrong = check(&schema, &json!({ "n": "many" })).unwrap_err();
+        let wrong = schema.check(&json!({ "n": "many" })).unwrap_err();
         assert!(wrong.contains("/n: "), "{wrong}");
-        assert!(check(&schema, &json!("text")).unwrap_err().contains("JSON object"));
+        assert!(schema.check(&json!("text")).unwrap_err().contains("JSON object"));
     }
 }

@@ -1,18 +1,20 @@
 //! `AMAZON.CodeInterpreter`: Python in the sandbox, with the session's files.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use craton_api_bedrock_agent_runtime as api;
+use craton_core::media;
 use craton_sandbox::{Exit, Outcome, Program, SandboxError};
 use craton_wire::ApiError;
 use craton_wire::types::Blob;
 
 use super::failure;
-use super::session::File;
+use super::files::File;
 use super::turn::Run;
 
 /// Output that a model is shown, in characters.
 const MOST_SHOWN: usize = 20_000;
+
+const UNABLE: &str = "This server can't run code. Its log says what it lacks.";
 
 /// What running code came to.
 pub(super) struct Ran(Outcome);
@@ -21,18 +23,28 @@ impl Run {
     /// Runs code; what the model can be told where it could not be run.
     pub(super) async fn interpret(&self, code: &str) -> Result<Result<Ran, String>, ApiError> {
         let sandbox = &self.runs.parts.sandbox;
-        let files = self.session.files.iter().filter_map(|file| {
-            let bytes = STANDARD.decode(&file.data).ok()?;
-            Some(craton_sandbox::File { name: file.name.clone(), bytes })
-        });
-        let program = Program { code: code.to_owned(), files: files.collect(), ..Program::default() };
+        let mut files = Vec::new();
+        for file in &self.session.files {
+            if let Some(bytes) = self.read_file(file).await? {
+                files.push(craton_sandbox::File { name: file.name.clone(), bytes: bytes.to_vec() });
+            }
+        }
+        let program = Program { code: code.to_owned(), files, ..Program::default() };
         match sandbox.run(program, sandbox.limits()).await {
             Ok(outcome) => Ok(Ok(Ran(outcome))),
             Err(
                 error @ (SandboxError::Unavailable(_)
                 | SandboxError::Unwalled(_)
                 | SandboxError::Exposed { .. }),
-            ) => Err(failure::dependency(error.to_string(), "AMAZON.CodeInterpreter")),
+            ) => {
+                // What is missing on this machine, and where, is for who runs it.
+                tracing::error!(%error, "code of an agent can't be run");
+                Err(failure::dependency(UNABLE, "AMAZON.CodeInterpreter"))
+            }
+            Err(SandboxError::Io(error)) => {
+                tracing::error!(%error, "code of an agent could not be run");
+                Ok(Err("The code was not run, because of a fault of the server.".to_owned()))
+            }
             Err(error) => Ok(Err(format!("The code was not run: {error}"))),
         }
     }
@@ -77,12 +89,12 @@ impl Run {
     }
 
     fn keep_file(&mut self, name: String, bytes: Vec<u8>) {
-        let media_type = media_type(&name).to_owned();
-        let data = STANDARD.encode(&bytes);
-        self.session.keep(File { name: name.clone(), media_type: media_type.clone(), data });
+        let media_type = media::media_type_of_name(&name).to_owned();
+        let bytes = Bytes::from(bytes);
+        self.session.keep(File::new(&self.runs, (name.clone(), media_type.clone()), bytes.clone()));
         self.files.retain(|file| file.name.as_ref() != Some(&name));
         self.files.push(api::OutputFile {
-            bytes: Some(Blob::from(bytes)),
+            bytes: Some(Blob(bytes)),
             name: Some(name),
             r#type: Some(media_type),
         });
@@ -93,24 +105,5 @@ fn clipped(text: &str) -> String {
     match text.char_indices().nth(MOST_SHOWN) {
         Some((end, _)) => format!("{}\n[more was printed and is left out]", &text[..end]),
         None => text.to_owned(),
-    }
-}
-
-/// The media type that a file's name stands for.
-pub(super) fn media_type(name: &str) -> &'static str {
-    match name.rsplit('.').next().unwrap_or_default().to_ascii_lowercase().as_str() {
-        "png" => "image/png",
-        "jpg" | "jpeg" => "image/jpeg",
-        "gif" => "image/gif",
-        "svg" => "image/svg+xml",
-        "csv" => "text/csv",
-        "txt" | "log" => "text/plain",
-        "md" => "text/markdown",
-        "html" | "htm" => "text/html",
-        "json" => "application/json",
-        "pdf" => "application/pdf",
-        "xlsx" => "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-        "docx" => "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
-        _ => "application/octet-stream",
     }
 }

@@ -11,15 +11,16 @@ use craton_wire::ApiError;
 use super::conversation::{Exchange, Part, Turn};
 use super::functions::{self, Changes};
 use super::knowledge::Found;
-use super::returned::{Returned, asked, is_of};
+use super::returned::{self, Returned, asked};
 use super::session::{SessionKey, Waiting, Want};
-use super::tools::{SEND_MESSAGE, Toolbox};
+use super::tools::SEND_MESSAGE;
 use super::trace::{Identity, Tracer};
 use super::turn::{Answered, Outcome, Run};
-use crate::definition::{AgentDefinition, Collaborator, CollaboratorAgent};
+use crate::definition::{Collaborator, CollaboratorAgent};
+use crate::prepared::Prepared;
 
 /// Levels of agents, the first supervisor's included.
-const MOST_LEVELS: u8 = 4;
+pub(super) const MOST_LEVELS: u8 = 4;
 /// The alias that inline agents have.
 pub(super) const INLINE_ALIAS: &str = "INLINE";
 
@@ -107,9 +108,11 @@ impl Run {
         })
     }
 
-    async fn settled(&self, collaborator: &Collaborator) -> Result<(Arc<AgentDefinition>, String), ApiError> {
+    async fn settled(&self, collaborator: &Collaborator) -> Result<(Arc<Prepared>, String), ApiError> {
         match &collaborator.agent {
-            CollaboratorAgent::Inline(agent) => Ok((Arc::new((**agent).clone()), INLINE_ALIAS.to_owned())),
+            CollaboratorAgent::Inline(agent) => {
+                Ok((Arc::new(Prepared::from((**agent).clone())), INLINE_ALIAS.to_owned()))
+            }
             CollaboratorAgent::Alias(arn) => {
                 self.permit("bedrock:InvokeAgent", arn).await?;
                 let agent = self.runs.parts.agents.resolve_alias(&self.context, arn).await?;
@@ -133,7 +136,7 @@ impl Run {
     fn below(
         &self,
         collaborator: &Collaborator,
-        agent: Arc<AgentDefinition>,
+        agent: Arc<Prepared>,
         (alias_id, session): (String, super::session::Session),
     ) -> Run {
         let own = self.tracer.identity();
@@ -158,7 +161,7 @@ impl Run {
         bounds.depth += 1;
         let started = tracer.span();
         Run {
-            toolbox: Toolbox::of(&agent),
+            toolbox: Arc::clone(&agent.toolbox),
             agent,
             tracer,
             options,
@@ -200,6 +203,7 @@ impl Run {
                     collaborator: Some((recipient.clone(), inner)),
                     asked: inputs.iter().filter_map(asked).collect(),
                     begun: false,
+                    bound: Vec::new(),
                 };
                 self.handed_over.insert(call_id.to_owned(), inputs);
                 let output = api::AgentCollaboratorOutputPayload {
@@ -237,21 +241,14 @@ impl Run {
         }
     }
 
-    /// Gives a collaborator that waits what its caller brought.
+    /// Gives a collaborator that waits what its caller brought for it.
     pub(super) async fn resume_collaborator(
         &mut self,
         call: &Waiting,
         (name, invocation_id): (&str, &str),
-        results: &mut Vec<api::InvocationResultMember>,
     ) -> Result<Noted, ApiError> {
-        // Only what it asked for: the rest is another's.
-        let mut own = Vec::new();
-        for asked in &call.asked {
-            if let Some(at) = results.iter().position(|result| is_of(result, asked)) {
-                own.push(results.remove(at));
-            }
-        }
-        let returned = Returned { invocation_id: invocation_id.to_owned(), results: own };
+        let results = returned::bound(call)?;
+        let returned = Returned { invocation_id: invocation_id.to_owned(), results };
         let span = self.tracer.span();
         let delivered = self.have(name, Ask::Results(returned)).await?;
         let metadata = self.tracer.metadata(span, None);

@@ -39,7 +39,7 @@ impl Run {
                 let exchange = self.exchange(&answered.text);
                 self.session.conclude(exchange);
             }
-            self.runs.save_session(lease, &self.session).await?;
+            self.runs.save_session(lease, &mut self.session).await?;
             Ok(outcome)
         }
         .boxed()
@@ -74,7 +74,9 @@ impl Run {
                 return self.finished(outcome, guard, None).await;
             }
         }
-        let stream = self.options.stream && !self.post_processes();
+        // What a prompt or a function of the owner's makes of the answer is known at its end only.
+        let remade = self.post_processes() || self.parser(PromptKind::Orchestration).is_some();
+        let stream = self.options.stream && !remade;
         let mut teller = stream.then(|| Teller::new(self.feed.clone(), guard.clone()));
         let outcome = self.orchestrate(teller.as_mut()).await?;
         self.finished(outcome, guard, teller).await
@@ -90,17 +92,16 @@ impl Run {
         let Outcome::Answer(mut answered) = outcome else { return Ok(outcome) };
         match teller {
             Some(mut teller) if answered.told => {
-                answered.text = teller.finish().await?;
+                answered.text = teller.finish(&answered.text).await?;
                 if guard.is_some() {
                     let assessments = teller.assessments();
                     self.trace_guard(Source::Output, teller.intervened(), assessments);
                 }
-            }
-            teller => {
-                // What came before a question to the user may still be held back.
-                if let Some(mut teller) = teller {
-                    teller.finish().await?;
+                if teller.is_blocked() {
+                    return Ok(Outcome::Answer(answered));
                 }
+            }
+            _ => {
                 if let Some(text) = self.post_process(&answered.text).await? {
                     answered.text = text;
                 }
@@ -137,10 +138,7 @@ impl Run {
         let said = self.ask(plan, None).await?;
         let (valid, rationale) = match self.parsed_validity(&said).await? {
             Some(parsed) => parsed,
-            None => {
-                let text = said.text();
-                (!matches!(category(&text), Some('A' | 'B' | 'C')), tell::part(&text).0)
-            }
+            None => verdict(&said.text()),
         };
         self.trace_pre_processed(&said, valid, &rationale);
         Ok((!valid).then(|| NOT_FOR_THIS_AGENT.to_owned()))
@@ -241,12 +239,28 @@ fn answer(text: String) -> Outcome {
     Outcome::Answer(Answered { text, ..Answered::default() })
 }
 
+/// Whether pre-processing lets a message through, and why. A verdict that can't be read lets nothing through.
+fn verdict(text: &str) -> (bool, String) {
+    let rationale = tell::part(text).0;
+    match category(text) {
+        Some('D' | 'E') => (true, rationale),
+        Some('A' | 'B' | 'C') => (false, rationale),
+        _ => {
+            tracing::warn!(
+                "pre-processing gave no category that can be read, and its message is turned away"
+            );
+            (false, format!("{rationale} The model gave no category.").trim().to_owned())
+        }
+    }
+}
+
 /// The letter that pre-processing gave, in a tag or alone.
 fn category(text: &str) -> Option<char> {
     let given = between(text, "category").map_or_else(|| tell::part(text).1, str::to_owned);
-    let given = given.trim();
+    let given = given.trim().trim_start_matches("Category").trim_start_matches([':', ' ']);
     let first = given.chars().next()?;
-    (given.chars().count() == 1 || !given.chars().nth(1)?.is_alphanumeric()).then_some(first)
+    let alone = given.chars().count() == 1 || !given.chars().nth(1)?.is_alphanumeric();
+    alone.then(|| first.to_ascii_uppercase())
 }
 
 /// What stands between `<tag>` and `</tag>`, or after `<tag>` where a stop sequence cut the end off.
@@ -266,7 +280,13 @@ mod tests {
         assert_eq!(category("<thinking>x</thinking><category>D</category>"), Some('D'));
         assert_eq!(category("<thinking>x</thinking> A"), Some('A'));
         assert_eq!(category("A: harmful"), Some('A'));
+        assert_eq!(category("<category>Category e</category>"), Some('E'));
         assert_eq!(category("Certainly"), None);
+        assert!(verdict("<thinking>Fine.</thinking><category>D</category>").0);
+        for turned_away in ["<category>A</category>", "garbage", "", "<category>F</category>", "<thinking>x"]
+        {
+            assert!(!verdict(turned_away).0, "{turned_away}");
+        }
         assert_eq!(between("<agent>x", "agent"), Some("x"));
     }
 }

@@ -26,8 +26,9 @@ impl Caller<'_> {
         json!({ "name": self.agent_name, "id": agent_id, "alias": alias_id, "version": version })
     }
 
-    /// The event of one call, as AWS documents it. An operation's event carries its id as `function` too: handlers
-    /// written for both kinds of action group read that.
+    /// The event of one call, as AWS documents it. An operation's event carries its id as `function` too, and the
+    /// properties of its body among the `parameters`, after its own: handlers written for both kinds of action group
+    /// read those.
     pub(super) fn event(&self, invocation: &Invocation) -> Value {
         let mut event = Map::new();
         let mut put = |name: &str, value: Value| event.insert(name.to_owned(), value);
@@ -41,7 +42,7 @@ impl Caller<'_> {
             put("httpMethod", verb.as_str().into());
         }
         put("function", invocation.function.as_str().into());
-        put("parameters", arguments(&invocation.parameters));
+        put("parameters", arguments(invocation.all_parameters()));
         if let Some((content_type, properties)) = &invocation.body {
             put(
                 "requestBody",
@@ -54,8 +55,8 @@ impl Caller<'_> {
     }
 }
 
-fn arguments(list: &[Argument]) -> Value {
-    list.iter().map(|it| json!({ "name": it.name, "type": it.kind, "value": it.value })).collect()
+fn arguments<'a>(list: impl IntoIterator<Item = &'a Argument>) -> Value {
+    list.into_iter().map(|it| json!({ "name": it.name, "type": it.kind, "value": it.value })).collect()
 }
 
 /// What a function answered.
@@ -65,16 +66,41 @@ pub(super) struct Reply {
     pub state: Option<ResponseState>,
     /// The operation's own status says that it failed.
     pub failed: bool,
-    pub attributes: Option<BTreeMap<String, String>>,
-    pub prompt_attributes: Option<BTreeMap<String, String>>,
-    /// The same as changes of what the function was called with, session first.
+    /// What it makes of the attributes that the function was called with, the session's first.
     pub changed: (Changes, Changes),
     /// Retrieval configurations by knowledge base.
     pub knowledge_bases: Vec<(String, Value)>,
+    /// What the answer says that it is to.
+    pub names: BTreeMap<&'static str, String>,
 }
 
-/// Reads an answer in either form, `responseBody` or `functionResponse`; what is wrong with it otherwise.
-pub(super) fn reply(payload: &[u8]) -> Result<Reply, String> {
+/// The attributes that a function was called with, the session's first.
+type Before<'a> = (&'a BTreeMap<String, String>, &'a BTreeMap<String, String>);
+
+/// Reads what a function answered to a call; what is wrong with it otherwise.
+pub(super) fn reply_to(invocation: &Invocation, before: Before<'_>, payload: &[u8]) -> Result<Reply, String> {
+    let reply = reply(before, payload)?;
+    let (path, verb) = invocation.operation.clone().unzip();
+    let called = [
+        ("actionGroup", Some(&invocation.group)),
+        ("function", Some(&invocation.function)),
+        ("apiPath", path.as_ref()),
+        ("httpMethod", verb.as_ref()),
+    ];
+    for (name, wanted) in called {
+        let (Some(wanted), Some(named)) = (wanted, reply.names.get(name)) else { continue };
+        let same = named == wanted || name == "httpMethod" && named.eq_ignore_ascii_case(wanted);
+        if !same {
+            return Err(format!(
+                "the function's answer is not to this call: its {name} is {named}, and {wanted} was called"
+            ));
+        }
+    }
+    Ok(reply)
+}
+
+/// Reads an answer in either form, `responseBody` or `functionResponse`.
+fn reply((session, prompt): Before<'_>, payload: &[u8]) -> Result<Reply, String> {
     if payload.len() > MOST_ANSWER {
         return Err(format!(
             "the function's answer has {} bytes, and at most {MOST_ANSWER} can be read",
@@ -98,11 +124,19 @@ pub(super) fn reply(payload: &[u8]) -> Result<Reply, String> {
         text,
         state,
         failed: status.is_some_and(|status| status >= 400),
-        attributes: attributes(&answer, "sessionAttributes"),
-        prompt_attributes: attributes(&answer, "promptSessionAttributes"),
+        changed: (
+            changed(session, &answer, "sessionAttributes"),
+            changed(prompt, &answer, "promptSessionAttributes"),
+        ),
         knowledge_bases: knowledge_bases(&answer),
-        changed: Default::default(),
+        names: names(response),
     })
+}
+
+fn names(response: &Value) -> BTreeMap<&'static str, String> {
+    let all = ["actionGroup", "function", "apiPath", "httpMethod"].into_iter();
+    let named = all.filter_map(|name| Some((name, response.get(name)?.as_str()?.to_owned())));
+    named.filter(|(_, value)| !value.is_empty()).collect()
 }
 
 /// The body that a model reads: JSON or plain text before anything else.
@@ -140,9 +174,10 @@ pub(super) fn apply(changes: Changes, attributes: &mut BTreeMap<String, String>)
     }
 }
 
-fn attributes(answer: &Value, name: &str) -> Option<BTreeMap<String, String>> {
-    let object = answer.get(name)?.as_object()?;
-    Some(object.iter().map(|(key, value)| (key.clone(), as_text(value))).collect())
+/// What an answer changes of attributes; nothing where it does not speak of them.
+fn changed(before: &BTreeMap<String, String>, answer: &Value, name: &str) -> Changes {
+    let Some(object) = answer.get(name).and_then(Value::as_object) else { return Changes::new() };
+    changes(before, &object.iter().map(|(key, value)| (key.clone(), as_text(value))).collect())
 }
 
 fn knowledge_bases(answer: &Value) -> Vec<(String, Value)> {
@@ -160,6 +195,10 @@ mod tests {
 
     fn argument(name: &str, kind: &str, value: &str) -> Argument {
         Argument { name: name.into(), kind: kind.into(), value: value.into() }
+    }
+
+    fn read(payload: &[u8]) -> Result<Reply, String> {
+        reply((&BTreeMap::new(), &BTreeMap::new()), payload)
     }
 
     #[test]
@@ -193,11 +232,19 @@ mod tests {
                 "agent": { "name": "support", "id": "AGENT00001", "alias": "TSTALIASID", "version": "DRAFT" },
                 "inputText": "Cancel it", "sessionId": "s-1", "actionGroup": "orders",
                 "apiPath": "/orders/{id}", "httpMethod": "POST", "function": "cancel",
-                "parameters": [{ "name": "id", "type": "string", "value": "7" }],
+                "parameters": [{ "name": "id", "type": "string", "value": "7" },
+                               { "name": "reason", "type": "string", "value": "late" }],
                 "requestBody": { "content": { "application/json": { "properties": [
                     { "name": "reason", "type": "string", "value": "late" }] } } },
                 "sessionAttributes": { "tier": "gold" }, "promptSessionAttributes": {},
             })
+        );
+        // A parameter is not hidden by a property of the same name.
+        let same =
+            Invocation { body: Some((String::new(), vec![argument("id", "string", "8")])), ..invocation };
+        assert_eq!(
+            caller.event(&same)["parameters"],
+            json!([{ "name": "id", "type": "string", "value": "7" }])
         );
     }
 
@@ -206,15 +253,48 @@ mod tests {
         let api = json!({ "messageVersion": "1.0", "response": { "actionGroup": "g", "httpStatusCode": 404,
             "responseBody": { "application/json": { "body": "{\"error\":\"none\"}" } } },
             "sessionAttributes": { "n": 1 } });
-        let read = reply(api.to_string().as_bytes()).unwrap();
+        let read = read(api.to_string().as_bytes()).unwrap();
         assert_eq!((read.text.as_str(), read.failed), ("{\"error\":\"none\"}", true));
-        assert_eq!(read.attributes.unwrap()["n"], "1");
+        assert_eq!(read.changed.0["n"].as_deref(), Some("1"));
         let function = json!({ "response": { "functionResponse": { "responseState": "REPROMPT",
             "responseBody": { "TEXT": { "body": "which one?" } } } },
             "knowledgeBasesConfiguration": [{ "knowledgeBaseId": "KB", "retrievalConfiguration": { "a": 1 } }] });
-        let read = reply(function.to_string().as_bytes()).unwrap();
+        let read =
+            super::reply((&BTreeMap::new(), &BTreeMap::new()), function.to_string().as_bytes()).unwrap();
         assert_eq!((read.text.as_str(), read.state), ("which one?", Some(ResponseState::Reprompt)));
         assert_eq!(read.knowledge_bases, [("KB".to_owned(), json!({ "a": 1 }))]);
+    }
+
+    #[test]
+    fn an_answer_is_to_its_call() {
+        let invocation = Invocation {
+            group: "g".into(),
+            function: "cancel".into(),
+            operation: Some(("/orders/{id}".into(), "POST".into())),
+            parameters: Vec::new(),
+            body: None,
+        };
+        let answer = |named: Value| {
+            let mut response = json!({ "responseBody": { "TEXT": { "body": "ok" } } });
+            response.as_object_mut().unwrap().extend(named.as_object().unwrap().clone());
+            let none = BTreeMap::new();
+            reply_to(&invocation, (&none, &none), json!({ "response": response }).to_string().as_bytes())
+        };
+        for fits in [
+            json!({}),
+            json!({ "actionGroup": "g", "function": null }),
+            json!({ "actionGroup": "g", "apiPath": "/orders/{id}", "httpMethod": "post", "function": "cancel" }),
+        ] {
+            assert_eq!(answer(fits.clone()).map(|reply| reply.text), Ok("ok".to_owned()), "{fits}");
+        }
+        for other in [
+            json!({ "actionGroup": "h" }),
+            json!({ "function": "refund" }),
+            json!({ "apiPath": "/orders" }),
+            json!({ "httpMethod": "GET" }),
+        ] {
+            assert!(answer(other.clone()).unwrap_err().contains("not to this call"), "{other}");
+        }
     }
 
     #[test]
@@ -234,8 +314,8 @@ mod tests {
     #[test]
     fn answers_that_are_none_are_refused() {
         for bad in ["", "null", "[]", "{}", "{\"response\": 3}"] {
-            assert!(reply(bad.as_bytes()).is_err(), "{bad}");
+            assert!(read(bad.as_bytes()).is_err(), "{bad}");
         }
-        assert!(reply(&vec![b' '; MOST_ANSWER + 1]).is_err());
+        assert!(read(&vec![b' '; MOST_ANSWER + 1]).is_err());
     }
 }

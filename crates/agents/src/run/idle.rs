@@ -1,6 +1,6 @@
 //! Memory of sessions that nobody ended: one that has a memory id and was not used for its agent's idle time is summed up
-//! as `endSession` would have it, and ended. The job for that is written with the session, once a turn; one whose
-//! session was used again finds another version of it, and leaves it to that turn's job.
+//! as `endSession` would have it, and ended. The job for that is written with the session when it gets its memory id; a
+//! job whose session was used again waits for as long as that has left.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,13 +16,12 @@ use serde_json::json;
 use super::AgentRuns;
 use super::events::Feed;
 use super::session::{Session, SessionKey};
-use super::tools::Toolbox;
 use super::trace::{Identity, Tracer};
 use super::turn::Run;
-use crate::definition::AgentDefinition;
+use crate::prepared::Prepared;
 
 const JOB: &str = "agent-memory";
-/// When to look again after a session whose time has not passed by this server's clock.
+/// When to look again where jobs and services have different clocks.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Sessions that are summed up at the same time.
 const AT_ONCE: usize = 2;
@@ -33,17 +32,15 @@ struct Payload {
     region: String,
     /// Of the session's record: AGENT/ALIAS/SESSION.
     id: String,
-    /// The record's when the job was written.
-    version: i64,
+    /// When the job was to be done first.
+    #[serde(default)]
+    due_ms: i64,
 }
 
 /// The job that remembers a session which was just kept.
-pub(super) fn job(
-    (scope, id, version): (&Scope, &str, i64),
-    job_id: String,
-    (now_ms, idle_ms): (i64, i64),
-) -> NewJob {
-    let payload = json!({ "account": scope.account, "region": scope.region, "id": id, "version": version });
+pub(super) fn job((scope, id): (&Scope, &str), job_id: String, (now_ms, idle_ms): (i64, i64)) -> NewJob {
+    let payload = json!({ "account": scope.account, "region": scope.region, "id": id,
+        "due_ms": now_ms + idle_ms });
     NewJob { due_ms: now_ms + idle_ms, ..NewJob::new(job_id, JOB, payload, now_ms) }
 }
 
@@ -67,11 +64,15 @@ impl Handler for Idle {
         let context = self.context(&payload, agent_id);
         let key = SessionKey { agent_id, alias_id, session_id };
         let (record, mut lease) = self.0.lease_session(&context, key).await.map_err(later)?;
-        let Some(record) = record.filter(|record| record.version == payload.version) else { return Ok(()) };
+        let Some(record) = record else { return Ok(()) };
         let session = Session::deserialize(&record.body).map_err(StoreError::from)?;
-        if record.updated_ms + session.idle_ms > self.0.parts.clock.now_ms() {
-            let reason = "the session's idle time has not passed yet".to_owned();
-            return Err(JobError::Later { reason, wait: LOOK_AGAIN });
+        let left_ms = record.updated_ms + session.idle_ms - self.0.parts.clock.now_ms();
+        if left_ms > 0 {
+            let reason = "the session was used again".to_owned();
+            // Jobs have the machine's clock. Where the services have another one, its time is asked for now and then.
+            let same_clock = payload.due_ms <= self.0.parts.clock.now_ms();
+            let wait = if same_clock { Duration::from_millis(left_ms.unsigned_abs()) } else { LOOK_AGAIN };
+            return Err(JobError::Later { reason, wait });
         }
         let agent = match self.0.parts.agents.resolve(&context, agent_id, alias_id).await {
             Ok(agent) => agent,
@@ -110,7 +111,7 @@ impl Idle {
     async fn sum_up(
         &self,
         context: RequestContext,
-        (agent, alias_id, session_id): (Arc<AgentDefinition>, &str, &str),
+        (agent, alias_id, session_id): (Arc<Prepared>, &str, &str),
         session: Session,
     ) -> Result<(), ApiError> {
         let parts = &self.0.parts;
@@ -128,7 +129,7 @@ impl Idle {
         let tracer = Tracer::new(feed.clone(), false, identity, (Arc::clone(&parts.clock), parts.ids.uuid()));
         let started = tracer.span();
         let mut run = Run::new(self.0.clone(), context, (feed, started));
-        run.toolbox = Toolbox::of(&agent);
+        run.toolbox = Arc::clone(&agent.toolbox);
         run.agent = agent;
         run.tracer = tracer;
         run.session = session;

@@ -4,7 +4,7 @@
 //! days under agent, alias and memory id, and later sessions with the same memory id are told the latest ones.
 
 use craton_api_bedrock_agent_runtime as api;
-use craton_core::RequestContext;
+use craton_core::{DAY_MS, RequestContext};
 use craton_store::{NewRecord, Range, Record, Scope};
 use craton_wire::ApiError;
 use craton_wire::types::Timestamp;
@@ -21,7 +21,6 @@ use super::turn::Run;
 use crate::control::kinds;
 
 const KIND: &str = kinds::MEMORY;
-const DAY_MS: i64 = 24 * 3600 * 1000;
 /// Summaries on a page when the caller names no number.
 const PAGE: usize = 50;
 /// Memory that a model is told, in characters.

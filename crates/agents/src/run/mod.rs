@@ -14,13 +14,13 @@
 //!       └→ post-processing → guardrail → citations → session kept → chunk, files
 //! ```
 //!
-//! * `invoke`: the two operations; `inline`: a request as a definition; `events`: what the caller is told, as a stream
+//! * `invoke`: the two operations; `asked`: what both of them ask; `inline`: a request as a definition; `events`: what the caller is told, as a stream
 //!   that *is* the run: nothing is spawned, so dropping it frees a model, a function, a sandbox, a session.
 //! * `frame`, `turn`, `step`, `act`: the turn, from its outermost ring to one tool call.
 //! * `tools`, `arguments`: what a definition offers a model, and its calls checked and put into the API's form.
 //! * `functions`, `knowledge`, `code`, `collaborate`, `returned`: the ways a call is carried out.
 //! * [`prompt`], `parser`: what a model reads, and who reads its answers.
-//! * `session`, `conversation`, `memory`, `idle`: what stays, and what is done when nobody comes back.
+//! * `session`, `files`, `conversation`, `memory`, `idle`: what stays, and what is done when nobody comes back.
 //! * `guard`, `permit`: who may say and touch what. `trace`, `failure`: what the caller sees of all that.
 //!
 //! A tool that fails is told to the model, which may find another way; failing again in a row ends the turn with
@@ -28,11 +28,13 @@
 
 mod act;
 mod arguments;
+mod asked;
 mod code;
 mod collaborate;
 mod conversation;
 mod events;
 mod failure;
+mod files;
 mod frame;
 mod functions;
 mod guard;
@@ -46,9 +48,9 @@ mod permit;
 pub mod prompt;
 mod returned;
 mod session;
-pub(crate) mod step;
+mod step;
 mod tell;
-mod tools;
+pub(crate) mod tools;
 mod trace;
 mod turn;
 

@@ -77,11 +77,14 @@ impl Run {
         Ok(Some((valid, parsed["rationale"].as_str().unwrap_or_default().to_owned())))
     }
 
-    async fn ask_parser(&self, kind: PromptKind, said: &Said) -> Result<Option<Value>, ApiError> {
+    /// The function that reads the answers of a step.
+    pub(super) fn parser(&self, kind: PromptKind) -> Option<&str> {
         let overridden = self.prompt_step(kind).is_some_and(|step| step.parser_overridden);
-        let Some(function) = self.agent.prompts.parser_function.as_ref().filter(|_| overridden) else {
-            return Ok(None);
-        };
+        self.agent.prompts.parser_function.as_deref().filter(|_| overridden)
+    }
+
+    async fn ask_parser(&self, kind: PromptKind, said: &Said) -> Result<Option<Value>, ApiError> {
+        let Some(function) = self.parser(kind) else { return Ok(None) };
         let event = json!({
             "messageVersion": "1.0",
             "agent": self.caller().agent(),

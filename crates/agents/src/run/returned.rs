@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use craton_api_bedrock_agent_runtime as api;
 use craton_wire::ApiError;
 use craton_wire::types::Map;
+use serde::Deserialize as _;
+use serde_json::Value;
 
 use super::act::{Ready, group_input, parameters};
 use super::arguments::{self, Invocation};
 use super::collaborate::Noted;
 use super::conversation::{Exchange, Part, Turn};
 use super::functions::Reply;
-use super::session::{Asked, Lease, Pending, Session, Waiting, Want};
+use super::session::{Asked, Lease, Pending, Session, Waiting, Want, internal};
 use super::tools::{Action, ActionShape, Does};
 use super::turn::{Acted, Run};
 
@@ -46,6 +48,7 @@ impl Run {
             found: std::mem::take(&mut self.found),
             done,
             waiting,
+            returned: None,
         });
         api::ReturnControlPayload { invocation_id: Some(invocation_id), invocation_inputs: Some(inputs) }
     }
@@ -125,20 +128,24 @@ impl Run {
         self.scratchpad.clone_from(&pending.scratchpad);
         self.found.clone_from(&pending.found);
         if self.attached.is_empty() {
-            self.attach(pending.attached.clone())?;
+            self.attach(pending.attached.clone()).await?;
         }
         if self.prompt_attributes.is_empty() {
             self.prompt_attributes.clone_from(&pending.prompt_attributes);
         }
-        let mut results = returned.results;
+        // Bound once, and kept with what is kept of the turn: whoever tries again can't have a result counted for
+        // another call because its own is done.
+        if pending.returned.is_none() {
+            self.bind(&mut pending, returned.results)?;
+        }
         let mut still = Vec::new();
         while !pending.waiting.is_empty() {
             let (noted, acted) = match pending.waiting[0].collaborator.clone() {
                 Some((name, inner)) => {
                     let call = &pending.waiting[0];
-                    (self.resume_collaborator(call, (&name, &inner), &mut results).await?, true)
+                    (self.resume_collaborator(call, (&name, &inner)).await?, true)
                 }
-                None => self.resume_action(lease, (&mut pending, &still), &mut results).await?,
+                None => self.resume_action(lease, (&mut pending, &still)).await?,
             };
             let call = pending.waiting.remove(0);
             let (id, (text, failed)) = match noted {
@@ -162,6 +169,28 @@ impl Run {
         Ok(Acted::Returned(self.hand_over(pending.done, still)))
     }
 
+    /// Gives each call that waits the results that are its own, in the order of the calls.
+    fn bind(&self, pending: &mut Pending, results: Vec<api::InvocationResultMember>) -> Result<(), ApiError> {
+        pending.returned = Some(kept(&results)?);
+        let mut left = results;
+        for call in &mut pending.waiting {
+            let asked = match (&call.collaborator, self.action_of(call)) {
+                (Some(_), _) => call.asked.clone(),
+                (None, Some((_, Invocation { group, function, operation, .. }))) => {
+                    let agent_id = Some(self.tracer.identity().agent_id.clone());
+                    vec![Asked { agent_id, group, function, operation }]
+                }
+                (None, None) => Vec::new(),
+            };
+            for asked in &asked {
+                if let Some(at) = left.iter().position(|result| is_of(result, asked)) {
+                    call.bound.push(kept(&left.remove(at))?);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Keeps how far a turn has come that was put aside.
     async fn keep_progress(
         &self,
@@ -174,8 +203,8 @@ impl Run {
         pending.found.clone_from(&self.found);
         pending.prompt_attributes.clone_from(&self.prompt_attributes);
         let own = self.session.exchanges.get(self.relayed..).unwrap_or_default().to_vec();
-        let session = Session { exchanges: own, pending: Some(pending), ..self.session.clone() };
-        self.runs.save_session(lease, &session).await
+        let mut session = Session { exchanges: own, pending: Some(pending), ..self.session.clone() };
+        self.runs.save_session(lease, &mut session).await
     }
 
     /// What comes of the first action that waits, and whether anything was done for it.
@@ -183,13 +212,12 @@ impl Run {
         &mut self,
         lease: &mut Lease,
         (pending, still): (&mut Pending, &[Waiting]),
-        results: &mut Vec<api::InvocationResultMember>,
     ) -> Result<(Noted, bool), ApiError> {
         let call = &mut pending.waiting[0];
         if call.want == Want::Confirmation && call.begun {
             return Ok((Noted::Failed(INTERRUPTED.to_owned()), false));
         }
-        let agreed = match self.brought(call, results)? {
+        let agreed = match self.brought(call)? {
             Ok(noted) => return Ok((noted, false)),
             Err(Agreed) => {
                 call.begun = true;
@@ -219,19 +247,11 @@ impl Run {
     }
 
     /// What the caller brought for an action, or that its function may now be called.
-    fn brought(
-        &mut self,
-        call: &Waiting,
-        results: &mut Vec<api::InvocationResultMember>,
-    ) -> Result<Result<Noted, Agreed>, ApiError> {
-        let Some((_, invocation)) = self.action_of(call) else {
+    fn brought(&mut self, call: &Waiting) -> Result<Result<Noted, Agreed>, ApiError> {
+        if self.action_of(call).is_none() {
             return Ok(Ok(Noted::Failed("The action is gone.".to_owned())));
-        };
-        let agent_id = Some(self.tracer.identity().agent_id.clone());
-        let Invocation { group, function, operation, .. } = invocation;
-        let asked = Asked { agent_id, group, function, operation };
-        let position = results.iter().position(|result| is_of(result, &asked));
-        let Some(brought) = position.map(|at| Brought::of(results.remove(at))) else {
+        }
+        let Some(brought) = bound(call)?.into_iter().next().map(Brought::of) else {
             return Ok(Ok(Noted::Failed("The action was not carried out: no result came back.".to_owned())));
         };
         let agreed = brought.agreed;
@@ -350,14 +370,32 @@ const NOT_DONE: &str = "The action was not carried out: nobody came back with it
 /// Inputs that collaborators handed over, by the supervisor's call.
 pub(super) type HandedOver = BTreeMap<String, Vec<api::InvocationInputMember>>;
 
-/// The results must be for a turn that waits; checked before the answer's stream begins.
+/// The results must be for a turn that waits, and the same as before where something was done with them already; checked
+/// before the answer's stream begins.
 pub(super) fn check(pending: Option<&Pending>, returned: &Returned) -> Result<(), ApiError> {
-    match pending {
-        Some(pending) if pending.invocation_id == returned.invocation_id => Ok(()),
-        Some(_) | None => Err(ApiError::validation(format!(
+    let waits = pending.filter(|pending| pending.invocation_id == returned.invocation_id);
+    let Some(pending) = waits else {
+        return Err(ApiError::validation(format!(
             "The session does not wait for results of the invocation {}. Send the invocationId of its last \
              returnControl event.",
             returned.invocation_id
-        ))),
+        )));
+    };
+    if pending.returned.as_ref().is_some_and(|before| kept(&returned.results).ok().as_ref() != Some(before)) {
+        return Err(ApiError::validation(
+            "Some of these actions were carried out by the results that were sent before. Send the same \
+             returnControlInvocationResults again, or go on with an inputText.",
+        ));
     }
+    Ok(())
+}
+
+fn kept<T: serde::Serialize + ?Sized>(results: &T) -> Result<Value, ApiError> {
+    serde_json::to_value(results).map_err(|error| internal(&error))
+}
+
+/// The results that are a call's.
+pub(super) fn bound(call: &Waiting) -> Result<Vec<api::InvocationResultMember>, ApiError> {
+    let read = |value: &Value| api::InvocationResultMember::deserialize(value);
+    call.bound.iter().map(read).collect::<Result<_, _>>().map_err(|error| internal(&error))
 }

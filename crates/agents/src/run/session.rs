@@ -1,7 +1,7 @@
 //! Sessions: what an agent keeps of a conversation between two calls.
 //!
 //! A session belongs to an account, a region, an agent and an alias; an id that another agent uses is another session.
-//! It lives in the records until nobody used it for the agent's idle time. One call at a time works on a session: the
+//! It lives in the records until nobody used it for the agent's idle time; its files lie beside it (`files`). One call at a time works on a session: the
 //! next one waits a while and is then refused with ConflictException.
 
 use std::collections::{BTreeMap, HashSet};
@@ -18,6 +18,7 @@ use serde_json::Value;
 
 use super::AgentRuns;
 use super::conversation::{Exchange, Part, Turn, shorten};
+use super::files::{self, File};
 use super::idle;
 use super::knowledge::Found;
 use crate::control::kinds;
@@ -28,9 +29,6 @@ const MOST_WAIT: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// No session outlives this, whatever its agent says.
 const LONGEST_IDLE_MS: i64 = 24 * 3600 * 1000;
-/// Files kept in a session, and the bytes of their base64 together: what a request can bring, and a little more.
-const MOST_FILES: usize = 20;
-const MOST_FILE_BYTES: usize = 14 * 1024 * 1024;
 const SWEEP_EVERY_MS: i64 = 10 * 60 * 1000;
 
 /// What is kept.
@@ -47,15 +45,9 @@ pub(super) struct Session {
     pub started_ms: i64,
     /// Milliseconds until an unused session is gone.
     pub idle_ms: i64,
-}
-
-/// A file that code may read, as it came or was written.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct File {
-    pub name: String,
-    pub media_type: String,
-    /// Base64.
-    pub data: String,
+    /// Where its record is; none before it was opened.
+    #[serde(skip)]
+    pub place: (Option<Scope>, String),
 }
 
 /// A turn that waits for its caller to carry actions out.
@@ -73,6 +65,9 @@ pub(super) struct Pending {
     /// Results of calls of the same answer that needed nobody.
     pub done: Vec<Part>,
     pub waiting: Vec<Waiting>,
+    /// What the caller brought back, as it did when that was first begun with: the calls have theirs from it, and whoever
+    /// tries again brings the same.
+    pub returned: Option<Value>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -92,6 +87,9 @@ pub(super) struct Waiting {
     /// The user agreed, and the function was called. It is not called again, whatever became of that.
     #[serde(default)]
     pub begun: bool,
+    /// The results that are this call's.
+    #[serde(default)]
+    pub bound: Vec<Value>,
 }
 
 /// An action that the caller was asked for, as far as its result names it.
@@ -117,17 +115,6 @@ pub(super) enum Want {
 }
 
 impl Session {
-    /// Keeps a file for code to read; the oldest go where there are too many.
-    pub(super) fn keep(&mut self, file: File) {
-        self.files.retain(|it| it.name != file.name);
-        self.files.push(file);
-        while self.files.len() > MOST_FILES
-            || self.files.iter().map(|file| file.data.len()).sum::<usize>() > MOST_FILE_BYTES
-        {
-            self.files.remove(0);
-        }
-    }
-
     /// Ends a turn.
     pub(super) fn conclude(&mut self, exchange: Exchange) {
         self.exchanges.push(exchange);
@@ -152,6 +139,10 @@ pub(super) struct Lease {
     scope: Scope,
     id: String,
     record: Option<Record>,
+    /// Records of files that are there.
+    files: HashSet<String>,
+    /// There is a job that sums the session up once nobody uses it.
+    remembers: bool,
 }
 
 impl Drop for Lease {
@@ -180,12 +171,17 @@ impl AgentRuns {
         let now_ms = self.parts.clock.now_ms();
         let stored = found.as_ref().and_then(|record| Session::deserialize(&record.body).ok());
         lease.record = found;
+        lease.files = stored.as_ref().map(Session::rows).unwrap_or_default();
         let fresh = |session: &Session, record: &Record| record.updated_ms + session.idle_ms >= now_ms;
         let kept = stored.zip(lease.record.as_ref()).filter(|(session, record)| fresh(session, record));
         let mut session = match kept {
-            Some((session, _)) => session,
+            Some((session, _)) => {
+                lease.remembers = session.memory_id.is_some();
+                session
+            }
             None => Session { started_ms: now_ms, ..Session::default() },
         };
+        session.place = (Some(lease.scope.clone()), lease.id.clone());
         session.idle_ms = (i64::from(idle_s) * 1000).clamp(1000, LONGEST_IDLE_MS);
         Ok((session, lease))
     }
@@ -214,13 +210,26 @@ impl AgentRuns {
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
-        Ok(Lease { busy: self.busy.clone(), key, scope, id, record: None })
+        Ok(Lease {
+            busy: self.busy.clone(),
+            key,
+            scope,
+            id,
+            record: None,
+            files: HashSet::new(),
+            remembers: false,
+        })
     }
 
     /// Keeps what became of a session.
-    pub(super) async fn save_session(&self, lease: &mut Lease, session: &Session) -> Result<(), ApiError> {
-        let body = serde_json::to_value(session).map_err(|error| internal(&error))?;
+    pub(super) async fn save_session(
+        &self,
+        lease: &mut Lease,
+        session: &mut Session,
+    ) -> Result<(), ApiError> {
         let now_ms = self.parts.clock.now_ms();
+        let old_files = session.refresh(now_ms);
+        let body = serde_json::to_value(&*session).map_err(|error| internal(&error))?;
         let mut transaction = self.parts.store.begin().await.map_err(from_store)?;
         let is_new = lease.record.is_none();
         let kept = match lease.record.take() {
@@ -240,14 +249,21 @@ impl AgentRuns {
             }
         };
         let kept = kept.map_err(from_store)?;
-        if session.memory_id.is_some() {
-            let place = (&lease.scope, lease.id.as_str(), kept.version);
+        let place = (&lease.scope, lease.id.as_str());
+        files::write(&mut transaction, place, (&*session, &old_files), (&lease.files, now_ms))
+            .await
+            .map_err(from_store)?;
+        let remembers = session.memory_id.is_some();
+        if remembers && !lease.remembers {
+            let place = (&lease.scope, lease.id.as_str());
             let job = idle::job(place, self.parts.ids.uuid(), (now_ms, session.idle_ms));
             transaction.enqueue(job).await.map_err(from_store)?;
         }
         // It outlives the server; a flush would take longer than all else that a step adds.
         transaction.commit_unflushed().await.map_err(from_store)?;
         lease.record = Some(kept);
+        lease.files = session.rows();
+        lease.remembers = remembers;
         if is_new {
             self.forget_old(now_ms).await;
         }
@@ -259,13 +275,16 @@ impl AgentRuns {
         if now_ms - self.busy.swept_ms.load(Ordering::Relaxed) >= SWEEP_EVERY_MS {
             self.busy.swept_ms.store(now_ms, Ordering::Relaxed);
             self.parts.store.forget(KIND, now_ms - LONGEST_IDLE_MS).await;
+            self.forget_files(now_ms - LONGEST_IDLE_MS - files::FRESH_MS).await;
         }
     }
 
     pub(super) async fn end_session(&self, lease: &mut Lease) -> Result<(), ApiError> {
         lease.record = None;
-        self.parts.store.delete(&lease.scope, &lease.id, None).await.map_err(from_store)?;
-        Ok(())
+        let mut transaction = self.parts.store.begin().await.map_err(from_store)?;
+        transaction.delete(&lease.scope, &lease.id, None).await.map_err(from_store)?;
+        files::forget(&mut transaction, (&lease.scope, &lease.id)).await.map_err(from_store)?;
+        transaction.commit().await.map_err(from_store)
     }
 }
 

@@ -14,11 +14,7 @@ use super::prompt::{Prompt, PromptKind};
 use super::tell::Teller;
 use super::trace::Span;
 use super::turn::Run;
-use crate::definition::PromptStep;
-
-/// Tokens of an answer, and its temperature, where the agent's owner says nothing.
-pub(crate) const MAX_TOKENS: u32 = 2048;
-pub(crate) const TEMPERATURE: f32 = 0.0;
+use crate::definition::{MAX_TOKENS, PromptStep, TEMPERATURE};
 
 /// What to ask.
 pub(super) struct Plan<'a> {
@@ -34,6 +30,8 @@ pub(super) struct Said {
     pub stop: StopReason,
     /// Everything, as traces and parser functions are given it.
     pub raw: String,
+    /// It had tools, and might have called one.
+    pub may_call: bool,
     usage: api::Usage,
     span: Span,
 }
@@ -108,11 +106,13 @@ impl Run {
             request,
             metadata: Vec::new(),
         };
+        let may_call = !plan.tools.is_empty() && call.request.tool_choice != ToolChoice::None;
         let mut chat =
             self.runs.parts.inference.chat_guarded(&self.context, call, Guarding::default()).await?;
         let answer = match teller {
             None => ActiveChat::collect(&mut chat).await?,
             Some(teller) => {
+                teller.step(may_call);
                 let mut builder = AnswerBuilder::default();
                 while let Some(event) = chat.next().await {
                     let event = event?;
@@ -124,7 +124,7 @@ impl Run {
                 builder.build().ok_or_else(|| broken("it ended before it was complete"))?
             }
         };
-        Ok(said(answer, &model, span))
+        Ok(Said { may_call, ..said(answer, &model, span) })
     }
 
     fn sampling(&self, kind: PromptKind) -> Sampling {
@@ -291,6 +291,7 @@ fn said(answer: Answer, model: &str, span: Span) -> Said {
         content,
         stop: finished.reason,
         raw: raw.to_string(),
+        may_call: false,
         usage: api::Usage {
             input_tokens: Some(number(input)),
             output_tokens: Some(number(usage.output_tokens)),

@@ -1,4 +1,9 @@
 //! The answer's text on its way to the user: thoughts taken out, and through the guardrail where there is one.
+//!
+//! Whether what a model says is the answer is known when it calls no tool. So text of a step that may still end with a
+//! call is held back until the step's end, unless the model marks it as final by `<answer>`: from there on it goes out as
+//! it comes, and the step is the last one, whatever else it has. [`parts`] reads a whole text by the same rules, so that
+//! an answer is the same whether it is streamed or not.
 
 use std::sync::Arc;
 
@@ -8,10 +13,12 @@ use craton_wire::ApiError;
 
 use super::events::{Feed, RunEvent};
 
-/// What stands around thoughts; what stands around answers goes too.
+/// What stands around thoughts.
 const OPEN: &str = "<thinking>";
 const CLOSE: &str = "</thinking>";
-const DROPPED: &[&str] = &["<answer>", "</answer>", "<final_response>", "</final_response>"];
+/// What stands around answers: the beginnings say that no call follows.
+const FINAL: &[&str] = &["<answer>", "<final_response>"];
+const ENDS: &[&str] = &["</answer>", "</final_response>"];
 
 /// Parts thoughts from what is meant for the user, increment by increment.
 #[derive(Debug, Default)]
@@ -20,26 +27,48 @@ pub(super) struct Parted {
     hidden: bool,
     begun: bool,
     pub thoughts: String,
+    /// What may turn out to stand before a call; none once it is known that it does not.
+    held: Option<String>,
+    /// The model said that this is its answer.
+    marked: bool,
+}
+
+fn tags() -> impl Iterator<Item = &'static str> {
+    [OPEN, CLOSE].into_iter().chain(FINAL.iter().copied()).chain(ENDS.iter().copied())
 }
 
 impl Parted {
+    /// Of a step that may end with a call, or can't.
+    pub(super) fn of_step(may_call: bool) -> Self {
+        Self { held: may_call.then(String::new), ..Self::default() }
+    }
+
     /// Takes more text in; what of it the user may see.
     pub(super) fn push(&mut self, more: &str) -> String {
         self.pending.push_str(more);
         let mut shown = String::new();
         while self.step(&mut shown) {}
-        self.trimmed(shown)
+        let shown = self.trimmed(shown);
+        match &mut self.held {
+            Some(held) => {
+                held.push_str(&shown);
+                String::new()
+            }
+            None => shown,
+        }
     }
 
     /// The end: what was held back.
     pub(super) fn finish(&mut self) -> String {
         let rest = std::mem::take(&mut self.pending);
-        if self.hidden {
+        let rest = if self.hidden {
             self.thoughts.push_str(&rest);
-            return String::new();
-        }
-        let rest = self.trimmed(rest);
-        rest.trim_end().to_owned()
+            String::new()
+        } else {
+            self.trimmed(rest)
+        };
+        let held = self.held.take().unwrap_or_default();
+        (held + &rest).trim_end().to_owned()
     }
 
     /// Takes one piece off what is pending; false when more text must come first.
@@ -63,19 +92,44 @@ impl Parted {
             return false;
         };
         let (before, tag) = self.pending.split_at(at);
-        if let Some(found) = [OPEN, CLOSE].iter().chain(DROPPED).find(|name| tag.starts_with(**name)) {
-            self.hidden = *found == OPEN;
-            shown.push_str(if self.hidden { before.trim_end() } else { before });
-            self.pending.drain(..at + found.len());
+        let solid = before.trim_end().len();
+        if let Some(found) = tags().find(|name| tag.starts_with(*name)) {
+            shown.push_str(&before[..solid]);
+            self.hidden = found == OPEN;
+            if self.hidden {
+                self.pending.drain(..at + found.len());
+            } else {
+                // Space before another tag may stand between words.
+                self.pending.drain(at..at + found.len());
+                self.pending.drain(..solid);
+            }
+            if FINAL.contains(&found) {
+                self.answers(shown);
+            }
             return true;
         }
-        if [OPEN, CLOSE].iter().chain(DROPPED).any(|name| name.starts_with(tag)) {
-            let solid = before.trim_end().len();
+        if tags().any(|name| name.starts_with(tag)) {
             shown.extend(self.pending.drain(..solid));
             return false;
         }
         shown.extend(self.pending.drain(..=at));
         true
+    }
+
+    /// The answer begins here; what stood before it was on the way to it.
+    fn answers(&mut self, shown: &mut String) {
+        self.marked = true;
+        if let Some(before) = self.held.take() {
+            let before = before + shown;
+            if !before.trim().is_empty() {
+                if !self.thoughts.is_empty() {
+                    self.thoughts.push_str("\n\n");
+                }
+                self.thoughts.push_str(before.trim());
+            }
+            shown.clear();
+            self.begun = false;
+        }
     }
 
     /// An answer does not begin with space.
@@ -94,12 +148,29 @@ fn suffix_of(text: &str, tag: &str) -> usize {
     (1..tag.len()).rev().find(|length| text.ends_with(&tag[..*length])).unwrap_or(0)
 }
 
-/// A whole text's thoughts, and the rest.
-pub(super) fn part(text: &str) -> (String, String) {
-    let mut parted = Parted::default();
+/// A whole text, read.
+#[derive(Debug, Default)]
+pub(super) struct Parts {
+    pub thoughts: String,
+    pub answer: String,
+    /// The model said that this is its answer: no call that comes with it counts.
+    pub is_final: bool,
+}
+
+/// Reads the whole text of a step that might have ended with a call, or could not.
+pub(super) fn parts(text: &str, may_call: bool) -> Parts {
+    let mut parted = Parted::of_step(may_call);
     let mut answer = parted.push(text);
     answer.push_str(&parted.finish());
-    (parted.thoughts.trim().to_owned(), answer.trim().to_owned())
+    let answer = answer.trim().to_owned();
+    let is_final = parted.marked && may_call && !answer.is_empty();
+    Parts { thoughts: parted.thoughts.trim().to_owned(), answer, is_final }
+}
+
+/// A whole text's thoughts, and the rest.
+pub(super) fn part(text: &str) -> (String, String) {
+    let Parts { thoughts, answer, .. } = parts(text, false);
+    (thoughts, answer)
 }
 
 /// Sends an answer as it is made.
@@ -107,6 +178,9 @@ pub(super) struct Teller {
     feed: Feed,
     parted: Parted,
     guard: Option<(StreamText, String)>,
+    /// What of this step's text has been passed on.
+    passed: String,
+    /// What has gone out, guarded.
     told: String,
     blocked: bool,
 }
@@ -117,28 +191,30 @@ impl Teller {
             let message = guard.blocked_message(Source::Output).to_owned();
             (StreamText::new(guard), message)
         });
-        Self { feed, parted: Parted::default(), guard, told: String::new(), blocked: false }
+        let parted = Parted::default();
+        Self { feed, parted, guard, passed: String::new(), told: String::new(), blocked: false }
+    }
+
+    /// Another step begins. What the one before it held back was not the answer.
+    pub(super) fn step(&mut self, may_call: bool) {
+        self.parted = Parted::of_step(may_call);
+        self.passed.clear();
     }
 
     pub(super) async fn push(&mut self, more: &str) -> Result<(), ApiError> {
         let shown = self.parted.push(more);
+        self.passed.push_str(&shown);
         self.tell(shown).await
     }
 
-    /// The end of a step's text; another step's may follow.
-    pub(super) async fn pause(&mut self) -> Result<(), ApiError> {
-        let rest = self.parted.finish();
+    /// The last step has ended, and `answer` is what it said: what has not gone out of it does. Gives what the user has,
+    /// or where the guardrail stopped it, the guardrail's words.
+    pub(super) async fn finish(&mut self, answer: &str) -> Result<String, ApiError> {
+        let rest = answer.strip_prefix(self.passed.as_str()).unwrap_or_default().to_owned();
         self.tell(rest).await?;
-        self.parted = Parted { begun: false, ..Parted::default() };
-        Ok(())
-    }
-
-    /// The end of the answer; everything that was told.
-    pub(super) async fn finish(&mut self) -> Result<String, ApiError> {
-        self.pause().await?;
-        if let Some((guard, message)) = &mut self.guard
-            && !self.blocked
-        {
+        let Some((guard, message)) = &mut self.guard else { return Ok(std::mem::take(&mut self.told)) };
+        let message = message.clone();
+        if !self.blocked {
             let text = match guard.finish().await? {
                 Verdict::Pass(text) => text,
                 Verdict::Blocked => {
@@ -148,12 +224,11 @@ impl Teller {
             };
             self.send(text);
         }
-        Ok(std::mem::take(&mut self.told))
+        Ok(if self.blocked { message } else { std::mem::take(&mut self.told) })
     }
 
-    /// A line between what two steps said.
-    pub(super) async fn separate(&mut self) -> Result<(), ApiError> {
-        if self.told.is_empty() { Ok(()) } else { self.tell("\n\n".to_owned()).await }
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked
     }
 
     pub(super) fn intervened(&self) -> bool {
@@ -192,6 +267,8 @@ impl Teller {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -203,6 +280,7 @@ mod tests {
             ("A <thinking>never closed", ("never closed", "A")),
             ("  spaced  ", ("", "spaced")),
             ("ends in <", ("", "ends in <")),
+            ("First. <answer>Then.</answer>", ("", "First. Then.")),
         ];
         for (text, (thoughts, answer)) in cases {
             assert_eq!(part(text), (thoughts.to_owned(), answer.to_owned()), "{text}");
@@ -210,22 +288,57 @@ mod tests {
     }
 
     #[test]
-    fn cutting_makes_no_difference() {
-        let text = " <thinking>a < b</thinking> One <x> two </answer>\n three <thinking>c</thinking>four ";
-        let whole = part(text);
-        for cut in 1..6 {
-            let mut parted = Parted::default();
-            let mut answer = String::new();
+    fn what_stands_before_a_marked_answer_is_no_part_of_it() {
+        let cases = [
+            ("I look. <answer> Here. </answer>", ("I look.", "Here.", true)),
+            ("<thinking>Hm.</thinking>I look.\n<answer>Here.", ("Hm.\n\nI look.", "Here.", true)),
+            ("I look.", ("", "I look.", false)),
+            ("I look. <answer></answer>", ("I look.", "", false)),
+            ("<thinking>never closed", ("never closed", "", false)),
+        ];
+        for (text, (thoughts, answer, is_final)) in cases {
+            let read = parts(text, true);
+            assert_eq!(
+                (read.thoughts.as_str(), read.answer.as_str(), read.is_final),
+                (thoughts, answer, is_final)
+            );
+        }
+    }
+
+    fn text() -> impl Strategy<Value = String> {
+        let piece = prop::sample::select(vec![
+            "<thinking>",
+            "</thinking>",
+            "<answer>",
+            "</answer>",
+            "</final_response>",
+            " ",
+            "\n",
+            "a",
+            "bc.",
+            "<",
+            "<x>",
+            "é",
+        ]);
+        prop::collection::vec(piece, 0..14).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        /// However a text arrives, what has gone out of it is the beginning of the answer that the whole text has.
+        #[test]
+        fn cutting_makes_no_difference(text in text(), may_call: bool, cut in 1_usize..6) {
+            let whole = parts(&text, may_call);
+            let mut parted = Parted::of_step(may_call);
+            let mut passed = String::new();
             let letters: Vec<char> = text.chars().collect();
             for piece in letters.chunks(cut) {
-                answer.push_str(&parted.push(&piece.iter().collect::<String>()));
+                passed.push_str(&parted.push(&piece.iter().collect::<String>()));
+                prop_assert!(whole.answer.starts_with(&passed), "{passed:?} of {whole:?}");
+                prop_assert!(passed.is_empty() || !may_call || whole.is_final);
             }
-            answer.push_str(&parted.finish());
-            assert_eq!(
-                (parted.thoughts.trim(), answer.trim()),
-                (whole.0.as_str(), whole.1.as_str()),
-                "{cut}"
-            );
+            passed.push_str(&parted.finish());
+            prop_assert_eq!(passed.trim(), whole.answer);
+            prop_assert_eq!(parted.thoughts.trim(), whole.thoughts);
         }
     }
 }

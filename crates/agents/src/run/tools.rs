@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use craton_backend::Tool;
 use serde_json::{Map, Value, json};
 
+use super::arguments::InputSchema;
 use crate::definition::{
     ActionGroupKind, Actions, AgentDefinition, ApiAction, Executor, FunctionAction, KnowledgeBaseUse,
 };
@@ -64,13 +65,14 @@ impl Action {
 
 /// An agent's tools by name, in the order of its definition.
 #[derive(Debug, Default)]
-pub(super) struct Toolbox {
+pub(crate) struct Toolbox {
     tools: Vec<Tool>,
     does: HashMap<String, Does>,
+    inputs: HashMap<String, InputSchema>,
 }
 
 impl Toolbox {
-    pub(super) fn of(agent: &AgentDefinition) -> Self {
+    pub(crate) fn of(agent: &AgentDefinition) -> Self {
         let mut toolbox = Self::default();
         for group in &agent.action_groups {
             match &group.kind {
@@ -98,8 +100,9 @@ impl Toolbox {
         self.does.get(name)
     }
 
-    pub(super) fn schema(&self, name: &str) -> Option<&Value> {
-        self.tools.iter().find(|tool| tool.name == name).map(|tool| &tool.input_schema)
+    /// What a tool's input has to be.
+    pub(super) fn input(&self, name: &str) -> Option<&InputSchema> {
+        self.inputs.get(name)
     }
 
     pub(super) fn has(&self, wanted: impl Fn(&Does) -> bool) -> bool {
@@ -196,6 +199,7 @@ impl Toolbox {
     fn add(&mut self, name: &str, described: String, input_schema: Value, does: Does) {
         let name = self.free_name(name);
         let description = (!described.trim().is_empty()).then_some(described);
+        self.inputs.insert(name.clone(), InputSchema::of(&input_schema));
         self.tools.push(Tool { name: name.clone(), description, input_schema, strict: false });
         self.does.insert(name, does);
     }

@@ -12,10 +12,11 @@ use craton_api_bedrock_agent::{FlowConnection, FlowDefinition, FlowNode, FlowNod
 use serde_json::Value;
 
 pub use graph::{Gate, Graph, Input, Node, Output, Source};
+pub(crate) use validate::MOST_FINDINGS;
 pub use validate::validate;
 
 /// Nodes and connections of a definition, where there are any.
-fn parts(definition: &FlowDefinition) -> (&[FlowNode], &[FlowConnection]) {
+pub(crate) fn parts(definition: &FlowDefinition) -> (&[FlowNode], &[FlowConnection]) {
     let nodes = definition.nodes.as_deref().unwrap_or_default();
     (nodes, definition.connections.as_deref().unwrap_or_default())
 }

@@ -409,10 +409,11 @@ impl<'r> Engine<'r> {
         name: &str,
         inputs: &BTreeMap<String, Value>,
     ) -> Result<(), RunError> {
+        // Whether anybody keeps them or not: a flow that runs is to run with traces, and as an execution, too.
+        self.weigh(inputs).map_err(|error| RunError::of(node, error))?;
         if node.inputs.is_empty() || !self.recorder.keeps_events() {
             return Ok(());
         }
-        self.weigh(inputs).map_err(|error| RunError::of(node, error))?;
         let field = |input: &Input| InputField {
             name: input.name.clone(),
             value: inputs.get(&input.name).cloned().unwrap_or_default(),

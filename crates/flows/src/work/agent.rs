@@ -66,10 +66,11 @@ impl Nodes {
         };
         let answer = self.parts.agents.ask(&self.context, turn).await?;
         let (worked, said) = match answer.said {
-            AgentSaid::Answer(text) => {
+            AgentSaid::Question(text) if self.answers => (Worked::Asks(text.clone()), text),
+            // With nobody to answer, what it asks is what it has to say.
+            AgentSaid::Answer(text) | AgentSaid::Question(text) => {
                 (Worked::Given(Given::one("agentResponse", text.clone().into())), text)
             }
-            AgentSaid::Question(text) => (Worked::Asks(text.clone()), text),
         };
         let action =
             self.action(("BedrockAgentRuntime", "InvokeAgent"), request, json!({"completion": said}));

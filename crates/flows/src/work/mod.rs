@@ -37,6 +37,8 @@ pub(crate) struct Nodes {
     pub traced: bool,
     /// `standard` or `optimized`, for models.
     pub latency: Option<String>,
+    /// Somebody can answer what an agent asks its user.
+    pub answers: bool,
 }
 
 #[async_trait]

@@ -29,6 +29,12 @@ pub(crate) fn data_url(url: &str) -> Option<(&str, Bytes)> {
     Some((media_type, base64_bytes(data)?))
 }
 
+/// The format of a file that a chat request of OpenAI's can carry.
+pub(crate) fn file_format(media_type: &str) -> Option<&'static str> {
+    craton_core::media::document_format(media_type)
+        .filter(|format| matches!(*format, "pdf" | "txt" | "md" | "html" | "csv"))
+}
+
 /// `png` for `image/png`, for the formats a chat request can carry.
 pub(crate) fn image_format(media_type: &str) -> Option<&'static str> {
     match media_type {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use craton_core::media;
 use craton_documents::{DocumentError, Format, Limits, extract};
 use craton_store::jobs::JobError;
 use craton_vectors::MetadataValue;
@@ -98,25 +99,12 @@ pub(crate) fn parse(content: &Content, max_bytes: usize) -> Result<Parsed, Failu
     Ok(Parsed { content_hash, sections, embedded })
 }
 
-/// The format a name or media type stands for; what has a signature of its own is known by that.
+/// The format a name or media type stands for; what has a signature of its own is known by that, and all else is read as
+/// text.
 fn declared(hint: &str) -> &'static str {
-    let hint = hint.to_ascii_lowercase();
-    let media_type = hint.split(';').next().unwrap_or_default().trim();
-    match media_type {
-        "text/html" | "application/xhtml+xml" => return "html",
-        "text/csv" => return "csv",
-        "text/markdown" => return "md",
-        "application/pdf" => return "pdf",
-        _ => {}
-    }
-    let extension = hint.rsplit_once('.').map_or("", |(_, extension)| extension);
-    match extension {
-        "html" | "htm" | "xhtml" => "html",
-        "csv" => "csv",
-        "md" | "markdown" => "md",
-        // Text under these names is read as text, anything with a signature by that.
-        _ => "txt",
-    }
+    let by_type = media::document_format(hint).filter(|it| matches!(*it, "html" | "csv" | "md" | "pdf"));
+    let by_name = || media::document_format_of_name(hint).filter(|it| matches!(*it, "html" | "csv" | "md"));
+    by_type.or_else(by_name).unwrap_or("txt")
 }
 
 /// The rows of a csv file, each a text of its content columns with the others as attributes.

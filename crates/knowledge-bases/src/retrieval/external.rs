@@ -1,6 +1,7 @@
 //! Documents that come with a request or lie in S3, cut into passages.
 
 use craton_api_bedrock_agent_runtime as api;
+use craton_core::media;
 use craton_documents::{DocumentError, Limits};
 use craton_objects::{GetOptions, ObjectError, ObjectRef};
 use craton_vectors::SourceLocation;
@@ -77,24 +78,9 @@ fn of_objects(error: &ObjectError, key: &str) -> ApiError {
 
 /// A format's short name by the media type, else by the name's ending, else plain text.
 fn format_of(media_type: &str, name: &str) -> String {
-    let by_type = match media_type.split(';').next().unwrap_or_default().trim() {
-        "application/pdf" => "pdf",
-        "text/csv" => "csv",
-        "text/html" => "html",
-        "text/markdown" => "md",
-        "application/msword" => "doc",
-        "application/vnd.openxmlformats-officedocument.wordprocessingml.document" => "docx",
-        "application/vnd.ms-excel" => "xls",
-        "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet" => "xlsx",
-        _ => "",
-    };
-    let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending).to_ascii_lowercase();
-    match (by_type, ending.as_str()) {
-        ("", "pdf" | "csv" | "html" | "md" | "doc" | "docx" | "xls" | "xlsx") => ending,
-        ("", "htm") => "html".to_owned(),
-        ("", _) => "txt".to_owned(),
-        (known, _) => known.to_owned(),
-    }
+    // Whatever is said to be plain text may be more by its name.
+    let by_type = media::document_format(media_type).filter(|format| *format != "txt");
+    by_type.or_else(|| media::document_format_of_name(name)).unwrap_or("txt").to_owned()
 }
 
 async fn extract(bytes: bytes::Bytes, format: String) -> Result<String, ApiError> {

@@ -21,7 +21,7 @@ use crate::config::ServerConfig;
 pub(crate) fn agents(
     (store, objects): (&Store, Objects),
     (models, guardrails, knowledge_bases): (&Models, &Arc<Guardrails>, &KnowledgeBases),
-    permissions: &Arc<dyn Permissions>,
+    (permissions, functions): (&Arc<dyn Permissions>, &Lambda),
     (clock, ids): (&Arc<dyn Clock>, &Arc<dyn IdSource>),
 ) -> Agents {
     Agents::new(Parts {
@@ -31,6 +31,7 @@ pub(crate) fn agents(
         guardrails: Arc::clone(guardrails),
         knowledge_bases: knowledge_bases.clone(),
         permissions: Arc::clone(permissions),
+        functions: Arc::new(functions.clone()),
         clock: Arc::clone(clock),
         ids: Arc::clone(ids),
     })

@@ -11,6 +11,7 @@ mod local;
 mod objects;
 mod orchestration;
 mod room;
+mod upkeep;
 mod upstreams;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ pub(crate) use knowledge_bases::knowledge_bases;
 pub(crate) use local::LocalModels;
 pub(crate) use objects::{keep_objects, objects, s3};
 pub(crate) use orchestration::orchestration;
+pub(crate) use upkeep::Upkeep;
 pub(crate) use upstreams::Upstreams;
 
 /// The concrete drivers of one server.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use craton_core::{Account, Clock};
+use craton_core::{Account, Clock, DAY_MS};
 use craton_identity::{Authorizer, Identity};
 use craton_objects::{FileObjects, ObjectStore, Objects, S3Objects};
 use craton_s3::{S3Front, Sides};
@@ -15,7 +15,6 @@ use crate::config::{S3Config, ServerConfig};
 use crate::server::StartError;
 
 const HOUR: Duration = Duration::from_secs(3600);
-const DAY_MS: i64 = 24 * 3600 * 1000;
 
 /// All buckets: on this machine's file system, but for those that the configuration sends to a real S3.
 pub(crate) fn objects(

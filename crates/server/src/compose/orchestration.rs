@@ -33,7 +33,7 @@ pub(crate) fn orchestration(
     (resources, services): (Resources<'_>, Services<'_>),
 ) -> (Agents, AgentRuns, Flows) {
     let (inference, prompts, retrieval, (lambda, sandbox)) = services;
-    let agents = agents((store, objects.clone()), resources, permissions, (clock, ids));
+    let agents = agents((store, objects.clone()), resources, (permissions, lambda), (clock, ids));
     let sandbox = sandbox.clone();
     let runs = agent_runs(
         (&agents, config),
@@ -42,8 +42,9 @@ pub(crate) fn orchestration(
         permissions,
         (store, clock, ids),
     );
-    let called =
-        Called { objects: objects.clone(), inference, prompts, retrieval, lambda, agents: &runs, sandbox };
+    let named = (&agents, resources.0, resources.1, resources.2);
+    let objects = objects.clone();
+    let called = Called { objects, inference, prompts, retrieval, lambda, agents: &runs, sandbox, named };
     let flows = flows(&config.flows, store, (clock, ids), permissions, called);
     (agents, runs, flows)
 }

@@ -207,7 +207,8 @@ async fn a_function_is_sent_the_documented_event() {
             "agent": { "name": "INLINE_AGENT", "id": "INLINE_AGENT", "alias": "INLINE", "version": "DRAFT" },
             "inputText": "Cancel order 7, it is late", "sessionId": "session-2", "actionGroup": "ops",
             "apiPath": "/orders/{id}/cancel", "httpMethod": "POST", "function": "cancel_order",
-            "parameters": [{ "name": "id", "type": "integer", "value": "7" }],
+            "parameters": [{ "name": "id", "type": "integer", "value": "7" },
+                           { "name": "reason", "type": "string", "value": "late" }],
             "requestBody": { "content": { "application/json": { "properties": [
                 { "name": "reason", "type": "string", "value": "late" }] } } },
             "sessionAttributes": { "tier": "gold" }, "promptSessionAttributes": { "today": "Monday" },

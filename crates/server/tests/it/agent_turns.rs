@@ -105,6 +105,43 @@ async fn a_confirmed_function_is_not_called_again_when_the_turn_is_tried_again()
     assert_eq!(events.lock().len(), 1, "the function ran once");
 }
 
+/// A user agrees to one of two calls of a function. The turn fails after the first, and what was brought is sent again.
+#[tokio::test]
+async fn a_refusal_stays_one_when_the_turn_is_tried_again() {
+    let (mapped, events) = function(|event| replied(event, &event["parameters"][0]["value"])).await;
+    let answers = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&answers);
+    let model = Scripted::deciding(move |request| {
+        let name = tool(request, "get_order");
+        match &results(request)[..] {
+            [] => calls("", &[(&name, json!({ "order_id": "1" })), (&name, json!({ "order_id": "2" }))]),
+            _ if count.fetch_add(1, Ordering::SeqCst) == 0 => {
+                vec![Step::Fail(BackendError::Invalid("not now".into()))]
+            }
+            given => text(&given.iter().map(|it| result_text(it)).collect::<Vec<_>>().join(" | ")),
+        }
+    });
+    let server = TestServer::with(model, |config| config.functions.push(mapped)).await;
+    let client = server.client();
+    let mut careful = group(json!({ "lambda": FUNCTION }));
+    careful["functionSchema"]["functions"][0]["requireConfirmation"] = "ENABLED".into();
+    let mut body = inline("Both orders", json!([careful]));
+    let (_, returned) = last(&ask(&client, "refusal-1", &body).await);
+    assert_eq!(returned["invocationInputs"].as_array().map(Vec::len), Some(2), "{returned}");
+    let answered = |state: &str| json!({ "functionResult": { "actionGroup": "orders", "function": "get_order", "confirmationState": state } });
+    bring(&mut body, &returned, &json!([answered("CONFIRM"), answered("DENY")]));
+    let failed = ask(&client, "refusal-1", &body).await;
+    assert!(last(&failed).0.ends_with("Exception"), "{}", failed.snapshot());
+    let mut other = body.clone();
+    bring(&mut other, &returned, &json!([answered("CONFIRM"), answered("CONFIRM")]));
+    let refused = ask(&client, "refusal-1", &other).await;
+    assert_eq!(refused.error(), (400, "ValidationException"), "{}", refused.snapshot());
+    let again = ask(&client, "refusal-1", &body).await;
+    assert!(said(&again).contains("\"1\" | ") && said(&again).contains("did not agree"), "{}", said(&again));
+    let called: Vec<Value> = events.lock().iter().map(|it| it["parameters"][0]["value"].clone()).collect();
+    assert_eq!(called, ["1"], "the other was refused");
+}
+
 #[tokio::test]
 async fn a_parsers_calls_and_their_results_belong_together() {
     let (mapped, events) = function(|event| match event["promptType"].as_str() {

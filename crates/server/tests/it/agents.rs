@@ -493,12 +493,12 @@ async fn prompt_overrides_are_checked_and_kept() {
 }
 
 /// A new knowledge base's id. It has a collection of its own.
-async fn knowledge_base(client: &Client, name: &str) -> String {
+pub(crate) async fn knowledge_base(client: &Client, name: &str, role: &str) -> String {
     let collection = json!({"name": name, "type": "VECTORSEARCH", "encryptionConfig": {"aWSOwnedKey": true}});
     let aoss = client.for_service("aoss");
     let made = expect(&aoss.target("OpenSearchServerless.CreateCollection", &collection).await, 200);
     let body = json!({
-        "name": name, "roleArn": "arn:aws:iam::123456789012:role/KB",
+        "name": name, "roleArn": role,
         "knowledgeBaseConfiguration": {"type": "VECTOR", "vectorKnowledgeBaseConfiguration": {
             "embeddingModelArn": "arn:aws:bedrock:us-east-1::foundation-model/amazon.titan-embed-text-v2:0"}},
         "storageConfiguration": {"type": "OPENSEARCH_SERVERLESS", "opensearchServerlessConfiguration": {
@@ -517,7 +517,7 @@ async fn knowledge_bases_are_associated() {
     let bases = format!("/agents/{id}/agentversions/DRAFT/knowledgebases/");
     let mut ids = Vec::new();
     for name in ["first", "second", "third"] {
-        ids.push(knowledge_base(&client, name).await);
+        ids.push(knowledge_base(&client, name, ROLE).await);
     }
     let association = |id: &str| json!({"knowledgeBaseId": id, "description": "Policies"});
     let made = expect(&put(&client, &bases, &association(&ids[0])).await, 200);

@@ -15,7 +15,7 @@ async fn execution(client: &Client, id: &str, name: &str) -> Value {
     client.get(&format!("/flows/{id}/aliases/TSTALIASID/executions/{name}")).await.json()
 }
 
-async fn ended(client: &Client, id: &str, name: &str) -> Value {
+pub(crate) async fn ended(client: &Client, id: &str, name: &str) -> Value {
     for _ in 0..500 {
         let found = execution(client, id, name).await;
         if found["status"] != "Running" {

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use craton_testkit::{Answer, Client, Scripted, Step, TestServer, calls, text};
+use craton_testkit::{Answer, Client, Scripted, Step, TestServer};
 use http::Method;
 use serde_json::{Value, json};
 
 const CLAUDE: &str = "anthropic.claude-3-haiku-20240307-v1:0";
 pub(crate) const ROLE: &str = "arn:aws:iam::123456789012:role/flows";
 
-fn data(name: &str, (source, output): (&str, &str), (target, input): (&str, &str)) -> Value {
+pub(crate) fn data(name: &str, (source, output): (&str, &str), (target, input): (&str, &str)) -> Value {
     let configuration = json!({"data": {"sourceOutput": output, "targetInput": input}});
     json!({"name": name, "type": "Data", "source": source, "target": target, "configuration": configuration})
 }
@@ -19,7 +19,7 @@ fn conditional(name: &str, source: &str, condition: &str, target: &str) -> Value
     json!({"name": name, "type": "Conditional", "source": source, "target": target, "configuration": configuration})
 }
 
-fn prompt(name: &str, template: &str, expression: &str) -> Value {
+pub(crate) fn prompt(name: &str, template: &str, expression: &str) -> Value {
     let inline = json!({
         "modelId": CLAUDE, "templateType": "TEXT", "templateConfiguration": {"text": {"text": template}},
         "inferenceConfiguration": {"text": {"maxTokens": 16, "temperature": 0.5}}
@@ -29,12 +29,12 @@ fn prompt(name: &str, template: &str, expression: &str) -> Value {
         "outputs": [{"name": "modelCompletion", "type": "String"}]})
 }
 
-fn output(name: &str, expression: &str) -> Value {
+pub(crate) fn output(name: &str, expression: &str) -> Value {
     json!({"name": name, "type": "Output", "configuration": {"output": {}},
         "inputs": [{"name": "document", "type": "String", "expression": expression}]})
 }
 
-fn input(kind: &str) -> Value {
+pub(crate) fn input(kind: &str) -> Value {
     json!({"name": "In", "type": "Input", "configuration": {"input": {}}, "outputs": [{"name": "document", "type": kind}]})
 }
 
@@ -103,7 +103,7 @@ pub(crate) async fn invoke(client: &Client, id: &str, document: Value) -> Answer
 }
 
 /// An answer's events: kinds of traces, and what else there is, in order.
-fn told(answer: &Answer) -> Vec<String> {
+pub(crate) fn told(answer: &Answer) -> Vec<String> {
     let event = |frame: craton_wire::eventstream::Frame| {
         let payload: Value = serde_json::from_slice(&frame.payload).unwrap_or_default();
         let kind =
@@ -336,91 +336,70 @@ pub(crate) async fn until(what: &str, holds: impl Fn() -> bool) {
     panic!("never: {what}");
 }
 
-/// An agent that may ask its user back; asks when it is asked to book, and confirms what it is answered.
-fn booking() -> Scripted {
-    Scripted::deciding(|request| {
-        let asked = crate::agent_runs::asked(request).to_owned();
-        match asked.as_str() {
-            it if it.contains("Shout") => text("DONE!"),
-            it if it.contains("Book") => {
-                let ask = crate::agent_runs::tool(request, "askuser");
-                calls("I must know more.", &[(&ask, json!({"question": "Which city?"}))])
-            }
-            _ => text(&format!("Booked: {asked}")),
+#[tokio::test]
+async fn what_nodes_name_is_looked_up() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    let function = json!({"name": "Work", "type": "LambdaFunction",
+        "configuration": {"lambdaFunction": {"lambdaArn": "arn:aws:lambda:us-east-1:123456789012:function:none"}},
+        "inputs": [{"name": "it", "type": "String", "expression": "$.data"}],
+        "outputs": [{"name": "functionResponse", "type": "String"}]});
+    let stored = json!({"name": "Ask", "type": "Prompt", "configuration": {"prompt": {"sourceConfiguration":
+        {"resource": {"promptArn": "arn:aws:bedrock:us-east-1:123456789012:prompt/NONE567890"}}}},
+        "inputs": [{"name": "text", "type": "String", "expression": "$.data"}],
+        "outputs": [{"name": "modelCompletion", "type": "String"}]});
+    let mut unknown = prompt("Model", "Say {{text}}", "$.data");
+    unknown["configuration"]["prompt"]["sourceConfiguration"]["inline"]["modelId"] = "no.such-model".into();
+    let base = json!({"name": "Base", "type": "KnowledgeBase", "configuration": {"knowledgeBase": {"knowledgeBaseId": "NONE567890"}},
+        "inputs": [{"name": "retrievalQuery", "type": "String", "expression": "$.data"}],
+        "outputs": [{"name": "retrievalResults", "type": "Array"}]});
+    let booker = crate::flow_questions::booker(
+        "arn:aws:bedrock:us-east-1:123456789012:agent-alias/NONE567890/TSTALIASID",
+    );
+    let cases = [
+        (function, ("it", "functionResponse"), "Warning", "function:none"),
+        (stored, ("text", "modelCompletion"), "Error", "prompt/NONE567890"),
+        (unknown, ("text", "modelCompletion"), "Error", "no.such-model"),
+        (base, ("retrievalQuery", "retrievalResults"), "Error", "NONE567890"),
+        (booker, ("agentInputText", "agentResponse"), "Error", "NONE567890/TSTALIASID"),
+    ];
+    for (node, (takes, gives), severity, named) in cases {
+        let name = field(&node, "name").to_owned();
+        let mut out = output("Out", "$.data");
+        if gives == "retrievalResults" {
+            out["inputs"][0]["type"] = "Array".into();
         }
-    })
-}
-
-/// An agent with the action group `AMAZON.UserInput`, prepared; the ARN of its draft's alias.
-async fn agent(client: &Client) -> String {
-    let made = json!({"agentName": "booker", "agentResourceRoleArn": ROLE, "foundationModel": CLAUDE,
-        "instruction": "You book trips for the people who ask you to, and ask back where you must."});
-    let made = client.json(Method::PUT, "/agents/", &made).await;
-    let id = field(&made.json()["agent"], "agentId").to_owned();
-    let group = json!({"actionGroupName": "user", "parentActionGroupSignature": "AMAZON.UserInput"});
-    let added =
-        client.json(Method::PUT, &format!("/agents/{id}/agentversions/DRAFT/actiongroups/"), &group).await;
-    assert_eq!(added.status, 200, "{}", added.snapshot());
-    let prepared = client.post(&format!("/agents/{id}/"), &Value::Null).await;
-    assert_eq!(prepared.status, 202, "{}", prepared.snapshot());
-    format!("arn:aws:bedrock:us-east-1:123456789012:agent-alias/{id}/TSTALIASID")
+        let definition = json!({"nodes": [input("String"), node, out], "connections": [
+            data("c1", ("In", "document"), (&name, takes)), data("c2", (&name, gives), ("Out", "document"))]});
+        let body = json!({"definition": definition});
+        let found = client.post("/flows/validate-definition", &body).await.json();
+        let found = found["validations"].as_array().unwrap();
+        assert_eq!(found.len(), 1, "{name}: {found:?}");
+        assert_eq!(field(&found[0], "severity"), severity, "{found:?}");
+        assert!(field(&found[0], "message").contains(named), "{found:?}");
+        let id = create(&client, &name, definition).await;
+        let prepared = client.post(&format!("/flows/{id}/"), &Value::Null).await.json();
+        let expected = if severity == "Error" { "Failed" } else { "Prepared" };
+        assert_eq!(field(&prepared, "status"), expected, "{name}");
+    }
 }
 
 #[tokio::test]
-async fn an_agent_asks_its_user_and_goes_on_with_the_answer() {
-    let server = TestServer::with(booking(), |_| {}).await;
+async fn a_flow_has_no_more_of_each_than_it_can_have() {
+    let server = TestServer::start().await;
     let client = server.client();
-    let arn = agent(&client).await;
-    let booker = json!({"name": "Booker", "type": "Agent", "configuration": {"agent": {"agentAliasArn": arn}},
-        "inputs": [{"name": "agentInputText", "type": "String", "expression": "$.data"}],
-        "outputs": [{"name": "agentResponse", "type": "String"}]});
-    let definition = json!({
-        "nodes": [input("String"), booker, prompt("Shout", "Shout {{text}}", "$.data"), output("Out", "$.data"),
-            output("Aside", "$.data")],
-        "connections": [
-            data("c1", ("In", "document"), ("Booker", "agentInputText")),
-            data("c2", ("Booker", "agentResponse"), ("Out", "document")),
-            data("c3", ("In", "document"), ("Shout", "text")),
-            data("c4", ("Shout", "modelCompletion"), ("Aside", "document"))
-        ]
-    });
-    let id = prepared(&client, "booking", definition).await;
-    let path = format!("/flows/{id}/aliases/TSTALIASID");
-    let first = client.post(&path, &request(json!("Book me a trip"))).await;
-    let question = first
-        .frames()
-        .into_iter()
-        .find(|it| it.header(":event-type") == Some("flowMultiTurnInputRequestEvent"));
-    let question: Value = serde_json::from_slice(&question.expect("a question").payload).unwrap();
-    assert_eq!(
-        (field(&question, "nodeName"), &question["content"]["document"]),
-        ("Booker", &json!("Which city?"))
-    );
-    let mut events = told(&first);
-    assert_eq!(events.pop().as_deref(), Some("INPUT_REQUIRED"), "{events:?}");
-    assert!(
-        events.contains(&"output Aside \"DONE!\"".to_owned()),
-        "what needs no answer is done: {events:?}"
-    );
-
-    let execution = first.header("x-amz-bedrock-flow-execution-id").to_owned();
-    let asked = server.model.requests().len();
-    let reply = json!({"executionId": execution, "inputs": [{"nodeName": "Booker", "nodeInputName": "agentInputText",
-        "content": {"document": "Lisbon"}}]});
-    let second = client.post(&path, &reply).await;
-    assert_eq!(told(&second), ["output Out \"Booked: Lisbon\"", "SUCCESS"], "{}", second.snapshot());
-    let later = &server.model.requests()[asked..];
-    assert!(
-        later.iter().all(|request| !format!("{:?}", request.messages).contains("Shout")),
-        "nothing runs twice"
-    );
-    let again = client.post(&path, &reply).await;
-    assert_eq!(
-        again.error(),
-        (400, "ValidationException"),
-        "a question is answered once: {}",
-        again.snapshot()
-    );
+    let condition = |n: usize| json!({"name": format!("If{n}"), "type": "Condition", "configuration": {"condition": {"conditions": [{"name": "default"}]}}});
+    let nodes: Vec<Value> = (0..6).map(condition).collect();
+    let body = json!({"name": "many", "executionRoleArn": ROLE, "definition": {"nodes": nodes}});
+    let refused = client.post("/flows/", &body).await;
+    assert_eq!(refused.error(), (402, "ServiceQuotaExceededException"), "{}", refused.snapshot());
+    let id = prepared(&client, "versions", chained()).await;
+    for _ in 0..10 {
+        let made = client.post(&format!("/flows/{id}/versions"), &json!({})).await;
+        assert_eq!(made.status, 201, "{}", made.snapshot());
+    }
+    let refused = client.post(&format!("/flows/{id}/versions"), &json!({})).await;
+    assert_eq!(refused.error(), (402, "ServiceQuotaExceededException"), "{}", refused.snapshot());
 }
 
 #[tokio::test]
@@ -470,9 +449,10 @@ async fn with_roles_enforced_nodes_do_what_the_flows_role_allows() {
     assert!(denied.last().unwrap().contains("bedrock:ApplyGuardrail"), "{denied:?}");
     let rerank = json!({"type": "BEDROCK_RERANKING_MODEL", "bedrockRerankingConfiguration": {"modelConfiguration":
         {"modelArn": "arn:aws:bedrock:us-east-1::foundation-model/amazon.rerank-v1:0"}}});
+    let base = crate::agents::knowledge_base(&client, "searched", ROLE).await;
     let searching = json!({
         "nodes": [input("String"), {"name": "Search", "type": "KnowledgeBase",
-            "configuration": {"knowledgeBase": {"knowledgeBaseId": "KB00000001", "rerankingConfiguration": rerank}},
+            "configuration": {"knowledgeBase": {"knowledgeBaseId": base, "rerankingConfiguration": rerank}},
             "inputs": [{"name": "retrievalQuery", "type": "String", "expression": "$.data"}],
             "outputs": [{"name": "retrievalResults", "type": "Array"}]}, output("Out", "$.data")],
         "connections": [data("c1", ("In", "document"), ("Search", "retrievalQuery")),

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod agent_frames;
+mod agent_requests;
 mod agent_runs;
+mod agent_streams;
 mod agent_turns;
 mod agents;
 mod attacks;
@@ -12,6 +14,7 @@ mod denied;
 mod doors;
 mod enforced;
 mod flow_executions;
+mod flow_questions;
 mod flows;
 mod front;
 mod guardrails;

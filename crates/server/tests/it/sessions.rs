@@ -190,6 +190,7 @@ async fn idle_sessions_expire_and_are_swept() {
     let month_ms = 30 * 86_400_000;
     server.clock.advance_ms(month_ms);
     let next = session(&client).await;
+    server.server.forget_old().await;
     assert_eq!(client.get(&format!("/sessions/{id}/")).await.error(), (404, "ResourceNotFoundException"));
     assert_eq!(status(&client, &next).await, "ACTIVE");
 }

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use craton_core::PageRequest;
 use craton_store::testing::{postgres, stores};
 use craton_store::{Created, Idempotency, MAX_TAGS, NewRecord, Range, Scope, Store, StoreError};
 use serde_json::json;
@@ -164,6 +165,43 @@ async fn a_token_claimed_for_something_else_repeats_its_first_answer() {
         assert!(matches!(claim("other", "three").await, Err(StoreError::TokenReused)));
         store.delete(&scope(), "a", None).await.unwrap();
         assert_eq!(claim("other", "three").await.unwrap(), None, "the token went with the resource");
+    }
+}
+
+#[tokio::test]
+async fn the_newest_come_first_and_pages_of_them_visit_each_once() {
+    let (_directory, stores) = stores().await;
+    for store in stores {
+        for (id, now_ms) in [("x/a", 5), ("x/b", 9), ("x/c", 9), ("x/d", 7), ("y/e", 8)] {
+            store.create(&scope(), NewRecord { now_ms, ..new(id, None) }).await.unwrap();
+        }
+        let mut seen = Vec::new();
+        let mut next_token = None;
+        loop {
+            let request = PageRequest::of(next_token, Some(2));
+            let page = store.newest(&scope(), "x/", &request).await.unwrap().expect("a page");
+            seen.extend(page.items.into_iter().map(|record| record.id));
+            next_token = page.next_token;
+            if next_token.is_none() {
+                break;
+            }
+        }
+        assert_eq!(seen, ["x/b", "x/c", "x/d", "x/a"]);
+        let wrong = PageRequest::of(Some("6e6f6e65".to_owned()), None);
+        assert_eq!(store.newest(&scope(), "x/", &wrong).await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn a_revision_changes_with_each_write() {
+    let (_directory, stores) = stores().await;
+    for store in stores {
+        assert_eq!(store.revision(&scope(), "a").await.unwrap(), None);
+        store.create(&scope(), new("a", None)).await.unwrap();
+        let record = store.get(&scope(), "a").await.unwrap().unwrap();
+        assert_eq!(store.revision(&scope(), "a").await.unwrap(), Some(record.version));
+        store.update(&scope(), &record, None, 2_000).await.unwrap();
+        assert_ne!(store.revision(&scope(), "a").await.unwrap(), Some(record.version));
     }
 }
 

@@ -9,7 +9,7 @@ use craton_api_bedrock_agent::{
 };
 
 /// As many as the model lets an answer have.
-const MOST_FINDINGS: usize = 100;
+pub(crate) const MOST_FINDINGS: usize = 100;
 
 #[derive(Default)]
 pub(super) struct Findings {

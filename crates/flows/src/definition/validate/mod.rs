@@ -23,6 +23,7 @@ use craton_api_bedrock_agent::{
 
 use super::{Graph, parts};
 use findings::Findings;
+pub(crate) use findings::MOST_FINDINGS;
 
 /// Loops within loops.
 const DEEPEST: usize = 5;

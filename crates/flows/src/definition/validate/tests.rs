@@ -3,19 +3,11 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::validate;
+use crate::testing::{FUNCTION, data, input, loop_body};
 
 fn found(definition: &Value) -> Vec<FlowValidation> {
     let definition: FlowDefinition = serde_json::from_value(definition.clone()).unwrap();
     validate(&definition)
-}
-
-fn input(name: &str, kind: &str, expression: &str) -> Value {
-    json!({"name": name, "type": kind, "expression": expression})
-}
-
-fn data(name: &str, (source, output): (&str, &str), (target, input): (&str, &str)) -> Value {
-    let configuration = json!({"data": {"sourceOutput": output, "targetInput": input}});
-    json!({"name": name, "type": "Data", "source": source, "target": target, "configuration": configuration})
 }
 
 fn conditional(name: &str, source: &str, condition: &str, target: &str) -> Value {
@@ -52,26 +44,8 @@ fn routed() -> Value {
 
 /// In → Items → Each → Gather → Out, and In → Again (a loop) → Last.
 fn repeated() -> Value {
-    let lambda = json!({"lambdaFunction": {"lambdaArn": "arn:aws:lambda:us-east-1:123456789012:function:f"}});
-    let inner = json!({
-        "nodes": [
-            {"name": "Enter", "type": "LoopInput", "configuration": {"loopInput": {}}, "outputs": [{"name": "text", "type": "String"}]},
-            {"name": "Work", "type": "LambdaFunction", "configuration": lambda, "inputs": [input("it", "String", "$.data")],
-             "outputs": [{"name": "functionResponse", "type": "Object"}]},
-            {"name": "Decide", "type": "LoopController",
-             "configuration": {"loopController": {"continueCondition": {"name": "enough", "expression": "done == true"}, "maxIterations": 3}},
-             "inputs": [
-                {"name": "done", "type": "Boolean", "expression": "$.data.done", "category": "LoopCondition"},
-                {"name": "text", "type": "String", "expression": "$.data.text", "category": "ReturnValueToLoopStart"},
-                {"name": "best", "type": "String", "expression": "$.data.text", "category": "ExitLoop"}]}
-        ],
-        "connections": [
-            data("a1", ("Enter", "text"), ("Work", "it")),
-            data("a2", ("Work", "functionResponse"), ("Decide", "done")),
-            data("a3", ("Work", "functionResponse"), ("Decide", "text")),
-            data("a4", ("Work", "functionResponse"), ("Decide", "best"))
-        ]
-    });
+    let lambda = json!({"lambdaFunction": {"lambdaArn": FUNCTION}});
+    let inner = loop_body("Work", "done == true", 3);
     json!({
         "nodes": [
             {"name": "In", "type": "Input", "configuration": {"input": {}}, "outputs": [{"name": "document", "type": "Array"}]},
@@ -479,7 +453,7 @@ proptest! {
     /// Whatever the connections are, the check ends, and what it lets through can be run.
     #[test]
     fn any_connections_are_judged(ways in prop::collection::vec((0..6_usize, 0..6_usize, 0..3_usize), 0..20)) {
-        let lambda = json!({"lambdaFunction": {"lambdaArn": "arn:aws:lambda:us-east-1:123456789012:function:f"}});
+        let lambda = json!({"lambdaFunction": {"lambdaArn": FUNCTION}});
         let mut nodes = vec![routed()["nodes"][0].clone(), repeated()["nodes"][6].clone()];
         nodes[0]["outputs"][0]["type"] = json!("String");
         nodes.extend((0..4).map(|at| json!({"name": format!("N{at}"), "type": "LambdaFunction", "configuration": lambda,

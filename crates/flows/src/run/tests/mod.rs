@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::event::{RunEvent, Traces};
 use super::{Call, Engine, Given, Limits, RecordError, Recorder, Work, Worked, Worker};
 use crate::definition::{Graph, Node, validate};
+use crate::testing::{FUNCTION, data, loop_body};
 
 fn limits() -> Limits {
     Limits {
@@ -131,7 +132,7 @@ impl Recorder for Notes {
 /// A flow of functions. Each node is `name < source, source`; `In` gives the input, names that begin with `Out` are
 /// outputs. Data are strings, and `?condition` after a source makes it a condition on the way instead.
 fn flow(lines: &[&str], entry: &str) -> Value {
-    let lambda = json!({"lambdaFunction": {"lambdaArn": "arn:aws:lambda:us-east-1:123456789012:function:f"}});
+    let lambda = json!({"lambdaFunction": {"lambdaArn": FUNCTION}});
     let mut nodes = vec![json!({"name": "In", "type": "Input", "configuration": {"input": {}},
         "outputs": [{"name": "document", "type": entry}]})];
     let mut connections = Vec::new();
@@ -277,31 +278,7 @@ async fn nodes_in_an_iteration_see_what_is_outside_it() {
 
 /// In → Loop { Enter → Count → Decide } → Out.
 fn looped(most: u32) -> Value {
-    let lambda = json!({"lambdaFunction": {"lambdaArn": "arn:aws:lambda:us-east-1:123456789012:function:f"}});
-    let data = |name: &str, (source, output): (&str, &str), (target, input): (&str, &str)| {
-        json!({"name": name, "type": "Data", "source": source, "target": target,
-            "configuration": {"data": {"sourceOutput": output, "targetInput": input}}})
-    };
-    let body = json!({
-        "nodes": [
-            {"name": "Enter", "type": "LoopInput", "configuration": {"loopInput": {}}, "outputs": [{"name": "text", "type": "String"}]},
-            {"name": "Count", "type": "LambdaFunction", "configuration": lambda,
-             "inputs": [{"name": "it", "type": "String", "expression": "$.data"}],
-             "outputs": [{"name": "functionResponse", "type": "Object"}]},
-            {"name": "Decide", "type": "LoopController",
-             "configuration": {"loopController": {"continueCondition": {"name": "enough", "expression": "done"}, "maxIterations": most}},
-             "inputs": [
-                {"name": "done", "type": "Boolean", "expression": "$.data.done", "category": "LoopCondition"},
-                {"name": "text", "type": "String", "expression": "$.data.text", "category": "ReturnValueToLoopStart"},
-                {"name": "best", "type": "String", "expression": "$.data.text", "category": "ExitLoop"}]}
-        ],
-        "connections": [
-            data("d1", ("Enter", "text"), ("Count", "it")),
-            data("d2", ("Count", "functionResponse"), ("Decide", "done")),
-            data("d3", ("Count", "functionResponse"), ("Decide", "text")),
-            data("d4", ("Count", "functionResponse"), ("Decide", "best"))
-        ]
-    });
+    let body = loop_body("Count", "done", most);
     let mut definition = flow(&["Out < In", "OutCount < In"], "String");
     definition["nodes"].as_array_mut().unwrap().push(json!({
         "name": "Again", "type": "Loop", "configuration": {"loop": {"definition": body}},

@@ -192,14 +192,8 @@ fn file(part: &Object<'_>) -> Result<Block> {
     };
     let (media_type, bytes) = media::data_url(data.string()?)
         .ok_or_else(|| data.refuse("expected a data: URL with base64 data."))?;
-    let format = match media_type {
-        "application/pdf" => "pdf",
-        "text/plain" => "txt",
-        "text/markdown" => "md",
-        "text/html" => "html",
-        "text/csv" => "csv",
-        _ => return Err(data.refuse("unsupported file. Use PDF, plain text, Markdown, HTML or CSV.")),
-    };
+    let format = media::file_format(media_type)
+        .ok_or_else(|| data.refuse("unsupported file. Use PDF, plain text, Markdown, HTML or CSV."))?;
     let name = part.string("filename")?.unwrap_or("document").to_owned();
     Ok(Block::Document(Document { name, format: format.to_owned(), bytes }))
 }

@@ -183,7 +183,16 @@ impl Lambda {
         };
         let _place = self.inner.pool.admit(name, reserved)?;
         match ready {
-            Ready::Run(launch) => self.inner.pool.call(*launch, event).await,
+            Ready::Run(launch) => {
+                // Whoever mapped a folder knows it, and looks there for what went wrong.
+                let own = self.inner.mapped.get(&launch.name).is_none();
+                let folder = own.then(|| launch.folder.clone());
+                let outcome = self.inner.pool.call(*launch, event).await?;
+                Ok(match folder {
+                    Some(folder) => placed(outcome, &folder),
+                    None => outcome,
+                })
+            }
             Ready::Post { name, url } => match self.inner.mapped.get(&name) {
                 Some(mapped) => self.inner.mapped.post(mapped, &url, event.payload).await,
                 None => Err(FunctionError::NotFound(name)),
@@ -197,6 +206,22 @@ impl Lambda {
             },
         }
     }
+}
+
+/// Where AWS has a function's code. Tracebacks name files there, not where this server keeps them.
+const TASK_ROOT: &str = "/var/task";
+
+/// What came of a call, with paths of the function's code as AWS has them.
+fn placed(mut outcome: Outcome, folder: &std::path::Path) -> Outcome {
+    let folder = folder.to_string_lossy();
+    outcome.log_tail = outcome.log_tail.replace(&*folder, TASK_ROOT);
+    if outcome.failed
+        && let Ok(text) = std::str::from_utf8(&outcome.payload)
+        && text.contains(&*folder)
+    {
+        outcome.payload = text.replace(&*folder, TASK_ROOT).into();
+    }
+    outcome
 }
 
 /// A client context is JSON in base64; as one line of JSON, it can go on in a header.
@@ -235,15 +260,7 @@ fn check_payload(payload: &[u8], limit: usize) -> Result<(), ApiError> {
 impl FunctionInvoker for Lambda {
     fn invoke(&self, call: FunctionCall) -> BoxFuture<'_, Result<FunctionAnswer, FunctionError>> {
         async move {
-            let account = &self.inner.account;
-            let unknown = |_| FunctionError::NotFound(call.arn.clone());
-            let reference =
-                FunctionRef::read(&account.home_region, &account.id, &call.arn).map_err(unknown)?;
-            let (ready, executed_version) =
-                self.ready(&reference).await.map_err(|error| match error.code.as_ref() {
-                    "ResourceNotFoundException" => FunctionError::NotFound(call.arn.clone()),
-                    _ => FunctionError::Unavailable(error.message.clone()),
-                })?;
+            let (reference, ready, executed_version) = self.ready_by_arn(&call.arn).await?;
             check_payload(&call.payload, MAX_PAYLOAD_BYTES)
                 .map_err(|error| FunctionError::Invalid(error.message.clone()))?;
             let event = self
@@ -253,6 +270,23 @@ impl FunctionInvoker for Lambda {
             Ok(FunctionAnswer { payload, failed, log_tail, executed_version })
         }
         .boxed()
+    }
+
+    fn check<'a>(&'a self, arn: &'a str) -> BoxFuture<'a, Result<(), FunctionError>> {
+        self.ready_by_arn(arn).map(|ready| ready.map(drop)).boxed()
+    }
+}
+
+impl Lambda {
+    async fn ready_by_arn(&self, arn: &str) -> Result<(FunctionRef, Ready, String), FunctionError> {
+        let account = &self.inner.account;
+        let unknown = |_| FunctionError::NotFound(arn.to_owned());
+        let reference = FunctionRef::read(&account.home_region, &account.id, arn).map_err(unknown)?;
+        let (ready, version) = self.ready(&reference).await.map_err(|error| match error.code.as_ref() {
+            "ResourceNotFoundException" => FunctionError::NotFound(arn.to_owned()),
+            _ => FunctionError::Unavailable(error.message.clone()),
+        })?;
+        Ok((reference, ready, version))
     }
 }
 

@@ -1,0 +1,109 @@
+//! What a flow's nodes name outside of the flow: functions, knowledge bases, prompts, models, guardrails and agents, and
+//! whether it is there.
+//!
+//! A definition can be right in itself and still run into nothing. That is found when the flow is validated or prepared,
+//! by asking whoever keeps these things ([`Named`], [`Lookup`]), and not first by the run.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use craton_api_bedrock_agent::{
+    FlowDefinition, FlowNodeConfiguration as Configuration, FlowValidation, FlowValidationDetails as Details,
+    FlowValidationSeverity as Severity, FlowValidationType as Type, GuardrailConfiguration,
+    PromptFlowNodeSourceConfiguration as Source, UnspecifiedFlowValidationDetails,
+};
+use craton_core::RequestContext;
+use craton_wire::ApiError;
+
+use crate::Flows;
+use crate::definition::{parts, validate};
+
+/// Something that a node names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Named<'n> {
+    /// By its ARN, as agents' aliases and prompts are.
+    Function(&'n str),
+    KnowledgeBase(&'n str),
+    Prompt(&'n str),
+    AgentAlias(&'n str),
+    /// By its id or any ARN that models have.
+    Model(&'n str),
+    /// By id or ARN, and version.
+    Guardrail(&'n str, &'n str),
+}
+
+/// Knows what is there.
+#[async_trait]
+pub trait Lookup: Send + Sync {
+    /// Why a flow of this account can't use it; none where it can.
+    async fn missing(&self, context: &RequestContext, named: Named<'_>) -> Result<Option<String>, ApiError>;
+}
+
+/// What all nodes name, each with the first node that does.
+fn named<'d>(definition: &'d FlowDefinition, found: &mut BTreeMap<Named<'d>, &'d str>) {
+    let mut waiting = vec![definition];
+    while let Some(definition) = waiting.pop() {
+        for node in parts(definition).0 {
+            let mut name = |named: Named<'d>| {
+                found.entry(named).or_insert(&node.name);
+            };
+            let mut guardrail = None;
+            match &node.configuration {
+                Some(Configuration::LambdaFunction(it)) => name(Named::Function(&it.lambda_arn)),
+                Some(Configuration::Agent(it)) => name(Named::AgentAlias(&it.agent_alias_arn)),
+                Some(Configuration::KnowledgeBase(it)) => {
+                    name(Named::KnowledgeBase(&it.knowledge_base_id));
+                    if let Some(model) = it.model_id.as_deref().filter(|id| !id.is_empty()) {
+                        name(Named::Model(model));
+                    }
+                    guardrail = it.guardrail_configuration.as_ref();
+                }
+                Some(Configuration::Prompt(it)) => {
+                    match &it.source_configuration {
+                        Source::Resource(resource) => name(Named::Prompt(&resource.prompt_arn)),
+                        Source::Inline(inline) => name(Named::Model(&inline.model_id)),
+                    }
+                    guardrail = it.guardrail_configuration.as_ref();
+                }
+                Some(Configuration::Loop(it)) => waiting.push(&it.definition),
+                _ => {}
+            }
+            if let Some(GuardrailConfiguration {
+                guardrail_identifier: Some(id),
+                guardrail_version: Some(version),
+            }) = guardrail
+            {
+                name(Named::Guardrail(id, version));
+            }
+        }
+    }
+}
+
+impl Flows {
+    /// Everything that is wrong with a definition, what it names and is not there included.
+    pub(crate) async fn findings(
+        &self,
+        context: &RequestContext,
+        definition: &FlowDefinition,
+    ) -> Result<Vec<FlowValidation>, ApiError> {
+        let mut findings = validate(definition);
+        let mut all = BTreeMap::new();
+        named(definition, &mut all);
+        for (named, node) in all {
+            if findings.len() >= crate::definition::MOST_FINDINGS {
+                break;
+            }
+            if let Some(why) = self.parts.lookup.missing(context, named).await? {
+                // Functions are often made after the flow that calls them.
+                let later = matches!(named, Named::Function(_));
+                findings.push(FlowValidation {
+                    message: format!("The node {node} can't run: {why}"),
+                    severity: if later { Severity::Warning } else { Severity::Error },
+                    details: Some(Details::Unspecified(UnspecifiedFlowValidationDetails {})),
+                    r#type: Some(Type::Unspecified),
+                });
+            }
+        }
+        Ok(findings)
+    }
+}
