@@ -2,7 +2,7 @@
 //!
 //! `pii`: every type of sensitive information; `pii-alone`: without the recogniser of names. `all`: a guardrail with every
 //! policy, one assessment a text; `all-with-encoder`: where the sentence encoder is asked too. `stream`: what the first text
-//! of a stream waits for.
+//! of a stream waits for, with the same policies and the encoder.
 
 #![allow(clippy::print_stdout, reason = "the result is printed")]
 
@@ -55,7 +55,7 @@ fn main() -> anyhow::Result<()> {
         "pii-alone" => pii(&texts, None),
         "all" => all(&texts, &guard(names, false)?)?,
         "all-with-encoder" => all(&texts, &guard(names, true)?)?,
-        "stream" => stream(&texts, names)?,
+        "stream" => stream(&texts, &guard(names, true)?)?,
         other => anyhow::bail!("{other}: not a mode"),
     };
     println!("{result}");
@@ -127,21 +127,20 @@ fn all(texts: &[String], guard: &Arc<Guard>) -> anyhow::Result<Value> {
 
 /// Streams in increments of four characters: how much has to come before the first text leaves, and how long judging takes
 /// until then.
-fn stream(texts: &[String], names: Arc<NameModel>) -> anyhow::Result<Value> {
-    let names = Some(Arc::new(Ready(names)) as Arc<dyn NameModels>);
-    let vectors = Vectors { names, ..Vectors::default() };
-    let guard = Arc::new(Guard::of(definitions::masking(), vectors).map_err(anyhow::Error::msg)?);
+fn stream(texts: &[String], guard: &Arc<Guard>) -> anyhow::Result<Value> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (mut times_ms, mut held) = (Vec::new(), Vec::new());
-    for text in texts.iter().chain(texts) {
+    for (turn, text) in texts.iter().chain(texts).enumerate() {
         let characters: Vec<char> = text.chars().collect();
-        let mut stream = StreamText::new(Arc::clone(&guard));
+        let mut stream = StreamText::new(Arc::clone(guard));
         let started = Instant::now();
         for (index, increment) in characters.chunks(4).enumerate() {
             let increment: String = increment.iter().collect();
             let verdict = runtime.block_on(stream.push(&increment));
             match verdict.map_err(|error| anyhow::anyhow!(error.message))? {
                 Verdict::Pass(text) if text.is_empty() => {}
+                // The first turn warms the process.
+                _ if turn < texts.len() => break,
                 _ => {
                     times_ms.push(started.elapsed().as_secs_f64() * 1000.0);
                     held.push(((index + 1) * 4) as f64);

@@ -32,6 +32,16 @@ pub trait EmbeddingModel: Send + Sync {
     fn embed_raw(&self, request: EmbedRequest) -> BoxFuture<'_, Result<Embeddings, BackendError>> {
         self.embed(request)
     }
+    /// As [`Self::embed_raw`], by the first `layers` layers of the model alone: for a fraction of the time, and for nothing
+    /// but what was trained on these vectors. An error where the model's layers are out of reach.
+    fn embed_early(
+        &self,
+        _request: EmbedRequest,
+        _layers: usize,
+    ) -> BoxFuture<'_, Result<Embeddings, BackendError>> {
+        let refused = BackendError::Unsupported("This model answers with all of its layers only.".to_owned());
+        futures::future::ready(Err(refused)).boxed()
+    }
     /// Tokens `text` would cost, without embedding it.
     fn count_tokens<'a>(&'a self, text: &'a str) -> BoxFuture<'a, Result<u32, BackendError>>;
     /// As [`Self::count_tokens`] for several texts, in their order.

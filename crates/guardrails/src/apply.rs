@@ -63,14 +63,8 @@ impl Guardrails {
             api::GuardrailChecksRole::Assistant => Source::Output,
             _ => Source::Input,
         };
-        let judged: Vec<(Source, String)> = input
-            .messages
-            .iter()
-            .flat_map(|it| {
-                it.content.iter().map(move |api::GuardrailChecksContentBlock::Text(text)| (it.role, text))
-            })
-            .map(|(role, text)| (source(role), text.clone()))
-            .collect();
+        let sources: Vec<Source> =
+            input.messages.iter().flat_map(|it| it.content.iter().map(|_| source(it.role))).collect();
         let texts: Vec<(i32, i32, String)> = (0..)
             .zip(input.messages)
             .flat_map(|(message, it)| {
@@ -92,7 +86,10 @@ impl Guardrails {
             _ => None,
         };
         let severities = match checks.content_filter.is_some() || checks.prompt_attack.is_some() {
-            true => self.checking()?.severities(judged).await?,
+            true => {
+                let texts = texts.iter().map(|(_, _, text)| text.clone());
+                self.checking()?.severities(sources.into_iter().zip(texts).collect()).await?
+            }
             false => [0.0; CATEGORIES.len()],
         };
         let run = move || run_checks(&checks, &texts, (names, severities));

@@ -13,8 +13,9 @@ const RATE: f32 = 0.08;
 const DENSE_RATE: f32 = 0.6;
 /// Shrinks sparse weights a little at each step, so that one rare word can't decide alone.
 const DECAY: f32 = 1e-3;
-/// Share of harmful texts of a category that its light classifier may keep from the encoder.
-const KEPT_BACK: f32 = 0.06;
+/// Share of the harmful texts of a category which the encoder would know that its light classifier may keep from it: in short
+/// texts, and in longer ones.
+const KEPT_BACK: [f32; 2] = [0.05, 0.2];
 const FULL_ROUNDS: usize = 1500;
 const FULL_RATE: f32 = 4.0;
 const SHRINK: f32 = 2e-4;
@@ -106,8 +107,10 @@ fn score(raw: &Raw, features: &Features) -> f32 {
 /// The heads over the encoder's vectors (one an example), trained on light scores of classifiers that had not seen the
 /// example.
 pub(crate) fn train_full(corpus: &[Example], vectors: &[Vec<f32>]) -> FullHeads {
-    let training: Vec<(&Example, &Vec<f32>)> =
-        corpus.iter().zip(vectors).filter(|(example, _)| !example.held_out).collect();
+    let training = || corpus.iter().zip(vectors).filter(|(example, _)| !example.held_out);
+    let spread = Spread::of(training().map(|(_, vector)| vector.as_slice()));
+    let training: Vec<(&Example, Vec<f32>)> =
+        training().map(|(example, vector)| (example, spread.apply(vector))).collect();
     let examples: Vec<&Example> = training.iter().map(|(example, _)| *example).collect();
     let light: Vec<Vec<f32>> = (0..COUNT).map(|category| unseen_scores(&examples, category)).collect();
     let mut heads = FullHeads::default();
@@ -134,11 +137,16 @@ pub(crate) fn train_full(corpus: &[Example], vectors: &[Vec<f32>]) -> FullHeads 
         }
         full.push(unseen);
         let all: Vec<&Row<'_>> = rows.iter().filter(|row| row.speaks).collect();
-        heads.heads[category] =
-            FullHead { gate: gate(&examples, &light[category], category), ..fit_full(&all) };
+        heads.heads[category] = fit_full(&all);
+    }
+    let known = points::choose(&examples, &full);
+    for (category, head) in heads.heads.iter_mut().enumerate() {
+        let real = (0..examples.len())
+            .filter(|at| examples[*at].label == Some(category) && full[category][*at] >= known[category][0]);
+        head.gates = gates(real.map(|at| light[category][at]).collect());
     }
     // What no light classifier is suspicious of is never shown to the encoder.
-    let shown = |at: usize| (0..COUNT).any(|category| light[category][at] >= heads.heads[category].gate);
+    let shown = |at: usize| (0..COUNT).any(|category| light[category][at] >= heads.heads[category].gates[0]);
     for at in (0..examples.len()).filter(|at| !shown(*at)) {
         full.iter_mut().for_each(|scores| scores[at] = 0.0);
     }
@@ -148,17 +156,46 @@ pub(crate) fn train_full(corpus: &[Example], vectors: &[Vec<f32>]) -> FullHeads 
     let points = points::choose(&examples, &full);
     for (category, head) in heads.heads.iter_mut().enumerate() {
         head.points = points[category];
-        eprintln!("{}: gate {:.3}, points {:.3?}", CATEGORIES[category].as_str(), head.gate, head.points);
+        spread.undo(head);
+        eprintln!("{}: gates {:.3?}, points {:.3?}", CATEGORIES[category].as_str(), head.gates, head.points);
     }
     heads
 }
 
-/// The light score that few texts of a category stay below.
-fn gate(examples: &[&Example], light: &[f32], category: usize) -> f32 {
-    let real = examples.iter().zip(light).filter(|(it, _)| it.label == Some(category));
-    let mut real: Vec<f32> = real.map(|(_, score)| *score).collect();
-    real.sort_by(f32::total_cmp);
-    real.get((real.len() as f32 * KEPT_BACK) as usize).copied().unwrap_or(0.5)
+/// The light scores that few of these texts stay below.
+fn gates(mut light: Vec<f32>) -> [f32; 2] {
+    light.sort_by(f32::total_cmp);
+    KEPT_BACK.map(|share| light.get((light.len() as f32 * share) as usize).copied().unwrap_or(0.5))
+}
+
+/// What vectors have in common: early layers have much, and heads learn faster from what is left.
+struct Spread {
+    mean: Vec<f32>,
+    scale: f32,
+}
+
+impl Spread {
+    fn of<'a>(vectors: impl Iterator<Item = &'a [f32]> + Clone) -> Self {
+        let count = vectors.clone().count().max(1) as f32;
+        let mut mean = vec![0.0_f32; vectors.clone().next().map_or(0, <[f32]>::len)];
+        for vector in vectors.clone() {
+            mean.iter_mut().zip(vector).for_each(|(sum, value)| *sum += value / count);
+        }
+        let away =
+            |vector: &[f32]| vector.iter().zip(&mean).map(|(a, b)| (a - b).powi(2)).sum::<f32>() / count;
+        let scale = 1.0 / vectors.map(away).sum::<f32>().sqrt().max(1e-6);
+        Self { mean, scale }
+    }
+
+    fn apply(&self, vector: &[f32]) -> Vec<f32> {
+        vector.iter().zip(&self.mean).map(|(value, mean)| (value - mean) * self.scale).collect()
+    }
+
+    /// A head over vectors that this was applied to becomes one over the vectors themselves.
+    fn undo(&self, head: &mut FullHead) {
+        head.dense.iter_mut().for_each(|weight| *weight *= self.scale);
+        head.bias -= head.dense.iter().zip(&self.mean).map(|(weight, mean)| weight * mean).sum::<f32>();
+    }
 }
 
 struct Row<'a> {

@@ -12,6 +12,7 @@
 
 #![allow(clippy::print_stdout, reason = "a report is printed")]
 
+mod brands;
 mod content;
 mod corpus;
 mod grammar;
@@ -24,6 +25,7 @@ mod topics;
 mod words;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
@@ -53,6 +55,8 @@ enum What {
     Words,
     /// Fits the weights of denied topics and measures them.
     Topics,
+    /// Measures what of sentences about products is taken for a person.
+    Brands,
     /// Trains the tagger of names and addresses.
     Tagger {
         /// Shows this many drawn texts instead.
@@ -89,12 +93,10 @@ async fn main() -> anyhow::Result<()> {
             words::report(&corpus, &options.folder.join("corpus"))
         }
         What::Topics => topics::report(&options.folder.join("corpus")).await,
+        What::Brands => brands::report(&options.folder.join("corpus"), Arc::new(names()?)),
         What::Tagger { show: Some(count) } => show(&options.folder, count),
         What::Tagger { show: None } => {
-            let installed =
-                ModelFiles::from_environment()?.pull(DEFAULT_NAME_MODEL, &statics::Told)?.remove(0);
-            let names = NameModel::load(&installed.path())?;
-            let tagger = tagger::train(&options.folder.join("corpus"), Some(&names))?;
+            let tagger = tagger::train(&options.folder.join("corpus"), Some(&names()?))?;
             write(&data.join("tagger.bin"), &tagger.write())
         }
         What::Report { outside, ordinary } => {
@@ -102,6 +104,11 @@ async fn main() -> anyhow::Result<()> {
             measure::report(&corpus, &options.folder.join("corpus"), outside.as_deref(), &ordinary).await
         }
     }
+}
+
+fn names() -> anyhow::Result<NameModel> {
+    let installed = ModelFiles::from_environment()?.pull(DEFAULT_NAME_MODEL, &statics::Told)?.remove(0);
+    Ok(NameModel::load(&installed.path())?)
 }
 
 fn show(folder: &Path, count: usize) -> anyhow::Result<()> {

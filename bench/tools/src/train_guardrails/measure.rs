@@ -30,9 +30,13 @@ const POINTS: [(&str, Confidence); 3] =
 struct Judged {
     light: [Confidence; 6],
     full: [Confidence; 6],
+    every: [Confidence; 6],
     scores: [f32; 6],
     shown: bool,
 }
+
+/// Bytes of a text that is as long as a page.
+const PAGE: usize = 1000;
 
 struct Judge {
     model: Arc<ContentModel>,
@@ -44,8 +48,13 @@ impl Judge {
         let light_scores = self.model.scores(&View::folded(text));
         let light = std::array::from_fn(|category| confidence(category, light_scores[category]));
         let heads = FullHeads::shipped();
-        let scores = heads.scores(text, &self.model, &self.embedder).await.context("the encoder failed")?;
-        Ok(Judged { light, full: heads.confidence(&scores), scores, shown: heads.wants(&light_scores) })
+        let judged = heads.judge(text, &self.model, &self.embedder).await;
+        let (full, scores) = judged.context("the encoder failed")?;
+        // What it would say if it were shown everything.
+        let vectors = crate::statics::encoded(&self.embedder, View::folded(text).text()).await?;
+        let every = heads.confidence(&heads.score(&vectors, &light_scores));
+        let shown = heads.wants(&light_scores, PAGE);
+        Ok(Judged { light, full, every, scores, shown })
     }
 }
 
@@ -74,6 +83,13 @@ pub(crate) async fn report(
             );
         }
     }
+    println!("\nIf everything were shown to the encoder, at HIGH:\n");
+    println!(
+        "| category | precision | recall | F1 | false positives on hard safe texts |\n|---|---|---|---|---|"
+    );
+    for (category, name) in CATEGORIES.iter().enumerate() {
+        println!("| {} | {}", name.as_str(), count(&held, category, Confidence::Low, |it| it.every).row());
+    }
     println!("\nThe light classifiers alone, as where there is no encoder, at HIGH:\n");
     println!(
         "| category | precision | recall | F1 | false positives on hard safe texts |\n|---|---|---|---|---|"
@@ -93,7 +109,7 @@ pub(crate) async fn report(
     }
     any_filter("sentences of ordinary business", judged.iter());
     let shown = judged.iter().filter(|it| it.shown).count();
-    println!("\nThe encoder is shown {} of them.", share(shown, judged.len()));
+    println!("\nOf those, on pages of them, the encoder is shown {}.", share(shown, judged.len()));
     if std::env::var_os("SHOW").is_some() {
         for (example, judged) in &held {
             for (category, name) in CATEGORIES.iter().enumerate() {

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use craton_backend::{EmbedRequest, EmbeddingModel};
+use craton_backend::{EmbedRequest, EmbeddingModel, unit};
 use craton_engine::embed::BertEmbedder;
+use craton_guardrails::policies::content_full::LAYERS;
 use craton_guardrails::policies::statics::Statics;
 use craton_models::DEFAULT_EMBEDDING_MODEL;
 use craton_models::files::{ModelFiles, Progress};
@@ -29,17 +30,24 @@ pub(crate) fn encoder() -> anyhow::Result<Arc<dyn EmbeddingModel>> {
     Ok(Arc::new(BertEmbedder::load(&model.path())?))
 }
 
-/// The encoder's vector of each text.
+/// Each text's unit vector, of the encoder's layers that the heads of content filters stand on.
 pub(crate) async fn vectors_of(texts: Vec<String>) -> anyhow::Result<Vec<Vec<f32>>> {
     let embedder = encoder()?;
     let mut vectors = Vec::with_capacity(texts.len());
     for batch in texts.chunks(64) {
         let request = EmbedRequest { texts: batch.to_vec(), truncate: true, ..EmbedRequest::default() };
-        vectors.extend(embedder.embed(request).await?.vectors);
+        vectors.extend(embedder.embed_early(request, LAYERS).await?.vectors.into_iter().map(unit));
         eprint!("\r{} of {}", vectors.len(), texts.len());
     }
     eprintln!();
     Ok(vectors)
+}
+
+/// The same of one text.
+pub(crate) async fn encoded(embedder: &Arc<dyn EmbeddingModel>, text: &str) -> anyhow::Result<Vec<f32>> {
+    let request = EmbedRequest { texts: vec![text.to_owned()], truncate: true, ..EmbedRequest::default() };
+    let embedded = embedder.embed_early(request, LAYERS).await?;
+    embedded.vectors.into_iter().next().map(unit).context("no vector")
 }
 
 pub(crate) async fn distil() -> anyhow::Result<Vec<u8>> {

@@ -90,7 +90,8 @@ fn plain_texts(folder: &Path, gazetteer: &Gazetteer) -> anyhow::Result<Vec<Strin
     texts.extend(
         content
             .lines()
-            .filter(|line| !line.starts_with('#'))
+            // What was added for content filters later would change the tagger for nothing.
+            .filter(|line| !line.starts_with('#') && !line.contains("\ttrain\t"))
             .filter_map(|line| line.split('\t').nth(2))
             .map(str::to_owned),
     );

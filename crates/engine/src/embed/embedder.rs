@@ -73,12 +73,12 @@ impl BertEmbedder {
     }
 
     /// Windows of all texts in one go, then grouped by text again.
-    async fn encode(&self, texts: &mut [Text]) -> Result<Vec<Vec<Window>>, BackendError> {
+    async fn encode(&self, texts: &mut [Text], layers: usize) -> Result<Vec<Vec<Window>>, BackendError> {
         let counts: Vec<usize> = texts.iter().map(|text| text.windows.len()).collect();
         let windows: Vec<Vec<u32>> =
             texts.iter_mut().flat_map(|text| std::mem::take(&mut text.windows)).collect();
         let lengths: Vec<usize> = windows.iter().map(Vec::len).collect();
-        let vectors = self.shared.worker.encode(windows).await?;
+        let vectors = self.shared.worker.encode(windows, layers).await?;
         let mut windows = vectors.into_iter().zip(lengths).map(|(vector, tokens)| Window { vector, tokens });
         Ok(counts.into_iter().map(|count| windows.by_ref().take(count).collect()).collect())
     }
@@ -87,10 +87,15 @@ impl BertEmbedder {
         &self,
         request: EmbedRequest,
         join: fn(Vec<Window>) -> Vec<f32>,
+        layers: usize,
     ) -> Result<Embeddings, BackendError> {
         let mut texts = self.read(request.texts, request.truncate).await?;
-        let vectors = self.encode(&mut texts).await?.into_iter().map(join).collect();
+        let vectors = self.encode(&mut texts, layers).await?.into_iter().map(join).collect();
         Ok(Embeddings { vectors, input_tokens: texts.iter().map(|text| text.tokens).collect() })
+    }
+
+    fn layers(&self) -> usize {
+        self.shared.worker.layers
     }
 
     #[cfg(test)]
@@ -171,11 +176,19 @@ impl EmbeddingModel for BertEmbedder {
     }
 
     fn embed(&self, request: EmbedRequest) -> BoxFuture<'_, Result<Embeddings, BackendError>> {
-        Box::pin(self.run(request, merge))
+        Box::pin(self.run(request, merge, self.layers()))
     }
 
     fn embed_raw(&self, request: EmbedRequest) -> BoxFuture<'_, Result<Embeddings, BackendError>> {
-        Box::pin(self.run(request, mean))
+        Box::pin(self.run(request, mean, self.layers()))
+    }
+
+    fn embed_early(
+        &self,
+        request: EmbedRequest,
+        layers: usize,
+    ) -> BoxFuture<'_, Result<Embeddings, BackendError>> {
+        Box::pin(self.run(request, mean, layers.min(self.layers())))
     }
 
     fn count_tokens<'a>(&'a self, text: &'a str) -> BoxFuture<'a, Result<u32, BackendError>> {
@@ -200,7 +213,7 @@ impl RerankModel for BertEmbedder {
             texts.extend(request.documents);
             let mut texts = self.read(texts, true).await?;
             let input_tokens = texts.iter().map(|text| text.tokens).sum();
-            let mut vectors = self.encode(&mut texts).await?.into_iter();
+            let mut vectors = self.encode(&mut texts, self.layers()).await?.into_iter();
             let query = merge(vectors.next().unwrap_or_default());
             let cosine = |window: Window| -> f32 { dot(&query, &unit(window.vector)) };
             let best = |windows: Vec<Window>| windows.into_iter().map(cosine).fold(-1.0, f32::max);

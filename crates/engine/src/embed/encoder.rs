@@ -65,12 +65,16 @@ impl Encoder {
         Ok(Self { words, positions, norm, layers, hidden, heads: config.num_attention_heads, pooling })
     }
 
-    /// Pools each text's tokens to one vector, not normalised. Texts need not be equally long.
-    pub(super) fn encode(&self, texts: &[&[u32]]) -> Result<Vec<Vec<f32>>, String> {
+    pub(super) fn layers(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// Pools each text's tokens to one vector, not normalised, after so many layers. Texts need not be equally long.
+    pub(super) fn encode(&self, texts: &[&[u32]], layers: usize) -> Result<Vec<Vec<f32>>, String> {
         let mut x = self.embed(texts)?;
         let mut scratch = Scratch::default();
         let lengths: Vec<usize> = texts.iter().map(|ids| ids.len()).collect();
-        for layer in &self.layers {
+        for layer in self.layers.iter().take(layers) {
             layer.forward(&mut x, (&lengths, self.heads), &mut scratch);
         }
         let mut rest = x.as_slice();

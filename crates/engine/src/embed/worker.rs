@@ -30,6 +30,8 @@ type Reply = oneshot::Sender<Result<Vec<Vec<f32>>, BackendError>>;
 /// The way to the threads. They end when this is dropped.
 pub(super) struct Worker {
     shared: Arc<Shared>,
+    /// Of the encoder.
+    pub layers: usize,
 }
 
 struct Shared {
@@ -49,6 +51,8 @@ struct Queue {
 
 struct Job {
     windows: std::iter::Enumerate<std::vec::IntoIter<Vec<u32>>>,
+    /// How many layers compute it.
+    layers: usize,
     open: Arc<Open>,
 }
 
@@ -78,7 +82,7 @@ impl Worker {
             changed: Condvar::new(),
             waiting: AtomicUsize::new(0),
         });
-        let worker = Self { shared };
+        let worker = Self { shared, layers: encoder.layers() };
         let encoder = Arc::new(encoder);
         let threads = available_parallelism().map_or(1, std::num::NonZero::get).min(MOST_THREADS);
         for _ in 0..threads {
@@ -88,9 +92,13 @@ impl Worker {
         Ok(worker)
     }
 
-    /// Encodes windows of token ids; the vectors come in the same order. Dropping the future drops the work that has
-    /// not begun.
-    pub(super) async fn encode(&self, windows: Vec<Vec<u32>>) -> Result<Vec<Vec<f32>>, BackendError> {
+    /// Encodes windows of token ids by so many layers; the vectors come in the same order. Dropping the future drops the
+    /// work that has not begun.
+    pub(super) async fn encode(
+        &self,
+        windows: Vec<Vec<u32>>,
+        layers: usize,
+    ) -> Result<Vec<Vec<f32>>, BackendError> {
         if windows.is_empty() {
             return Ok(Vec::new());
         }
@@ -107,7 +115,7 @@ impl Worker {
         let (reply, answer) = oneshot::channel();
         let vectors = vec![Vec::new(); count];
         let open = Open { answer: Mutex::new(Answer { vectors, left: count, reply: Some(reply) }) };
-        let job = Job { windows: windows.into_iter().enumerate(), open: Arc::new(open) };
+        let job = Job { windows: windows.into_iter().enumerate(), layers, open: Arc::new(open) };
         self.shared.queue.lock().jobs.push_back(job);
         self.shared.changed.notify_all();
         answer.await.map_err(|_| BackendError::Internal("the embedding threads have stopped".into()))?
@@ -143,15 +151,16 @@ impl Shared {
                 self.waiting.fetch_sub(abandoned, Ordering::Relaxed);
                 queue.take_batch()
             };
+            let (layers, batch) = batch;
             if !batch.is_empty() {
-                self.compute(encoder, batch);
+                self.compute(encoder, batch, layers);
             }
         }
     }
 
-    fn compute(&self, encoder: &Encoder, batch: Vec<Unit>) {
+    fn compute(&self, encoder: &Encoder, batch: Vec<Unit>, layers: usize) {
         let texts: Vec<&[u32]> = batch.iter().map(|unit| unit.ids.as_slice()).collect();
-        let result = catch_unwind(AssertUnwindSafe(|| encoder.encode(&texts)));
+        let result = catch_unwind(AssertUnwindSafe(|| encoder.encode(&texts, layers)));
         self.waiting.fetch_sub(batch.len(), Ordering::Relaxed);
         let result = result.unwrap_or_else(|_| Err("the encoder panicked".to_owned()));
         match result {
@@ -178,11 +187,12 @@ impl Queue {
         forgotten
     }
 
-    /// One window of each request in turn, as far as a batch goes.
-    fn take_batch(&mut self) -> Vec<Unit> {
+    /// One window of each request in turn, as far as a batch goes, and the layers that all of them want.
+    fn take_batch(&mut self) -> (usize, Vec<Unit>) {
         let (mut batch, mut tokens) = (Vec::new(), 0);
+        let layers = self.jobs.front().map_or(0, |job| job.layers);
         while tokens < BATCH_TOKENS
-            && let Some(mut job) = self.jobs.pop_front()
+            && let Some(mut job) = self.jobs.pop_front_if(|job| job.layers == layers)
         {
             let Some((index, ids)) = job.windows.next() else { continue };
             tokens += ids.len();
@@ -191,7 +201,7 @@ impl Queue {
                 self.jobs.push_back(job);
             }
         }
-        batch
+        (layers, batch)
     }
 }
 
@@ -237,7 +247,11 @@ mod tests {
             let (reply, answer) = oneshot::channel();
             let (vectors, left) = (vec![Vec::new(); windows.len()], windows.len());
             let open = Open { answer: Mutex::new(Answer { vectors, left, reply: Some(reply) }) };
-            queue.jobs.push_back(Job { windows: windows.into_iter().enumerate(), open: Arc::new(open) });
+            queue.jobs.push_back(Job {
+                windows: windows.into_iter().enumerate(),
+                layers: 6,
+                open: Arc::new(open),
+            });
             answers.push(answer);
         }
         (queue, answers)
@@ -248,9 +262,21 @@ mod tests {
         let (mut queue, _answers) = queue_of(&[&[200, 201, 202, 203], &[10], &[20, 21]]);
         let mut batches: Vec<Vec<usize>> = Vec::new();
         while !queue.jobs.is_empty() {
-            batches.push(queue.take_batch().iter().map(|unit| unit.ids.len()).collect());
+            batches.push(queue.take_batch().1.iter().map(|unit| unit.ids.len()).collect());
         }
         assert_eq!(batches, [vec![200, 10, 20, 201, 21, 202], vec![203]]);
+    }
+
+    #[test]
+    fn a_batch_is_of_as_many_layers() {
+        let (mut queue, _answers) = queue_of(&[&[10, 11], &[20], &[30]]);
+        queue.jobs[1].layers = 3;
+        let sizes = |(layers, batch): (usize, Vec<Unit>)| {
+            (layers, batch.iter().map(|unit| unit.ids.len()).collect::<Vec<_>>())
+        };
+        assert_eq!(sizes(queue.take_batch()), (6, vec![10]));
+        assert_eq!(sizes(queue.take_batch()), (3, vec![20]));
+        assert_eq!(sizes(queue.take_batch()), (6, vec![30, 11]));
     }
 
     #[test]
@@ -258,13 +284,13 @@ mod tests {
         let (mut queue, mut answers) = queue_of(&[&[5, 5, 5], &[7]]);
         answers.remove(0);
         assert_eq!(queue.forget_abandoned(), 3);
-        assert_eq!(queue.take_batch().len(), 1);
+        assert_eq!(queue.take_batch().1.len(), 1);
     }
 
     #[test]
     fn a_failure_answers_once() {
         let (mut queue, mut answers) = queue_of(&[&[1, 1]]);
-        let batch = queue.take_batch();
+        let (_, batch) = queue.take_batch();
         batch[0].open.fail("no");
         batch[1].open.deliver(1, vec![1.0]);
         assert!(matches!(answers[0].try_recv(), Ok(Err(BackendError::Internal(_)))));

@@ -1,6 +1,6 @@
 //! The assessment: every policy's findings over every piece, what they mean together, and the text as it may pass.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,12 +12,12 @@ use super::report::{Facts, Report};
 use super::{Assessed, Guard, Piece, Qualifier, Source};
 use crate::ner::NameModel;
 use crate::policies::content::{self, Confidence};
-use crate::policies::content_full::{FullHeads, Suspect};
+use crate::policies::content_full::{FullHeads, LAYERS, Suspect};
 use crate::policies::judge::{OnFailure, Verdict};
 use crate::policies::pii::PiiDetector;
 use crate::policies::words::profanity;
-use crate::policies::{encoded, grounding, topics};
-use crate::text::{View, decoded_runs};
+use crate::policies::{Shown, grounding, topics};
+use crate::text::{View, decoded_runs, is_imitated, spelled_runs};
 
 /// Text longer than this is judged on a thread of its own, in bytes.
 const INLINE: usize = 8 * 1024;
@@ -51,10 +51,14 @@ pub(super) struct Found {
     pub spots: Vec<Spot>,
     /// Probability of each content category, in the order of [`crate::policies::content::CATEGORIES`].
     pub content: [f32; 6],
-    /// What the heads over the sentence encoder say, where they were asked.
+    /// The same without the pieces that the sentence encoder is to be shown.
+    unshown: [f32; 6],
+    /// What the heads over the sentence encoder say of those, where they were asked.
     full: Option<[f32; 6]>,
     /// What a guard model said of the categories, where one was asked.
     pub judged: Option<Verdict>,
+    /// Text that was hidden in this one, as it reads: for a guard model.
+    hidden: Vec<String>,
     /// What the light classifiers are suspicious of, for the sentence encoder.
     suspects: Vec<Suspect>,
     /// How near it comes to each topic.
@@ -62,11 +66,23 @@ pub(super) struct Found {
 }
 
 impl Found {
+    /// Adds what was found in text that was hidden in this one, short of what has a place.
+    fn add(&mut self, inside: Self) {
+        self.suspects.extend(inside.suspects);
+        content::raise(&mut self.content, &inside.content);
+        content::raise(&mut self.unshown, &inside.unshown);
+        self.hidden.extend(inside.hidden);
+        self.topics.add(inside.topics);
+    }
+
     /// How sure it is that the piece is of a category: by the guard model where it has a say.
     pub(super) fn confidence(&self, category: usize) -> Confidence {
         let judged = self.judged.and_then(|verdict| verdict.get(category).copied().flatten());
-        let full = || self.full.map(|full| FullHeads::shipped().confidence(&full)[category]);
-        judged.or_else(full).unwrap_or_else(|| content::confidence(category, self.content[category]))
+        let light = |score: f32| content::confidence(category, score);
+        judged.unwrap_or_else(|| match self.full {
+            Some(full) => FullHeads::shipped().confidence(&full)[category].max(light(self.unshown[category])),
+            None => light(self.content[category]),
+        })
     }
 
     /// The same as a number from 0 to 1: 0.25, 0.5 and 0.75 are where low, medium and high confidence begin.
@@ -79,9 +95,13 @@ impl Found {
                 Confidence::High => 1.0,
             };
         }
+        let light = |score: f32| content::severity(score, content::points(category));
         match self.full {
-            Some(full) => content::severity(full[category], FullHeads::shipped().heads[category].points),
-            None => content::severity(self.content[category], content::points(category)),
+            Some(full) => {
+                let points = FullHeads::shipped().heads[category].points;
+                content::severity(full[category], points).max(light(self.unshown[category]))
+            }
+            None => light(self.content[category]),
         }
     }
 }
@@ -173,25 +193,38 @@ impl Guard {
         let folded = View::folded(text);
         self.look_at_words(source, text, &folded, &mut found);
         self.look_for_secrets(source, text, names, &mut found);
-        if let Some(content) = self.content.as_ref().filter(|_| self.filters_content(source)) {
-            (found.content, found.suspects) = FullHeads::shipped().look(&folded, content);
-        }
-        if let Some(topics) = self.topics.as_ref().filter(|_| self.denies_topics(source)) {
-            found.topics = topics.look(&folded);
-        }
+        self.look_at_meaning(source, &folded, &mut found);
         let Some(depth) = depth.checked_sub(1) else { return found };
         for (range, inner) in decoded_runs(text) {
             let mut inside = self.look(source, &inner, names, depth);
             for spot in std::mem::take(&mut inside.spots) {
                 found.spots.push(Spot { range: range.clone(), ..spot });
             }
-            found.suspects.append(&mut inside.suspects);
-            for (score, more) in found.content.iter_mut().zip(inside.content) {
-                *score = score.max(more);
-            }
-            found.topics.add(inside.topics);
+            found.add(inside);
+            found.hidden.push(inner);
+        }
+        // Words and secrets with gaps have a place of their own; what a phrase with gaps means has not.
+        let spelled: Vec<String> = spelled_runs(&folded).into_iter().map(|run| run.text).collect();
+        let spelled = spelled.iter().filter(|run| run.contains(' ')).map(String::as_str).collect::<Vec<_>>();
+        if !spelled.is_empty() {
+            let spelled = spelled.join("\n");
+            let mut inside = Found::default();
+            self.look_at_meaning(source, &View::folded(&spelled), &mut inside);
+            found.add(inside);
+            found.hidden.push(spelled);
         }
         found
+    }
+
+    fn look_at_meaning(&self, source: Source, folded: &View, found: &mut Found) {
+        if let Some(content) = self.content.as_ref().filter(|_| self.filters_content(source)) {
+            let looked = FullHeads::shipped().look(folded, content);
+            (found.content, found.unshown) = (looked.worst, looked.unshown);
+            found.suspects = looked.suspects;
+        }
+        if let Some(topics) = self.topics.as_ref().filter(|_| self.denies_topics(source)) {
+            found.topics = topics.look(folded);
+        }
     }
 
     fn look_at_words(&self, source: Source, text: &str, folded: &View, found: &mut Found) {
@@ -228,11 +261,20 @@ impl Guard {
                 }
             }
         }
+        // Patterns are written for what people read, but may also name a character that the view replaces.
+        let view = (!text.is_ascii()).then(|| View::plain(text));
         for (index, (regex, custom)) in self.regexes.iter().zip(&policy.regexes).enumerate() {
-            if custom.sides.on(source).is_some() {
-                let hits = regex.find_iter(text).filter(|hit| !hit.is_empty());
-                found.spots.extend(hits.map(|hit| spot(What::Regex(index), hit.range(), text)));
+            if custom.sides.on(source).is_none() {
+                continue;
             }
+            let mut ranges: Vec<Range<usize>> = regex.find_iter(text).map(|hit| hit.range()).collect();
+            if let Some(view) = &view {
+                let known: HashSet<Range<usize>> = ranges.iter().cloned().collect();
+                let hits = regex.find_iter(view.text()).map(|hit| view.original(hit.range()));
+                ranges.extend(hits.filter(|range| !known.contains(range)));
+            }
+            let ranges = ranges.into_iter().filter(|range| !range.is_empty());
+            found.spots.extend(ranges.map(|range| spot(What::Regex(index), range, text)));
         }
     }
 
@@ -255,49 +297,29 @@ impl Guard {
         grounding::scores(&sources, &query, &answer)
     }
 
-    /// Shows the sentence encoder what the light classifiers are suspicious of and what stands out towards a topic, all at
-    /// once. Without the encoder, or when it can't answer, what the light ones say stands.
+    /// Shows the sentence encoder what the light classifiers are suspicious of and what stands out towards a topic. Without
+    /// the encoder, or when it can't answer, what the light ones say stands.
     async fn second_look(&self, found: &mut [Found]) {
         let vectors = &self.tools.vectors;
         let Some(embedder) = &vectors.embedder else { return };
         let heads = FullHeads::shipped();
-        let content = self.content.is_some() && vectors.content_heads && heads.dimensions() > 0;
-        let full = match &self.topics {
-            Some(topics) if found.iter().any(|it| it.topics.is_unsure()) => {
-                topics.encoded((embedder, vectors.ordinary.as_ref())).await
-            }
-            _ => None,
+        if self.content.is_some() && vectors.content_heads && heads.dimensions() > 0 {
+            let texts = found.iter().flat_map(|it| &it.suspects).map(|it| it.text.as_str());
+            let Some(shown) = Shown::to(embedder, texts, Some(LAYERS)).await else { return };
+            let decided: Vec<_> = found
+                .iter()
+                .map(|it| {
+                    heads.decide(it.suspects.iter().filter_map(|it| Some((it, shown.vector(&it.text)?))))
+                })
+                .collect();
+            found.iter_mut().zip(decided).for_each(|(found, full)| found.full = full);
+        }
+        let Some(topics) = self.topics.as_ref().filter(|_| found.iter().any(|it| it.topics.is_unsure()))
+        else {
+            return;
         };
-        let mut texts: Vec<String> = Vec::new();
-        let mut places: HashMap<&str, usize> = HashMap::new();
-        for found in found.iter() {
-            let suspects = found.suspects.iter().filter(|_| content).map(|it| it.text.as_str());
-            let unsure = full.is_some() && found.topics.is_unsure();
-            let asked = found.topics.asked.iter().filter(|_| unsure).map(|it| it.text.as_str());
-            for text in suspects.chain(asked) {
-                places.entry(text).or_insert_with(|| {
-                    texts.push(text.to_owned());
-                    texts.len() - 1
-                });
-            }
-        }
-        let Some(encoded) = encoded(embedder, texts).await else { return };
-        let vector = |text: &str| places.get(text).and_then(|at| encoded.get(*at)).map(Vec::as_slice);
-        let mut decided = Vec::with_capacity(found.len());
-        for found in found.iter() {
-            let suspects = found.suspects.iter().filter_map(|it| Some((it, vector(&it.text)?)));
-            let scores = if content { heads.decide(suspects) } else { None };
-            let mut topics = found.topics.scores.clone();
-            if let Some(full) = full {
-                let asked = found.topics.asked.iter().filter_map(|it| Some((it, vector(&it.text)?)));
-                topics::decide(full, &mut topics, asked);
-            }
-            decided.push((scores, topics));
-        }
-        drop(places);
-        for (found, (full, topics)) in found.iter_mut().zip(decided) {
-            (found.full, found.topics.scores) = (full, topics);
-        }
+        let looked = found.iter_mut().map(|it| &mut it.topics).filter(|it| it.is_unsure()).collect();
+        topics.confirm(looked, (embedder, vectors.ordinary.as_ref())).await;
     }
 
     /// Asks the guard model, where there is one, about harmful content.
@@ -314,7 +336,13 @@ impl Guard {
             if !piece.is_judged() || piece.text.trim().is_empty() {
                 continue;
             }
-            match (judge.verdict(source, &piece.text).await, judge.on_failure) {
+            // A guard model reads as people do, but no base64, and letters of other alphabets as what they are.
+            let plain = View::plain(&piece.text);
+            let folded = is_imitated(&piece.text).then(|| View::folded(&piece.text));
+            let mut texts = vec![plain.text()];
+            texts.extend(folded.as_ref().map(View::text));
+            texts.extend(found.hidden.iter().map(String::as_str));
+            match (judge.verdict(source, &texts).await, judge.on_failure) {
                 (Ok(verdict), _) => found.judged = Some(verdict),
                 (Err(reason), OnFailure::Open) => {
                     tracing::warn!(reason, "the guard model could not judge; the classifiers did");

@@ -36,6 +36,18 @@ pub enum Confidence {
     High,
 }
 
+impl Confidence {
+    /// What a score means by the points of low, medium and high confidence.
+    pub(crate) fn of(score: f32, points: [f32; 3]) -> Self {
+        match points {
+            [_, _, high] if score >= high => Self::High,
+            [_, medium, _] if score >= medium => Self::Medium,
+            [low, _, _] if score >= low => Self::Low,
+            _ => Self::None,
+        }
+    }
+}
+
 /// The weights of all categories.
 #[derive(Debug, Clone, Default)]
 pub struct ContentModel {
@@ -298,15 +310,8 @@ pub(crate) fn points(category: usize) -> [f32; 3] {
 
 /// What a score means for a category.
 pub fn confidence(category: usize, score: f32) -> Confidence {
-    let Some(head) = SHIPPED.heads.get(category).filter(|_| !SHIPPED.sparse.is_empty()) else {
-        return Confidence::None;
-    };
-    match head.points {
-        [_, _, high] if score >= high => Confidence::High,
-        [_, medium, _] if score >= medium => Confidence::Medium,
-        [low, _, _] if score >= low => Confidence::Low,
-        _ => Confidence::None,
-    }
+    let head = SHIPPED.heads.get(category).filter(|_| !SHIPPED.sparse.is_empty());
+    head.map_or(Confidence::None, |head| Confidence::of(score, head.points))
 }
 
 #[cfg(test)]

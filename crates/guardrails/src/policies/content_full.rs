@@ -3,7 +3,7 @@
 //! N-grams know words, not what is said with them: "kill the process" and "kill the witness" share most of what they see.
 //! So a sentence that the light classifiers find at all suspicious is shown to the embedded sentence encoder, and a linear
 //! head over its vector, together with the light score, decides. Ordinary text is rarely suspicious, so it rarely waits for
-//! the encoder. `train-guardrails content` makes `data/content_full.bin`.
+//! the encoder, and then for its first layers only. `train-guardrails content` makes `data/content_full.bin`.
 
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};
@@ -15,6 +15,9 @@ use super::statics::dot;
 use crate::text::View;
 
 const COUNT: usize = CATEGORIES.len();
+/// Layers of the encoder that the heads stand on. What is said with words is known there already, for half of the time; what
+/// follows is for telling how alike two sentences are, and makes the heads worse.
+pub const LAYERS: usize = 3;
 
 /// The head of one category.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -23,8 +26,9 @@ pub struct FullHead {
     /// Weight of the light score, as a logit.
     pub light: f32,
     pub dense: Vec<f32>,
-    /// Light scores from which a sentence is shown to the encoder.
-    pub gate: f32,
+    /// Light scores from which a sentence is shown to the encoder: of a short text, and of a longer one, which has so many
+    /// sentences that some of them would always seem a little suspicious.
+    pub gates: [f32; 2],
     /// Scores from which confidence is low, medium, high.
     pub points: [f32; 3],
 }
@@ -34,6 +38,16 @@ pub struct FullHead {
 pub struct Suspect {
     pub text: String,
     light: [f32; COUNT],
+}
+
+/// What the light classifiers say of a text.
+#[derive(Debug, Clone, Default)]
+pub struct Looked {
+    /// The probability of each category: that of the worst piece.
+    pub worst: [f32; COUNT],
+    /// The same over the pieces that the encoder is not to be shown: of these the light classifiers have the last word.
+    pub unshown: [f32; COUNT],
+    pub suspects: Vec<Suspect>,
 }
 
 /// The heads of all categories.
@@ -60,9 +74,16 @@ impl FullHeads {
         self.heads[0].dense.len()
     }
 
-    /// Whether a sentence is suspicious enough to be shown to the encoder.
-    pub fn wants(&self, light: &[f32; COUNT]) -> bool {
-        self.dimensions() > 0 && self.heads.iter().zip(light).any(|(head, light)| *light >= head.gate)
+    /// Whether a sentence of a text of so many bytes is suspicious enough to be shown to the encoder.
+    pub fn wants(&self, light: &[f32; COUNT], bytes: usize) -> bool {
+        self.dimensions() > 0 && self.suspicion(light, bytes) >= 0.0
+    }
+
+    /// How far the light scores are above the gates, by the category that is farthest.
+    fn suspicion(&self, light: &[f32; COUNT], bytes: usize) -> f32 {
+        let long = usize::from(bytes > super::SHORT);
+        let above = self.heads.iter().zip(light).map(|(head, light)| logit(*light) - logit(head.gates[long]));
+        above.fold(f32::MIN, f32::max)
     }
 
     /// The probability of each category, from a sentence's vector and light scores.
@@ -76,44 +97,45 @@ impl FullHeads {
 
     /// What scores mean.
     pub fn confidence(&self, scores: &[f32; COUNT]) -> [Confidence; COUNT] {
-        std::array::from_fn(|index| match self.heads[index].points {
-            [_, _, high] if scores[index] >= high => Confidence::High,
-            [_, medium, _] if scores[index] >= medium => Confidence::Medium,
-            [low, _, _] if scores[index] >= low => Confidence::Low,
-            _ => Confidence::None,
-        })
+        std::array::from_fn(|index| Confidence::of(scores[index], self.heads[index].points))
     }
 
     /// The light scores of a text, and what of it is to be shown to the encoder: the most suspicious pieces, none of which
     /// has a part of another.
-    pub fn look(&self, folded: &View, model: &ContentModel) -> ([f32; COUNT], Vec<Suspect>) {
-        let mut worst = [0.0_f32; COUNT];
+    pub fn look(&self, folded: &View, model: &ContentModel) -> Looked {
+        let mut looked = Looked::default();
+        let bytes = folded.text().len();
         let mut pieces: Vec<(f32, Option<Range<usize>>, Suspect)> = Vec::new();
+        let mut others: Vec<(Option<Range<usize>>, [f32; COUNT])> = Vec::new();
         model.each_piece(folded, |place, piece, light| {
-            super::content::raise(&mut worst, &light);
-            if self.wants(&light) {
-                let most =
-                    self.heads.iter().zip(&light).map(|(head, light)| logit(*light) - logit(head.gate));
-                let most = most.fold(f32::MIN, f32::max);
-                pieces.push((most, place, Suspect { text: piece.to_owned(), light }));
+            super::content::raise(&mut looked.worst, &light);
+            if self.wants(&light, bytes) {
+                let suspect = Suspect { text: piece.to_owned(), light };
+                pieces.push((self.suspicion(&light, bytes), place, suspect));
+            } else {
+                others.push((place, light));
             }
         });
         pieces.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let most = super::most_shown(bytes, 2);
         let mut taken: Vec<Range<usize>> = Vec::new();
-        let mut suspects = Vec::new();
+        let touches = |taken: &[Range<usize>], place: &Option<Range<usize>>| {
+            let touches =
+                |it: &Range<usize>| taken.iter().any(|other| other.start < it.end && it.start < other.end);
+            place.as_ref().is_some_and(touches)
+        };
         for (_, place, suspect) in pieces {
-            if let Some(place) = place {
-                if taken.iter().any(|other| other.start < place.end && place.start < other.end) {
-                    continue;
-                }
-                taken.push(place);
+            if looked.suspects.len() >= most || touches(&taken, &place) {
+                others.push((place, suspect.light));
+                continue;
             }
-            suspects.push(suspect);
-            if suspects.len() >= super::most_shown(folded.text().len()) {
-                break;
-            }
+            taken.extend(place);
+            looked.suspects.push(suspect);
         }
-        (worst, suspects)
+        for (_, light) in others.iter().filter(|(place, _)| !touches(&taken, place)) {
+            super::content::raise(&mut looked.unshown, light);
+        }
+        looked
     }
 
     /// The probability of each category: that of the worst of the pieces that the encoder was shown.
@@ -131,29 +153,36 @@ impl FullHeads {
         Some(worst)
     }
 
-    /// The same for one text, asking the encoder; none when it can't be asked.
-    pub async fn scores(
+    /// What they and the light classifiers make of one text, and the probabilities that they saw; none when the encoder
+    /// can't be asked.
+    pub async fn judge(
         &self,
         text: &str,
         model: &ContentModel,
         embedder: &Arc<dyn EmbeddingModel>,
-    ) -> Option<[f32; COUNT]> {
-        let (_, suspects) = self.look(&View::folded(text), model);
+    ) -> Option<([Confidence; COUNT], [f32; COUNT])> {
+        let Looked { suspects, unshown, .. } = self.look(&View::folded(text), model);
         let texts: Vec<String> = suspects.iter().map(|it| it.text.clone()).collect();
-        let vectors = super::encoded(embedder, texts).await?;
-        self.decide(suspects.iter().zip(vectors.iter().map(Vec::as_slice)))
+        let vectors = super::encoded(embedder, texts, Some(LAYERS)).await?;
+        let scores = self.decide(suspects.iter().zip(vectors.iter().map(Vec::as_slice)))?;
+        let mut sure = self.confidence(&scores);
+        for (category, sure) in sure.iter_mut().enumerate() {
+            *sure = (*sure).max(super::content::confidence(category, unshown[category]));
+        }
+        Some((sure, scores))
     }
 
     /// Reads heads as [`Self::write`] wrote them.
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let mut numbers = bytes.chunks_exact(4).map(|it| f32::from_le_bytes([it[0], it[1], it[2], it[3]]));
         let dimensions = numbers.next()? as usize;
-        if bytes.len() != 4 * (1 + COUNT * (6 + dimensions)) {
+        if bytes.len() != 4 * (1 + COUNT * (7 + dimensions)) {
             return None;
         }
         let mut heads = Self::default();
         for head in &mut heads.heads {
-            (head.bias, head.light, head.gate) = (numbers.next()?, numbers.next()?, numbers.next()?);
+            (head.bias, head.light) = (numbers.next()?, numbers.next()?);
+            head.gates = [numbers.next()?, numbers.next()?];
             head.points = [numbers.next()?, numbers.next()?, numbers.next()?];
             head.dense = numbers.by_ref().take(dimensions).collect();
         }
@@ -163,7 +192,7 @@ impl FullHeads {
     pub fn write(&self) -> Vec<u8> {
         let mut bytes = (self.dimensions() as f32).to_le_bytes().to_vec();
         for head in &self.heads {
-            let numbers = [head.bias, head.light, head.gate].into_iter().chain(head.points);
+            let numbers = [head.bias, head.light].into_iter().chain(head.gates).chain(head.points);
             bytes.extend(numbers.chain(head.dense.iter().copied()).flat_map(f32::to_le_bytes));
         }
         bytes
@@ -178,11 +207,33 @@ mod tests {
     fn heads_read_as_they_were_written() {
         let mut heads = FullHeads::default();
         for head in &mut heads.heads {
-            *head =
-                FullHead { bias: 1.0, light: 0.5, dense: vec![0.25; 8], gate: 0.1, points: [0.5, 0.7, 0.9] };
+            let (gates, points) = ([0.1, 0.2], [0.5, 0.7, 0.9]);
+            *head = FullHead { bias: 1.0, light: 0.5, dense: vec![0.25; 8], gates, points };
         }
         assert_eq!(FullHeads::read(&heads.write()), Some(heads));
         assert_eq!(FullHeads::read(&[0; 7]), None);
         assert_eq!(FullHeads::shipped().dimensions(), 384);
+    }
+
+    #[test]
+    fn what_is_not_shown_is_judged_all_the_same() {
+        let mut heads = FullHeads::default();
+        heads.heads.iter_mut().for_each(|head| (head.gates, head.dense) = ([0.0; 2], vec![0.0; 8]));
+        let model = ContentModel::shipped();
+        let text: String = (0..60).map(|at| format!("Kill process number {at}. ")).collect();
+        let text = format!("{text}I will kill you and burn your house down.");
+        let folded = View::folded(&text);
+        let looked = heads.look(&folded, &model);
+        assert_eq!(looked.suspects.len(), crate::policies::most_shown(text.len(), 2));
+        let shown = |piece: &str| {
+            looked.suspects.iter().any(|it| it.text.contains(piece) || piece.contains(&it.text))
+        };
+        let mut left = [0.0_f32; COUNT];
+        model.each_piece(&folded, |_, piece, light| {
+            if !shown(piece) {
+                crate::policies::content::raise(&mut left, &light);
+            }
+        });
+        assert!(left[1] > 0.0 && looked.unshown == left, "{left:?} {:?}", looked.unshown);
     }
 }

@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use super::lexical::{STOP_WORDS, stem};
+use super::lexical::{is_common, stem};
 use super::statics::{Statics, dot, words};
 use crate::text::{View, sentences};
 
@@ -76,7 +76,7 @@ fn facts(sentence: &str) -> Facts {
             continue;
         }
         let first = word.chars().next();
-        if !first.is_some_and(char::is_alphabetic) || STOP_WORDS.contains(&lower.as_str()) {
+        if !first.is_some_and(char::is_alphabetic) || is_common(&lower) {
             continue;
         }
         if index > 0 && first.is_some_and(char::is_uppercase) && word.len() > 1 {

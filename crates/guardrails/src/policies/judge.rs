@@ -68,16 +68,20 @@ impl std::fmt::Debug for Judge {
 pub type Verdict = [Option<Confidence>; CATEGORIES.len()];
 
 impl Judge {
-    /// What the guard model says of a text: of its worst part.
-    pub async fn verdict(&self, source: Source, text: &str) -> Result<Verdict, String> {
+    /// What the guard model says of a text, which may come as several: of its worst part, within the time for one text.
+    pub async fn verdict(&self, source: Source, texts: &[&str]) -> Result<Verdict, String> {
+        let asked = tokio::time::timeout(self.timeout, self.ask(source, texts)).await;
+        asked.map_err(|_| format!("no answer within {} ms", self.timeout.as_millis()))?
+    }
+
+    async fn ask(&self, source: Source, texts: &[&str]) -> Result<Verdict, String> {
         let mut worst: Verdict = [None; CATEGORIES.len()];
-        for part in parts(text) {
+        for part in texts.iter().flat_map(|text| parts(text)) {
             let request = match self.format {
                 Format::LlamaGuard => llama_guard(source, part),
                 Format::Json => described(source, part),
             };
-            let asked = tokio::time::timeout(self.timeout, self.model.answer(request)).await;
-            let answer = asked.map_err(|_| format!("no answer within {} ms", self.timeout.as_millis()))??;
+            let answer = self.model.answer(request).await?;
             let verdict = match self.format {
                 Format::LlamaGuard => read_llama_guard(&answer)?,
                 Format::Json => read_json(&answer)?,
@@ -101,10 +105,7 @@ fn parts(text: &str) -> Vec<&str> {
         }
         end = sentence.end;
         while end - start > LONGEST {
-            let mut cut = start + LONGEST;
-            while !text.is_char_boundary(cut) {
-                cut -= 1;
-            }
+            let cut = text.floor_char_boundary(start + LONGEST);
             parts.push(&text[start..cut]);
             start = cut;
         }

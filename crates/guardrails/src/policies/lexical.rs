@@ -140,7 +140,6 @@ pub(super) const STOP_WORDS: &[&str] = &[
     "yes",
     "according",
     "based",
-    "based",
     "however",
     "therefore",
     "within",

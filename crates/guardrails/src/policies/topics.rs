@@ -3,9 +3,10 @@
 //! How near a sentence is to a topic means little by itself: some topics are near to everything. So each topic is first
 //! compared with sentences of ordinary traffic (`corpus/background.txt`), and a sentence counts by how far it stands out
 //! from those. A sentence that says what an example says, in its words, is on topic. Of the others, those that stand out by
-//! the light vectors, as a whole or by single words, are shown to the sentence encoder, whose similarities to the examples
-//! and to the definition then decide together with these. The weights of that decision come from half of the topics of `corpus/topics.tsv`
-//! (`train-guardrails topics` prints them and measures on the other half).
+//! the light vectors, as a whole or by single words, are shown to the sentence encoder: how similar it finds them to the
+//! examples, to the definition and its parts, and to ordinary traffic decides together with how they stand out. The weights
+//! of that decision come from some of the topics of `corpus/topics.tsv` (`train-guardrails topics` prints them, and measures
+//! on the others).
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -16,9 +17,9 @@ use craton_backend::EmbeddingModel;
 use tokio::sync::OnceCell;
 
 use super::acronyms::written_out;
-use super::encoded;
 use super::lexical::{content_words, is_common};
 use super::statics::{Statics, dot, normalise, words};
+use super::{Shown, encoded};
 use crate::definition::Topic;
 use crate::text::{View, sentences};
 
@@ -31,10 +32,9 @@ const MOST_WORDS: usize = 60;
 /// Standard deviations above ordinary traffic from which a whole sentence is on topic where there is no encoder, and from
 /// which sentence and words together are worth asking the encoder.
 const LIGHT_ON: f32 = 3.6;
-const LIGHT_UNSURE: f32 = 0.75;
-/// The same in a text of at most so many bytes, which is one question or two and costs the encoder little.
-const SHORT: usize = 240;
-const SHORT_UNSURE: f32 = 0.0;
+const LIGHT_UNSURE: f32 = 2.5;
+/// The same in a short text.
+const SHORT_UNSURE: f32 = -0.5;
 /// Things that a definition names one by one, at most.
 const MOST_PARTS: usize = 12;
 /// Share of content words that a sentence and an example have in common when they say the same.
@@ -71,6 +71,8 @@ pub struct TopicScore {
     pub full: Option<f32>,
     /// It says what an example says, in its words.
     pub same: bool,
+    /// The whole sentences that the encoder is not to be shown, although they stand out enough: of these this has the last word.
+    pub unshown: f32,
     /// It stands out enough for the encoder to be asked.
     unsure: bool,
 }
@@ -79,7 +81,7 @@ impl TopicScore {
     pub fn is_on(&self) -> bool {
         self.same
             || match self.full {
-                Some(full) => full > 0.0,
+                Some(full) => full > 0.0 || self.unshown >= LIGHT_ON,
                 None => self.whole >= LIGHT_ON,
             }
     }
@@ -92,6 +94,7 @@ impl TopicScore {
         self.light = self.light.max(other.light);
         self.whole = self.whole.max(other.whole);
         self.same |= other.same;
+        self.unshown = self.unshown.max(other.unshown);
         self.unsure |= other.unsure;
     }
 }
@@ -148,7 +151,7 @@ impl TopicMatcher {
             }
             before = Some(heard);
         }
-        looked.choose(super::most_shown(text.len()));
+        looked.choose(super::most_shown(text.len(), 1));
         looked
     }
 
@@ -181,7 +184,7 @@ impl TopicMatcher {
         out: &[StandsOut],
         same: impl Fn(&BTreeSet<String>) -> bool,
     ) {
-        let from = if text.len() <= SHORT { SHORT_UNSURE } else { LIGHT_UNSURE };
+        let from = if text.len() <= super::SHORT { SHORT_UNSURE } else { LIGHT_UNSURE };
         let mut best = f32::MIN;
         for ((score, topic), out) in looked.scores.iter_mut().zip(&self.topics).zip(out) {
             score.light = score.light.max(out.light());
@@ -196,25 +199,18 @@ impl TopicMatcher {
         }
     }
 
-    /// The topics as the encoder sees them; none when it can't be asked.
-    pub(crate) async fn encoded(
-        &self,
-        (embedder, ordinary): (&Arc<dyn EmbeddingModel>, &OrdinaryVectors),
-    ) -> Option<&[FullTopic]> {
-        let full = self.full.get_or_try_init(|| self.encode_topics(embedder, ordinary)).await;
-        full.ok().map(Vec::as_slice)
-    }
-
-    /// Asks the encoder about the sentences that stand out. Leaves the scores as they are when it can't answer.
+    /// Asks the encoder about the sentences of texts that stand out. Leaves the scores as they are when it can't answer.
     pub async fn confirm(
         &self,
-        looked: &mut Looked,
+        mut looked: Vec<&mut Looked>,
         (embedder, ordinary): (&Arc<dyn EmbeddingModel>, &OrdinaryVectors),
     ) {
-        let texts = looked.asked.iter().map(|it| it.text.clone()).collect();
-        let Some(full) = self.encoded((embedder, ordinary)).await else { return };
-        if let Some(vectors) = encoded(embedder, texts).await {
-            let asked = looked.asked.iter().zip(vectors.iter().map(Vec::as_slice));
+        let encode = || self.encode_topics(embedder, ordinary);
+        let Ok(full) = self.full.get_or_try_init(encode).await else { return };
+        let texts = looked.iter().flat_map(|it| &it.asked).map(|it| it.text.as_str());
+        let Some(shown) = Shown::to(embedder, texts, None).await else { return };
+        for looked in &mut looked {
+            let asked = looked.asked.iter().filter_map(|it| Some((it, shown.vector(&it.text)?)));
             decide(full, &mut looked.scores, asked);
         }
     }
@@ -230,7 +226,7 @@ impl TopicMatcher {
         let folded = View::folded(text);
         let said = long_form(folded.text());
         let seen = Seen::of(&said);
-        let vectors = encoded(embedder, vec![said.into_owned()]).await?;
+        let vectors = encoded(embedder, vec![said.into_owned()], None).await?;
         let pairs = full.iter().zip(&self.topics);
         let light =
             |topic: &Prepared| topic.stands_out(&seen.whole, nearest_words(&topic.words, &seen.words));
@@ -245,13 +241,13 @@ impl TopicMatcher {
         let shown = || async {
             let lines = BACKGROUND.lines().filter(|line| !line.trim().is_empty()).step_by(SHOWN);
             let texts = lines.map(|line| View::folded(line).text().to_owned()).collect();
-            encoded(embedder, texts).await.map(Arc::new).ok_or(Unanswered)
+            encoded(embedder, texts, None).await.map(Arc::new).ok_or(Unanswered)
         };
         let ordinary = ordinary.get_or_try_init(shown).await?;
         let mut full = Vec::with_capacity(self.topics.len());
         for topic in &self.topics {
-            let vectors = encoded(embedder, topic.texts.clone()).await.ok_or(Unanswered)?;
-            let parts = encoded(embedder, topic.parts.clone()).await.ok_or(Unanswered)?;
+            let vectors = encoded(embedder, topic.texts.clone(), None).await.ok_or(Unanswered)?;
+            let parts = encoded(embedder, topic.parts.clone(), None).await.ok_or(Unanswered)?;
             full.push(FullTopic::new(vectors, parts, ordinary));
         }
         Ok(full)
@@ -283,13 +279,18 @@ impl Looked {
     fn choose(&mut self, most: usize) {
         self.asked.sort_by(|a, b| b.best.total_cmp(&a.best));
         let mut taken: Vec<Range<usize>> = Vec::new();
+        let scores = &mut self.scores;
         self.asked.retain(|it| {
-            let free = taken.len() < most
-                && taken.iter().all(|other| other.end <= it.place.start || it.place.end <= other.start);
-            if free {
+            let apart = taken.iter().all(|other| other.end <= it.place.start || it.place.end <= other.start);
+            if apart && taken.len() < most {
                 taken.push(it.place.clone());
+                return true;
             }
-            free
+            // A piece that has a part of one that is shown is judged there.
+            for (score, out) in scores.iter_mut().zip(it.out.iter().filter(|_| apart)) {
+                score.unshown = score.unshown.max(out.0[0]);
+            }
+            false
         });
     }
 
@@ -307,7 +308,7 @@ impl Looked {
 }
 
 /// Settles what was unsure by the encoder's vectors of what it was asked about.
-pub(crate) fn decide<'a>(
+fn decide<'a>(
     full: &[FullTopic],
     scores: &mut [TopicScore],
     asked: impl Iterator<Item = (&'a Asked, &'a [f32])>,
@@ -333,13 +334,11 @@ struct Heard {
     out: Vec<StandsOut>,
 }
 
-/// A topic by the encoder: the name and definition, the examples, and how near ordinary traffic comes to each.
-pub(crate) struct FullTopic {
+/// A topic by the encoder: the name and definition, what that names one by one, the examples, and ordinary traffic.
+struct FullTopic {
     definition: Vec<f32>,
     examples: Vec<Vec<f32>>,
     parts: Vec<Vec<f32>>,
-    to_definition: Spread,
-    to_examples: Spread,
     to_parts: Spread,
     ordinary: Arc<Vec<Vec<f32>>>,
 }
@@ -372,39 +371,32 @@ impl StandsOut {
     }
 }
 
-/// What speaks for a sentence being on a topic.
+/// What speaks for a sentence being on a topic, and against it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Evidence {
     /// Cosine to the nearest example (to the definition where there is none), and to the definition.
     pub example: f32,
     pub definition: f32,
-    /// The same in standard deviations above ordinary traffic.
-    pub example_out: f32,
-    pub definition_out: f32,
-    /// Cosine to the nearest of what the definition names one by one, and its standard deviations.
+    /// Cosine to the nearest of what the definition names one by one, and the same in standard deviations above ordinary
+    /// traffic.
     pub part: f32,
     pub part_out: f32,
-    /// How much nearer an example, and a part of the definition, is than the nearest ordinary traffic.
-    pub nearer: [f32; 2],
+    /// Cosine to the nearest of ordinary traffic: what people also ask about is less likely to be the topic.
+    pub ordinary: f32,
     pub light: StandsOut,
 }
 
 /// Things that [`Evidence`] has.
-pub const VALUES: usize = 11;
+pub const VALUES: usize = 8;
 /// Their weights, and what they must sum to.
-const WEIGHTS: [f32; VALUES] = [1.90, 0.79, 0.54, 1.24, 1.21, 0.00, 0.06, 0.00, 0.00, 0.00, 0.00];
-const POINT: f32 = 7.8;
+const WEIGHTS: [f32; VALUES] = [9.26, 1.45, 0.29, -0.40, 0.36, 4.48, 0.61, -8.34];
+const POINT: f32 = 4.05;
 
 impl Evidence {
     pub fn values(&self) -> [f32; VALUES] {
         let [whole, first, second] = self.light.0;
-        let [nearer_example, nearer_part] = self.nearer;
-        let by_encoder = [self.example, self.definition, self.example_out, self.definition_out];
-        let by_parts = [self.part, self.part_out, nearer_example, nearer_part];
-        let mut values = [0.0; VALUES];
-        let all = by_encoder.into_iter().chain([whole, first, second]).chain(by_parts);
-        values.iter_mut().zip(all).for_each(|(slot, value)| *slot = value);
-        values
+        let Self { example, definition, part, part_out, ordinary, .. } = *self;
+        [example, definition, whole, first, second, part, part_out, ordinary]
     }
 
     /// Above 0 is on topic.
@@ -423,32 +415,18 @@ impl FullTopic {
         }
         parts.push(definition.clone());
         let to_parts: Vec<f32> = ordinary.iter().map(|it| nearest(&parts, it)).collect();
-        let to_definition: Vec<f32> = ordinary.iter().map(|it| dot(it, &definition)).collect();
-        let to_examples: Vec<f32> = ordinary.iter().map(|it| nearest(&examples, it)).collect();
-        Self {
-            to_definition: Spread::of(&to_definition),
-            to_examples: Spread::of(&to_examples),
-            to_parts: Spread::of(&to_parts),
-            definition,
-            examples,
-            parts,
-            ordinary: Arc::clone(ordinary),
-        }
+        let to_parts = Spread::of(&to_parts);
+        Self { definition, examples, parts, to_parts, ordinary: Arc::clone(ordinary) }
     }
 
     fn evidence(&self, vector: &[f32], light: StandsOut) -> Evidence {
-        let example = nearest(&self.examples, vector);
-        let definition = dot(&self.definition, vector);
         let part = nearest(&self.parts, vector);
-        let ordinary = nearest(&self.ordinary, vector);
         Evidence {
-            example,
-            definition,
-            example_out: self.to_examples.of_value(example),
-            definition_out: self.to_definition.of_value(definition),
+            example: nearest(&self.examples, vector),
+            definition: dot(&self.definition, vector),
             part,
             part_out: self.to_parts.of_value(part),
-            nearer: [example - ordinary, part - ordinary],
+            ordinary: nearest(&self.ordinary, vector),
             light,
         }
     }

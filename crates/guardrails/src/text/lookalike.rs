@@ -33,6 +33,15 @@ pub(super) fn latin(character: char) -> Option<char> {
     })
 }
 
+/// Whether letters of other alphabets stand in for Latin ones anywhere.
+pub fn is_imitated(text: &str) -> bool {
+    if text.is_ascii() {
+        return false;
+    }
+    let imitated = imitated(text);
+    text.char_indices().any(|(at, it)| !it.is_ascii() && latin(it).is_some() && imitated.contains(at))
+}
+
 /// Where letters of other alphabets stand in for Latin ones.
 pub(super) struct Imitated {
     /// Byte ranges of such words, in order.

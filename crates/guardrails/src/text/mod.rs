@@ -11,6 +11,7 @@ mod spaced;
 mod view;
 
 pub use encoded::decoded_runs;
+pub use lookalike::is_imitated;
 pub use sentences::{first_sentences, sentences};
-pub use spaced::spaced_words;
+pub use spaced::{Spelled, spaced_words, spelled_runs};
 pub use view::View;

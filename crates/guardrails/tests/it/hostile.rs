@@ -29,13 +29,14 @@ fn time(guard: &Arc<Guard>, text: String) -> Duration {
 #[test]
 fn a_megabyte_of_near_matches_takes_linear_time_in_every_policy() {
     let guard = Arc::new(Guard::of(crate::definitions::everything(), Vectors::default()).unwrap());
-    let pieces: [fn(usize) -> String; 8] = [
+    let pieces: [fn(usize) -> String; 9] = [
         |number| format!("project blue bird{number}"),
         |number| format!("p r o j e c t b l u e {number}"),
         |number| format!("fvck{number} sh1p{number} a$$et{number}"),
         |number| format!("4111 1111 1111 {:04}", number % 10_000),
         |number| format!("c2VjcmV0{number}+/"),
         |number| format!("can i sue employer{number}?"),
+        |number| format!("k i l l  y o u {number}"),
         |number| format!("kill the process {number}."),
         |number| format!("\u{200b}раsswоrd\u{301}{number}"),
     ];

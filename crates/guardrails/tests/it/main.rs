@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod definitions;
+mod disguise;
 mod hostile;
 mod ner;
 mod stream;

@@ -353,6 +353,18 @@ impl EmbeddingModel for LazyEmbedder {
         .boxed()
     }
 
+    fn embed_early(
+        &self,
+        request: EmbedRequest,
+        layers: usize,
+    ) -> BoxFuture<'_, Result<Embeddings, BackendError>> {
+        async move {
+            let (_lease, embedder) = self.open().await?;
+            embedder.embed_early(request, layers).await
+        }
+        .boxed()
+    }
+
     fn count_tokens<'a>(&'a self, text: &'a str) -> BoxFuture<'a, Result<u32, BackendError>> {
         async move {
             let (_lease, embedder) = self.open().await?;

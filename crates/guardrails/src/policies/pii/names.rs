@@ -191,7 +191,7 @@ fn people(text: &str, spans: &[Span], streets: &[Range<usize>], found: &mut Vec<
     };
     for person in spans.iter().filter(|it| it.kind == Tagged::Name) {
         let range = trimmed(text, person.range.clone());
-        if !in_street(&range) && is_name(&text[range.clone()]) {
+        if !in_street(&range) && is_name(&text[range.clone()]) && !is_thing(text, &range) {
             found.push(Finding { kind: Kind::Name, range, confidence: 85 });
         }
     }
@@ -205,6 +205,17 @@ fn people(text: &str, spans: &[Span], streets: &[Range<usize>], found: &mut Vec<
         }
     }
 }
+
+/// Whether one word that looks like a name is a thing of that name, by the word before it: "any Dell adapter", "a Harley".
+/// "The" says nothing, as families have it too.
+fn is_thing(text: &str, range: &Range<usize>) -> bool {
+    let before = text[..range.start].trim_end_matches(' ').rsplit(|it: char| !it.is_alphabetic()).next();
+    let article =
+        before.is_some_and(|word| ARTICLES.iter().any(|article| article.eq_ignore_ascii_case(word)));
+    article && !text[range.clone()].contains(' ')
+}
+
+const ARTICLES: &[&str] = &["a", "an", "any", "every", "each", "another"];
 
 /// A name without what the model takes in at its ends: a title, a possessive, punctuation.
 fn trimmed(text: &str, range: Range<usize>) -> Range<usize> {
