@@ -12,6 +12,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::{Mutex, PoisonError};
 
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
@@ -153,8 +154,22 @@ pub(crate) fn is_supported() -> bool {
     TargetArch::try_from(std::env::consts::ARCH).is_ok()
 }
 
-/// The filters of a confinement.
+/// The filters of a confinement. There are few of them, and each takes some hundred rules to build: they are kept.
 pub(crate) fn filters(confinement: &Confinement, standing: &Standing) -> io::Result<Vec<BpfProgram>> {
+    type Known = BTreeMap<(bool, bool, i32), Vec<BpfProgram>>;
+    static KNOWN: Mutex<Known> = Mutex::new(BTreeMap::new());
+    let of = (confinement.network, confinement.processes, standing.landlock);
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(filters) = known.get(&of) {
+        return Ok(filters.clone());
+    }
+    let filters = build(confinement, standing)?;
+    known.insert(of, filters.clone());
+    Ok(filters)
+}
+
+/// Looks at nothing but what [`filters`] tells them apart by.
+fn build(confinement: &Confinement, standing: &Standing) -> io::Result<Vec<BpfProgram>> {
     let never = NEVER.iter().chain(NEWER).chain(OLD);
     let mut rules: Rules = never.map(|call| (*call, Vec::new())).collect();
     // All bits are compared, also those that the kernel passes over.

@@ -228,8 +228,10 @@ fn placed(mut outcome: Outcome, folder: &std::path::Path) -> Outcome {
 fn read_context(text: &str) -> Result<String, ApiError> {
     use base64::Engine as _;
     let bytes = base64::engine::general_purpose::STANDARD.decode(text).ok();
-    let context = bytes.and_then(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes).ok());
-    let context = context.map(|context| context.to_string());
+    let context = bytes
+        .and_then(|bytes| serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&bytes).ok());
+    // The one character that JSON writes as it is and headers refuse.
+    let context = context.map(|context| json!(context).to_string().replace('\u{7f}', "\\u007f"));
     context.ok_or_else(|| {
         ApiError::new(
             "InvalidRequestContentException",
@@ -322,5 +324,22 @@ impl Handler for Lambda {
             tracing::warn!(job = %job.id, reason, "an asynchronous call of a function failed for good");
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_context_is_an_object_that_fits_a_header() {
+        let read = |text: &str| read_context(&base64(text.as_bytes()));
+        let context = read("{\"custom\":\n{\"a\": \"\u{7f}ä\"}}").unwrap();
+        assert_eq!(context, "{\"custom\":{\"a\":\"\\u007fä\"}}");
+        assert!(http::HeaderValue::from_bytes(context.as_bytes()).is_ok());
+        for wrong in ["[]", "1", "{", ""] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+        assert!(read_context("no base64").is_err());
     }
 }
