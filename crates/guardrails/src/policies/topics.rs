@@ -339,6 +339,8 @@ struct FullTopic {
     definition: Vec<f32>,
     examples: Vec<Vec<f32>>,
     parts: Vec<Vec<f32>>,
+    to_definition: Spread,
+    to_examples: Spread,
     to_parts: Spread,
     ordinary: Arc<Vec<Vec<f32>>>,
 }
@@ -383,6 +385,9 @@ pub struct Evidence {
     pub part_out: f32,
     /// Cosine to the nearest of ordinary traffic: what people also ask about is less likely to be the topic.
     pub ordinary: f32,
+    /// Example and definition in standard deviations above ordinary traffic.
+    pub example_out: f32,
+    pub definition_out: f32,
     pub light: StandsOut,
 }
 
@@ -391,6 +396,8 @@ pub const VALUES: usize = 8;
 /// Their weights, and what they must sum to.
 const WEIGHTS: [f32; VALUES] = [9.26, 1.45, 0.29, -0.40, 0.36, 4.48, 0.61, -8.34];
 const POINT: f32 = 4.05;
+/// The same for what only stands out, by weights from the same topics.
+const OUT_POINT: f32 = 7.8;
 
 impl Evidence {
     pub fn values(&self) -> [f32; VALUES] {
@@ -399,9 +406,17 @@ impl Evidence {
         [example, definition, whole, first, second, part, part_out, ordinary]
     }
 
-    /// Above 0 is on topic.
+    /// Above 0 is on topic: by the weights above, or by standing out alone. A sentence with a name that nobody knows may be
+    /// as near to ordinary traffic as to its examples, and still nearer than that traffic is.
     pub fn margin(&self) -> f32 {
-        self.values().iter().zip(WEIGHTS).map(|(value, weight)| value * weight).sum::<f32>() - POINT
+        let sum = self.values().iter().zip(WEIGHTS).map(|(value, weight)| value * weight).sum::<f32>();
+        (sum - POINT).max(self.stands_out() - OUT_POINT)
+    }
+
+    fn stands_out(&self) -> f32 {
+        let [whole, _, second] = self.light.0;
+        let near = 1.90 * self.example + 0.79 * self.definition;
+        near + 0.54 * self.example_out + 1.24 * self.definition_out + 1.21 * whole + 0.06 * second
     }
 }
 
@@ -416,14 +431,22 @@ impl FullTopic {
         parts.push(definition.clone());
         let to_parts: Vec<f32> = ordinary.iter().map(|it| nearest(&parts, it)).collect();
         let to_parts = Spread::of(&to_parts);
-        Self { definition, examples, parts, to_parts, ordinary: Arc::clone(ordinary) }
+        let to_definition: Vec<f32> = ordinary.iter().map(|it| dot(it, &definition)).collect();
+        let to_examples: Vec<f32> = ordinary.iter().map(|it| nearest(&examples, it)).collect();
+        let (to_definition, to_examples) = (Spread::of(&to_definition), Spread::of(&to_examples));
+        let ordinary = Arc::clone(ordinary);
+        Self { definition, examples, parts, to_definition, to_examples, to_parts, ordinary }
     }
 
     fn evidence(&self, vector: &[f32], light: StandsOut) -> Evidence {
         let part = nearest(&self.parts, vector);
+        let example = nearest(&self.examples, vector);
+        let definition = dot(&self.definition, vector);
         Evidence {
-            example: nearest(&self.examples, vector),
-            definition: dot(&self.definition, vector),
+            example,
+            definition,
+            example_out: self.to_examples.of_value(example),
+            definition_out: self.to_definition.of_value(definition),
             part,
             part_out: self.to_parts.of_value(part),
             ordinary: nearest(&self.ordinary, vector),
