@@ -234,6 +234,11 @@ fn trust_and_resource_policies_have_their_own_rules() {
             r#""Action":"sts:AssumeRole","Principal":{"AWS":"arn:aws:iam::123456789012:user/*"}"#,
             r#"Invalid principal in policy: "AWS":"arn:aws:iam::123456789012:user/*""#,
         ),
+        (
+            PolicyKind::Trust,
+            r#""Action":"sts:AssumeRole","Principal":{"AWS":"arn:aws-cn:iam::123456789012:root"}"#,
+            r#"Invalid principal in policy: "AWS":"arn:aws-cn:iam::123456789012:root""#,
+        ),
         (PolicyKind::Resource, r#""Action":"s3:*","Resource":"*""#, "Missing required field Principal"),
         (PolicyKind::Resource, r#""Action":"s3:*","Principal":"*""#, "Missing required field Resource"),
     ] {
