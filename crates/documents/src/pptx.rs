@@ -3,7 +3,7 @@
 //! Files are numbered by themselves: which slide comes when says the presentation's list, and which notes belong to a
 //! slide say that slide's relationships.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{BufReader, Cursor, Read as _};
 
 use quick_xml::Reader;
@@ -53,16 +53,22 @@ pub(crate) fn extract(bytes: &[u8], budget: &Budget) -> Result<String, DocumentE
 fn slides(archive: &mut Archive<'_>, budget: &Budget) -> Result<Vec<String>, DocumentError> {
     const PRESENTATION: &str = "ppt/presentation.xml";
     let targets = relationships(archive, PRESENTATION, budget)?;
-    let mut listed = Vec::new();
+    // A part is read once, however often and under however many ids it is listed: what is unpacked stays within its
+    // bound.
+    let (mut listed, mut ids) = (Vec::<&str>::new(), HashSet::new());
     elements(archive, PRESENTATION, budget, |element| {
-        if element.local_name().as_ref() == "sldId" {
-            // `id` is the slide's number, `r:id` its relationship.
-            let id = attribute(element, |name| name.ends_with(":id"));
-            listed.extend(id.and_then(|id| targets.get(&id)).map(|to| to.part.clone()));
+        if element.local_name().as_ref() != "sldId" || listed.len() > MAX_SLIDES {
+            return;
         }
+        // `id` is the slide's number, `r:id` its relationship.
+        let id = attribute(element, |name| name.ends_with(":id"));
+        let target = id.and_then(|id| targets.get_key_value(&id));
+        listed.extend(target.filter(|(id, _)| ids.insert(id.as_str())).map(|(_, to)| to.part.as_str()));
     })?;
     if !listed.is_empty() {
-        return Ok(listed);
+        let mut parts = HashSet::new();
+        listed.retain(|part| parts.insert(*part));
+        return Ok(listed.into_iter().map(str::to_owned).collect());
     }
     let number = |name: &str| -> Option<usize> {
         name.strip_prefix("ppt/slides/slide")?.strip_suffix(".xml")?.parse().ok()

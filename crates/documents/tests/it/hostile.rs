@@ -45,6 +45,30 @@ fn archives_that_unpack_without_end_are_refused() {
     }
 }
 
+/// What is listed asks for no memory of its own, and no work for a part that was read.
+#[test]
+fn slides_that_are_listed_without_end_are_read_once() {
+    let long = format!("{}1.xml", "a".repeat(100_000));
+    let listed = "<p:sldId r:id=\"a\"/>".repeat(100_000);
+    let list = format!("<p:presentation xmlns:p=\"p\" xmlns:r=\"r\">{listed}</p:presentation>");
+    let relations =
+        format!("<Relationships><Relationship Id=\"a\" Type=\"x/slide\" Target=\"{long}\"/></Relationships>");
+    let slide = "<p:sld xmlns:a=\"a\" xmlns:p=\"p\"><a:p><a:r><a:t>once</a:t></a:r></a:p></p:sld>";
+    let bytes = zip(&[
+        ("ppt/presentation.xml", list.as_bytes()),
+        ("ppt/_rels/presentation.xml.rels", relations.as_bytes()),
+        ("ppt/slides/slide1.xml", slide.as_bytes()),
+    ]);
+    assert_eq!(text(&bytes, "pptx"), "", "the part is not there; 10 GB would have been asked for");
+    let there = relations.replace(&long, "slides/slide1.xml");
+    let bytes = zip(&[
+        ("ppt/presentation.xml", list.as_bytes()),
+        ("ppt/_rels/presentation.xml.rels", there.as_bytes()),
+        ("ppt/slides/slide1.xml", slide.as_bytes()),
+    ]);
+    assert_eq!(text(&bytes, "pptx"), "## Slide 1\n\nonce\n\n");
+}
+
 #[test]
 fn archives_of_too_many_parts_are_refused() {
     let names: Vec<String> = (0..10_001).map(|number| format!("word/document.xml{number}")).collect();
