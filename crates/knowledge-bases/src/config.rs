@@ -1,3 +1,8 @@
+use std::path::PathBuf;
+
+use craton_core::Arn;
+use craton_outbound::AwsCredentials;
+use craton_vectors::OpenSearchAccess;
 use serde::Deserialize;
 
 /// `[[postgres]]`: a PostgreSQL with pgvector that holds indexes of knowledge bases with storage of type `RDS`.
@@ -13,6 +18,28 @@ pub struct PostgresDatabase {
     pub password_env: Option<String>,
 }
 
+/// A password that the configuration says is in the environment is not there.
+#[derive(Debug, thiserror::Error)]
+#[error("the environment variable {variable}, which password_env of {of} names, is not set")]
+pub struct MissingPassword {
+    variable: String,
+    of: String,
+}
+
+fn password(variable: Option<&String>, of: &str) -> Result<Option<String>, MissingPassword> {
+    let Some(variable) = variable else { return Ok(None) };
+    match std::env::var(variable) {
+        Ok(password) if !password.is_empty() => Ok(Some(password)),
+        _ => Err(MissingPassword { variable: variable.clone(), of: of.to_owned() }),
+    }
+}
+
+impl PostgresDatabase {
+    pub fn password(&self) -> Result<Option<String>, MissingPassword> {
+        password(self.password_env.as_ref(), &self.resource_arn)
+    }
+}
+
 impl std::fmt::Debug for PostgresDatabase {
     /// Without the URL, which may have a password.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -22,19 +49,96 @@ impl std::fmt::Debug for PostgresDatabase {
 
 /// `[[opensearch]]`: an OpenSearch with its k-NN plugin that holds indexes of knowledge bases with storage of type
 /// `OPENSEARCH_MANAGED_CLUSTER`, or of type `OPENSEARCH_SERVERLESS` in place of the embedded index.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OpenSearchCluster {
     /// The domain's or the collection's ARN that knowledge bases name it by.
     pub resource_arn: String,
     /// `https://host:port`
     pub url: String,
-    /// For basic authentication; without it requests are sent as they are.
+    /// For basic authentication.
     #[serde(default)]
     pub username: String,
     /// The environment variable that holds the user's password.
     #[serde(default)]
     pub password_env: Option<String>,
+    /// The service that requests are signed for, `es` or `aoss`; unsigned without.
+    #[serde(default)]
+    pub sign_for: Option<String>,
+    /// The region to sign for. Default: the ARN's.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// The environment variables with the keys of the account that signs.
+    #[serde(default)]
+    pub access_key_id_env: Option<String>,
+    #[serde(default)]
+    pub secret_access_key_env: Option<String>,
+    #[serde(default)]
+    pub session_token_env: Option<String>,
+    /// A profile of the credentials file in place of variables.
+    #[serde(default)]
+    pub aws_profile: Option<String>,
+    #[serde(default)]
+    pub aws_credentials_file: Option<PathBuf>,
+}
+
+impl OpenSearchCluster {
+    /// The first thing that is wrong, if anything is.
+    pub fn check(&self) -> Result<(), String> {
+        let arn = &self.resource_arn;
+        let about_signing = [
+            &self.region,
+            &self.access_key_id_env,
+            &self.secret_access_key_env,
+            &self.session_token_env,
+            &self.aws_profile,
+        ];
+        match self.sign_for.as_deref() {
+            Some("es" | "aoss") if !self.username.is_empty() => {
+                Err(format!("{arn}: set one of username and sign_for"))
+            }
+            Some("es" | "aoss") if self.signing_region().is_empty() => {
+                Err(format!("{arn}: the ARN has no region; set region"))
+            }
+            Some("es" | "aoss") => Ok(()),
+            Some(other) => Err(format!("{arn}: sign_for must be es or aoss, not {other}")),
+            None if about_signing.iter().any(|given| given.is_some())
+                || self.aws_credentials_file.is_some() =>
+            {
+                Err(format!("{arn}: keys and a region are for signing, which sign_for turns on"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Empty when neither the configuration nor the ARN has one.
+    fn signing_region(&self) -> String {
+        let of_arn = || self.resource_arn.parse::<Arn>().map(|arn| arn.region).unwrap_or_default();
+        self.region.clone().unwrap_or_else(of_arn)
+    }
+
+    pub fn password(&self) -> Result<Option<String>, MissingPassword> {
+        password(self.password_env.as_ref(), &self.resource_arn)
+    }
+
+    /// How it is told who is asking.
+    pub(crate) fn access(&self) -> Result<OpenSearchAccess, MissingPassword> {
+        if let Some(service) = &self.sign_for {
+            let profile =
+                self.aws_profile.as_deref().map(|name| (name, self.aws_credentials_file.as_deref()));
+            let variables = [&self.access_key_id_env, &self.secret_access_key_env, &self.session_token_env];
+            return Ok(OpenSearchAccess::Signed {
+                service: service.clone(),
+                region: self.signing_region(),
+                credentials: AwsCredentials::configured(profile, variables.map(Option::as_deref)),
+            });
+        }
+        if self.username.is_empty() {
+            return Ok(OpenSearchAccess::Open);
+        }
+        let password = self.password()?.unwrap_or_default();
+        Ok(OpenSearchAccess::Basic { username: self.username.clone(), password })
+    }
 }
 
 impl std::fmt::Debug for OpenSearchCluster {
@@ -59,5 +163,70 @@ pub struct KnowledgeBasesConfig {
 impl Default for KnowledgeBasesConfig {
     fn default() -> Self {
         Self { concurrent_syncs: 2, max_document_bytes: 50 << 20, crawl_private_networks: false }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cluster(change: impl FnOnce(&mut OpenSearchCluster)) -> OpenSearchCluster {
+        let mut cluster = OpenSearchCluster {
+            resource_arn: "arn:aws:es:eu-west-1:123456789012:domain/vectors".into(),
+            ..OpenSearchCluster::default()
+        };
+        change(&mut cluster);
+        cluster
+    }
+
+    #[test]
+    fn requests_are_signed_for_the_service_and_region_that_are_told() {
+        let told = cluster(|cluster| cluster.sign_for = Some("es".into()));
+        assert_eq!(told.check(), Ok(()));
+        let OpenSearchAccess::Signed { service, region, credentials } = told.access().unwrap() else {
+            panic!()
+        };
+        assert_eq!((service.as_str(), region.as_str()), ("es", "eu-west-1"));
+        assert_eq!(credentials, AwsCredentials::default());
+        let elsewhere = cluster(|cluster| {
+            cluster.sign_for = Some("aoss".into());
+            cluster.region = Some("us-west-2".into());
+        });
+        let OpenSearchAccess::Signed { service, region, .. } = elsewhere.access().unwrap() else { panic!() };
+        assert_eq!((service.as_str(), region.as_str()), ("aoss", "us-west-2"));
+        assert!(cluster(|_| {}).access().unwrap() == OpenSearchAccess::Open);
+    }
+
+    #[test]
+    fn a_password_that_is_not_there_is_said_and_not_left_out() {
+        let told = cluster(|cluster| {
+            cluster.username = "me".into();
+            cluster.password_env = Some("CRATON_TEST_NO_SUCH_PASSWORD".into());
+        });
+        let error = told.access().err().unwrap().to_string();
+        assert!(
+            error.contains("CRATON_TEST_NO_SUCH_PASSWORD") && error.contains("domain/vectors"),
+            "{error}"
+        );
+        // Always set, by whatever runs tests.
+        let there = cluster(|cluster| cluster.password_env = Some("PATH".into()));
+        assert!(there.password().unwrap().is_some());
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        let refused = |change: fn(&mut OpenSearchCluster)| cluster(change).check().unwrap_err();
+        assert!(refused(|cluster| cluster.sign_for = Some("s3".into())).contains("es or aoss"));
+        assert!(refused(|cluster| cluster.aws_profile = Some("work".into())).contains("sign_for"));
+        let both = refused(|cluster| {
+            cluster.sign_for = Some("es".into());
+            cluster.username = "me".into();
+        });
+        assert!(both.contains("one of username and sign_for"));
+        let nowhere = refused(|cluster| {
+            cluster.sign_for = Some("es".into());
+            cluster.resource_arn = "vectors".into();
+        });
+        assert!(nowhere.contains("set region"));
     }
 }

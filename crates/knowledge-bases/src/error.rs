@@ -31,10 +31,14 @@ pub(crate) fn from_vectors(error: VectorError) -> ApiError {
         VectorError::Invalid(message) => ApiError::validation(message),
         VectorError::Dimensions { .. } => ApiError::validation(error.to_string()),
         VectorError::Store(error) => from_store(error),
-        VectorError::Unavailable(reason) => ApiError::new(
-            "DependencyFailedException",
-            format!("The knowledge base's vector store can't be used: {reason}"),
-        ),
+        VectorError::Unavailable(reason) | VectorError::Refused(reason) => {
+            // It may name the operator's servers and users.
+            tracing::warn!(reason, "a vector store can't be used");
+            ApiError::new(
+                "DependencyFailedException",
+                "The knowledge base's vector store can't be used at the moment. Try again.",
+            )
+        }
         other => internal(&other),
     }
 }

@@ -9,11 +9,13 @@ use craton_core::{Account, Arn, Principal, RequestContext};
 use craton_identity::{Actor, ObjectAccess, ServiceUse};
 use craton_metering::{CallStart, Metering, Tokens};
 use craton_models::Target;
+use craton_store::jobs::JobError;
 use craton_vectors::{IndexSpec, OpenSearchIndex, PostgresTable, Storage, VectorIndex};
 use craton_wire::ApiError;
 use tokio::sync::OnceCell;
 
-use crate::error::from_vectors;
+use crate::error::{from_vectors, internal};
+use crate::ingestion::{from_api, from_index};
 use crate::records::{KnowledgeBaseRecord, Place, StoredKnowledgeBase, arn};
 use crate::retrieval::{Searchable, Searchables, TextEmbedder};
 use crate::{KnowledgeBases, OpenSearchCluster, PostgresDatabase};
@@ -289,6 +291,15 @@ impl KnowledgeBases {
         self.parts.drivers.open(&spec).await.map_err(from_vectors)
     }
 
+    /// The same for a job, whose owner is told why it can't be.
+    pub(crate) async fn index_of_job(
+        &self,
+        knowledge_base: &StoredKnowledgeBase,
+    ) -> Result<Arc<dyn VectorIndex>, JobError> {
+        let spec = self.index_spec(&knowledge_base.storage, knowledge_base.dimensions).map_err(from_api)?;
+        self.parts.drivers.open(&spec).await.map_err(from_index)
+    }
+
     /// The context of work that no request asked for directly.
     pub(crate) fn background(&self, place: &Place, what: &str) -> RequestContext {
         let account = Account { id: place.account.clone(), home_region: place.region.clone() };
@@ -366,7 +377,7 @@ fn postgres_table(
     let fields = &rds.field_mapping;
     Ok(PostgresTable {
         url: known.url.clone(),
-        password: known.password_env.as_ref().and_then(|name| std::env::var(name).ok()),
+        password: known.password().map_err(|error| internal(&error))?,
         database: rds.database_name.clone(),
         table: rds.table_name.clone(),
         primary_key_field: fields.primary_key_field.clone(),
@@ -382,18 +393,17 @@ fn cluster_index(
     cluster: &OpenSearchCluster,
     (index, fields): (&str, [&str; 3]),
     dimensions: usize,
-) -> IndexSpec {
+) -> Result<IndexSpec, ApiError> {
     let [vector_field, text_field, metadata_field] = fields.map(str::to_owned);
     let storage = Storage::OpenSearch(Box::new(OpenSearchIndex {
         url: cluster.url.clone(),
-        username: cluster.username.clone(),
-        password: cluster.password_env.as_ref().and_then(|name| std::env::var(name).ok()),
+        access: cluster.access().map_err(|error| internal(&error))?,
         index: index.to_owned(),
         vector_field,
         text_field,
         metadata_field,
     }));
-    IndexSpec { id: format!("{}/{index}", cluster.resource_arn), dimensions, storage }
+    Ok(IndexSpec { id: format!("{}/{index}", cluster.resource_arn), dimensions, storage })
 }
 
 impl KnowledgeBases {
@@ -410,7 +420,7 @@ impl KnowledgeBases {
         if let Some(cluster) = self.cluster(arn) {
             let names = &collection.field_mapping;
             let fields = [&names.vector_field, &names.text_field, &names.metadata_field];
-            return Ok(cluster_index(cluster, (index, fields.map(String::as_str)), dimensions));
+            return cluster_index(cluster, (index, fields.map(String::as_str)), dimensions);
         }
         let arn: Arn =
             arn.parse().map_err(|_| ApiError::validation(format!("{arn} is not a collection's ARN.")))?;
@@ -432,7 +442,7 @@ impl KnowledgeBases {
         })?;
         let names = &domain.field_mapping;
         let fields = [&names.vector_field, &names.text_field, &names.metadata_field];
-        Ok(cluster_index(cluster, (&domain.vector_index_name, fields.map(String::as_str)), dimensions))
+        cluster_index(cluster, (&domain.vector_index_name, fields.map(String::as_str)), dimensions)
     }
 
     /// Which index a storage configuration names.
@@ -443,7 +453,10 @@ impl KnowledgeBases {
     ) -> Result<IndexSpec, ApiError> {
         use api::KnowledgeBaseStorageType as Type;
         let missing = |field: &str, kind: Type| {
-            ApiError::validation(format!("{field} is required for storage of type {}.", kind.as_str()))
+            ApiError::validation(format!(
+                "Storage of type {} needs {field}, and no other store's configuration.",
+                kind.as_str()
+            ))
         };
         let api::StorageConfiguration {
             opensearch_serverless_configuration: collection,

@@ -34,7 +34,7 @@ impl Handler for Upkeep {
         match job.payload::<Task>()? {
             Task::Create { place, knowledge_base } => {
                 let base = self.0.knowledge_base(&place, &knowledge_base).await.map_err(failed)?;
-                self.0.open_index(&base.body).await.map_err(failed)?;
+                self.0.index_of_job(&base.body).await?;
                 Ok(())
             }
             Task::Delete { place, knowledge_base } => self.delete(job, &place, &knowledge_base).await,
@@ -133,7 +133,7 @@ impl Upkeep {
         self.stop(place, base, id, &jobs).await?;
         if source.body.deletion == api::DataDeletionPolicy::Delete {
             let knowledge_base = self.0.knowledge_base(place, base).await.map_err(failed)?;
-            let index = self.0.open_index(&knowledge_base.body).await.map_err(failed)?;
+            let index = self.0.index_of_job(&knowledge_base.body).await?;
             index
                 .delete_data_source(base, id)
                 .await

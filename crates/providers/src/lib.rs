@@ -21,8 +21,6 @@ mod sse;
 mod upstream;
 mod vectors;
 
-pub use bedrock::{CredentialSource, Credentials};
-pub use settings::{
-    ApiKey, AwsCredentials, MaxTokensField, SettingsError, Timeouts, UpstreamKind, UpstreamSettings,
-};
+pub use craton_outbound::AwsCredentials;
+pub use settings::{ApiKey, MaxTokensField, SettingsError, Timeouts, UpstreamKind, UpstreamSettings};
 pub use upstream::Upstream;

@@ -1,6 +1,7 @@
 use std::fmt;
-use std::path::PathBuf;
 use std::time::Duration;
+
+use craton_outbound::AwsCredentials;
 
 /// Which API an upstream speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,25 +74,6 @@ pub enum MaxTokensField {
     MaxCompletionTokens,
 }
 
-/// Where a Bedrock upstream's credentials come from when it has no API key. Read again when they are a minute old.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AwsCredentials {
-    /// Names of environment variables; an unset `session_token` means that there is none.
-    Environment { access_key_id: String, secret_access_key: String, session_token: String },
-    /// A profile of `AWS_SHARED_CREDENTIALS_FILE` or `~/.aws/credentials`, or of `file`.
-    Profile { profile: String, file: Option<PathBuf> },
-}
-
-impl Default for AwsCredentials {
-    fn default() -> Self {
-        Self::Environment {
-            access_key_id: "AWS_ACCESS_KEY_ID".to_owned(),
-            secret_access_key: "AWS_SECRET_ACCESS_KEY".to_owned(),
-            session_token: "AWS_SESSION_TOKEN".to_owned(),
-        }
-    }
-}
-
 /// Everything about one `[[upstream]]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UpstreamSettings {
@@ -113,6 +95,7 @@ pub struct UpstreamSettings {
     pub max_tokens_field: MaxTokensField,
     /// Region to sign for; taken from the host name of a Bedrock endpoint when not given.
     pub aws_region: Option<String>,
+    /// Where a Bedrock upstream's credentials come from when it has no API key. Read again when they are a minute old.
     pub aws_credentials: AwsCredentials,
 }
 

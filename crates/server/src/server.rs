@@ -289,7 +289,7 @@ fn compose(
         (&models, backends),
         (&permissions, &metering, &collections),
         (&clock, &ids),
-    );
+    )?;
     let retrieval = knowledge_bases.retrieval(inference.clone());
     let resources = (&models, &guardrails, &knowledge_bases);
     let called = (&inference, &prompts, &retrieval, (&lambda, &sandbox));

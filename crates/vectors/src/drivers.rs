@@ -1,7 +1,9 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use craton_outbound::AwsCredentials;
 use craton_store::Store;
 use parking_lot::Mutex;
 
@@ -36,13 +38,29 @@ pub enum Storage {
 pub struct OpenSearchIndex {
     /// `https://host:port`
     pub url: String,
-    /// For basic authentication; empty for none.
-    pub username: String,
-    pub password: Option<String>,
+    pub access: OpenSearchAccess,
     pub index: String,
     pub vector_field: String,
     pub text_field: String,
     pub metadata_field: String,
+}
+
+/// How an OpenSearch is told who is asking.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub enum OpenSearchAccess {
+    /// Not at all.
+    Open,
+    Basic {
+        username: String,
+        password: String,
+    },
+    /// Requests are signed with the keys of an AWS account.
+    Signed {
+        /// `es` for domains, `aoss` for collections.
+        service: String,
+        region: String,
+        credentials: AwsCredentials,
+    },
 }
 
 impl std::fmt::Debug for OpenSearchIndex {
@@ -98,7 +116,17 @@ struct Inner {
 }
 
 /// Where an index is once it is open. Held while it is opened or removed, which keeps nobody from other indexes.
-type Place = Arc<tokio::sync::Mutex<Option<Arc<dyn VectorIndex>>>>;
+type Place = Arc<tokio::sync::Mutex<Opening>>;
+
+#[derive(Default)]
+struct Opening {
+    index: Option<Arc<dyn VectorIndex>>,
+    /// When the store last could not be reached, and why. Who waited meanwhile is told the same, and does not wait again.
+    failed: Option<(Instant, String)>,
+}
+
+/// How long a failure is everybody's.
+const FAILURE_SHARED: Duration = Duration::from_secs(1);
 
 impl Drivers {
     /// `directory` is for caches: what is in it can be deleted while the server is down.
@@ -115,29 +143,92 @@ impl Drivers {
     pub async fn open(&self, spec: &IndexSpec) -> Result<Arc<dyn VectorIndex>, VectorError> {
         let place = self.place(spec);
         let mut open = place.lock().await;
-        if let Some(index) = &*open {
+        if let Some(index) = &open.index {
             return Ok(Arc::clone(index));
         }
-        let index: Arc<dyn VectorIndex> = match &spec.storage {
+        if let Some((_, reason)) = open.failed.as_ref().filter(|(when, _)| when.elapsed() < FAILURE_SHARED) {
+            return Err(VectorError::Unavailable(reason.clone()));
+        }
+        match self.begin(spec).await {
+            Ok(index) => {
+                *open = Opening { index: Some(Arc::clone(&index)), failed: None };
+                Ok(index)
+            }
+            Err(VectorError::Unavailable(reason)) => {
+                open.failed = Some((Instant::now(), reason.clone()));
+                Err(VectorError::Unavailable(reason))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn begin(&self, spec: &IndexSpec) -> Result<Arc<dyn VectorIndex>, VectorError> {
+        Ok(match &spec.storage {
             Storage::Embedded => {
                 Arc::new(EmbeddedIndex::open(&self.inner.store, &self.inner.directory, spec).await?)
             }
             Storage::Postgres(table) => Arc::new(PostgresIndex::open(table, spec.dimensions).await?),
             Storage::OpenSearch(index) => Arc::new(ClusterIndex::open(index, spec.dimensions).await?),
-        };
-        *open = Some(Arc::clone(&index));
-        Ok(index)
+        })
     }
 
     /// Removes an index with everything in it. One that isn't there is no error.
     pub async fn remove(&self, spec: &IndexSpec) -> Result<(), VectorError> {
         let place = self.place(spec);
         let mut open = place.lock().await;
-        *open = None;
-        match &spec.storage {
-            Storage::Embedded => EmbeddedIndex::remove(&self.inner.store, &self.inner.directory, spec).await,
-            // Tables and clusters are their owners'; documents are deleted by their data sources.
-            Storage::Postgres(_) | Storage::OpenSearch(_) => Ok(()),
+        *open = Opening::default();
+        // Tables and clusters are their owners'; documents are deleted by their data sources.
+        if spec.storage == Storage::Embedded {
+            EmbeddedIndex::remove(&self.inner.store, &self.inner.directory, spec).await?;
         }
+        // Unless somebody waits for the place: the map has one hold of it, and this function the other.
+        let mut places = self.inner.places.lock();
+        if Arc::strong_count(&place) == 2 {
+            places.remove(spec);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::OpenSearchAccess;
+
+    /// Nobody waits for a store that does not answer once for each who waited before.
+    #[tokio::test]
+    async fn a_store_that_is_away_keeps_nobody_waiting_twice() {
+        // Takes connections and says nothing.
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let connections = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let url = format!("http://{}", silent.local_addr().unwrap());
+        let counted = Arc::clone(&connections);
+        let accepting = tokio::spawn(async move {
+            loop {
+                let (stream, _) = silent.accept().await.unwrap();
+                counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                drop(stream);
+            }
+        });
+        let store = Store::in_memory().await.unwrap();
+        let drivers = Drivers::new(store, "/nowhere");
+        let of = OpenSearchIndex {
+            url,
+            access: OpenSearchAccess::Open,
+            index: "kb".into(),
+            vector_field: "v".into(),
+            text_field: "t".into(),
+            metadata_field: "m".into(),
+        };
+        let spec = IndexSpec { id: "kb".into(), dimensions: 3, storage: Storage::OpenSearch(Box::new(of)) };
+        let asked = (0..10).map(|_| drivers.open(&spec));
+        for answer in futures::future::join_all(asked).await {
+            assert!(matches!(answer.err(), Some(VectorError::Unavailable(_))));
+        }
+        assert!(connections.load(std::sync::atomic::Ordering::SeqCst) <= 2);
+        accepting.abort();
+        drivers.remove(&spec).await.unwrap();
+        assert!(drivers.inner.places.lock().is_empty());
     }
 }

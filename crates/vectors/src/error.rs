@@ -7,9 +7,12 @@ pub enum VectorError {
     /// The caller's request can't be right: an empty query, a filter beyond its bounds.
     #[error("{0}")]
     Invalid(String),
-    /// The store behind this index can't be reached, or refuses.
+    /// The store behind this index can't be reached, or can't answer now.
     #[error("the vector store can't be used: {0}")]
     Unavailable(String),
+    /// The store behind this index refuses, and will until its or our configuration is another.
+    #[error("the vector store refuses: {0}")]
+    Refused(String),
     /// What the store holds is not readable.
     #[error("a stored chunk is not readable: {0}")]
     Corrupt(String),

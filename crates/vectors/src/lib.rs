@@ -13,6 +13,7 @@ mod chunk;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 mod drivers;
+mod elsewhere;
 mod embedded;
 mod error;
 mod filter;
@@ -27,7 +28,7 @@ pub use chunk::{
     CHUNK_ID, Chunk, DATA_SOURCE_ID, DocumentKey, MetadataValue, PAGE_NUMBER, Parent, SOURCE_URI,
     SourceLocation,
 };
-pub use drivers::{Drivers, IndexSpec, OpenSearchIndex, PostgresTable, Storage};
+pub use drivers::{Drivers, IndexSpec, OpenSearchAccess, OpenSearchIndex, PostgresTable, Storage};
 pub use error::VectorError;
 pub use filter::{Filter, MAX_DEPTH, MAX_LEAVES};
 pub use index::{DocumentChunks, VectorIndex};

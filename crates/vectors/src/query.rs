@@ -1,4 +1,4 @@
-use crate::{Chunk, Filter};
+use crate::{Chunk, DocumentChunks, Filter, VectorError};
 
 /// Most hits one search returns.
 pub const MAX_LIMIT: usize = 10_000;
@@ -43,6 +43,36 @@ impl Query {
         self.owner = Some(owner.into());
         self
     }
+
+    /// Whether an index of vectors of this length can answer it.
+    pub(crate) fn check(&self, dimensions: usize) -> Result<(), VectorError> {
+        if self.limit == 0 || self.limit > MAX_LIMIT {
+            return Err(VectorError::Invalid(format!("A search returns 1 to {MAX_LIMIT} chunks.")));
+        }
+        if let Some(filter) = &self.filter {
+            filter.check()?;
+        }
+        match &self.want {
+            Want::Semantic { vector } | Want::Hybrid { vector, .. } => check_vector(vector, dimensions),
+            Want::Keywords { .. } | Want::Everything => Ok(()),
+        }
+    }
+}
+
+/// Whether an index of vectors of this length can take the documents in.
+pub(crate) fn check_documents(documents: &[DocumentChunks], dimensions: usize) -> Result<(), VectorError> {
+    let mut chunks = documents.iter().flat_map(|document| &document.chunks);
+    chunks.try_for_each(|chunk| check_vector(&chunk.vector, dimensions))
+}
+
+fn check_vector(vector: &[f32], dimensions: usize) -> Result<(), VectorError> {
+    if vector.len() != dimensions {
+        return Err(VectorError::Dimensions { expected: dimensions, found: vector.len() });
+    }
+    if vector.iter().all(|value| value.is_finite()) {
+        return Ok(());
+    }
+    Err(VectorError::Invalid("A vector's values must be finite.".into()))
 }
 
 /// A chunk that was found. Its `vector` is left empty.

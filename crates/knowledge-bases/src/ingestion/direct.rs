@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::failure::{Failure, from_store};
 use super::parse::{Content, MetadataContent};
-use super::pipeline::{Cut, Pipeline, open_failed};
+use super::pipeline::{Cut, Pipeline};
 use super::source::{Listed, S3Source, Source as _, read_object};
 use super::table::{Document, Table, Waiting};
 use crate::KnowledgeBases;
@@ -65,7 +65,7 @@ impl Handler for DirectHandler {
         let Ok(base) = service.knowledge_base(&of.place, &of.knowledge_base).await else { return Ok(()) };
         let source = service.data_source(&of.place, &of.knowledge_base, &of.data_source).await;
         let Ok(source) = source else { return Ok(()) };
-        let mut pipeline = Pipeline::open(service, &of.place, (&base, &source)).await.map_err(open_failed)?;
+        let mut pipeline = Pipeline::open(service, &of.place, (&base, &source)).await?;
         pipeline.embedder.operation = "IngestKnowledgeBaseDocuments";
         let direct = Direct { service, job, of: &of, pipeline, base, source };
         while direct.put_some().await? {}
@@ -181,6 +181,7 @@ impl Direct<'_> {
                 let s3 = s3.ok_or_else(|| Failure::document("its data source is not an S3 bucket"))?;
                 let source = S3Source::new(self.service.parts.objects.clone(), s3, limit)
                     .map_err(|error| Failure::document(error.message))?;
+                // Before it is looked for: whether it is there is told to who may read it.
                 self.service.check_uri(&self.of.place, &self.base, document).await?;
                 let listed = source.look_up(document).await?;
                 self.service.check_object(&self.of.place, &self.base, &listed).await?;

@@ -58,7 +58,8 @@ pub(crate) fn from_embedder(error: &BackendError) -> JobError {
 pub(crate) fn from_index(error: VectorError) -> JobError {
     match error {
         VectorError::Store(error) => from_store(error),
-        other => JobError::Fail(format!("The index can't be written: {other}")),
+        VectorError::Unavailable(_) => JobError::Retry(error.to_string()),
+        other => JobError::Fail(format!("The index can't be used: {other}")),
     }
 }
 
@@ -76,5 +77,21 @@ pub(crate) fn from_api(error: ApiError) -> JobError {
         JobError::Retry(error.message)
     } else {
         JobError::Fail(error.message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_is_away_is_tried_again_and_one_that_refuses_is_not() {
+        let why = || "why".to_owned();
+        assert!(
+            matches!(from_index(VectorError::Unavailable(why())), JobError::Retry(said) if said.contains("why"))
+        );
+        assert!(
+            matches!(from_index(VectorError::Refused(why())), JobError::Fail(said) if said.contains("why"))
+        );
     }
 }

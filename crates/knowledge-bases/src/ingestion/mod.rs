@@ -20,6 +20,7 @@ mod sync;
 pub(crate) mod table;
 
 pub(crate) use direct::{DirectHandler, DirectJob, Request, RequestMetadata, RequestSource};
+pub(crate) use failure::{from_api, from_index};
 pub(crate) use handler::{SyncHandler, SyncJob};
 
 /// Kind of the jobs that sync a data source.

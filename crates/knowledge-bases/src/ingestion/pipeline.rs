@@ -8,7 +8,6 @@ use craton_store::jobs::JobError;
 use craton_vectors::{
     Chunk, DocumentChunks, DocumentKey, MetadataValue, PAGE_NUMBER, Parent, SourceLocation, VectorIndex,
 };
-use craton_wire::ApiError;
 use ring::digest::{SHA256, digest};
 
 use super::chunking::{Piece, Strategy};
@@ -82,14 +81,14 @@ impl Pipeline {
         service: &KnowledgeBases,
         place: &Place,
         (knowledge_base, data_source): (&KnowledgeBaseRecord, &DataSourceRecord),
-    ) -> Result<Self, ApiError> {
-        let embedder = service.embedder(place, &knowledge_base.body).await?;
-        service.check_use(place, knowledge_base, &embedder).await?;
-        let strategy = Strategy::of(data_source.body.ingestion.as_ref())?;
+    ) -> Result<Self, JobError> {
+        let embedder = service.embedder(place, &knowledge_base.body).await.map_err(from_api)?;
+        service.check_use(place, knowledge_base, &embedder).await.map_err(from_api)?;
+        let strategy = Strategy::of(data_source.body.ingestion.as_ref()).map_err(from_api)?;
         Ok(Self {
             knowledge_base: knowledge_base.id.clone(),
             data_source: data_source.id.clone(),
-            index: service.open_index(&knowledge_base.body).await?,
+            index: service.index_of_job(&knowledge_base.body).await?,
             settings: strategy.fingerprint(&embedder),
             embedder,
             strategy,
@@ -234,9 +233,4 @@ fn embedded_texts(document: &Cut) -> impl Iterator<Item = String> + '_ {
             before => format!("{before}{}", chunk.text),
         }
     })
-}
-
-/// A service error met in a job.
-pub(crate) fn open_failed(error: ApiError) -> JobError {
-    from_api(error)
 }

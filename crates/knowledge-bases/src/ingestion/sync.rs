@@ -10,10 +10,10 @@ use craton_store::jobs::{JobContext, JobError};
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 
-use super::failure::{Failure, from_store};
+use super::failure::{Failure, from_api, from_store};
 use super::handler::SyncJob;
 use super::parse::{Parsed, split_hash};
-use super::pipeline::{Cut, Pipeline, open_failed};
+use super::pipeline::{Cut, Pipeline};
 use super::source::{Listed, Listing, Source};
 use super::table::{Document, Table};
 use crate::KnowledgeBases;
@@ -126,13 +126,13 @@ struct Sync<'a> {
 impl<'a> Sync<'a> {
     async fn open(service: &'a KnowledgeBases, job: &'a JobContext) -> Result<Self, JobError> {
         let of: SyncJob = job.payload()?;
-        let base = service.knowledge_base(&of.place, &of.knowledge_base).await.map_err(open_failed)?;
+        let base = service.knowledge_base(&of.place, &of.knowledge_base).await.map_err(from_api)?;
         let source =
-            service.data_source(&of.place, &of.knowledge_base, &of.data_source).await.map_err(open_failed)?;
-        let pipeline = Pipeline::open(service, &of.place, (&base, &source)).await.map_err(open_failed)?;
+            service.data_source(&of.place, &of.knowledge_base, &of.data_source).await.map_err(from_api)?;
+        let pipeline = Pipeline::open(service, &of.place, (&base, &source)).await?;
         let configuration = &source.body.configuration;
-        service.check_listing(&of.place, &base, configuration).await.map_err(open_failed)?;
-        let source = service.source(configuration).map_err(open_failed)?;
+        service.check_listing(&of.place, &base, configuration).await.map_err(from_api)?;
+        let source = service.source(configuration).map_err(from_api)?;
         Ok(Self { service, job, of, pipeline, source, base })
     }
 
@@ -454,9 +454,9 @@ impl<'a> Sync<'a> {
         }
         let id = self.of.record_id();
         let hold = self.service.hold(&mut transaction, &scope, &id);
-        let mut found: IngestionJobRecord = hold.await.map_err(open_failed)?;
+        let mut found: IngestionJobRecord = hold.await.map_err(from_api)?;
         change(&mut found);
-        let record = found.changed().map_err(open_failed)?;
+        let record = found.changed().map_err(from_api)?;
         let now_ms = self.service.parts.clock.now_ms();
         transaction.update(&scope, &record, None, now_ms).await.map_err(from_store)?;
         transaction.commit().await.map_err(from_store)

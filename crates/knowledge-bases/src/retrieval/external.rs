@@ -9,8 +9,8 @@ use craton_wire::ApiError;
 use unicode_segmentation::UnicodeSegmentation as _;
 
 use super::Retrieval;
-use super::error::internal;
 use super::passages::{Passage, location};
+use crate::error::internal;
 
 /// Largest document, as AWS has it.
 const MOST_BYTES: usize = 10 << 20;

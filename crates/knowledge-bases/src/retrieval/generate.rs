@@ -138,11 +138,14 @@ impl Retrieval {
         let searchable = self.parts.searchables.searchable(context, &base.knowledge_base_id).await?;
         let search = self.search_for(context, base.retrieval_configuration, &question).await?;
         let mut questions = match base.orchestration_configuration {
-            Some(asked) => {
+            // Other settings of it say how, not that.
+            Some(asked)
+                if asked.query_transformation_configuration.is_some() || asked.prompt_template.is_some() =>
+            {
                 let orchestration = Orchestration::new(&base.model_arn, asked, &session, &question);
                 self.questions(context, orchestration, &question).await?
             }
-            None => vec![question.clone()],
+            _ => vec![question.clone()],
         };
         // What "it" means was said before.
         if let Some(last) = session.turns.last() {

@@ -16,7 +16,6 @@
 mod attribution;
 mod cite;
 mod decompose;
-mod error;
 mod external;
 mod filters;
 mod generate;

@@ -9,10 +9,10 @@ use craton_vectors::{Filter, Query, Want};
 use craton_wire::ApiError;
 use ring::digest::{SHA256, digest};
 
-use super::error::from_vectors;
 use super::generate::guard_reference;
 use super::passages::Passage;
 use super::{Retrieval, Searchable, filters, refuse_user};
+use crate::error::from_vectors;
 
 /// Passages when the client names no number.
 const DEFAULT_RESULTS: usize = 5;

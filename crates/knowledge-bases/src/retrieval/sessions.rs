@@ -6,7 +6,7 @@ use craton_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
 use super::Retrieval;
-use super::error::{from_store, internal};
+use crate::error::{from_store, internal};
 
 const KIND: &str = "retrieve-and-generate-session";
 /// Turns remembered, the latest; earlier ones are forgotten.

@@ -489,6 +489,12 @@ async fn a_question_is_taken_apart() {
     let response = world.ask(asked).await;
     assert_eq!(world.model.requests.lock().len(), 2);
     assert_eq!(response.citations.unwrap().len(), 2);
+
+    // Settings alone do not ask for it.
+    world.says("Within 45 days [1].");
+    let settings = json!({"inferenceConfig": {"textInferenceConfig": {"maxTokens": 9}}});
+    world.ask(about("When can I return?", json!({"orchestrationConfiguration": settings}))).await;
+    assert_eq!(world.model.requests.lock().len(), 3);
 }
 
 #[tokio::test]

@@ -60,7 +60,11 @@ async fn what_can_not_be_served_is_refused_at_once() {
         ("storageConfiguration", rds, "No database is configured"),
         ("storageConfiguration", json!({ "type": "PINECONE" }), "PINECONE is not served"),
         ("storageConfiguration", json!({ "type": "S3_VECTORS" }), "S3_VECTORS is not served"),
-        ("storageConfiguration", json!({ "type": "OPENSEARCH_SERVERLESS" }), "is required"),
+        (
+            "storageConfiguration",
+            json!({ "type": "OPENSEARCH_SERVERLESS" }),
+            "needs opensearchServerlessConfiguration",
+        ),
         ("knowledgeBaseConfiguration", json!({ "type": "KENDRA" }), "KENDRA are not served"),
         (
             "knowledgeBaseConfiguration",

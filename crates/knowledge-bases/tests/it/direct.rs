@@ -1,5 +1,6 @@
 //! Documents put in and deleted one by one.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -222,16 +223,20 @@ impl PolicySource for Librarian {
     }
 }
 
+/// A world at work that asks what roles may do, and a data source that documents are put into.
+async fn strict(directory: &Path) -> (World, Ids) {
+    let store = Store::open(directory).await.unwrap();
+    let roles = ServiceRoles::new(Arc::new(Librarian), "123456789012", true);
+    let mut world = World::tuned(store, directory, |parts| parts.permissions = Arc::new(ByRole(roles)));
+    world.work().await;
+    let ids = custom(&world).await;
+    (world, ids)
+}
+
 #[tokio::test]
 async fn a_role_must_be_let_read_what_a_document_names() {
     let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(directory.path()).await.unwrap();
-    let roles = ServiceRoles::new(Arc::new(Librarian), "123456789012", true);
-    let mut world = World::tuned(store, directory.path(), |parts| {
-        parts.permissions = Arc::new(ByRole(roles));
-    });
-    world.work().await;
-    let ids = custom(&world).await;
+    let (world, ids) = strict(directory.path()).await;
     world.bucket().await;
     world.put("a.txt", "Apples.").await;
     world.objects.create_bucket("secret", "us-east-1").await.unwrap();
@@ -251,13 +256,7 @@ async fn a_role_must_be_let_read_what_a_document_names() {
 #[tokio::test]
 async fn a_role_must_be_let_use_the_collection() {
     let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(directory.path()).await.unwrap();
-    let roles = ServiceRoles::new(Arc::new(Librarian), "123456789012", true);
-    let mut world = World::tuned(store, directory.path(), |parts| {
-        parts.permissions = Arc::new(ByRole(roles));
-    });
-    world.work().await;
-    let ids = custom(&world).await;
+    let (world, ids) = strict(directory.path()).await;
     let mut update = base_request("b");
     update["knowledgeBaseId"] = json!(ids.base);
     update["roleArn"] = json!("arn:aws:iam::123456789012:role/Other");

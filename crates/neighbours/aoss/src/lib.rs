@@ -7,7 +7,7 @@
 //!
 //! Collections are there at once. Encryption is the operator's disk encryption and networks are the operator's: their
 //! policies are kept and an encryption policy is asked for, as AWS does. Who may use a collection is decided by IAM
-//! (`aoss:APIAccessAll`); data access policies are kept, not enforced.
+//! (`aoss:APIAccessAll`, asked by the server) together with data access policies, for all but the root.
 
 mod collections;
 mod error;
@@ -17,6 +17,7 @@ mod tags;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use craton_core::{Clock, IdSource, RequestContext};
@@ -37,13 +38,21 @@ pub struct Parts {
 #[derive(Clone)]
 pub struct Collections {
     parts: Arc<Parts>,
-    /// Held by whoever makes a document that must not be there, from looking to writing.
-    creating: Arc<tokio::sync::Mutex<()>>,
+    /// One for each index that was written to, held from looking whether a document is there to writing it. Other
+    /// servers on the same records are not kept out.
+    writing: Arc<parking_lot::Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>>,
 }
 
 impl Collections {
     pub fn new(parts: Parts) -> Self {
-        Self { parts: Arc::new(parts), creating: Arc::default() }
+        Self { parts: Arc::new(parts), writing: Arc::default() }
+    }
+
+    /// The lock of an index's writers; locks that nobody holds or waits for are let go.
+    fn writers_of(&self, collection: &str, index: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut writing = self.writing.lock();
+        writing.retain(|_, lock| Arc::strong_count(lock) > 1);
+        Arc::clone(writing.entry(format!("{collection}/{index}")).or_default())
     }
 
     fn now_ms(&self) -> i64 {

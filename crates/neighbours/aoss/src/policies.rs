@@ -1,4 +1,5 @@
-//! Security policies (encryption, network) and data access policies: kept and given back.
+//! Security policies (encryption, network) and data access policies: kept and given back. What the latter
+//! allow is weighed where a collection is used ([`crate::rest`]).
 
 use craton_api_opensearchserverless as api;
 use craton_core::{PageRequest, RequestContext};
@@ -20,9 +21,9 @@ struct Stored {
     policy: Value,
     /// Opaque; must be named to change the policy.
     policy_version: String,
-    /// The client token of the last change: who repeats it is told what it came to.
+    /// The client token of the last change and a digest of what it asked: who repeats it is told what it came to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    changed_by: Option<String>,
+    changed_by: Option<(String, String)>,
 }
 
 /// A policy as all operations give it back.
@@ -107,8 +108,16 @@ impl Collections {
         change: Change,
     ) -> Result<Kept, ApiError> {
         let Kept { mut stored, record, .. } = self.policy(context, &key).await?;
-        if change.token.is_some() && stored.changed_by == change.token {
-            return self.policy(context, &key).await;
+        let asked = json!([change.version, change.description, change.policy]);
+        let token = change.token.map(|token| Idempotency::of(token, &asked, Value::Null));
+        let by = token.map(|Idempotency { token, request_hash, .. }| (token, request_hash));
+        if let (Some((token, asked)), Some((last, done))) = (&by, &stored.changed_by)
+            && token == last
+        {
+            if asked == done {
+                return self.policy(context, &key).await;
+            }
+            return Err(from_store(craton_store::StoreError::TokenReused));
         }
         if stored.policy_version != change.version {
             return Err(ApiError::conflict(
@@ -120,7 +129,7 @@ impl Collections {
             stored.policy = document(policy)?;
         }
         stored.policy_version = self.parts.ids.short(20);
-        stored.changed_by = change.token;
+        stored.changed_by = by;
         let body = serde_json::to_value(&stored).map_err(|error| internal(&error))?;
         let changed = Record { body, ..record };
         let scope = scope(context, key.kind);
@@ -142,6 +151,15 @@ impl Collections {
         let range = Range { prefix: format!("{}/", r#type), ..Range::default() };
         let records = self.parts.store.list(&scope(context, kind), &range).await.map_err(from_store)?;
         records.into_iter().map(read).collect()
+    }
+
+    /// What the data access policies say.
+    pub(crate) async fn data_access_policies(
+        &self,
+        context: &RequestContext,
+    ) -> Result<Vec<Value>, ApiError> {
+        let policies = self.policies(context, ACCESS, "data").await?;
+        Ok(policies.into_iter().map(|kept| kept.stored.policy).collect())
     }
 
     /// Whether an encryption policy covers a collection of this name.

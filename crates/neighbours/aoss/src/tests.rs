@@ -126,6 +126,21 @@ async fn policies_change_only_from_their_version() {
     assert_eq!(changed.security_policy_detail.unwrap().description.as_deref(), Some("d"));
     let error = world.service.update_security_policy(&world.context, change(&version)).await.unwrap_err();
     assert_eq!(error.code, "ConflictException");
+    let got =
+        world.service.get_security_policy(&world.context, read(json!({"name": "net", "type": "network"})));
+    let version = got.await.unwrap().security_policy_detail.unwrap().policy_version.unwrap();
+    let told = |description: &str| {
+        read(json!({"name": "net", "type": "network", "policyVersion": version, "description": description,
+            "clientToken": "once"}))
+    };
+    let first = world.service.update_security_policy(&world.context, told("e")).await.unwrap();
+    let again = world.service.update_security_policy(&world.context, told("e")).await.unwrap();
+    let version_of = |made: &api::UpdateSecurityPolicyResponse| {
+        made.security_policy_detail.as_ref().unwrap().policy_version.clone()
+    };
+    assert_eq!(version_of(&first), version_of(&again), "told again");
+    let error = world.service.update_security_policy(&world.context, told("f")).await.unwrap_err();
+    assert_eq!(error.code, "ConflictException", "another change under the same token is not passed over");
     let listed =
         world.service.list_security_policies(&world.context, read(json!({"type": "network"}))).await.unwrap();
     assert_eq!(listed.security_policy_summaries.unwrap().len(), 1);
@@ -339,4 +354,112 @@ async fn what_is_not_understood_is_refused_by_name() {
     }
     assert_eq!(world.call("nowhere", "GET books", Value::Null).await.status, 404);
     assert_eq!(world.call(&c, "POST _reindex", Value::Null).await.status, 404);
+}
+
+#[tokio::test]
+async fn others_than_the_root_need_a_data_access_policy() {
+    let mut world = world().await;
+    let id = world.collection().await;
+    for name in ["notes", "secrets"] {
+        assert_eq!(world.call(&id, &format!("PUT {name}"), mapping()).await.status, 200);
+        let document = json!({"v": [1, 0, 0], "text": "a heron"});
+        assert_eq!(world.call(&id, &format!("PUT {name}/_doc/1"), document).await.status, 201);
+    }
+    let ann = "arn:aws:iam::123456789012:user/ann";
+    world.context.principal = Arc::new(Principal::new(ann, "AK"));
+    let bulk =
+        |index: &str| Value::String(format!("{{\"delete\":{{\"_index\":\"{index}\",\"_id\":\"1\"}}}}\n"));
+    let calls = |index: &str| {
+        let of = |call: &str| call.replace("INDEX", index);
+        [
+            (of("GET INDEX"), Value::Null),
+            (of("GET INDEX/_doc/1"), Value::Null),
+            (of("POST INDEX/_search"), json!({"query": {"match_all": {}}})),
+            (of("POST INDEX/_count"), Value::Null),
+            (of("PUT INDEX/_doc/2"), json!({"text": "x"})),
+            (of("POST _bulk"), bulk(index)),
+            (of("PUT INDEX/_mapping"), json!({"properties": {"year": {"type": "integer"}}})),
+            (of("DELETE INDEX"), Value::Null),
+        ]
+    };
+    for (call, body) in calls("notes").into_iter().chain([("PUT other".to_owned(), mapping())]) {
+        let refused = world.call(&id, &call, body).await;
+        assert_eq!(refused.status, 403, "{call}: {refused:?}");
+        assert!(refused.body["error"]["reason"].as_str().unwrap().contains("data access policy"), "{call}");
+    }
+    assert_eq!(world.call(&id, "GET _cat/indices", Value::Null).await.body, json!([]));
+
+    let policy = json!([{"Principal": [ann], "Rules": [{"ResourceType": "index", "Resource": ["index/vectors/notes"],
+        "Permission": ["aoss:DescribeIndex", "aoss:ReadDocument"]}]}]);
+    let asked = json!({"name": "ann", "type": "data", "policy": policy.to_string()});
+    world.service.create_access_policy(&world.context, read(asked)).await.unwrap();
+    let statuses = |index: &'static str| {
+        let (world, id) = (&world, &id);
+        async move {
+            let mut found = Vec::new();
+            for (call, body) in calls(index) {
+                found.push(world.call(id, &call, body).await.status);
+            }
+            found
+        }
+    };
+    assert_eq!(statuses("notes").await, [200, 200, 200, 200, 403, 403, 403, 403]);
+    assert_eq!(statuses("secrets").await, [403; 8]);
+    assert_eq!(world.call(&id, "GET _cat/indices", Value::Null).await.body.as_array().unwrap().len(), 1);
+}
+
+/// A document that is made only where there is none is not written over one that came meanwhile, whatever made that.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_writers_at_once_one_creates() {
+    let world = Arc::new(world().await);
+    let id = world.collection().await;
+    assert_eq!(world.call(&id, "PUT notes", mapping()).await.status, 200);
+    for round in 0..20 {
+        let calls = [
+            (format!("PUT notes/_create/{round}"), json!({"text": "created"})),
+            (format!("PUT notes/_doc/{round}"), json!({"text": "put"})),
+        ];
+        let asked = calls.map(|(call, body)| {
+            let (world, id) = (Arc::clone(&world), id.clone());
+            tokio::spawn(async move { world.call(&id, &call, body).await })
+        });
+        let [created, put] = asked;
+        let (created, put) = (created.await.unwrap(), put.await.unwrap());
+        let kept = world.call(&id, &format!("GET notes/_doc/{round}"), Value::Null).await;
+        // Whichever came first, the put's text is the last: a creation is refused after it and written over before it.
+        assert_eq!(kept.body["_source"]["text"], "put", "{created:?} {put:?}");
+        let expected = if created.status == 409 { "created" } else { "updated" };
+        assert_eq!(put.body["result"], expected, "{created:?} {put:?}");
+    }
+}
+
+#[tokio::test]
+async fn deletions_and_puts_of_one_request_keep_their_order() {
+    let world = world().await;
+    let id = world.collection().await;
+    assert_eq!(world.call(&id, "PUT notes", mapping()).await.status, 200);
+    let index =
+        |id: &str, text: &str| format!("{{\"index\":{{\"_id\":\"{id}\"}}}}\n{{\"text\":\"{text}\"}}\n");
+    let delete = |id: &str| format!("{{\"delete\":{{\"_id\":\"{id}\"}}}}\n");
+    let lines = [
+        index("a", "one"),
+        index("b", "one"),
+        delete("a"),
+        delete("none"),
+        delete("b"),
+        index("b", "two"),
+        delete("a"),
+    ];
+    let reply = world.call(&id, "POST notes/_bulk", Value::String(lines.concat())).await;
+    let results: Vec<&str> = reply.body["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| item.as_object().unwrap().values().next().unwrap()["result"].as_str().unwrap())
+        .collect();
+    let expected = ["created", "created", "deleted", "not_found", "deleted", "created", "not_found"];
+    assert_eq!(results, expected);
+    assert_eq!(world.call(&id, "GET notes/_doc/a", Value::Null).await.status, 404);
+    let b = world.call(&id, "GET notes/_doc/b", Value::Null).await;
+    assert_eq!(b.body["_source"]["text"], "two");
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use craton_core::Arn;
-use craton_providers::AwsCredentials;
+use craton_outbound::AwsCredentials;
 use serde::Deserialize;
 
 /// How functions are run.
@@ -89,15 +89,8 @@ impl MappedFunction {
 
     /// Where the keys of its account are.
     pub(crate) fn credentials(&self) -> AwsCredentials {
-        if let Some(profile) = &self.aws_profile {
-            let file = self.aws_credentials_file.clone();
-            return AwsCredentials::Profile { profile: profile.clone(), file };
-        }
-        let named = |name: &Option<String>, default: &str| name.clone().unwrap_or_else(|| default.to_owned());
-        AwsCredentials::Environment {
-            access_key_id: named(&self.access_key_id_env, "AWS_ACCESS_KEY_ID"),
-            secret_access_key: named(&self.secret_access_key_env, "AWS_SECRET_ACCESS_KEY"),
-            session_token: named(&self.session_token_env, "AWS_SESSION_TOKEN"),
-        }
+        let profile = self.aws_profile.as_deref().map(|name| (name, self.aws_credentials_file.as_deref()));
+        let variables = [&self.access_key_id_env, &self.secret_access_key_env, &self.session_token_env];
+        AwsCredentials::configured(profile, variables.map(Option::as_deref))
     }
 }

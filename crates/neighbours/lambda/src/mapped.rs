@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
@@ -9,22 +10,16 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use craton_backend::function::FunctionError;
 use craton_core::Arn;
-use craton_providers::CredentialSource;
+use craton_outbound::{CredentialSource, Pool};
 use craton_wire::sigv4::{PathEncoding, Secret, Signer, sha256, sign_request};
 use http::response::Parts;
 use http::{Request, header};
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 
 use crate::config::MappedFunction;
 use crate::runtime::{Event, MAX_PAYLOAD_BYTES, Outcome, error_payload};
 
 const DEFAULT_TIMEOUT_S: u32 = 30;
-/// Who does not take a connection for so long has not been called.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// What stands as it is in a part of a path.
 const LABEL: &percent_encoding::AsciiSet =
     &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -36,7 +31,8 @@ pub(crate) struct Mapped {
     functions: HashMap<String, MappedFunction>,
     /// The accounts that functions of AWS are called with, by the function's name here.
     sources: HashMap<String, CredentialSource>,
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    /// Made when the first function elsewhere is called.
+    client: OnceLock<Pool<Full<Bytes>>>,
 }
 
 /// A call of a function elsewhere.
@@ -55,12 +51,7 @@ impl Mapped {
             sources.map(|function| (function.name.clone(), CredentialSource::new(function.credentials())));
         let sources = sources.collect();
         let functions = functions.iter().map(|function| (function.name.clone(), function.clone())).collect();
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        let builder = HttpsConnectorBuilder::new().with_webpki_roots().https_or_http();
-        let connector = builder.enable_http1().wrap_connector(connector);
-        Self { functions, sources, client: Client::builder(TokioExecutor::new()).build(connector) }
+        Self { functions, sources, client: OnceLock::new() }
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&MappedFunction> {
@@ -133,6 +124,14 @@ impl Mapped {
         }
     }
 
+    fn client(&self, place: &str) -> Result<&Pool<Full<Bytes>>, FunctionError> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let client = craton_outbound::pool().map_err(|error| unavailable(place, &error))?;
+        Ok(self.client.get_or_init(|| client))
+    }
+
     /// Sends a call. Only what was surely not called is an error.
     async fn send(
         &self,
@@ -140,8 +139,9 @@ impl Mapped {
         request: Request<Full<Bytes>>,
         place: &str,
     ) -> Result<Sent, FunctionError> {
+        let client = self.client(place)?;
         let answering = async {
-            let response = match self.client.request(request).await {
+            let response = match client.request(request).await {
                 Ok(response) => response,
                 Err(error) if error.is_connect() => return Err(unavailable(place, &error)),
                 Err(error) => return Ok(Sent::broken(place, &error)),

@@ -4,15 +4,12 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use bytes::Bytes;
+use craton_outbound::Pool;
 use craton_wire::sigv4::{PathEncoding, Secret, Signer, SigningSecret, sha256, sign_s3_request};
 use futures::StreamExt as _;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, BodyStream, Full, Limited, StreamBody};
 use hyper::body::{Frame, Incoming};
-use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client as Pool;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::xml::Element;
@@ -24,7 +21,6 @@ use crate::{ObjectError, Result};
 const MAX_ANSWER_BYTES: usize = 16 << 20;
 /// How often a request without a body is sent when the first answers say that the trouble is passing.
 const ATTEMPTS: u32 = 3;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest wait for the head of an answer, and longest silence within one.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -36,7 +32,7 @@ type Body = http_body_util::combinators::UnsyncBoxBody<Bytes, BodyError>;
 
 /// A connection pool and the credentials to use it with.
 pub(super) struct Client {
-    pool: Pool<HttpsConnector<HttpConnector>, Body>,
+    pool: Pool<Body>,
     endpoint: String,
     region: String,
     access_key_id: String,
@@ -111,7 +107,7 @@ impl Client {
         let read = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let required = |name: &str| read(name).ok_or_else(|| RemoteError::Variable { name: name.to_owned() });
         Ok(Self {
-            pool: pool()?,
+            pool: craton_outbound::pool()?,
             endpoint: config.endpoint.trim_end_matches('/').to_owned(),
             region: config.region.clone(),
             access_key_id: required(&config.access_key_id_env)?,
@@ -254,32 +250,6 @@ pub(super) fn stream(body: Incoming) -> ByteStream {
         }
     })
     .boxed()
-}
-
-/// Trusts the machine's own roots, or Mozilla's where the machine has none.
-fn pool() -> Result<Pool<HttpsConnector<HttpConnector>, Body>, RemoteError> {
-    let mut connector = HttpConnector::new();
-    connector.set_nodelay(true);
-    connector.enforce_http(false);
-    connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    let builder = || {
-        let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-        rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| RemoteError::Tls(error.to_string()))
-    };
-    let rooted = match builder()?.with_native_roots() {
-        Ok(rooted) => rooted,
-        Err(_) => builder()?.with_webpki_roots(),
-    };
-    let https = HttpsConnectorBuilder::new()
-        .with_tls_config(rooted.with_no_client_auth())
-        .https_or_http()
-        .enable_http1()
-        .wrap_connector(connector);
-    let mut pool = Pool::builder(TokioExecutor::new());
-    pool.pool_timer(TokioTimer::new()).pool_idle_timeout(Duration::from_secs(20));
-    Ok(pool.build(https))
 }
 
 pub(super) fn now_ms() -> i64 {

@@ -63,7 +63,7 @@ pub enum RemoteError {
     #[error("endpoint: {0}")]
     Endpoint(String),
     #[error("TLS: {0}")]
-    Tls(String),
+    Tls(#[from] craton_outbound::TlsError),
 }
 
 /// Buckets of a real S3.

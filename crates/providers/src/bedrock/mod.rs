@@ -1,7 +1,6 @@
 //! Amazon Bedrock itself, or anything that speaks its Converse API.
 
 mod answer;
-mod credentials;
 mod request;
 mod vectors;
 
@@ -13,6 +12,7 @@ use craton_backend::{
     BackendError, ChatCapabilities, ChatModel, ChatRequest, ChatStream, RerankModel, RerankRequest, Reranked,
 };
 use craton_core::{Clock, SystemClock};
+use craton_outbound::CredentialSource;
 use craton_wire::sigv4::{self, PathEncoding, Secret, Signer};
 use futures::future::BoxFuture;
 use http::header::{CONTENT_TYPE, HOST, HeaderValue};
@@ -25,7 +25,6 @@ use crate::http::{Body, From, Http};
 use crate::pump::Pump;
 use crate::settings::{SettingsError, UpstreamSettings};
 use answer::BedrockStream;
-pub use credentials::{CredentialSource, Credentials};
 use request::Purpose;
 pub(crate) use vectors::BedrockEmbeddings;
 
@@ -140,7 +139,8 @@ impl Bedrock {
             |what: String| BackendError::Internal(format!("upstream `{}`: {what}", self.http.name));
         let (mut parts, ()) = request.map_err(|error| internal(error.to_string()))?.into_parts();
         if let Access::Signed { region, source } = &self.access {
-            let credentials = source.get()?;
+            let credentials =
+                source.get().map_err(|error| BackendError::UpstreamDenied(error.to_string()))?;
             let signer = Signer {
                 access_key_id: &credentials.access_key_id,
                 secret: &credentials.secret,

@@ -13,7 +13,7 @@ mod conn;
 use std::future::{Future, poll_fn};
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -23,10 +23,8 @@ use http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, USER_
 use http::{Method, Request, Response, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper_rustls::ConfigBuilderExt;
 use hyper_util::client::legacy::connect::HttpConnector;
 use parking_lot::Mutex;
-use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -330,28 +328,11 @@ fn own_headers(settings: &UpstreamSettings) -> Result<HeaderMap, SettingsError> 
     Ok(headers)
 }
 
-/// The machine's own trust roots, or Mozilla's where the machine has none. Read once, and only if some upstream uses
-/// TLS, because it takes longer than the rest of a start.
 fn tls_connector(upstream: &str) -> Result<TlsConnector, SettingsError> {
-    static CONFIG: OnceLock<Result<Arc<ClientConfig>, String>> = OnceLock::new();
-    let config = CONFIG.get_or_init(|| {
-        let builder = || {
-            ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-                .with_safe_default_protocol_versions()
-                .map_err(|error| error.to_string())
-        };
-        let rooted = match builder()?.with_native_roots() {
-            Ok(rooted) => rooted,
-            Err(_) => builder()?.with_webpki_roots(),
-        };
-        let mut config = rooted.with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Arc::new(config))
-    });
-    match config {
-        Ok(config) => Ok(TlsConnector::from(config.clone())),
-        Err(message) => Err(SettingsError::Tls { name: upstream.to_owned(), message: message.clone() }),
-    }
+    let mut config = craton_outbound::tls_config()
+        .map_err(|error| SettingsError::Tls { name: upstream.to_owned(), message: error.to_string() })?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsConnector::from(Arc::new(config)))
 }
 
 fn server_name(host: &str) -> Option<ServerName<'static>> {

@@ -6,7 +6,7 @@ use craton_aoss::Collections;
 use craton_core::{Clock, IdSource, RequestContext};
 use craton_identity::Permissions;
 use craton_inference::Backends;
-use craton_knowledge_bases::{KnowledgeBases, KnownCollections, Parts};
+use craton_knowledge_bases::{KnowledgeBases, KnownCollections, MissingPassword, Parts};
 use craton_metering::Metering;
 use craton_models::Models;
 use craton_objects::Objects;
@@ -15,7 +15,7 @@ use craton_wire::ApiError;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
-use crate::config::ServerConfig;
+use crate::config::{ConfigError, ServerConfig};
 
 /// The collections of this server, for knowledge bases to look up.
 struct Known(Collections);
@@ -36,8 +36,11 @@ pub(crate) fn knowledge_bases(
     (models, backends): (&Models, Arc<dyn Backends>),
     (permissions, metering, collections): (&Arc<dyn Permissions>, &Arc<Metering>, &Collections),
     (clock, ids): (&Arc<dyn Clock>, &Arc<dyn IdSource>),
-) -> KnowledgeBases {
-    KnowledgeBases::new(Parts {
+) -> Result<KnowledgeBases, ConfigError> {
+    let missing = |key| move |error: MissingPassword| ConfigError::Value { key, message: error.to_string() };
+    config.databases.iter().try_for_each(|one| one.password().map(drop)).map_err(missing("postgres"))?;
+    config.clusters.iter().try_for_each(|one| one.password().map(drop)).map_err(missing("opensearch"))?;
+    Ok(KnowledgeBases::new(Parts {
         store: store.clone(),
         objects: Arc::new(objects),
         drivers,
@@ -51,5 +54,5 @@ pub(crate) fn knowledge_bases(
         clock: Arc::clone(clock),
         ids: Arc::clone(ids),
         config: config.knowledge_bases.clone(),
-    })
+    }))
 }

@@ -40,21 +40,8 @@ fn settings(config: &UpstreamConfig) -> Result<UpstreamSettings, SettingsError> 
     settings.max_in_flight = config.max_in_flight;
     settings.headers = config.headers.clone().into_iter().collect();
     settings.aws_region.clone_from(&config.region);
-    if let AwsCredentials::Environment { access_key_id, secret_access_key, session_token } =
-        &mut settings.aws_credentials
-    {
-        let rename = |name: &mut String, configured: &Option<String>| {
-            if let Some(configured) = configured {
-                name.clone_from(configured);
-            }
-        };
-        rename(access_key_id, &config.access_key_id_env);
-        rename(secret_access_key, &config.secret_access_key_env);
-        rename(session_token, &config.session_token_env);
-    }
-    if let Some(profile) = &config.aws_profile {
-        let (profile, file) = (profile.clone(), config.aws_credentials_file.clone());
-        settings.aws_credentials = AwsCredentials::Profile { profile, file };
-    }
+    let profile = config.aws_profile.as_deref().map(|name| (name, config.aws_credentials_file.as_deref()));
+    let variables = [&config.access_key_id_env, &config.secret_access_key_env, &config.session_token_env];
+    settings.aws_credentials = AwsCredentials::configured(profile, variables.map(Option::as_deref));
     Ok(settings)
 }

@@ -300,6 +300,7 @@ impl ServerConfig {
         self.lambda.check().map_err(wrong("lambda"))?;
         self.sandbox.check().map_err(wrong("sandbox"))?;
         self.functions.iter().try_for_each(MappedFunction::check).map_err(wrong("function"))?;
+        self.clusters.iter().try_for_each(OpenSearchCluster::check).map_err(wrong("opensearch"))?;
         self.models_config().check().map_err(ConfigError::Models)
     }
 }

@@ -245,6 +245,29 @@ pub const SETTINGS: &[Setting] = &[
     text("[[opensearch]].url", "", "Where it is, `https://host:port`. It needs its k-NN plugin."),
     text("[[opensearch]].username", "", "The user, for basic authentication. Without one, none."),
     text("[[opensearch]].password_env", "", "The environment variable that holds the user's password."),
+    text(
+        "[[opensearch]].sign_for",
+        "",
+        "The service that requests are signed for in place of a user: `es` for domains, `aoss` for collections.",
+    ),
+    text("[[opensearch]].region", "", "The region to sign for. Default: that of `resource_arn`."),
+    text(
+        "[[opensearch]].access_key_id_env",
+        "AWS_ACCESS_KEY_ID",
+        "The variable with the access key id of the account that signs.",
+    ),
+    text(
+        "[[opensearch]].secret_access_key_env",
+        "AWS_SECRET_ACCESS_KEY",
+        "The variable with the secret access key.",
+    ),
+    text(
+        "[[opensearch]].session_token_env",
+        "AWS_SESSION_TOKEN",
+        "The variable with the session token, if there is one.",
+    ),
+    text("[[opensearch]].aws_profile", "", "A profile of the credentials file in place of these variables."),
+    text("[[opensearch]].aws_credentials_file", "~/.aws/credentials", "The credentials file."),
     number("engine.threads", "", "Threads a local model computes with. Default: one a core."),
     number("engine.max_sequences", "32", "Requests that generate at once, a model."),
     number(

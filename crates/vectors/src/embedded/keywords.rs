@@ -3,7 +3,7 @@
 //! Queries are built in code from [`words`], never parsed, so that a question's punctuation is text. Writes gather and
 //! are committed before the next search, or when there are many.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,11 +11,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 use tantivy::collector::{FilterCollector, TopDocs};
 use tantivy::directory::MmapDirectory;
+use tantivy::index::SegmentId;
 use tantivy::indexer::IndexWriterOptions;
-use tantivy::query::{BooleanQuery, Occur, Query, TermQuery};
+use tantivy::query::{BooleanQuery, EnableScoring, Occur, Query, TermQuery, Weight};
 use tantivy::schema::{FAST, Field, INDEXED, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
 use tantivy::tokenizer::{PreTokenizedString, Token};
-use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, TantivyDocument, TantivyError, Term};
+use tantivy::{
+    DocId, DocSet as _, Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, SegmentReader,
+    TantivyDocument, TantivyError, Term,
+};
 
 use crate::VectorError;
 use crate::words::words;
@@ -39,7 +43,12 @@ pub(super) struct Keywords {
     lost: AtomicBool,
     number: Field,
     text: Field,
+    /// Of each segment that was asked for some of its chunks.
+    places: Mutex<HashMap<SegmentId, Arc<Places>>>,
 }
+
+/// Where chunks stand in a segment of the library's index, by their numbers. A segment never changes.
+type Places = Vec<(u64, DocId)>;
 
 #[derive(Default)]
 struct Writer {
@@ -70,7 +79,8 @@ impl Keywords {
         let text = schema.add_text_field("text", TextOptions::default().set_indexing_options(indexing));
         let index = Index::open_or_create(MmapDirectory::open(directory)?, schema.build())?;
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
-        Ok(Self { index, reader, writer: Mutex::default(), lost: AtomicBool::new(false), number, text })
+        let (writer, places, lost) = (Mutex::default(), Mutex::default(), AtomicBool::new(false));
+        Ok(Self { index, reader, writer, lost, number, text, places })
     }
 
     /// The chunks it holds.
@@ -173,7 +183,9 @@ impl Keywords {
     ) -> Result<Vec<(u64, f64)>, VectorError> {
         self.flush()?;
         let searcher = self.reader.searcher();
-        let (query, most) = self.query(&searcher, question)?;
+        let asked = self.asked(&searcher, question)?;
+        let any = asked.words.iter().map(|word| (Occur::Should, Box::new(word.clone()) as Box<dyn Query>));
+        let query = BooleanQuery::new(any.collect());
         let top = TopDocs::with_limit(limit.max(1)).order_by_score();
         let found = match allowed {
             None => searcher.search(&query, &top),
@@ -183,40 +195,97 @@ impl Keywords {
             }
         };
         let mut hits = Vec::new();
-        for (score, address) in found.map_err(of_library)? {
+        for (sum, address) in found.map_err(of_library)? {
             let columns = searcher.segment_reader(address.segment_ord).fast_fields();
             let column = columns.u64("number").map_err(of_library)?;
-            if let Some(number) = column.first(address.doc_id) {
-                hits.push((number, crate::fusion::keyword(f64::from(score), most)));
-            }
+            hits.extend(column.first(address.doc_id).map(|number| (number, asked.score(sum))));
         }
         Ok(hits)
     }
 
-    /// Any of the question's words, and the largest score that all of them together could give.
-    fn query(&self, searcher: &Searcher, question: &str) -> Result<(BooleanQuery, f64), VectorError> {
+    /// What [`Self::search`] would give these chunks: they are looked up, where it goes through all that have the words.
+    pub(super) fn scores(&self, question: &str, numbers: &[u64]) -> Result<Vec<(u64, f64)>, VectorError> {
+        self.flush()?;
+        let searcher = self.reader.searcher();
+        let asked = self.asked(&searcher, question)?;
+        let scoring = || EnableScoring::enabled_from_searcher(&searcher);
+        let weights = asked.words.iter().map(|word| word.weight(scoring()));
+        let weights: Vec<Box<dyn Weight>> = weights.collect::<Result<_, _>>().map_err(of_library)?;
+        let mut sums = vec![0.0_f32; numbers.len()];
+        for reader in searcher.segment_readers() {
+            let places = self.places(&searcher, reader)?;
+            let found = numbers.iter().enumerate().filter_map(|(at, number)| {
+                let place = places.binary_search_by_key(number, |place| place.0).ok()?;
+                Some((places[place].1, at))
+            });
+            let mut sought: Vec<(DocId, usize)> = found.collect();
+            sought.sort_unstable();
+            if sought.is_empty() {
+                continue;
+            }
+            for weight in &weights {
+                let mut scorer = weight.scorer(reader, 1.0).map_err(of_library)?;
+                for (doc, at) in &sought {
+                    if scorer.doc() < *doc {
+                        scorer.seek(*doc);
+                    }
+                    if scorer.doc() == *doc {
+                        sums[*at] += scorer.score();
+                    }
+                }
+            }
+        }
+        let scored = numbers.iter().zip(sums).filter(|(_, sum)| *sum > 0.0);
+        Ok(scored.map(|(number, sum)| (*number, asked.score(sum))).collect())
+    }
+
+    fn places(&self, searcher: &Searcher, reader: &SegmentReader) -> Result<Arc<Places>, VectorError> {
+        if let Some(known) = self.places.lock().get(&reader.segment_id()) {
+            return Ok(Arc::clone(known));
+        }
+        let column = reader.fast_fields().u64("number").map_err(of_library)?;
+        let mut places: Places =
+            (0..reader.max_doc()).filter_map(|doc| Some((column.first(doc)?, doc))).collect();
+        places.sort_unstable();
+        let places = Arc::new(places);
+        let mut known = self.places.lock();
+        known.retain(|id, _| searcher.segment_readers().iter().any(|reader| reader.segment_id() == *id));
+        known.insert(reader.segment_id(), Arc::clone(&places));
+        Ok(places)
+    }
+
+    fn asked(&self, searcher: &Searcher, question: &str) -> Result<Asked, VectorError> {
         let end = question.floor_char_boundary(MAX_QUERY_BYTES);
         #[expect(clippy::cast_precision_loss, reason = "counts of chunks")]
         let count = searcher.num_docs() as f64;
         let distinct: BTreeSet<String> = words(&question[..end]).into_iter().collect();
         let mut weights = Vec::with_capacity(distinct.len());
         for word in distinct {
-            let frequency =
-                searcher.doc_freq(&Term::from_field_text(self.text, &word)).map_err(of_library)?;
+            let term = Term::from_field_text(self.text, &word);
+            let frequency = searcher.doc_freq(&term).map_err(of_library)?;
             #[expect(clippy::cast_precision_loss, reason = "counts of chunks")]
             let frequency = frequency as f64;
             let idf = (1.0 + (count - frequency + 0.5).max(0.0) / (frequency + 0.5)).ln();
-            weights.push((word, idf));
+            weights.push((term, idf));
         }
         weights.sort_by(|a, b| b.1.total_cmp(&a.1));
         weights.truncate(MAX_QUERY_WORDS);
         let most = weights.iter().map(|(_, idf)| idf * (K1 + 1.0)).sum();
-        let clauses = weights.iter().map(|(word, _)| {
-            let term = Term::from_field_text(self.text, word);
-            let query: Box<dyn Query> = Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs));
-            (Occur::Should, query)
-        });
-        Ok((BooleanQuery::new(clauses.collect()), most))
+        let words = weights.into_iter().map(|(term, _)| TermQuery::new(term, IndexRecordOption::WithFreqs));
+        Ok(Asked { words: words.collect(), most })
+    }
+}
+
+/// A question's words, the rarest first.
+struct Asked {
+    words: Vec<TermQuery>,
+    /// The largest score that all of them together could give.
+    most: f64,
+}
+
+impl Asked {
+    fn score(&self, sum: f32) -> f64 {
+        crate::fusion::keyword(f64::from(sum), self.most)
     }
 }
 
@@ -265,6 +334,31 @@ mod tests {
         std::fs::write(directory.path().join("meta.json"), "{").unwrap();
         let keywords = Keywords::open(directory.path()).unwrap();
         assert_eq!(keywords.numbers().unwrap(), Vec::<u64>::new());
+    }
+
+    /// Chunks that are looked up have the scores that a search gives them, over several segments and deletions.
+    #[test]
+    fn what_is_looked_up_scores_as_what_is_found() {
+        let directory = tempfile::tempdir().unwrap();
+        let keywords = Keywords::open(directory.path()).unwrap();
+        let text = |n: u64| format!("word{} word{} word{} common", n % 7, n % 11, n % 3);
+        for part in 0..5_u64 {
+            let numbers: Vec<u64> = (part * 100..part * 100 + 100).map(|n| 1_000 - n).collect();
+            let texts: Vec<(u64, String)> = numbers.iter().map(|n| (*n, text(*n))).collect();
+            keywords.change(texts.iter().map(|(n, text)| (*n, text.as_str())), &[]).unwrap();
+            keywords.flush().unwrap();
+        }
+        keywords.change(std::iter::empty(), &[600, 777]).unwrap();
+        let question = "word1 word2 common elsewhere";
+        let found: HashMap<u64, f64> = keywords.search(question, None, 1_000).unwrap().into_iter().collect();
+        assert_eq!(found.len(), 498);
+        let numbers: Vec<u64> = (1..2_000).filter(|n| *n != 600 && *n != 777).collect();
+        let sought: HashMap<u64, f64> = keywords.scores(question, &numbers).unwrap().into_iter().collect();
+        assert_eq!(sought.len(), found.len());
+        for (number, score) in found {
+            assert!((sought[&number] - score).abs() < 1e-6, "{number}");
+        }
+        assert!(keywords.scores("nowhere", &numbers).unwrap().is_empty());
     }
 
     #[test]

@@ -36,13 +36,13 @@ use self::keywords::Keywords;
 use self::rows::{Change, Removal, Rows};
 use self::search::EXACT_LIMIT;
 use self::state::State;
-use crate::{
-    Chunk, Counts, DocumentChunks, DocumentKey, Hit, IndexSpec, MAX_LIMIT, Query, VectorError, VectorIndex,
-    Want,
-};
+use crate::query::check_documents;
+use crate::{Chunk, Counts, DocumentChunks, DocumentKey, Hit, IndexSpec, Query, VectorError, VectorIndex};
 
 /// Searches of one index that compute at the same time.
 const SEARCHES_AT_ONCE: usize = 16;
+/// The number of changes of caches that have to be built anew.
+const NOTHING_SHOWN: i64 = -1;
 /// Vectors that the graph takes in at a time.
 const GRAPH_BATCH: usize = 256;
 
@@ -109,29 +109,6 @@ impl EmbeddedIndex {
         let kept = Arc::clone(&self.kept);
         to_the_end(async move { kept.write(write).await }).await
     }
-
-    fn check(&self, query: &Query) -> Result<(), VectorError> {
-        if query.limit == 0 || query.limit > MAX_LIMIT {
-            return Err(VectorError::Invalid(format!("A search returns 1 to {MAX_LIMIT} chunks.")));
-        }
-        if let Some(filter) = &query.filter {
-            filter.check()?;
-        }
-        match &query.want {
-            Want::Semantic { vector } | Want::Hybrid { vector, .. } => self.check_vector(vector),
-            Want::Keywords { .. } | Want::Everything => Ok(()),
-        }
-    }
-
-    fn check_vector(&self, vector: &[f32]) -> Result<(), VectorError> {
-        if vector.len() != self.dimensions {
-            return Err(VectorError::Dimensions { expected: self.dimensions, found: vector.len() });
-        }
-        if vector.iter().all(|value| value.is_finite()) {
-            return Ok(());
-        }
-        Err(VectorError::Invalid("A vector's values must be finite.".into()))
-    }
 }
 
 #[async_trait]
@@ -141,9 +118,7 @@ impl VectorIndex for EmbeddedIndex {
     }
 
     async fn put(&self, documents: Vec<DocumentChunks>) -> Result<(), VectorError> {
-        for chunk in documents.iter().flat_map(|document| &document.chunks) {
-            self.check_vector(&chunk.vector)?;
-        }
+        check_documents(&documents, self.dimensions)?;
         self.write(Write::Put(documents)).await.map(drop)
     }
 
@@ -162,7 +137,7 @@ impl VectorIndex for EmbeddedIndex {
     }
 
     async fn search(&self, query: &Query) -> Result<Vec<Hit>, VectorError> {
-        self.check(query)?;
+        query.check(self.dimensions)?;
         if !self.kept.caches.shows(self.kept.rows.sequence().await?) {
             self.take_in_all().await?;
         }
@@ -207,14 +182,14 @@ impl Kept {
         }
         let present: Vec<u64> = self.rows.numbers().await?;
         let caches = Arc::clone(&self.caches);
-        let (missing, mut last) = blocking(move || caches.forget_all_but(&present)).await?;
+        let (held, mut last) = blocking(move || caches.forget_all_but(&present)).await?;
         loop {
             let rows = self.rows.after(last).await?;
             let Some(row) = rows.last() else { break };
             last = row.number;
-            let (caches, missing) = (Arc::clone(&self.caches), missing.clone());
+            let (caches, held) = (Arc::clone(&self.caches), Arc::clone(&held));
             blocking(move || {
-                let unknown = rows.iter().filter(|row| missing.contains(row.number));
+                let unknown = rows.iter().filter(|row| !held.contains(&row.number));
                 caches.keywords.change(unknown.map(|row| (row.number, row.chunk.text.as_str())), &[])?;
                 let mut state = caches.state.write();
                 rows.iter().for_each(|row| state.insert(row.number, &row.chunk));
@@ -278,18 +253,6 @@ impl Kept {
     }
 }
 
-/// The chunks that the word index lacks: those after a number, and some before it.
-#[derive(Debug, Clone)]
-struct Missing {
-    known: Arc<HashSet<u64>>,
-}
-
-impl Missing {
-    fn contains(&self, number: u64) -> bool {
-        !self.known.contains(&number)
-    }
-}
-
 impl Caches {
     fn open(dimensions: usize, directory: PathBuf) -> Result<Self, VectorError> {
         let graph = Graph::load(&directory, dimensions);
@@ -321,10 +284,16 @@ impl Caches {
         Ok(())
     }
 
-    /// Forgets chunks that are not among `present` (ascending). Answers which the word index still lacks, and the number
+    /// Forgets chunks that are not among `present` (ascending). Answers which the word index holds, and the number
     /// after which the rows are to be read.
-    fn forget_all_but(&self, present: &[u64]) -> Result<(Missing, u64), VectorError> {
-        let begins_anew = self.keywords.take_lost();
+    fn forget_all_but(&self, present: &[u64]) -> Result<(Arc<HashSet<u64>>, u64), VectorError> {
+        if self.keywords.has_lost() {
+            // Words are lost of chunks that the state has, so all rows are read again. Until that has come to its end,
+            // nothing is shown: it may fail half-way.
+            self.sequence.store(NOTHING_SHOWN, Ordering::Release);
+            *self.state.write() = State::new(self.dimensions);
+            self.keywords.take_lost();
+        }
         self.keywords.flush()?;
         let held = self.keywords.numbers()?;
         let gone: Vec<u64> =
@@ -333,10 +302,6 @@ impl Caches {
             self.keywords.change(std::iter::empty(), &gone)?;
         }
         let mut state = self.state.write();
-        if begins_anew {
-            // Words are lost of chunks that the state has, so all rows are read again.
-            *state = State::new(self.dimensions);
-        }
         let known: Vec<u64> = state.alive().iter().map(|slot| state.number(slot)).collect();
         for number in known {
             if present.binary_search(&number).is_err() {
@@ -345,7 +310,7 @@ impl Caches {
         }
         let more = present.len().saturating_sub(state.len());
         state.reserve(more);
-        Ok((Missing { known: Arc::new(held.into_iter().collect()) }, state.last_number()))
+        Ok((Arc::new(held.into_iter().collect()), state.last_number()))
     }
 
     /// Brings the graph up to date in the background, if the index is large enough to have one.

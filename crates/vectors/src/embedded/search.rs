@@ -12,6 +12,8 @@ use crate::{Query, VectorError, Want, fusion};
 
 /// Above this many candidates the graph is asked instead of scanning them all.
 pub(super) const EXACT_LIMIT: usize = 20_000;
+/// Up to this many candidates are looked up in the word index one by one, instead of all that have the words.
+const LOOKED_UP: usize = 12_000;
 /// Candidates of each part of a hybrid search, at least.
 const HYBRID_CANDIDATES: usize = 200;
 
@@ -71,10 +73,15 @@ impl Caches {
         allowed: Option<&Bits>,
         limit: usize,
     ) -> Result<Ranked, VectorError> {
-        let passes = allowed.map(|slots| only(slots.iter().map(|slot| state.number(slot))));
-        let mut found = self.keywords.search(text, passes, limit)?;
+        let numbers = |slots: &Bits| slots.iter().map(|slot| state.number(slot)).collect::<Vec<u64>>();
+        let mut found = match allowed {
+            None => self.keywords.search(text, None, limit)?,
+            Some(slots) if slots.count() <= LOOKED_UP => self.keywords.scores(text, &numbers(slots))?,
+            Some(slots) => self.keywords.search(text, Some(only(numbers(slots))), limit)?,
+        };
         found.retain(|(number, _)| state.slot(*number).is_some());
         found.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        found.truncate(limit);
         Ok(found)
     }
 
@@ -82,17 +89,18 @@ impl Caches {
     fn hybrid(&self, parts: &Parts<'_>, vector: &[f32], text: &str) -> Result<Ranked, VectorError> {
         let wanted = (parts.limit * 2).max(HYBRID_CANDIDATES);
         let state = parts.state;
-        let by_meaning = self.nearest(state, vector, parts.allowed, wanted)?;
-        let by_words = self.keywords_in(state, text, parts.allowed, wanted)?;
-        let complete = by_words.len() < wanted;
+        let (by_meaning, by_words) = std::thread::scope(|scope| {
+            let worded = scope.spawn(|| self.keywords_in(state, text, parts.allowed, wanted));
+            let near = self.nearest(state, vector, parts.allowed, wanted);
+            let panicked = |_| Err(VectorError::Internal("a search by words panicked".into()));
+            (near, worded.join().unwrap_or_else(panicked))
+        });
+        let (by_meaning, by_words) = (by_meaning?, by_words?);
         let mut words: HashMap<u64, f64> = by_words.into_iter().collect();
         let mut meanings: HashMap<u64, f64> = by_meaning.into_iter().collect();
-        if !complete {
-            let missing: Vec<u64> =
-                meanings.keys().filter(|number| !words.contains_key(number)).copied().collect();
-            let most = missing.len();
-            words.extend(self.keywords.search(text, Some(only(missing.into_iter())), most)?);
-        }
+        let missing: Vec<u64> =
+            meanings.keys().filter(|number| !words.contains_key(number)).copied().collect();
+        words.extend(self.keywords.scores(text, &missing)?);
         let query = unit(vector);
         for number in words.keys() {
             if let Some(slot) = state.slot(*number) {
@@ -118,8 +126,7 @@ struct Parts<'a> {
 }
 
 /// Lets these numbers through.
-fn only(numbers: impl Iterator<Item = u64>) -> Allowed {
-    let numbers: Vec<u64> = numbers.collect();
+fn only(numbers: Vec<u64>) -> Allowed {
     let first = numbers.iter().min().copied().unwrap_or_default();
     let place = move |number: u64| number.checked_sub(first).and_then(|place| u32::try_from(place).ok());
     let bits: Bits = numbers.into_iter().filter_map(place).collect();

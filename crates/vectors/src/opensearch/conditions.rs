@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use ring::digest::{SHA256, digest};
+use craton_wire::sigv4::sha256;
 use serde_json::{Value, json};
 
 use crate::{Filter, MetadataValue, Query};
@@ -58,9 +58,7 @@ fn short(text: &str) -> String {
     if text.len() <= SPELT_BYTES {
         return text.to_owned();
     }
-    let rest: String =
-        digest(&SHA256, text.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256{MARK}{rest}")
+    format!("sha256{MARK}{}", hex::encode(sha256(text.as_bytes())))
 }
 
 fn equal(key: &str, value: &MetadataValue) -> String {

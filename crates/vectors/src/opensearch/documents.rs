@@ -1,6 +1,6 @@
 //! Chunks as documents of the mapped index.
 
-use ring::digest::{SHA256, digest};
+use craton_wire::sigv4::sha256;
 use serde_json::{Value, json};
 
 use super::conditions::{self, OURS};
@@ -126,5 +126,5 @@ pub(super) fn source_hash(owner: &str, data_source: &str) -> String {
 /// Of parts that are told apart wherever one ends.
 fn hash(parts: &[&str]) -> String {
     let text = parts.iter().map(|part| format!("{}:{part}", part.len())).collect::<String>();
-    digest(&SHA256, text.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(sha256(text.as_bytes()))
 }

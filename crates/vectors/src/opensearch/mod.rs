@@ -13,25 +13,25 @@
 //!
 //! What is written is shown by a refresh when all of it is there, and by nothing else in an index made here, so searches
 //! see a document before or after, not between. A cluster has no transactions: a server that dies in a write can leave
-//! chunks of both, until the sync that wrote them goes on.
+//! chunks of both, until a document is written again or removed: whoever does that looks at what is not shown, too.
 
 mod client;
 mod conditions;
 mod documents;
 
-use std::sync::atomic::{AtomicI64, Ordering};
-
 use async_trait::async_trait;
-use http::Method;
+use craton_core::{Clock as _, SystemClock};
+use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use self::client::{Client, reason};
+use self::client::{Client, refused};
 use self::conditions::{OURS, clauses};
 use self::documents::{Names, document_hash, source_hash};
 use crate::bm25::{self, Statistics, sort};
+use crate::elsewhere::{self, Numbered, Parts};
+use crate::query::check_documents;
 use crate::{
-    Chunk, Counts, DocumentChunks, DocumentKey, Hit, MAX_LIMIT, OpenSearchIndex, Query, VectorError,
-    VectorIndex, Want,
+    Chunk, Counts, DocumentChunks, DocumentKey, Hit, OpenSearchIndex, Query, VectorError, VectorIndex,
 };
 
 /// Bytes of one bulk request, about.
@@ -43,21 +43,14 @@ pub(crate) struct ClusterIndex {
     client: Client,
     names: Names,
     dimensions: usize,
-    /// What the next chunk is numbered.
-    next: AtomicI64,
-    writing: tokio::sync::Mutex<()>,
+    /// Held by whoever writes; the number that the next chunk has at least.
+    writing: tokio::sync::Mutex<i64>,
 }
 
 impl ClusterIndex {
     pub(crate) async fn open(of: &OpenSearchIndex, dimensions: usize) -> Result<Self, VectorError> {
         let (client, names) = (Client::new(of)?, Names::new(of)?);
-        let index = Self {
-            client,
-            names,
-            dimensions,
-            next: AtomicI64::new(0),
-            writing: tokio::sync::Mutex::default(),
-        };
+        let index = Self { client, names, dimensions, writing: tokio::sync::Mutex::default() };
         index.prepare().await?;
         Ok(index)
     }
@@ -69,24 +62,19 @@ impl ClusterIndex {
     /// Makes the index when it is missing, checks that its vectors have the right length, and adds our fields.
     async fn prepare(&self) -> Result<(), VectorError> {
         let (status, found) = self.client.send(Method::GET, &self.path("_mapping"), String::new()).await?;
-        if status == http::StatusCode::NOT_FOUND {
+        if status == StatusCode::NOT_FOUND {
             let made = self.names.definition(self.dimensions);
             let (status, answer) = self.client.send(Method::PUT, &self.names.index, made.to_string()).await?;
             let there = answer["error"]["type"] == "resource_already_exists_exception";
             if !status.is_success() && !there {
-                return Err(VectorError::Unavailable(reason(status, &answer)));
+                return Err(refused(status, &answer));
             }
         } else if !status.is_success() {
-            return Err(VectorError::Unavailable(reason(status, &found)));
+            return Err(refused(status, &found));
         } else {
             self.check_vectors(&found)?;
             self.client.call(Method::PUT, &self.path("_mapping"), &Names::mapping()).await?;
         }
-        let last = json!({"size": 0, "aggs": {"last": {"max": {"field": format!("{OURS}.number")}}}});
-        let answer = self.client.call(Method::POST, &self.path("_search"), &last).await?;
-        #[expect(clippy::cast_possible_truncation, reason = "a count, far below 2^53")]
-        let last = answer["aggregations"]["last"]["value"].as_f64().map_or(-1, |last| last as i64);
-        self.next.store(last + 1, Ordering::Relaxed);
         Ok(())
     }
 
@@ -98,31 +86,121 @@ impl ClusterIndex {
         match length.and_then(|length| usize::try_from(length).ok()) {
             Some(found) if found == self.dimensions => Ok(()),
             Some(found) => Err(VectorError::Dimensions { expected: found, found: self.dimensions }),
-            None => Err(VectorError::Unavailable(format!(
+            None => Err(VectorError::Refused(format!(
                 "the index {} has no knn_vector field {}",
                 self.names.index, self.names.vector
             ))),
         }
     }
 
-    fn check_vector(&self, vector: &[f32]) -> Result<(), VectorError> {
-        if vector.len() != self.dimensions {
-            return Err(VectorError::Dimensions { expected: self.dimensions, found: vector.len() });
-        }
-        Ok(())
-    }
-
     async fn ask(&self, body: &Value) -> Result<Value, VectorError> {
         self.client.call(Method::POST, &self.path("_search"), body).await
     }
 
-    /// The chunks nearest to a vector, with scores of ours.
+    fn chunks(&self, answer: &Value) -> Result<Vec<(Chunk, i64)>, VectorError> {
+        let hits = answer["hits"]["hits"].as_array().map_or(&[][..], Vec::as_slice);
+        hits.iter().map(|hit| self.names.read(&hit["_source"])).collect()
+    }
+
+    /// Everything that passes, in the order it was written, up to a limit, as the fields of each that `wanted` says.
+    async fn in_order(
+        &self,
+        filter: Vec<Value>,
+        limit: usize,
+        wanted: Value,
+    ) -> Result<Vec<Value>, VectorError> {
+        let mut found: Vec<Value> = Vec::new();
+        while found.len() < limit {
+            let size = (limit - found.len()).min(PAGE);
+            // Two servers may give a number at the same time, but not within a document.
+            let mut body = json!({"size": size, "query": {"bool": {"filter": filter}}, "_source": wanted,
+                "sort": [{format!("{OURS}.number"): "asc"}, {format!("{OURS}.document"): "asc"}]});
+            if let Some(last) = found.last() {
+                body["search_after"] = last["sort"].clone();
+            }
+            let mut answer = self.ask(&body).await?;
+            let Value::Array(page) = answer["hits"]["hits"].take() else { break };
+            let whole = page.len() == size;
+            found.extend(page);
+            if !whole {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// The chunks that pass, with their vectors.
+    async fn chunks_in_order(&self, filter: Value) -> Result<Vec<Chunk>, VectorError> {
+        let found = self.in_order(vec![filter], usize::MAX, json!(true)).await?;
+        found.iter().map(|hit| self.names.read(&hit["_source"]).map(|(chunk, _)| chunk)).collect()
+    }
+
+    /// The ids that a query finds, and the documents they are of.
+    async fn ids(&self, filter: Value) -> Result<Vec<(String, String)>, VectorError> {
+        // What a server left that died in a write, or whose write failed, is there and not shown.
+        self.refresh().await?;
+        let found = self.in_order(vec![filter], usize::MAX, json!([format!("{OURS}.document")])).await?;
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        Ok(found.iter().map(|hit| (text(&hit["_id"]), text(&hit["_source"][OURS]["document"]))).collect())
+    }
+
+    /// Shows what was written.
+    async fn refresh(&self) -> Result<(), VectorError> {
+        self.client.call(Method::POST, &self.path("_refresh"), &Value::Null).await.map(drop)
+    }
+
+    /// Sends lines in requests of bounded size, and shows what they did.
+    async fn bulk(&self, actions: impl Iterator<Item = String>) -> Result<(), VectorError> {
+        let mut lines = String::new();
+        for action in actions {
+            lines.push_str(&action);
+            if lines.len() > BULK_BYTES {
+                self.bulk_once(std::mem::take(&mut lines)).await?;
+            }
+        }
+        if !lines.is_empty() {
+            self.bulk_once(lines).await?;
+        }
+        self.refresh().await
+    }
+
+    async fn bulk_once(&self, lines: String) -> Result<(), VectorError> {
+        let (status, answer) = self.client.send(Method::POST, &self.path("_bulk"), lines).await?;
+        if !status.is_success() {
+            return Err(refused(status, &answer));
+        }
+        let items = answer["items"].as_array().map_or(&[][..], Vec::as_slice);
+        let failed =
+            items.iter().flat_map(|item| item.as_object().into_iter().flat_map(|kinds| kinds.values()));
+        match failed.into_iter().find(|item| !item["error"].is_null()) {
+            Some(item) => {
+                let status = item["status"].as_u64().and_then(|status| u16::try_from(status).ok());
+                let status = status.and_then(|status| StatusCode::from_u16(status).ok());
+                Err(refused(status.unwrap_or(StatusCode::BAD_REQUEST), item))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Removes what a condition finds; answers how many documents it was of.
+    async fn remove(&self, filter: Value) -> Result<u64, VectorError> {
+        let found = self.ids(filter).await?;
+        let documents: std::collections::HashSet<&String> =
+            found.iter().map(|(_, document)| document).collect();
+        let count = documents.len() as u64;
+        self.bulk(found.iter().map(|(id, _)| documents::deletion(id))).await?;
+        Ok(count)
+    }
+}
+
+#[async_trait]
+impl Parts for ClusterIndex {
     async fn nearest(
         &self,
         query: &Query,
         vector: &[f32],
         limit: usize,
-    ) -> Result<Vec<(Hit, i64)>, VectorError> {
+    ) -> Result<Vec<Numbered>, VectorError> {
         let mut knn = json!({"vector": vector, "k": limit});
         let clauses = clauses(query);
         if !clauses.is_empty() {
@@ -136,18 +214,10 @@ impl ClusterIndex {
             let (chunk, number) = self.names.read(&hit["_source"])?;
             Ok((Hit { chunk, score: hit["_score"].as_f64().unwrap_or(0.5).clamp(0.0, 1.0) }, number))
         };
-        let mut hits: Vec<(Hit, i64)> = hits.iter().map(read).collect::<Result<_, VectorError>>()?;
-        sort(&mut hits);
-        Ok(hits)
+        hits.iter().map(read).collect()
     }
 
-    /// Chunks that share words with a text, scored.
-    async fn by_words(
-        &self,
-        query: &Query,
-        text: &str,
-        limit: usize,
-    ) -> Result<Vec<(Hit, i64)>, VectorError> {
+    async fn by_words(&self, query: &Query, text: &str, limit: usize) -> Result<Vec<Numbered>, VectorError> {
         let asked = bm25::distinct(text);
         if asked.is_empty() {
             return Ok(Vec::new());
@@ -178,93 +248,13 @@ impl ClusterIndex {
         Ok(hits)
     }
 
-    fn chunks(&self, answer: &Value) -> Result<Vec<(Chunk, i64)>, VectorError> {
-        let hits = answer["hits"]["hits"].as_array().map_or(&[][..], Vec::as_slice);
-        hits.iter().map(|hit| self.names.read(&hit["_source"])).collect()
-    }
-
-    /// Everything that passes, in the order it was written, up to a limit.
-    async fn in_order(&self, filter: Vec<Value>, limit: usize) -> Result<Vec<(Chunk, i64)>, VectorError> {
-        let mut found: Vec<(Chunk, i64)> = Vec::new();
-        while found.len() < limit {
-            let size = (limit - found.len()).min(PAGE);
-            let mut body = json!({"size": size, "query": {"bool": {"filter": filter}},
-                "sort": [{format!("{OURS}.number"): "asc"}]});
-            if let Some((_, number)) = found.last() {
-                body["search_after"] = json!([number]);
-            }
-            let page = self.chunks(&self.ask(&body).await?)?;
-            let whole = page.len() == size;
-            found.extend(page);
-            if !whole {
-                break;
-            }
-        }
-        Ok(found)
-    }
-
-    /// The ids that a query finds, and the documents they are of.
-    async fn ids(&self, filter: Value) -> Result<Vec<(String, String)>, VectorError> {
-        let number = format!("{OURS}.number");
-        let mut found = Vec::new();
-        let mut after = Value::Null;
-        loop {
-            let mut body = json!({"size": PAGE, "query": {"bool": {"filter": [filter]}},
-                "sort": [{&number: "asc"}], "_source": [format!("{OURS}.document")]});
-            if !after.is_null() {
-                body["search_after"] = after;
-            }
-            let answer = self.ask(&body).await?;
-            let hits = answer["hits"]["hits"].as_array().map_or(&[][..], Vec::as_slice);
-            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-            found.extend(hits.iter().map(|hit| (text(&hit["_id"]), text(&hit["_source"][OURS]["document"]))));
-            match hits.last() {
-                Some(last) if hits.len() == PAGE => after = last["sort"].clone(),
-                _ => return Ok(found),
-            }
-        }
-    }
-
-    /// Sends lines in requests of bounded size, and shows what they did.
-    async fn bulk(&self, actions: impl Iterator<Item = String>) -> Result<(), VectorError> {
-        let mut lines = String::new();
-        for action in actions {
-            lines.push_str(&action);
-            if lines.len() > BULK_BYTES {
-                self.bulk_once(std::mem::take(&mut lines)).await?;
-            }
-        }
-        if !lines.is_empty() {
-            self.bulk_once(lines).await?;
-        }
-        self.client.call(Method::POST, &self.path("_refresh"), &Value::Null).await.map(drop)
-    }
-
-    async fn bulk_once(&self, lines: String) -> Result<(), VectorError> {
-        let (status, answer) = self.client.send(Method::POST, &self.path("_bulk"), lines).await?;
-        if !status.is_success() {
-            return Err(VectorError::Unavailable(reason(status, &answer)));
-        }
-        let items = answer["items"].as_array().map_or(&[][..], Vec::as_slice);
-        let failed =
-            items.iter().flat_map(|item| item.as_object().into_iter().flat_map(|kinds| kinds.values()));
-        match failed.into_iter().find(|item| !item["error"].is_null()) {
-            Some(item) => {
-                let reason = item["error"]["reason"].as_str().unwrap_or("without a reason");
-                Err(VectorError::Unavailable(format!("OpenSearch refused a chunk: {reason}")))
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// Removes what a condition finds; answers how many documents it was of.
-    async fn remove(&self, filter: Value) -> Result<u64, VectorError> {
-        let found = self.ids(filter).await?;
-        let documents: std::collections::HashSet<&String> =
-            found.iter().map(|(_, document)| document).collect();
-        let count = documents.len() as u64;
-        self.bulk(found.iter().map(|(id, _)| documents::deletion(id))).await?;
-        Ok(count)
+    async fn everything(&self, query: &Query) -> Result<Vec<Numbered>, VectorError> {
+        let found = self.in_order(clauses(query), query.limit, self.names.without_vector()).await?;
+        let hit = |hit: &Value| {
+            let (chunk, number) = self.names.read(&hit["_source"])?;
+            Ok((Hit { chunk, score: 1.0 }, number))
+        };
+        found.iter().map(hit).collect()
     }
 }
 
@@ -275,17 +265,17 @@ impl VectorIndex for ClusterIndex {
     }
 
     async fn put(&self, documents: Vec<DocumentChunks>) -> Result<(), VectorError> {
-        for chunk in documents.iter().flat_map(|document| &document.chunks) {
-            self.check_vector(&chunk.vector)?;
-        }
-        let _writing = self.writing.lock().await;
+        check_documents(&documents, self.dimensions)?;
+        let mut next = self.writing.lock().await;
         let hashes: Vec<String> = documents.iter().map(|document| document_hash(&document.key)).collect();
         let before = self.ids(json!({"terms": {format!("{OURS}.document"): hashes}})).await?;
         let chunks: Vec<&Chunk> = documents.iter().flat_map(|document| &document.chunks).collect();
         let kept: std::collections::HashSet<String> =
             chunks.iter().map(|chunk| documents::id_of(chunk)).collect();
         let gone = before.iter().filter(|(id, _)| !kept.contains(id)).map(|(id, _)| documents::deletion(id));
-        let first = self.next.fetch_add(i64::try_from(chunks.len()).unwrap_or_default(), Ordering::Relaxed);
+        // Microseconds, so that another server's and those from before a restart are lower.
+        let first = (*next).max(SystemClock.now_ms() * 1000);
+        *next = first + i64::try_from(chunks.len()).unwrap_or_default();
         let put = (first..).zip(&chunks).map(|(number, chunk)| self.names.indexing(chunk, number));
         let actions: Vec<String> = put.chain(gone.map(Ok)).collect::<Result<_, VectorError>>()?;
         self.bulk(actions.into_iter()).await
@@ -304,40 +294,12 @@ impl VectorIndex for ClusterIndex {
 
     async fn document(&self, key: &DocumentKey) -> Result<Vec<Chunk>, VectorError> {
         let filter = json!({"term": {format!("{OURS}.document"): document_hash(key)}});
-        let found = self.in_order(vec![filter], usize::MAX).await?;
-        Ok(found.into_iter().map(|(chunk, _)| chunk).collect())
+        self.chunks_in_order(filter).await
     }
 
     async fn search(&self, query: &Query) -> Result<Vec<Hit>, VectorError> {
-        if query.limit == 0 || query.limit > MAX_LIMIT {
-            return Err(VectorError::Invalid(format!("A search returns 1 to {MAX_LIMIT} chunks.")));
-        }
-        if let Some(filter) = &query.filter {
-            filter.check()?;
-        }
-        let hits = match &query.want {
-            Want::Everything => {
-                let found = self.in_order(clauses(query), query.limit).await?;
-                let hit = |(chunk, number)| {
-                    (Hit { chunk: Chunk { vector: Vec::new(), ..chunk }, score: 1.0 }, number)
-                };
-                found.into_iter().map(hit).collect()
-            }
-            Want::Semantic { vector } => {
-                self.check_vector(vector)?;
-                self.nearest(query, vector, query.limit).await?
-            }
-            Want::Keywords { text } => self.by_words(query, text, query.limit).await?,
-            Want::Hybrid { vector, text } => {
-                self.check_vector(vector)?;
-                let wanted = bm25::candidates(query.limit);
-                let near = self.nearest(query, vector, wanted);
-                let worded = self.by_words(query, text, wanted);
-                let (near, worded) = tokio::try_join!(near, worded)?;
-                bm25::fuse(near, worded, query.limit)
-            }
-        };
-        Ok(hits.into_iter().map(|hit| hit.0).collect())
+        query.check(self.dimensions)?;
+        elsewhere::search(self, query).await
     }
 
     async fn counts(&self) -> Result<Counts, VectorError> {
@@ -353,9 +315,8 @@ impl VectorIndex for ClusterIndex {
     }
 
     async fn export(&self) -> Result<Vec<Chunk>, VectorError> {
-        let filter = vec![json!({"exists": {"field": format!("{OURS}.document")}})];
-        let found = self.in_order(filter, usize::MAX).await?;
-        let mut chunks: Vec<Chunk> = found.into_iter().map(|(chunk, _)| chunk).collect();
+        let filter = json!({"exists": {"field": format!("{OURS}.document")}});
+        let mut chunks = self.chunks_in_order(filter).await?;
         chunks.sort_by(|a, b| a.document.cmp(&b.document));
         Ok(chunks)
     }

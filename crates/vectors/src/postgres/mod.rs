@@ -21,9 +21,10 @@ use sqlx::{AssertSqlSafe, Executor as _, Postgres, QueryBuilder, Row as _};
 use self::conditions::push_conditions;
 use self::rows::{Table, number_of, read, write};
 use crate::bm25::{self, CANDIDATES, sort};
+use crate::elsewhere::{self, Numbered, Parts};
+use crate::query::check_documents;
 use crate::{
-    Chunk, Counts, DocumentChunks, DocumentKey, Hit, MAX_LIMIT, PostgresTable, Query, VectorError,
-    VectorIndex, Want, fusion,
+    Chunk, Counts, DocumentChunks, DocumentKey, Hit, PostgresTable, Query, VectorError, VectorIndex, fusion,
 };
 
 /// Connections of one index.
@@ -84,27 +85,35 @@ impl PostgresIndex {
                 Err(VectorError::Dimensions { expected: found, found: self.dimensions })
             }
             Some(_) => Ok(()),
-            None => Err(VectorError::Unavailable(format!(
+            None => Err(VectorError::Refused(format!(
                 "the table {} has no column {}",
                 self.table.name, self.table.vector_name
             ))),
         }
     }
 
-    fn check_vector(&self, vector: &[f32]) -> Result<(), VectorError> {
-        if vector.len() != self.dimensions {
-            return Err(VectorError::Dimensions { expected: self.dimensions, found: vector.len() });
+    /// Deletes rows by a condition on their JSON; answers how many documents they were of.
+    async fn delete(&self, keys: &[(&str, &str)]) -> Result<u64, VectorError> {
+        let Table { name, json, .. } = &self.table;
+        let mut sql = QueryBuilder::<Postgres>::new(format!("WITH gone AS (DELETE FROM {name} WHERE true"));
+        for (key, value) in keys {
+            sql.push(format!(" AND {json} ->> '{key}' = ")).push_bind((*value).to_owned());
         }
-        Ok(())
+        sql.push(format!(" RETURNING {json} ->> 'document' AS document) "));
+        sql.push("SELECT COUNT(DISTINCT document) FROM gone");
+        let gone: i64 = sql.build_query_scalar().fetch_one(&self.pool).await.map_err(unavailable)?;
+        Ok(u64::try_from(gone).unwrap_or_default())
     }
+}
 
-    /// The chunks nearest to a vector, with their cosines.
+#[async_trait]
+impl Parts for PostgresIndex {
     async fn nearest(
         &self,
         query: &Query,
         vector: &[f32],
         limit: usize,
-    ) -> Result<Vec<(Hit, i64)>, VectorError> {
+    ) -> Result<Vec<Numbered>, VectorError> {
         let Table { name, vector: column, .. } = &self.table;
         let literal = rows::literal(vector);
         let mut sql =
@@ -123,13 +132,7 @@ impl PostgresIndex {
         rows.iter().map(hit).collect()
     }
 
-    /// Chunks that share words with a text, scored.
-    async fn by_words(
-        &self,
-        query: &Query,
-        text: &str,
-        limit: usize,
-    ) -> Result<Vec<(Hit, i64)>, VectorError> {
+    async fn by_words(&self, query: &Query, text: &str, limit: usize) -> Result<Vec<Numbered>, VectorError> {
         let asked = bm25::distinct(text);
         if asked.is_empty() {
             return Ok(Vec::new());
@@ -154,19 +157,7 @@ impl PostgresIndex {
         Ok(hits)
     }
 
-    async fn hybrid(
-        &self,
-        query: &Query,
-        vector: &[f32],
-        text: &str,
-    ) -> Result<Vec<(Hit, i64)>, VectorError> {
-        let wanted = bm25::candidates(query.limit);
-        let near = self.nearest(query, vector, wanted).await?;
-        let worded = self.by_words(query, text, wanted).await?;
-        Ok(bm25::fuse(near, worded, query.limit))
-    }
-
-    async fn everything(&self, query: &Query) -> Result<Vec<(Hit, i64)>, VectorError> {
+    async fn everything(&self, query: &Query) -> Result<Vec<Numbered>, VectorError> {
         let mut sql = QueryBuilder::<Postgres>::new(format!(
             "SELECT {} FROM {} WHERE ",
             self.table.columns(),
@@ -177,19 +168,6 @@ impl PostgresIndex {
         let rows = sql.build().fetch_all(&self.pool).await.map_err(unavailable)?;
         rows.iter().map(|row| Ok((Hit { chunk: read(row)?, score: 1.0 }, number_of(row)?))).collect()
     }
-
-    /// Deletes rows by a condition on their JSON; answers how many documents they were of.
-    async fn delete(&self, keys: &[(&str, &str)]) -> Result<u64, VectorError> {
-        let Table { name, json, .. } = &self.table;
-        let mut sql = QueryBuilder::<Postgres>::new(format!("WITH gone AS (DELETE FROM {name} WHERE true"));
-        for (key, value) in keys {
-            sql.push(format!(" AND {json} ->> '{key}' = ")).push_bind((*value).to_owned());
-        }
-        sql.push(format!(" RETURNING {json} ->> 'document' AS document) "));
-        sql.push("SELECT COUNT(DISTINCT document) FROM gone");
-        let gone: i64 = sql.build_query_scalar().fetch_one(&self.pool).await.map_err(unavailable)?;
-        Ok(u64::try_from(gone).unwrap_or_default())
-    }
 }
 
 #[async_trait]
@@ -199,9 +177,7 @@ impl VectorIndex for PostgresIndex {
     }
 
     async fn put(&self, documents: Vec<DocumentChunks>) -> Result<(), VectorError> {
-        for chunk in documents.iter().flat_map(|document| &document.chunks) {
-            self.check_vector(&chunk.vector)?;
-        }
+        check_documents(&documents, self.dimensions)?;
         let Table { name, json, .. } = &self.table;
         let mut transaction = self.pool.begin().await.map_err(unavailable)?;
         let delete = format!(
@@ -259,28 +235,8 @@ impl VectorIndex for PostgresIndex {
     }
 
     async fn search(&self, query: &Query) -> Result<Vec<Hit>, VectorError> {
-        if query.limit == 0 || query.limit > MAX_LIMIT {
-            return Err(VectorError::Invalid(format!("A search returns 1 to {MAX_LIMIT} chunks.")));
-        }
-        if let Some(filter) = &query.filter {
-            filter.check()?;
-        }
-        let mut hits = match &query.want {
-            Want::Everything => {
-                return Ok(self.everything(query).await?.into_iter().map(|hit| hit.0).collect());
-            }
-            Want::Semantic { vector } => {
-                self.check_vector(vector)?;
-                self.nearest(query, vector, query.limit).await?
-            }
-            Want::Keywords { text } => self.by_words(query, text, query.limit).await?,
-            Want::Hybrid { vector, text } => {
-                self.check_vector(vector)?;
-                self.hybrid(query, vector, text).await?
-            }
-        };
-        sort(&mut hits);
-        Ok(hits.into_iter().map(|hit| hit.0).collect())
+        query.check(self.dimensions)?;
+        elsewhere::search(self, query).await
     }
 
     async fn counts(&self) -> Result<Counts, VectorError> {
@@ -316,6 +272,13 @@ fn read_with_vector(row: &PgRow) -> Result<Chunk, VectorError> {
     Ok(Chunk { vector: rows::from_literal(vector), ..read(row)? })
 }
 
+/// What the database itself says of a statement, a login or a name stays until somebody changes it; but that it is
+/// starting, stopping, full of connections or of conflicts passes.
 fn unavailable(error: sqlx::Error) -> VectorError {
-    VectorError::Unavailable(error.to_string())
+    const PASSING: [&str; 5] = ["08", "40", "53", "57", "58"];
+    let code = error.as_database_error().and_then(|error| error.code());
+    match code.is_some_and(|code| !PASSING.iter().any(|class| code.starts_with(class))) {
+        true => VectorError::Refused(error.to_string()),
+        false => VectorError::Unavailable(error.to_string()),
+    }
 }

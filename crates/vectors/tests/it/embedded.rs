@@ -224,6 +224,35 @@ async fn a_word_index_that_could_not_be_written_heals() {
     }
 }
 
+/// A repair that fails half-way is tried again: no search is answered from what it had so far.
+#[tokio::test]
+async fn a_repair_that_fails_is_tried_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&directory.path().join("records")).await.unwrap();
+    let caches = directory.path().join("vectors");
+    let index = Drivers::new(store.clone(), &caches).open(&spec("kb")).await.unwrap();
+    index.put(vec![document("a", 5)]).await.unwrap();
+    let words = Query::new(Want::Keywords { text: "word1".into() }, 10);
+    assert_eq!(found(&*index, &words).await, ["a-1"]);
+    let (folder, away) = (words_of(&caches), caches.join("away"));
+    std::fs::rename(&folder, &away).unwrap();
+    let put = index.put(vec![document("b", 5)]).await;
+    assert!(index.search(&words).await.is_err() || put.is_err(), "the folder is gone");
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::rename(&away, &folder).unwrap();
+    let set = |to: &'static str| {
+        let store = store.clone();
+        async move { store.execute(to, &[]).await.unwrap() }
+    };
+    set("UPDATE chunks SET details = 'X' || details").await;
+    index.search(&words).await.unwrap_err();
+    index.search(&near(0.0, 50)).await.unwrap_err();
+    set("UPDATE chunks SET details = substr(details, 2)").await;
+    let hits = found(&*index, &words).await;
+    assert!(hits.contains(&"a-1".to_owned()) && hits.contains(&"b-1".to_owned()), "{hits:?}");
+    assert_eq!(index.search(&near(0.0, 50)).await.unwrap().len(), 10);
+}
+
 /// A writer that nobody waits for any more changes the caches all the same, and once.
 #[tokio::test(flavor = "multi_thread")]
 async fn writers_that_go_away_leave_a_whole_index() {

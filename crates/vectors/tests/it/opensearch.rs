@@ -8,8 +8,8 @@ use craton_store::Store;
 use craton_store::testing::repository;
 use craton_vectors::contract::{self, DIMENSIONS, chunk, key};
 use craton_vectors::{
-    Chunk, DocumentChunks, Drivers, Filter, IndexSpec, MetadataValue, OpenSearchIndex, Query, Storage,
-    VectorError, Want,
+    Chunk, DocumentChunks, Drivers, Filter, IndexSpec, MetadataValue, OpenSearchAccess, OpenSearchIndex,
+    Query, Storage, VectorError, Want,
 };
 
 use crate::embedded::Opened;
@@ -47,8 +47,7 @@ fn start() -> Node {
 fn spec(index: &str) -> IndexSpec {
     let storage = Storage::OpenSearch(Box::new(OpenSearchIndex {
         url: url().to_owned(),
-        username: String::new(),
-        password: None,
+        access: OpenSearchAccess::Open,
         index: index.to_owned(),
         vector_field: "bedrock-knowledge-base-default-vector".into(),
         text_field: "AMAZON_BEDROCK_TEXT_CHUNK".into(),
@@ -124,4 +123,61 @@ async fn a_wrong_index_says_so() {
         index.url = "http://127.0.0.1:1".into();
     }
     assert!(matches!(drivers.open(&nowhere).await.err(), Some(VectorError::Unavailable(_))));
+}
+
+/// Two servers on one cluster number their chunks at the same time: each is found and removed all the same.
+#[tokio::test]
+async fn servers_that_write_at_the_same_time_lose_nothing() {
+    let (one, _directory) = drivers().await;
+    let (other, _directory) = drivers().await;
+    let first = one.open(&spec("two-servers")).await.unwrap();
+    let document = |name: &str, count: u16| {
+        let named =
+            |n| chunk(&key(name), &format!("{name}{n}"), "words", [f32::from(n) + 1.0, 1.0, 0.0, 0.1]);
+        DocumentChunks { key: key(name), chunks: (0..count).map(named).collect() }
+    };
+    first.put(vec![document("z", 1)]).await.unwrap();
+    let second = other.open(&spec("two-servers")).await.unwrap();
+    let (a, b) = tokio::join!(first.put(vec![document("a", 3_000)]), second.put(vec![document("b", 3_000)]));
+    a.and(b).unwrap();
+    let everything = Query::new(Want::Everything, 10_000);
+    let found = first.search(&everything).await.unwrap();
+    assert_eq!(found.len(), 6_001);
+    assert!(found.iter().all(|hit| hit.chunk.vector.is_empty()));
+    assert_eq!(first.delete_data_source("kb", "ds").await.unwrap(), 3);
+    assert_eq!(second.search(&everything).await.unwrap().len(), 0);
+}
+
+/// A server that dies in a write leaves chunks that no search shows; whoever writes the document again takes them out.
+#[tokio::test]
+async fn what_a_dead_server_left_goes_with_its_document() {
+    let (drivers, _directory) = drivers().await;
+    let index = drivers.open(&spec("left-behind")).await.unwrap();
+    let named = |n: u8| chunk(&key("a"), &format!("a{n}"), "words", [f32::from(n) + 1.0, 1.0, 0.0, 0.1]);
+    let document = |count| DocumentChunks { key: key("a"), chunks: (0..count).map(named).collect() };
+    index.put(vec![document(3)]).await.unwrap();
+    let found = asked("GET", "/left-behind/_search?size=1", "");
+    let source = serde_json::to_string(&found["hits"]["hits"][0]["_source"]).unwrap();
+    asked("PUT", "/left-behind/_doc/stray", &source);
+    assert_eq!(index.document(&key("a")).await.unwrap().len(), 3, "it is not shown");
+    index.put(vec![document(1)]).await.unwrap();
+    assert_eq!(index.document(&key("a")).await.unwrap().len(), 1);
+}
+
+/// Asks the node itself.
+fn asked(method: &str, path: &str, body: &str) -> serde_json::Value {
+    use std::io::{Read as _, Write as _};
+    let host = url().strip_prefix("http://").unwrap();
+    let mut stream = std::net::TcpStream::connect(host).unwrap();
+    let head = format!(
+        "{method} {path} HTTP/1.0\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(body.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains(" 200 ") || head.contains(" 201 "), "{answer}");
+    serde_json::from_str(body).unwrap()
 }

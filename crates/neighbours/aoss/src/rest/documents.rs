@@ -1,12 +1,13 @@
 //! Documents of an index: chunks of a knowledge base's index, without an owner.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use craton_vectors::{
     CHUNK_ID, Chunk, DocumentChunks, DocumentKey, Filter, MetadataValue, Query, SourceLocation, Want,
 };
 use serde_json::{Map, Value, json};
 
+use super::grants::Right;
 use super::indexes::Index;
 use super::{Endpoint, RestError, RestReply, RestRequest, json_body, parameter};
 
@@ -26,10 +27,11 @@ impl Endpoint<'_> {
         request: &RestRequest,
         create: bool,
     ) -> Result<RestReply, RestError> {
-        let index = self.index(index).await?;
+        let index = self.index(index, Right::WriteDocument).await?;
         let create = create || parameter(request, "op_type") == Some("create");
         let id = id.map_or_else(|| self.service.parts.ids.short(20), str::to_owned);
-        let _alone = if create { Some(self.service.creating.lock().await) } else { None };
+        let writers = self.service.writers_of(&self.collection, &index.name);
+        let _alone = writers.lock().await;
         let known = find(&index, &id).await?.is_some();
         if create && known {
             return Err(exists(&id));
@@ -41,7 +43,7 @@ impl Endpoint<'_> {
     }
 
     pub(super) async fn get_document(&self, index: &str, id: &str) -> Result<RestReply, RestError> {
-        let index = self.index(index).await?;
+        let index = self.index(index, Right::ReadDocument).await?;
         match find(&index, id).await? {
             Some(chunk) => {
                 let body = json!({
@@ -56,25 +58,26 @@ impl Endpoint<'_> {
     }
 
     pub(super) async fn delete_document(&self, index: &str, id: &str) -> Result<RestReply, RestError> {
-        let index = self.index(index).await?;
+        let index = self.index(index, Right::WriteDocument).await?;
+        let writers = self.service.writers_of(&self.collection, &index.name);
+        let _alone = writers.lock().await;
         let gone = index.vectors.delete_documents(&[key(id)]).await? > 0;
         let (status, result) = if gone { (200, "deleted") } else { (404, "not_found") };
         Ok(RestReply { status, body: written(&index.name, id, result) })
     }
 
-    /// Runs a bulk request's actions in their order. All lines are read before the first is run; documents put into
-    /// one index are written together, before anything of it is deleted.
+    /// Runs a bulk request's actions in their order. All lines are read before the first is run; what follows each other
+    /// in one index and is of one kind, puts or deletions, is done together.
     pub(super) async fn bulk(&self, index: Option<&str>, body: &[u8]) -> Result<RestReply, RestError> {
         let actions = self.actions(index, body)?;
-        // What is only made when it is not there is looked for, and nobody else makes it in between.
-        let creates = actions.iter().any(|action| action.verb == Verb::Create);
-        let _alone = if creates { Some(self.service.creating.lock().await) } else { None };
+        // In the order of their names, so that two requests never wait for each other.
+        let names: BTreeSet<&str> = actions.iter().map(|action| action.index.as_str()).collect();
         let mut indexes: BTreeMap<String, Filling> = BTreeMap::new();
-        for action in &actions {
-            if !indexes.contains_key(&action.index) {
-                let filling = Filling::of(self.index(&action.index).await?, &actions).await?;
-                indexes.insert(action.index.clone(), filling);
-            }
+        for name in names {
+            let index = self.index(name, Right::WriteDocument).await?;
+            // Nobody writes between looking and writing.
+            let alone = self.service.writers_of(&self.collection, name).lock_owned().await;
+            indexes.insert(name.to_owned(), Filling::of(index, &actions, alone).await?);
         }
         let mut items = Vec::with_capacity(actions.len());
         let mut errors = false;
@@ -171,49 +174,69 @@ struct Action {
 /// An index that a bulk request changes.
 struct Filling {
     index: Index,
-    /// Documents that are there, of those that the request names.
-    known: HashSet<String>,
-    /// What is still to be written.
+    /// Documents that are there, of those that the request names; whether they were put in here, and not by a knowledge
+    /// base, whose chunks are not deleted one by one.
+    known: HashMap<String, bool>,
+    /// What is still to be written, or to be deleted: one of them is empty.
     puts: BTreeMap<DocumentKey, DocumentChunks>,
+    deletions: Vec<DocumentKey>,
+    _alone: tokio::sync::OwnedMutexGuard<()>,
 }
 
 impl Filling {
-    async fn of(index: Index, actions: &[Action]) -> Result<Self, RestError> {
+    async fn of(
+        index: Index,
+        actions: &[Action],
+        alone: tokio::sync::OwnedMutexGuard<()>,
+    ) -> Result<Self, RestError> {
         let named = actions.iter().filter(|action| action.is_named && action.index == index.name);
         let named: Vec<MetadataValue> = named.map(|action| action.id.as_str().into()).collect();
-        let mut known = HashSet::new();
+        let mut known = HashMap::new();
         for ids in named.chunks(craton_vectors::MAX_LEAVES) {
             let among = Filter::In(CHUNK_ID.to_owned(), ids.to_vec());
             let query = Query::new(Want::Everything, craton_vectors::MAX_LIMIT).with_filter(among);
-            known.extend(index.vectors.search(&query).await?.into_iter().map(|hit| hit.chunk.id));
+            let hits = index.vectors.search(&query).await?.into_iter();
+            known.extend(hits.map(|hit| (hit.chunk.id, hit.chunk.document.owner.is_empty())));
         }
-        Ok(Self { index, known, puts: BTreeMap::new() })
+        Ok(Self { index, known, puts: BTreeMap::new(), deletions: Vec::new(), _alone: alone })
     }
 
     /// The outer error is the store's; the inner one is the action's alone.
     async fn run(&mut self, action: Action) -> Result<Result<(u16, &'static str), RestError>, RestError> {
         let Action { verb, id, source, .. } = action;
         if verb == Verb::Delete {
-            self.flush().await?;
+            if !self.puts.is_empty() {
+                self.flush().await?;
+            }
+            if self.known.get(&id) != Some(&true) {
+                return Ok(Ok((404, "not_found")));
+            }
+            self.deletions.push(key(&id));
             self.known.remove(&id);
-            let gone = self.index.vectors.delete_documents(&[key(&id)]).await?;
-            return Ok(Ok(if gone > 0 { (200, "deleted") } else { (404, "not_found") }));
+            return Ok(Ok((200, "deleted")));
         }
-        if verb == Verb::Create && self.known.contains(&id) {
+        if verb == Verb::Create && self.known.contains_key(&id) {
             return Ok(Err(exists(&id)));
         }
         let document = match self.index.document(&id, &source) {
             Ok(document) => document,
             Err(error) => return Ok(Err(error)),
         };
+        if !self.deletions.is_empty() {
+            self.flush().await?;
+        }
         self.puts.insert(document.key.clone(), document);
-        Ok(Ok(if self.known.insert(id) { (201, "created") } else { (200, "updated") }))
+        let known = self.known.insert(id, true);
+        Ok(Ok(if known.is_none() { (201, "created") } else { (200, "updated") }))
     }
 
     async fn flush(&mut self) -> Result<(), RestError> {
         if !self.puts.is_empty() {
             let documents = std::mem::take(&mut self.puts).into_values().collect();
             self.index.vectors.put(documents).await?;
+        }
+        if !self.deletions.is_empty() {
+            self.index.vectors.delete_documents(&std::mem::take(&mut self.deletions)).await?;
         }
         Ok(())
     }

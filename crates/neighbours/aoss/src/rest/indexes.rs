@@ -7,6 +7,7 @@ use craton_vectors::{IndexSpec, VectorIndex};
 use craton_wire::ApiError;
 use serde_json::{Map, Value, json};
 
+use super::grants::Right;
 use super::{Endpoint, RestError, RestReply};
 use crate::error::{from_store, from_vectors};
 use crate::{Collections, scope};
@@ -29,6 +30,7 @@ pub(super) struct Index {
 
 impl Endpoint<'_> {
     pub(super) async fn create_index(&self, name: &str, body: &Value) -> Result<RestReply, RestError> {
+        self.grants.check(Right::CreateIndex, name)?;
         if name.starts_with(['_', '-', '+'])
             || name != name.to_lowercase()
             || name.contains([' ', '"', '*', ',', '#'])
@@ -65,12 +67,17 @@ impl Endpoint<'_> {
             }
             Err(error) => return Err(from_store(error).into()),
         }
-        self.index(name).await?;
+        self.opened(name).await?;
         Ok(RestReply::ok(json!({"acknowledged": true, "shards_acknowledged": true, "index": name})))
     }
 
-    /// The index of this name, opened.
-    pub(super) async fn index(&self, name: &str) -> Result<Index, RestError> {
+    /// The index of this name, opened, if the caller may do with it what is asked.
+    pub(super) async fn index(&self, name: &str, right: Right) -> Result<Index, RestError> {
+        self.grants.check(right, name)?;
+        self.opened(name).await
+    }
+
+    async fn opened(&self, name: &str) -> Result<Index, RestError> {
         let found = self.service.parts.store.get(&scope(self.context, INDEX), &self.record_id(name)).await;
         let record = found.map_err(from_store)?.ok_or_else(|| RestError::no_index(name))?;
         let mapping = record.body.get("mappings").cloned().unwrap_or_default();
@@ -82,7 +89,7 @@ impl Endpoint<'_> {
     }
 
     pub(super) async fn get_index(&self, name: &str) -> Result<RestReply, RestError> {
-        let index = self.index(name).await?;
+        let index = self.index(name, Right::DescribeIndex).await?;
         let mut described = Map::new();
         described.insert(
             name.to_owned(),
@@ -92,19 +99,19 @@ impl Endpoint<'_> {
     }
 
     pub(super) async fn get_mapping(&self, name: &str) -> Result<RestReply, RestError> {
-        let index = self.index(name).await?;
+        let index = self.index(name, Right::DescribeIndex).await?;
         Ok(RestReply::ok(Map::from_iter([(name.to_owned(), json!({"mappings": index.mapping}))]).into()))
     }
 
     pub(super) async fn get_settings(&self, name: &str) -> Result<RestReply, RestError> {
-        let index = self.index(name).await?;
+        let index = self.index(name, Right::DescribeIndex).await?;
         let settings = json!({"settings": index.all_settings()});
         Ok(RestReply::ok(Map::from_iter([(name.to_owned(), settings)]).into()))
     }
 
     /// Adds fields to a mapping. Fields that are there keep their type.
     pub(super) async fn put_mapping(&self, name: &str, body: &Value) -> Result<RestReply, RestError> {
-        let index = self.index(name).await?;
+        let index = self.index(name, Right::UpdateIndex).await?;
         let mut mapping = index.mapping.clone();
         let mut properties =
             mapping.get("properties").and_then(Value::as_object).cloned().unwrap_or_default();
@@ -135,7 +142,7 @@ impl Endpoint<'_> {
     }
 
     pub(super) async fn delete_index(&self, name: &str) -> Result<RestReply, RestError> {
-        let index = self.index(name).await?;
+        let index = self.index(name, Right::DeleteIndex).await?;
         self.service.remove_index(self.context, &self.collection, &index.record).await?;
         Ok(RestReply::ok(json!({"acknowledged": true})))
     }
@@ -148,8 +155,8 @@ impl Endpoint<'_> {
                 Some(prefix) => found.starts_with(prefix),
                 None => found == wanted,
             };
-            if name.is_none_or(matches) {
-                let index = self.index(found).await?;
+            if name.is_none_or(matches) && self.grants.allow(Right::DescribeIndex, found) {
+                let index = self.opened(found).await?;
                 let counts = index.vectors.counts().await?;
                 rows.push(json!({
                     "health": "green", "status": "open", "index": found, "uuid": index.uuid(),

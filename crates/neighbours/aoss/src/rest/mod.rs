@@ -5,11 +5,13 @@
 //!   of the mapping is what is searched by meaning; cosine similarity is used whatever the mapping's `space_type` says.
 //! * `documents`: a document is a chunk: its text fields together are searched by words, its other fields are
 //!   attributes, its source is kept as it came. Chunks of knowledge bases appear as documents too.
+//! * `grants`: what of that the caller may do.
 //! * `search`: queries in OpenSearch's language that come down to meaning, words, attributes, or both with a filter.
 //!
 //! What is not understood is refused by name, in OpenSearch's form of errors.
 
 mod documents;
+mod grants;
 mod indexes;
 mod search;
 
@@ -20,6 +22,7 @@ use craton_wire::ApiError;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
+use self::grants::{Grants, Right};
 use crate::Collections;
 
 /// One call of a collection's endpoint.
@@ -96,17 +99,23 @@ struct Endpoint<'a> {
     service: &'a Collections,
     context: &'a RequestContext,
     collection: String,
+    grants: Grants,
 }
 
 impl Collections {
     /// Answers one call of a collection's endpoint.
     pub async fn rest(&self, context: &RequestContext, collection: &str, request: RestRequest) -> RestReply {
-        let endpoint = Endpoint { service: self, context, collection: collection.to_owned() };
-        let answered = match self.collection(context, collection).await {
-            Ok(_) => endpoint.answer(&request).await,
+        let answered = match self.endpoint(context, collection).await {
+            Ok(endpoint) => endpoint.answer(&request).await,
             Err(error) => Err(error.into()),
         };
         answered.unwrap_or_else(|error| RestReply { status: error.status, body: error.to_json() })
+    }
+
+    async fn endpoint<'a>(&'a self, context: &'a RequestContext, id: &str) -> Result<Endpoint<'a>, ApiError> {
+        let found = self.collection(context, id).await?;
+        let grants = self.grants(context, found.name.as_deref().unwrap_or_default()).await?;
+        Ok(Endpoint { service: self, context, collection: id.to_owned(), grants })
     }
 }
 
@@ -128,7 +137,9 @@ impl Endpoint<'_> {
             ("POST" | "PUT", [index, "_bulk"]) => self.bulk(Some(index), &request.body).await,
             ("PUT", [index]) => self.create_index(index, &json_body(&request.body)?).await,
             ("GET", [index]) => self.get_index(index).await,
-            ("HEAD", [index]) => self.index(index).await.map(|_| RestReply::ok(Value::Null)),
+            ("HEAD", [index]) => {
+                self.index(index, Right::DescribeIndex).await.map(|_| RestReply::ok(Value::Null))
+            }
             ("DELETE", [index]) => self.delete_index(index).await,
             ("GET", [index, "_mapping" | "_mappings"]) => self.get_mapping(index).await,
             ("PUT" | "POST", [index, "_mapping" | "_mappings"]) => {
@@ -136,7 +147,7 @@ impl Endpoint<'_> {
             }
             ("GET", [index, "_settings"]) => self.get_settings(index).await,
             ("POST" | "GET", [index, "_refresh"]) => {
-                self.index(index).await?;
+                self.index(index, Right::WriteDocument).await?;
                 Ok(RestReply::ok(json!({"_shards": shards()})))
             }
             ("POST" | "PUT", [index, "_doc"]) => self.put_document(index, None, request, false).await,

@@ -4,6 +4,7 @@ use craton_vectors::{CHUNK_ID, Chunk, Filter, Hit, MAX_LIMIT, MetadataValue, Que
 use serde_json::{Map, Value, json};
 
 use super::documents::vector;
+use super::grants::Right;
 use super::indexes::Index;
 use super::{Endpoint, RestError, RestReply, RestRequest, json_body, parameter, shards};
 
@@ -22,7 +23,7 @@ struct Asked {
 
 impl Endpoint<'_> {
     pub(super) async fn search(&self, index: &str, request: &RestRequest) -> Result<RestReply, RestError> {
-        let index = self.index(index).await?;
+        let index = self.index(index, Right::ReadDocument).await?;
         let body = json_body(&request.body)?;
         let number = |name: &str, default: u64| {
             let given = parameter(request, name).and_then(|text| text.parse().ok());
@@ -52,7 +53,7 @@ impl Endpoint<'_> {
     }
 
     pub(super) async fn count(&self, index: &str, body: &Value) -> Result<RestReply, RestError> {
-        let index = self.index(index).await?;
+        let index = self.index(index, Right::ReadDocument).await?;
         let asked = Asked::of(body, &index)?;
         let total = match asked.vector.is_none() && asked.words.is_none() && asked.conditions.is_empty() {
             true => to_usize(index.vectors.counts().await?.chunks),

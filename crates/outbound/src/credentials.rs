@@ -1,18 +1,48 @@
 //! Where the credentials of an AWS account come from that others than its owner call: Bedrock's as an upstream, functions
-//! of a real Lambda.
+//! of a real Lambda, an OpenSearch that takes signed requests only.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use craton_backend::BackendError;
 use craton_wire::sigv4::{Secret, SigningSecret};
 use parking_lot::Mutex;
 
-use crate::settings::AwsCredentials;
-
 /// A rotated profile or variable is noticed after this long.
 const KEEP: Duration = Duration::from_secs(60);
+
+/// Where an account's keys are.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum AwsCredentials {
+    /// Names of environment variables; an unset `session_token` means that there is none.
+    Environment { access_key_id: String, secret_access_key: String, session_token: String },
+    /// A profile of `AWS_SHARED_CREDENTIALS_FILE` or `~/.aws/credentials`, or of `file`.
+    Profile { profile: String, file: Option<PathBuf> },
+}
+
+impl Default for AwsCredentials {
+    fn default() -> Self {
+        Self::configured(None, [None; 3])
+    }
+}
+
+impl AwsCredentials {
+    /// As configuration names them: a profile and its file, else the variables of access key id, secret access key and
+    /// session token, each of which has AWS's own name unless another is given.
+    pub fn configured(profile: Option<(&str, Option<&Path>)>, variables: [Option<&str>; 3]) -> Self {
+        if let Some((profile, file)) = profile {
+            return Self::Profile { profile: profile.to_owned(), file: file.map(Path::to_owned) };
+        }
+        let names = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
+        let [id, secret, token] = [0, 1, 2].map(|at| variables[at].unwrap_or(names[at]).to_owned());
+        Self::Environment { access_key_id: id, secret_access_key: secret, session_token: token }
+    }
+}
+
+/// There are no keys where they should be.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct CredentialsError(String);
 
 /// The keys of an account, to sign with.
 pub struct Credentials {
@@ -33,14 +63,14 @@ impl CredentialSource {
     }
 
     /// Errors: there are none.
-    pub fn get(&self) -> Result<Arc<Credentials>, BackendError> {
+    pub fn get(&self) -> Result<Arc<Credentials>, CredentialsError> {
         let mut latest = self.latest.lock();
         if let Some((credentials, since)) = &*latest
             && since.elapsed() < KEEP
         {
             return Ok(credentials.clone());
         }
-        let found = Arc::new(read(&self.from).map_err(BackendError::UpstreamDenied)?);
+        let found = Arc::new(read(&self.from).map_err(CredentialsError)?);
         // A key that has not changed keeps what was derived from it.
         if let Some((known, since)) = &mut *latest
             && known.access_key_id == found.access_key_id
@@ -114,6 +144,19 @@ mod tests {
     use super::*;
 
     const FILE: &str = "# mine\n[default]\naws_access_key_id = A\naws_secret_access_key=s=/+\n\n[ work ]\naws_access_key_id=B\n";
+
+    #[test]
+    fn variables_have_their_usual_names_unless_others_are_given() {
+        let named = AwsCredentials::configured(None, [None, Some("MY_SECRET"), None]);
+        let expected = AwsCredentials::Environment {
+            access_key_id: "AWS_ACCESS_KEY_ID".into(),
+            secret_access_key: "MY_SECRET".into(),
+            session_token: "AWS_SESSION_TOKEN".into(),
+        };
+        assert_eq!(named, expected);
+        let profile = AwsCredentials::configured(Some(("work", None)), [Some("ID"), None, None]);
+        assert_eq!(profile, AwsCredentials::Profile { profile: "work".into(), file: None });
+    }
 
     #[test]
     fn profiles_are_told_apart() {

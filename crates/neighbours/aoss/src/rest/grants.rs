@@ -1,0 +1,214 @@
+//! What data access policies let a caller do on a collection's endpoint. Without one that names the caller, the role of
+//! its session or the user behind it, nothing; the root needs none.
+
+use craton_core::{Principal, RequestContext};
+use craton_wire::ApiError;
+use serde_json::Value;
+
+use super::RestError;
+use crate::Collections;
+
+/// What of an index a call needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Right {
+    CreateIndex,
+    DeleteIndex,
+    UpdateIndex,
+    DescribeIndex,
+    ReadDocument,
+    WriteDocument,
+}
+
+impl Right {
+    fn name(self) -> &'static str {
+        match self {
+            Self::CreateIndex => "aoss:CreateIndex",
+            Self::DeleteIndex => "aoss:DeleteIndex",
+            Self::UpdateIndex => "aoss:UpdateIndex",
+            Self::DescribeIndex => "aoss:DescribeIndex",
+            Self::ReadDocument => "aoss:ReadDocument",
+            Self::WriteDocument => "aoss:WriteDocument",
+        }
+    }
+}
+
+/// What a caller may do in one collection.
+pub(super) enum Grants {
+    Everything,
+    Granted {
+        caller: String,
+        collection: String,
+        /// Patterns of indexes and the permissions on them.
+        rules: Vec<(String, Vec<String>)>,
+    },
+}
+
+impl Grants {
+    pub(super) fn allow(&self, right: Right, index: &str) -> bool {
+        let Self::Granted { collection, rules, .. } = self else { return true };
+        let resource = format!("index/{collection}/{index}");
+        let permits = |given: &String| given == "aoss:*" || given == right.name();
+        rules
+            .iter()
+            .any(|(pattern, permissions)| matches(pattern, &resource) && permissions.iter().any(permits))
+    }
+
+    pub(super) fn check(&self, right: Right, index: &str) -> Result<(), RestError> {
+        match self {
+            Self::Granted { caller, collection, .. } if !self.allow(right, index) => Err(RestError {
+                status: 403,
+                kind: "security_exception",
+                reason: format!(
+                    "no data access policy gives {caller} {} on index/{collection}/{index}",
+                    right.name()
+                ),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The rules on indexes of the policies that name the caller.
+    fn of(caller: &Principal, collection: &str, policies: &[Value]) -> Self {
+        let texts = |value: &Value, field: &str| -> Vec<String> {
+            let texts = value[field].as_array().into_iter().flatten().filter_map(Value::as_str);
+            texts.map(str::to_owned).collect()
+        };
+        let statements = policies.iter().flat_map(|policy| match policy {
+            Value::Array(statements) => statements.as_slice(),
+            one => std::slice::from_ref(one),
+        });
+        let about =
+            statements.filter(|one| texts(one, "Principal").iter().any(|named| is_named(named, caller)));
+        let rules = about.filter_map(|statement| statement["Rules"].as_array()).flatten();
+        let rules = rules.filter(|rule| rule["ResourceType"] == "index").flat_map(|rule| {
+            let permissions = texts(rule, "Permission");
+            texts(rule, "Resource").into_iter().map(move |pattern| (pattern, permissions.clone()))
+        });
+        Self::Granted {
+            caller: caller.arn.clone(),
+            collection: collection.to_owned(),
+            rules: rules.collect(),
+        }
+    }
+}
+
+impl Collections {
+    pub(super) async fn grants(
+        &self,
+        context: &RequestContext,
+        collection: &str,
+    ) -> Result<Grants, ApiError> {
+        if context.principal.is_root() {
+            return Ok(Grants::Everything);
+        }
+        let policies = self.data_access_policies(context).await?;
+        Ok(Grants::of(&context.principal, collection, &policies))
+    }
+}
+
+/// Whether a policy's principal is the caller: its own ARN, the role that its session is of or all sessions of it, or the
+/// user that it got temporary credentials as.
+fn is_named(named: &str, caller: &Principal) -> bool {
+    let of_all_sessions = || {
+        let role = named.strip_suffix("/*").filter(|role| role.contains(":assumed-role/"))?;
+        caller.arn.strip_prefix(role)?.strip_prefix('/')
+    };
+    let issuer = caller.session.as_ref().map(|session| session.issuer_arn.as_str());
+    named == caller.arn || issuer == Some(named) || of_all_sessions().is_some()
+}
+
+/// Whether a text is what a pattern with `*` for any characters says.
+fn matches(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else { return false };
+    let Some(last) = parts.next_back() else { return rest.is_empty() };
+    for part in parts {
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use craton_core::{Session, SessionKind};
+    use serde_json::json;
+
+    use super::*;
+
+    const ROLE: &str = "arn:aws:iam::123456789012:role/path/Reader";
+
+    fn user() -> Principal {
+        Principal::new("arn:aws:iam::123456789012:user/ann", "AK")
+    }
+
+    fn of_role(name: &str) -> Principal {
+        let session = Session {
+            kind: SessionKind::AssumedRole,
+            issuer_arn: ROLE.into(),
+            issuer_id: "AROA".into(),
+            name: name.into(),
+            policies: Vec::new(),
+            policy_arns: Vec::new(),
+            tags: BTreeMap::new(),
+            transitive_tags: Vec::new(),
+            source_identity: None,
+            issued_ms: 0,
+            expires_ms: 0,
+        };
+        let arn = format!("arn:aws:sts::123456789012:assumed-role/Reader/{name}");
+        Principal { session: Some(Arc::new(session)), ..Principal::new(arn, "AS") }
+    }
+
+    fn policy(principal: &str, resource: &str, permission: &str) -> Value {
+        json!([{"Principal": [principal], "Rules": [
+            {"ResourceType": "collection", "Resource": ["collection/vectors"], "Permission": ["aoss:*"]},
+            {"ResourceType": "index", "Resource": [resource], "Permission": [permission]}]}])
+    }
+
+    #[test]
+    fn only_who_is_named_may_do_only_what_is_said_where_it_is_said() {
+        let policies =
+            [policy(&user().arn, "index/vec*/notes-*", "aoss:ReadDocument"), json!({"Principal": 7})];
+        let grants = Grants::of(&user(), "vectors", &policies);
+        assert!(grants.allow(Right::ReadDocument, "notes-1"));
+        assert!(!grants.allow(Right::WriteDocument, "notes-1"));
+        assert!(!grants.allow(Right::ReadDocument, "other"));
+        assert!(!Grants::of(&user(), "others", &policies).allow(Right::ReadDocument, "notes-1"));
+        assert!(!Grants::of(&of_role("s"), "vectors", &policies).allow(Right::ReadDocument, "notes-1"));
+        assert!(!Grants::of(&user(), "vectors", &[]).allow(Right::DescribeIndex, "notes-1"));
+        let all = [policy(&user().arn, "index/vectors/*", "aoss:*")];
+        assert!(Grants::of(&user(), "vectors", &all).allow(Right::DeleteIndex, "notes-1"));
+        assert!(!Grants::of(&user(), "vectors-2", &all).allow(Right::DeleteIndex, "notes-1"));
+    }
+
+    #[test]
+    fn a_role_is_named_by_its_arn_one_session_or_all_of_them() {
+        let may = |named: &str, session: &str| {
+            let policies = [policy(named, "index/vectors/*", "aoss:*")];
+            Grants::of(&of_role(session), "vectors", &policies).allow(Right::ReadDocument, "a")
+        };
+        assert!(may(ROLE, "one") && may(ROLE, "two"));
+        let session = "arn:aws:sts::123456789012:assumed-role/Reader/one";
+        assert!(may(session, "one") && !may(session, "two"));
+        let all = "arn:aws:sts::123456789012:assumed-role/Reader/*";
+        assert!(may(all, "one") && may(all, "two"));
+        assert!(!may("arn:aws:sts::123456789012:assumed-role/Read/*", "one"));
+        assert!(!may("arn:aws:iam::123456789012:role/*", "one") && !may("*", "one"));
+    }
+
+    #[test]
+    fn stars_stand_for_any_characters() {
+        for (pattern, text) in [("a", "a"), ("a*", "abc"), ("*c", "abc"), ("a*b*c", "a-b-b-c"), ("*", "")] {
+            assert!(matches(pattern, text), "{pattern} {text}");
+        }
+        for (pattern, text) in [("a", "ab"), ("a*", "ba"), ("a*a", "a"), ("a*b*c", "acb"), ("", "a")] {
+            assert!(!matches(pattern, text), "{pattern} {text}");
+        }
+    }
+}
