@@ -63,3 +63,34 @@ def test_a_stranger_is_refused(server, opensearch):
     stranger = OpenSearch(hosts=[host], http_auth=auth, connection_class=RequestsHttpConnection)
     with pytest.raises(AuthorizationException):
         stranger.indices.get(index="sample")
+
+
+def test_a_user_needs_both_iam_and_a_data_access_policy(server, opensearch):
+    iam, aoss = server.client("iam"), server.client("opensearchserverless")
+    name = f"reader-{uuid.uuid4().hex[:8]}"
+    arn = iam.create_user(UserName=name)["User"]["Arn"]
+    keys = iam.create_access_key(UserName=name)["AccessKey"]
+    auth = RequestsAWSV4SignerAuth(Credentials(keys["AccessKeyId"], keys["SecretAccessKey"]), REGION, "aoss")
+    user = OpenSearch(hosts=[opensearch.transport.hosts[0]], http_auth=auth, connection_class=RequestsHttpConnection)
+    opensearch.indices.create(index="shared", body={"mappings": {"properties": {"text": {"type": "text"}}}})
+    opensearch.index(index="shared", body={"text": "a grey heron"})
+    permission = {"Effect": "Allow", "Action": "aoss:APIAccessAll", "Resource": "*"}
+    data = [{"Principal": [arn], "Rules": [
+        {"ResourceType": "index", "Resource": ["index/c-*/shared"], "Permission": ["aoss:ReadDocument"]}]}]
+    steps = [
+        lambda: None,
+        lambda: iam.put_user_policy(UserName=name, PolicyName="aoss", PolicyDocument=json.dumps(
+            {"Version": "2012-10-17", "Statement": [permission]})),
+    ]
+    for step in steps:
+        step()
+        with pytest.raises(AuthorizationException):
+            user.count(index="shared")
+    aoss.create_access_policy(name=name[:32], type="data", policy=json.dumps(data))
+    assert user.count(index="shared")["count"] == 1
+    with pytest.raises(AuthorizationException, match="aoss:WriteDocument"):
+        user.index(index="shared", body={"text": "another"})
+    iam.delete_user_policy(UserName=name, PolicyName="aoss")
+    with pytest.raises(AuthorizationException):
+        user.count(index="shared")
+    opensearch.indices.delete(index="shared")
