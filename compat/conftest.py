@@ -16,6 +16,9 @@ from botocore.config import Config
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 ACCESS_KEY, SECRET_KEY, REGION = "AKIACOMPATROOT000001", "compat-root-secret-access-key-0000000001", "us-east-1"
+ACCOUNT = "123456789012"
+TITAN = "arn:aws:bedrock:us-east-1::foundation-model/amazon.titan-embed-text-v2:0"
+FIELDS = {"vectorField": "v", "textField": "t", "metadataField": "m"}
 
 
 def wait(ask, done=bool, seconds=60):
@@ -25,6 +28,30 @@ def wait(ask, done=bool, seconds=60):
         assert time.monotonic() < end, f"still {answer}"
         time.sleep(0.1)
     return answer
+
+
+def index_in(collection: str, name: str = "i") -> dict:
+    """The storage configuration of an index in a collection."""
+    return {"type": "OPENSEARCH_SERVERLESS", "opensearchServerlessConfiguration": {
+        "collectionArn": collection, "vectorIndexName": name, "fieldMapping": FIELDS}}
+
+
+def knowledge_base_request(storage: dict, name: str | None = None, role: str = "KB") -> dict:
+    return dict(
+        name=name or f"kb-{uuid.uuid4().hex[:8]}", roleArn=f"arn:aws:iam::{ACCOUNT}:role/{role}",
+        knowledgeBaseConfiguration={"type": "VECTOR", "vectorKnowledgeBaseConfiguration": {"embeddingModelArn": TITAN}},
+        storageConfiguration=storage)
+
+
+def inline_document(name: str, text: str, **numbers: int) -> dict:
+    """A document that is put in directly, with its metadata."""
+    document = {"content": {"dataSourceType": "CUSTOM", "custom": {
+        "customDocumentIdentifier": {"id": name}, "sourceType": "IN_LINE",
+        "inlineContent": {"type": "TEXT", "textContent": {"data": text}}}}}
+    if numbers:
+        document["metadata"] = {"type": "IN_LINE_ATTRIBUTE", "inlineAttributes": [
+            {"key": key, "value": {"type": "NUMBER", "numberValue": number}} for key, number in numbers.items()]}
+    return document
 
 
 class Server:
@@ -99,6 +126,29 @@ class Server:
         aoss.create_security_policy(
             name=name, type="encryption", policy=json.dumps({"Rules": rules, "AWSOwnedKey": True}))
         return aoss.create_collection(name=name, type="VECTORSEARCH")["createCollectionDetail"]["arn"]
+
+    def knowledge_base(self, storage: dict | None = None, role: str = "KB") -> dict:
+        """A new knowledge base that is active; in a collection of its own unless it is told where."""
+        agent = self.client("bedrock-agent")
+        request = knowledge_base_request(storage or index_in(self.collection()), role=role)
+        base = agent.create_knowledge_base(**request)["knowledgeBase"]
+        ask = lambda: agent.get_knowledge_base(knowledgeBaseId=base["knowledgeBaseId"])["knowledgeBase"]["status"]
+        wait(ask, lambda status: status == "ACTIVE")
+        return base
+
+    def fill(self, base: str, documents: list[dict]) -> dict:
+        """Puts documents into a new source of a knowledge base and waits until they are indexed; the ids of both."""
+        agent = self.client("bedrock-agent")
+        source = agent.create_data_source(
+            knowledgeBaseId=base, name="own", dataSourceConfiguration={"type": "CUSTOM"})["dataSource"]
+        ids = {"knowledgeBaseId": base, "dataSourceId": source["dataSourceId"]}
+        details = agent.ingest_knowledge_base_documents(**ids, documents=documents)["documentDetails"]
+        assert {detail["status"] for detail in details} == {"STARTING"}
+        identifiers = [{"dataSourceType": "CUSTOM", "custom": {
+            "id": document["content"]["custom"]["customDocumentIdentifier"]["id"]}} for document in documents]
+        ask = lambda: agent.get_knowledge_base_documents(**ids, documentIdentifiers=identifiers)["documentDetails"]
+        wait(ask, lambda details: all(detail["status"] == "INDEXED" for detail in details), 120)
+        return ids
 
 
 @pytest.fixture(scope="session")

@@ -11,10 +11,9 @@ import zipfile
 
 import pytest
 
-from conftest import ACCESS_KEY, REGION, SECRET_KEY, Server, wait
+from conftest import ACCESS_KEY, ACCOUNT, REGION, SECRET_KEY, Server, inline_document, wait
 from test_agents import SCHEMA
 
-ACCOUNT = "123456789012"
 MODEL = "anthropic.claude-3-5-sonnet-20241022-v2:0"
 # The seed's sample, its comments left out.
 HANDLER = '''
@@ -197,24 +196,8 @@ def test_the_other_half_of_the_seeds_handler_works_too(world, orders):
 
 def test_a_knowledge_base_is_searched_and_cited(world):
     control, agent_id = make_agent(world)
-    base = control.create_knowledge_base(
-        name=f"kb-{uuid.uuid4().hex[:8]}", roleArn=f"arn:aws:iam::{ACCOUNT}:role/KB",
-        knowledgeBaseConfiguration={"type": "VECTOR", "vectorKnowledgeBaseConfiguration": {
-            "embeddingModelArn": "arn:aws:bedrock:us-east-1::foundation-model/amazon.titan-embed-text-v2:0"}},
-        storageConfiguration={"type": "OPENSEARCH_SERVERLESS", "opensearchServerlessConfiguration": {
-            "collectionArn": world.collection(), "vectorIndexName": "i",
-            "fieldMapping": {"vectorField": "v", "textField": "t", "metadataField": "m"}}})["knowledgeBase"]
-    ids = {"knowledgeBaseId": base["knowledgeBaseId"]}
-    wait(lambda: control.get_knowledge_base(**ids)["knowledgeBase"]["status"], lambda status: status == "ACTIVE")
-    source = control.create_data_source(**ids, name="own", dataSourceConfiguration={"type": "CUSTOM"})["dataSource"]
-    of_source = {**ids, "dataSourceId": source["dataSourceId"]}
-    control.ingest_knowledge_base_documents(**of_source, documents=[
-        {"content": {"dataSourceType": "CUSTOM", "custom": {
-            "customDocumentIdentifier": {"id": name}, "sourceType": "IN_LINE",
-            "inlineContent": {"type": "TEXT", "textContent": {"data": text}}}}} for name, text in DOCUMENTS.items()])
-    identifiers = [{"dataSourceType": "CUSTOM", "custom": {"id": name}} for name in DOCUMENTS]
-    wait(lambda: control.get_knowledge_base_documents(**of_source, documentIdentifiers=identifiers)["documentDetails"],
-         lambda details: all(detail["status"] == "INDEXED" for detail in details))
+    ids = {"knowledgeBaseId": world.knowledge_base()["knowledgeBaseId"]}
+    world.fill(ids["knowledgeBaseId"], [inline_document(name, text) for name, text in DOCUMENTS.items()])
     control.associate_agent_knowledge_base(agentId=agent_id, agentVersion="DRAFT", description="Policies of the shop", **ids)
     prepare(control, agent_id)
     events = invoke(world, agent_id, "Can I give my enterprise subscription back?")

@@ -1,14 +1,11 @@
 """Knowledge bases of a server that enforces service roles: what the role may not do fails, and says so."""
 
 import json
-import time
 import uuid
 
 import pytest
 from botocore.exceptions import ClientError
-from conftest import Server
-
-EMBED = "arn:aws:bedrock:us-east-1::foundation-model/amazon.titan-embed-text-v2:0"
+from conftest import TITAN, Server, index_in, wait
 
 
 @pytest.fixture(scope="module")
@@ -36,31 +33,19 @@ def allow(strict, name: str, *allowed: tuple[str, str]) -> None:
         iam.put_role_policy(RoleName=name, PolicyName="what", PolicyDocument=policy)
 
 
-def create(strict, name: str, collection: str) -> str:
-    return strict.client("bedrock-agent").create_knowledge_base(
-        name=f"kb-{uuid.uuid4().hex[:8]}", roleArn=f"arn:aws:iam::123456789012:role/{name}",
-        knowledgeBaseConfiguration={"type": "VECTOR", "vectorKnowledgeBaseConfiguration": {"embeddingModelArn": EMBED}},
-        storageConfiguration={"type": "OPENSEARCH_SERVERLESS", "opensearchServerlessConfiguration": {
-            "collectionArn": collection, "vectorIndexName": "i",
-            "fieldMapping": {"vectorField": "v", "textField": "t", "metadataField": "m"}}})["knowledgeBase"]["knowledgeBaseId"]
-
-
 def sync(strict, base: str, source: str) -> dict:
     agent = strict.client("bedrock-agent")
     job = agent.start_ingestion_job(knowledgeBaseId=base, dataSourceId=source)["ingestionJob"]
-    deadline = time.monotonic() + 120
-    while job["status"] not in ("COMPLETE", "FAILED") and time.monotonic() < deadline:
-        time.sleep(0.1)
-        job = agent.get_ingestion_job(
-            knowledgeBaseId=base, dataSourceId=source, ingestionJobId=job["ingestionJobId"])["ingestionJob"]
-    return job
+    ids = {"knowledgeBaseId": base, "dataSourceId": source, "ingestionJobId": job["ingestionJobId"]}
+    ask = lambda: agent.get_ingestion_job(**ids)["ingestionJob"]
+    return wait(ask, lambda job: job["status"] in ("COMPLETE", "FAILED"), 120)
 
 
 def test_a_role_that_does_not_trust_bedrock_is_refused(strict):
     collection = strict.collection()
     for name in (role(strict, "lambda.amazonaws.com", ("*", "*")), "nobodys"):
         with pytest.raises(ClientError) as refused:
-            create(strict, name, collection)
+            strict.knowledge_base(index_in(collection), name)
         assert refused.value.response["Error"]["Code"] == "ValidationException"
         assert "can't assume the role" in str(refused.value), refused.value
 
@@ -70,13 +55,11 @@ def test_each_thing_that_a_role_lacks_is_named(strict):
     bucket, collection = f"bucket-{uuid.uuid4().hex[:8]}", strict.collection()
     s3.create_bucket(Bucket=bucket)
     s3.put_object(Bucket=bucket, Key="a.txt", Body=b"Herons fish at dawn.")
-    model, store = ("bedrock:InvokeModel", EMBED), ("aoss:APIAccessAll", collection)
+    model, store = ("bedrock:InvokeModel", TITAN), ("aoss:APIAccessAll", collection)
     listing, reading = ("s3:ListBucket", f"arn:aws:s3:::{bucket}"), ("s3:GetObject", f"arn:aws:s3:::{bucket}/*")
     everything = [model, store, listing, reading]
     name = role(strict, "bedrock.amazonaws.com", *everything)
-    base = create(strict, name, collection)
-    while agent.get_knowledge_base(knowledgeBaseId=base)["knowledgeBase"]["status"] == "CREATING":
-        time.sleep(0.1)
+    base = strict.knowledge_base(index_in(collection), name)["knowledgeBaseId"]
     source = agent.create_data_source(knowledgeBaseId=base, name="s3", dataSourceConfiguration={
         "type": "S3", "s3Configuration": {"bucketArn": f"arn:aws:s3:::{bucket}"}})["dataSource"]["dataSourceId"]
     for missing in everything:
@@ -101,14 +84,12 @@ def test_each_object_is_asked_for(strict):
     s3.create_bucket(Bucket=bucket)
     for key in ("docs/a.txt", "docs/b.txt", "docs/secret/c.txt"):
         s3.put_object(Bucket=bucket, Key=key, Body=f"This is {key}.".encode())
-    name = role(strict, "bedrock.amazonaws.com", ("bedrock:InvokeModel", EMBED), ("aoss:APIAccessAll", collection),
+    name = role(strict, "bedrock.amazonaws.com", ("bedrock:InvokeModel", TITAN), ("aoss:APIAccessAll", collection),
                 ("s3:ListBucket", f"arn:aws:s3:::{bucket}"), ("s3:GetObject", f"arn:aws:s3:::{bucket}/docs/*"))
     deny = {"Effect": "Deny", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{bucket}/docs/secret/*"}
     strict.client("iam").put_role_policy(RoleName=name, PolicyName="deny", PolicyDocument=json.dumps(
         {"Version": "2012-10-17", "Statement": [deny]}))
-    base = create(strict, name, collection)
-    while agent.get_knowledge_base(knowledgeBaseId=base)["knowledgeBase"]["status"] == "CREATING":
-        time.sleep(0.1)
+    base = strict.knowledge_base(index_in(collection), name)["knowledgeBaseId"]
     source = agent.create_data_source(knowledgeBaseId=base, name="s3", dataSourceConfiguration={
         "type": "S3", "s3Configuration": {"bucketArn": f"arn:aws:s3:::{bucket}", "inclusionPrefixes": ["docs/"]},
     })["dataSource"]["dataSourceId"]

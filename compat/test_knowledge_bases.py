@@ -1,12 +1,8 @@
 """Knowledge bases through boto3, on the embedded embedding model: documents put in directly are found by meaning."""
 
-import time
-import uuid
-
 import pytest
+from conftest import index_in, inline_document, knowledge_base_request, wait
 
-TITAN = "arn:aws:bedrock:us-east-1::foundation-model/amazon.titan-embed-text-v2:0"
-ACCOUNT = "123456789012"
 TEXTS = {
     "returns": "Enterprise subscriptions may be returned within 45 days of purchase for a full refund.",
     "shipping": "Hardware is shipped by FedEx within three business days from our Rotterdam warehouse.",
@@ -14,47 +10,12 @@ TEXTS = {
 }
 
 
-def wait(ask, done, seconds=60):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        answer = ask()
-        if done(answer):
-            return answer
-        time.sleep(0.1)
-    raise AssertionError(f"still {answer}")
-
-
-def base_request(name, collection):
-    return dict(
-        name=name, roleArn=f"arn:aws:iam::{ACCOUNT}:role/KB",
-        knowledgeBaseConfiguration={"type": "VECTOR", "vectorKnowledgeBaseConfiguration": {"embeddingModelArn": TITAN}},
-        storageConfiguration={"type": "OPENSEARCH_SERVERLESS", "opensearchServerlessConfiguration": {
-            "collectionArn": collection, "vectorIndexName": "i",
-            "fieldMapping": {"vectorField": "v", "textField": "t", "metadataField": "m"}}})
-
-
-def document(name, text, year):
-    return {"content": {"dataSourceType": "CUSTOM", "custom": {
-                "customDocumentIdentifier": {"id": name}, "sourceType": "IN_LINE",
-                "inlineContent": {"type": "TEXT", "textContent": {"data": text}}}},
-            "metadata": {"type": "IN_LINE_ATTRIBUTE", "inlineAttributes": [
-                {"key": "year", "value": {"type": "NUMBER", "numberValue": year}}]}}
-
-
 @pytest.fixture(scope="module")
 def library(server):
     agent = server.client("bedrock-agent")
-    base = agent.create_knowledge_base(**base_request(f"kb-{uuid.uuid4().hex[:8]}", server.collection()))["knowledgeBase"]
-    ids = {"knowledgeBaseId": base["knowledgeBaseId"]}
-    wait(lambda: agent.get_knowledge_base(**ids)["knowledgeBase"]["status"], lambda status: status == "ACTIVE")
-    source = agent.create_data_source(**ids, name="own", dataSourceConfiguration={"type": "CUSTOM"})["dataSource"]
-    ids["dataSourceId"] = source["dataSourceId"]
-    documents = [document(name, text, 2020 + n) for n, (name, text) in enumerate(TEXTS.items())]
-    details = agent.ingest_knowledge_base_documents(**ids, documents=documents)["documentDetails"]
-    assert {detail["status"] for detail in details} == {"STARTING"}
-    identifiers = [{"dataSourceType": "CUSTOM", "custom": {"id": name}} for name in TEXTS]
-    ask = lambda: agent.get_knowledge_base_documents(**ids, documentIdentifiers=identifiers)["documentDetails"]
-    wait(ask, lambda details: all(detail["status"] == "INDEXED" for detail in details))
+    base = server.knowledge_base()
+    documents = [inline_document(name, text, year=2020 + n) for n, (name, text) in enumerate(TEXTS.items())]
+    ids = server.fill(base["knowledgeBaseId"], documents)
     return agent, base, ids
 
 
@@ -72,7 +33,7 @@ def test_documents_are_found_by_meaning(server, library):
 
 def test_a_deleted_document_is_not_found(server, library):
     agent, _, ids = library
-    agent.ingest_knowledge_base_documents(**ids, documents=[document("extra", "The cafeteria serves soup on Tuesdays.", 1999)])
+    agent.ingest_knowledge_base_documents(**ids, documents=[inline_document("extra", "The cafeteria serves soup on Tuesdays.", year=1999)])
     identifier = [{"dataSourceType": "CUSTOM", "custom": {"id": "extra"}}]
     status = lambda: agent.get_knowledge_base_documents(**ids, documentIdentifiers=identifier)["documentDetails"][0]["status"]
     wait(status, lambda status: status == "INDEXED")
@@ -89,7 +50,7 @@ def test_errors_are_aws_own(library):
     agent, base, ids = library
     with pytest.raises(agent.exceptions.ConflictException):
         storage = base["storageConfiguration"]["opensearchServerlessConfiguration"]
-        agent.create_knowledge_base(**base_request(base["name"], storage["collectionArn"]))
+        agent.create_knowledge_base(**knowledge_base_request(index_in(storage["collectionArn"]), base["name"]))
     with pytest.raises(agent.exceptions.ResourceNotFoundException):
         agent.get_knowledge_base(knowledgeBaseId="NOSUCHBASE")
     with pytest.raises(agent.exceptions.ValidationException, match="IngestKnowledgeBaseDocuments"):

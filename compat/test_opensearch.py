@@ -1,16 +1,13 @@
 """Knowledge bases whose index is in a real OpenSearch, as a domain and in place of a collection's own index."""
 
 import subprocess
-import uuid
 
 import pytest
 from botocore.exceptions import ClientError
-from conftest import ROOT, Server, wait
+from conftest import FIELDS, ROOT, Server, index_in, inline_document, wait
 
-EMBED = "arn:aws:bedrock:us-east-1::foundation-model/amazon.titan-embed-text-v2:0"
 DOMAIN = "arn:aws:es:us-east-1:123456789012:domain/vectors"
 COLLECTION = "arn:aws:aoss:us-east-1:123456789012:collection/abcdefghij0123456789"
-FIELDS = {"vectorField": "v", "textField": "t", "metadataField": "m"}
 TEXTS = {
     "returns": ("Enterprise subscriptions may be returned within 45 days.", 2024),
     "errors": ("Error code ZX-4471 means the certificate has expired.", 2025),
@@ -41,32 +38,14 @@ def domain(arn: str) -> dict:
         "vectorIndexName": "domain-index", "fieldMapping": FIELDS}}
 
 
-def create(server, storage: dict) -> str:
-    return server.client("bedrock-agent").create_knowledge_base(
-        name=f"kb-{uuid.uuid4().hex[:8]}", roleArn="arn:aws:iam::123456789012:role/R",
-        knowledgeBaseConfiguration={"type": "VECTOR", "vectorKnowledgeBaseConfiguration": {"embeddingModelArn": EMBED}},
-        storageConfiguration=storage)["knowledgeBase"]["knowledgeBaseId"]
-
-
 @pytest.mark.parametrize("storage", [
     domain(DOMAIN),
-    {"type": "OPENSEARCH_SERVERLESS", "opensearchServerlessConfiguration": {
-        "collectionArn": COLLECTION, "vectorIndexName": "collection-index", "fieldMapping": FIELDS}},
+    index_in(COLLECTION, "collection-index"),
 ], ids=["domain", "collection"])
 def test_documents_are_found_and_go(searching, storage):
     agent, runtime = searching.client("bedrock-agent"), searching.client("bedrock-agent-runtime")
-    base = create(searching, storage)
-    wait(lambda: agent.get_knowledge_base(knowledgeBaseId=base)["knowledgeBase"]["status"] == "ACTIVE")
-    source = agent.create_data_source(knowledgeBaseId=base, name="direct", dataSourceConfiguration={"type": "CUSTOM"})
-    source = source["dataSource"]["dataSourceId"]
-    documents = [{"content": {"dataSourceType": "CUSTOM", "custom": {
-        "customDocumentIdentifier": {"id": name}, "sourceType": "IN_LINE",
-        "inlineContent": {"type": "TEXT", "textContent": {"data": text}}}},
-        "metadata": {"type": "IN_LINE_ATTRIBUTE", "inlineAttributes": [
-            {"key": "year", "value": {"type": "NUMBER", "numberValue": year}}]}} for name, (text, year) in TEXTS.items()]
-    agent.ingest_knowledge_base_documents(knowledgeBaseId=base, dataSourceId=source, documents=documents)
-    listed = lambda: agent.list_knowledge_base_documents(knowledgeBaseId=base, dataSourceId=source)["documentDetails"]
-    wait(lambda: [detail["status"] for detail in listed()] == ["INDEXED"] * 3)
+    base = searching.knowledge_base(storage)["knowledgeBaseId"]
+    ids = searching.fill(base, [inline_document(name, text, year=year) for name, (text, year) in TEXTS.items()])
     find = lambda question, **vector: runtime.retrieve(
         knowledgeBaseId=base, retrievalQuery={"text": question},
         retrievalConfiguration={"vectorSearchConfiguration": vector})["retrievalResults"]
@@ -75,11 +54,11 @@ def test_documents_are_found_and_go(searching, storage):
     assert "certificate" in found[0]["content"]["text"] and found[0]["score"] > 1.5 * found[1]["score"]
     meant = find("How long may large customers send something back?", overrideSearchType="SEMANTIC")
     assert "45 days" in meant[0]["content"]["text"] and 0.5 < meant[0]["score"] <= 1
-    agent.delete_data_source(knowledgeBaseId=base, dataSourceId=source)
+    agent.delete_data_source(**ids)
     wait(lambda: not find("ZX-4471"))
 
 
 def test_nobody_makes_the_server_reach_another_cluster(searching):
     with pytest.raises(ClientError, match="No OpenSearch is configured for") as refused:
-        create(searching, domain(DOMAIN + "-of-another"))
+        searching.knowledge_base(domain(DOMAIN + "-of-another"))
     assert refused.value.response["Error"]["Code"] == "ValidationException"

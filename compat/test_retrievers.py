@@ -1,13 +1,10 @@
 """A knowledge base filled directly, through the retrievers of LangChain and LlamaIndex and boto3's own samples."""
 
 import json
-import time
-import uuid
 
 import pytest
+from conftest import inline_document
 
-ROLE = "arn:aws:iam::123456789012:role/R"
-EMBED = "arn:aws:bedrock:us-east-1::foundation-model/amazon.titan-embed-text-v2:0"
 CLAUDE = "arn:aws:bedrock:us-east-1::foundation-model/anthropic.claude-3-5-sonnet-20241022-v2:0"
 TEXTS = {
     "returns": ("Enterprise subscriptions may be returned within 45 days of purchase for a full refund.", 2024),
@@ -18,30 +15,9 @@ TEXTS = {
 
 @pytest.fixture(scope="module")
 def knowledge_base(server):
-    agent = server.client("bedrock-agent")
-    base = agent.create_knowledge_base(
-        name=f"kb-{uuid.uuid4().hex[:8]}", roleArn=ROLE,
-        knowledgeBaseConfiguration={"type": "VECTOR", "vectorKnowledgeBaseConfiguration": {"embeddingModelArn": EMBED}},
-        storageConfiguration={"type": "OPENSEARCH_SERVERLESS", "opensearchServerlessConfiguration": {
-            "collectionArn": server.collection(), "vectorIndexName": "i",
-            "fieldMapping": {"vectorField": "v", "textField": "t", "metadataField": "m"}}})["knowledgeBase"]["knowledgeBaseId"]
-    while agent.get_knowledge_base(knowledgeBaseId=base)["knowledgeBase"]["status"] == "CREATING":
-        time.sleep(0.1)
-    source = agent.create_data_source(knowledgeBaseId=base, name="direct", dataSourceConfiguration={"type": "CUSTOM"})
-    source = source["dataSource"]["dataSourceId"]
-    documents = [{"content": {"dataSourceType": "CUSTOM", "custom": {
-        "customDocumentIdentifier": {"id": name}, "sourceType": "IN_LINE",
-        "inlineContent": {"type": "TEXT", "textContent": {"data": text}}}},
-        "metadata": {"type": "IN_LINE_ATTRIBUTE", "inlineAttributes": [
-            {"key": "year", "value": {"type": "NUMBER", "numberValue": year}}]}} for name, (text, year) in TEXTS.items()]
-    agent.ingest_knowledge_base_documents(knowledgeBaseId=base, dataSourceId=source, documents=documents)
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        details = agent.list_knowledge_base_documents(knowledgeBaseId=base, dataSourceId=source)["documentDetails"]
-        if len(details) == 3 and all(detail["status"] == "INDEXED" for detail in details):
-            return base
-        time.sleep(0.2)
-    raise AssertionError(f"not indexed: {details}")
+    base = server.knowledge_base()["knowledgeBaseId"]
+    server.fill(base, [inline_document(name, text, year=year) for name, (text, year) in TEXTS.items()])
+    return base
 
 
 def test_langchain(server, knowledge_base):
