@@ -8,8 +8,9 @@ use regex::Regex;
 
 use super::Finding;
 use super::rules::{ascii, near};
-use super::tagger::{Kind as Tagged, Span, Tagger};
+use super::tagger::{Kind as Tagged, Span, Tagger, flags};
 use crate::ner::NameModel;
+use crate::text::View;
 
 /// Titles and phrases after which a capitalised word is a name.
 static NAMED: LazyLock<Vec<Regex>> = LazyLock::new(|| {
@@ -191,7 +192,8 @@ fn people(text: &str, spans: &[Span], streets: &[Range<usize>], found: &mut Vec<
     };
     for person in spans.iter().filter(|it| it.kind == Tagged::Name) {
         let range = trimmed(text, person.range.clone());
-        if !in_street(&range) && is_name(&text[range.clone()]) && !is_thing(text, &range) {
+        let name = &text[range.clone()];
+        if !in_street(&range) && is_name(name) && !is_plain(name) && !is_thing(text, &range) {
             found.push(Finding { kind: Kind::Name, range, confidence: 85 });
         }
     }
@@ -204,6 +206,14 @@ fn people(text: &str, spans: &[Span], streets: &[Range<usize>], found: &mut Vec<
             }
         }
     }
+}
+
+/// Whether a name is in small letters and none that anybody is known to have: a word that stands where a name might.
+fn is_plain(name: &str) -> bool {
+    let known = |word: &str| {
+        Tagger::shipped().gazetteer.flags(View::folded(word).text()) & (flags::FIRST | flags::LAST) != 0
+    };
+    name.chars().all(|it| !it.is_alphabetic() || it.is_lowercase()) && !name.split(' ').any(known)
 }
 
 /// Whether one word that looks like a name is a thing of that name, by the word before it: "any Dell adapter", "a Harley".
@@ -248,4 +258,19 @@ fn is_name(name: &str) -> bool {
         && name.chars().any(char::is_alphabetic)
         && !name.contains(['@', '/', '{', '}', '<', '>', '=', '_', '\n', '#', '$', '%'])
         && !name.bytes().any(|byte| byte.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_plain;
+
+    #[test]
+    fn small_letters_are_a_name_where_somebody_is_known_to_have_it() {
+        for plain in ["helpful", "very helpful", "o'clock"] {
+            assert!(is_plain(plain), "{plain}");
+        }
+        for name in ["Helpful", "anna", "anna helpful", "王伟", "JOHN"] {
+            assert!(!is_plain(name), "{name}");
+        }
+    }
 }

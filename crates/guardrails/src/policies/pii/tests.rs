@@ -12,6 +12,11 @@ fn found(text: &str) -> Vec<(&'static str, String)> {
 }
 
 #[test]
+fn thanks_name_nobody() {
+    assert_eq!(found("Thanks, that was helpful!"), []);
+}
+
+#[test]
 fn each_type_is_found_where_it_stands() {
     let cases = [
         (
