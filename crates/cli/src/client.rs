@@ -40,7 +40,7 @@ pub(crate) struct ServiceError {
 
 impl Client {
     pub(crate) fn new(endpoint: &Endpoint) -> anyhow::Result<Self> {
-        let secret = SigningSecret::new(endpoint.credentials.secret().clone());
+        let secret = SigningSecret::new(endpoint.keys.secret.clone());
         Ok(Self { http: http(endpoint)?, endpoint: endpoint.clone(), secret })
     }
 
@@ -108,9 +108,9 @@ impl Client {
     ) -> anyhow::Result<Response<Incoming>> {
         let (mut parts, ()) = request.into_parts();
         let signer = Signer {
-            access_key_id: self.endpoint.credentials.access_key_id(),
+            access_key_id: &self.endpoint.keys.access_key_id,
             secret: &self.secret,
-            session_token: None,
+            session_token: self.endpoint.keys.session_token.as_deref(),
             region: &self.endpoint.region,
             service,
             path: PathEncoding::Double,

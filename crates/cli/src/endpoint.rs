@@ -6,6 +6,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use craton_identity::{RootCredentials, RootKeys};
 use craton_server::{Server, ServerConfig, Surroundings};
+use craton_wire::sigv4::Secret;
 
 use crate::client;
 use crate::options::ServerOptions;
@@ -15,9 +16,37 @@ use crate::options::ServerOptions;
 pub(crate) struct Endpoint {
     pub(crate) url: String,
     pub(crate) region: String,
-    pub(crate) credentials: RootCredentials,
+    pub(crate) keys: Keys,
     /// A certificate to trust besides the system's.
     pub(crate) certificate: Option<PathBuf>,
+}
+
+/// What a client signs with.
+#[derive(Debug, Clone)]
+pub(crate) struct Keys {
+    pub(crate) access_key_id: String,
+    pub(crate) secret: Secret,
+    /// Of temporary keys.
+    pub(crate) session_token: Option<String>,
+}
+
+impl Keys {
+    /// Whose they are is up to whoever set the variables that AWS's own tools read.
+    fn of_environment(variable: impl Fn(&str) -> Option<String>) -> Option<Self> {
+        let read = |name| variable(name).filter(|value| !value.is_empty());
+        Some(Self {
+            access_key_id: read("AWS_ACCESS_KEY_ID")?,
+            secret: Secret::new(read("AWS_SECRET_ACCESS_KEY")?),
+            session_token: read("AWS_SESSION_TOKEN"),
+        })
+    }
+}
+
+impl From<RootCredentials> for Keys {
+    fn from(root: RootCredentials) -> Self {
+        let secret = root.secret().clone();
+        Self { access_key_id: root.access_key_id().to_owned(), secret, session_token: None }
+    }
 }
 
 impl Endpoint {
@@ -38,7 +67,7 @@ impl Endpoint {
         Ok(Self {
             url: format!("{scheme}://{host}:{port}"),
             region: config.region.clone(),
-            credentials: RootCredentials::resolve(&config.data_dir, RootKeys::from_env())?,
+            keys: RootCredentials::resolve(&config.data_dir, RootKeys::from_env())?.into(),
             // Clients run in folders of their own.
             certificate: config
                 .tls
@@ -51,8 +80,8 @@ impl Endpoint {
     pub(crate) fn variables(&self) -> Vec<(&'static str, String)> {
         let mut variables = vec![
             ("AWS_ENDPOINT_URL", self.url.clone()),
-            ("AWS_ACCESS_KEY_ID", self.credentials.access_key_id().to_owned()),
-            ("AWS_SECRET_ACCESS_KEY", self.credentials.secret().expose().to_owned()),
+            ("AWS_ACCESS_KEY_ID", self.keys.access_key_id.clone()),
+            ("AWS_SECRET_ACCESS_KEY", self.keys.secret.expose().to_owned()),
             ("AWS_REGION", self.region.clone()),
             ("AWS_DEFAULT_REGION", self.region.clone()),
         ];
@@ -104,7 +133,8 @@ pub(crate) enum Attached {
 /// Which server a command calls.
 #[derive(Args)]
 pub(crate) struct EndpointOptions {
-    /// Call this URL, and start nothing
+    /// Call this URL with the keys in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, else this machine's root keys, and
+    /// start nothing
     #[arg(long, value_name = "URL", conflicts_with = "listen")]
     endpoint: Option<String>,
 
@@ -119,7 +149,9 @@ impl EndpointOptions {
         match &self.endpoint {
             Some(url) => {
                 let url = url.trim_end_matches('/').to_owned();
-                Ok((Attached::Running, Endpoint { url, ..Endpoint::of(&config)? }))
+                let endpoint = Endpoint { url, ..Endpoint::of(&config)? };
+                let keys = Keys::of_environment(|name| std::env::var(name).ok());
+                Ok((Attached::Running, Endpoint { keys: keys.unwrap_or(endpoint.keys.clone()), ..endpoint }))
             }
             None => Attached::find_or_start(config).await,
         }
@@ -179,6 +211,19 @@ mod tests {
         let cleared = Endpoint::cleared(set.into_iter().map(str::to_owned));
         let expected = ["AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_STS"];
         assert_eq!(cleared, expected);
+    }
+
+    #[test]
+    fn keys_of_the_environment_come_whole() {
+        let keys = |set: &[(&str, &str)]| {
+            Keys::of_environment(|name| set.iter().find(|it| it.0 == name).map(|it| it.1.to_owned()))
+        };
+        assert!(keys(&[("AWS_ACCESS_KEY_ID", "AKIA1")]).is_none());
+        assert!(keys(&[("AWS_ACCESS_KEY_ID", ""), ("AWS_SECRET_ACCESS_KEY", "s")]).is_none());
+        let temporary =
+            [("AWS_ACCESS_KEY_ID", "ASIA1"), ("AWS_SECRET_ACCESS_KEY", "s"), ("AWS_SESSION_TOKEN", "t")];
+        assert!(keys(&temporary[..2]).is_some_and(|it| it.session_token.is_none()));
+        assert_eq!(keys(&temporary).and_then(|it| it.session_token).as_deref(), Some("t"));
     }
 
     #[test]
