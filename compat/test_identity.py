@@ -198,6 +198,30 @@ def trusting(principal, **condition):
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
+WHO_AM_I = """
+import boto3
+def handler(event, context):
+    return boto3.client("sts").get_caller_identity()["Arn"]
+"""
+
+
+def test_a_function_knows_the_certificate_of_its_server(tmp_path):
+    running = Server(tmp_path, "--tls").start()
+    try:
+        certificate = str(tmp_path / "data/tls/certificate.pem")
+        client = lambda service: boto3.client(
+            service, region_name=REGION, endpoint_url=running.url, aws_access_key_id=ACCESS_KEY,
+            aws_secret_access_key=SECRET_KEY, verify=certificate)
+        role = client("iam").create_role(
+            RoleName="caller", AssumeRolePolicyDocument=trusting({"Service": "lambda.amazonaws.com"}))["Role"]["Arn"]
+        made = function(client("lambda"), role, WHO_AM_I)
+        answer = client("lambda").invoke(FunctionName=made)
+        told = json.loads(answer["Payload"].read())
+        assert "FunctionError" not in answer and ":assumed-role/caller/" in told, told
+    finally:
+        running.stop()
+
+
 def test_a_deputy_is_not_confused(server, iam, user):
     """A component gets a role's credentials only where the role trusts the service to act for that component."""
     lam = server.client("lambda")

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import uuid
+from urllib.parse import quote
 
 import boto3
 import pytest
@@ -493,6 +494,32 @@ def test_a_role_at_s3_does_what_its_session_may(server, s3, bucket, person):
         assert code(borrowed.get_object, Bucket=bucket, Key="docs/a") == (403, "InvalidAccessKeyId")
     without = made_with(server, {"AccessKeyId": whole["AccessKeyId"], "SecretAccessKey": whole["SecretAccessKey"]})
     assert code(without.get_object, Bucket=bucket, Key="docs/a") == (403, "InvalidAccessKeyId")
+    # Sessions sign URLs and forms too, by either version.
+    for version in ("s3v4", "s3"):
+        signer = made_with(server, whole, signature_version=version)
+        put = signer.generate_presigned_url("put_object", Params={"Bucket": bucket, "Key": "docs/b"}, ExpiresIn=60)
+        assert requests.put(put, data=version.encode()).status_code == 200
+        get = signer.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "docs/b"}, ExpiresIn=60)
+        assert requests.get(get).content == version.encode()
+        other = quote(begin()["SessionToken"], safe="")
+        stolen = requests.get(get.replace(quote(token, safe=""), other))
+        assert other in stolen.url and stolen.status_code == 403, stolen.text
+        post = signer.generate_presigned_post(bucket, "docs/c", ExpiresIn=60)
+        posted = requests.post(post["url"], data=post["fields"], files={"file": ("c", version.encode())})
+        assert posted.status_code == 204, posted.text
+        assert session.get_object(Bucket=bucket, Key="docs/c")["Body"].read() == version.encode()
+        fields = dict(post["fields"], **{"x-amz-security-token": begin()["SessionToken"]})
+        assert requests.post(post["url"], data=fields, files={"file": ("c", b"no")}).status_code == 403
+        del fields["x-amz-security-token"]
+        assert requests.post(post["url"], data=fields, files={"file": ("c", b"no")}).status_code == 403
+        # A field asks for what the header would.
+        tagged = {"Fields": {"x-amz-tagging": "class=secret"}, "Conditions": [{"x-amz-tagging": "class=secret"}]}
+        limited = made_with(server, begin(Policy=document(statement("Allow", "s3:PutObject", f"arn:aws:s3:::{bucket}/docs/*"))),
+                            signature_version=version)
+        for options, expected in (({}, 204), (tagged, 403)):
+            post = limited.generate_presigned_post(bucket, "docs/d", ExpiresIn=60, **options)
+            posted = requests.post(post["url"], data=post["fields"], files={"file": ("d", b"d")})
+            assert posted.status_code == expected, posted.text
     # A session may do no more from the moment its role may not, and ends with it.
     iam.delete_role_policy(RoleName=role, PolicyName="p")
     assert code(session.get_object, Bucket=bucket, Key="docs/a") == DENIED

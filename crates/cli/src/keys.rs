@@ -100,6 +100,10 @@ impl Keys {
 impl Create {
     async fn run(&self, client: &Client) -> anyhow::Result<()> {
         let user = ("UserName", self.user.as_str());
+        // Before anything is made: a user without what it was made for is of no use.
+        for policy in &self.policy {
+            client.iam("GetPolicy", &[("PolicyArn", policy)]).await?;
+        }
         match client.iam("CreateUser", &[user]).await {
             Err(error) if is(&error, "EntityAlreadyExists") => {}
             done => drop(done?),

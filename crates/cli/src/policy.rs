@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use craton_core::Principal;
+use craton_core::{Arn, Principal};
 use craton_identity::policy::{
     Context, Effect, Keys, Policies, Policy, PolicyKind, Request, ResourceSide, Values, Verdict, evaluate,
 };
@@ -154,6 +154,16 @@ impl Simulate {
         if let Some(action) = self.action.iter().find(|action| !action.contains(':') && *action != "*") {
             anyhow::bail!("{action} is no action: write it with its service, as in s3:GetObject");
         }
+        if let Some(resource) = self.resource.iter().find(|one| *one != "*" && one.parse::<Arn>().is_err()) {
+            anyhow::bail!("{resource} is no resource: write its ARN, as in arn:aws:s3:::docs/a.txt, or *");
+        }
+        let principal = self.principal.parse::<Arn>().is_ok_and(|arn| matches!(&*arn.service, "iam" | "sts"));
+        if !principal && !self.principal.ends_with(".amazonaws.com") {
+            anyhow::bail!(
+                "{} is no principal: write the ARN of a user or a role's session, or a service's name",
+                self.principal
+            );
+        }
         Ok(())
     }
 
@@ -239,12 +249,31 @@ fn read(path: &PathBuf, kind: PolicyKind) -> anyhow::Result<(String, Arc<Policy>
     Ok((name, Arc::new(policy)))
 }
 
+/// Refuses a value that no request could have: a condition on it would say nothing of the server's decisions.
+fn check_value(key: &str, value: &str) -> anyhow::Result<()> {
+    let fit = match key.to_ascii_lowercase().as_str() {
+        "aws:sourceip" => value.parse::<std::net::IpAddr>().is_ok(),
+        "aws:securetransport"
+        | "aws:multifactorauthpresent"
+        | "aws:viaawsservice"
+        | "aws:principalisawsservice" => matches!(value, "true" | "false"),
+        "aws:epochtime" | "s3:max-keys" | "s3:signatureage" => value.parse::<u64>().is_ok(),
+        "aws:currenttime" | "aws:tokenissuetime" => {
+            time::OffsetDateTime::parse(value, &time::format_description::well_known::Rfc3339).is_ok()
+        }
+        _ => true,
+    };
+    anyhow::ensure!(fit, "{value} is no value that {key} can have");
+    Ok(())
+}
+
 /// The context keys that are given, and those among them that no request here has: the server would decide as if they
 /// were absent.
 fn context(pairs: &[String]) -> anyhow::Result<(Context, Vec<String>)> {
     let mut keys: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for pair in pairs {
         let (key, value) = pair.split_once('=').with_context(|| format!("{pair} is not KEY=VALUE"))?;
+        check_value(key, value)?;
         keys.entry(key.to_owned()).or_default().push(value.to_owned());
     }
     let (mut context, mut unserved) = (Context::new(), Vec::new());
@@ -261,6 +290,36 @@ fn context(pairs: &[String]) -> anyhow::Result<(Context, Vec<String>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_no_request_could_have_is_refused() {
+        for (key, good, bad) in [
+            ("aws:SourceIp", "10.0.0.1", "banana"),
+            ("aws:SecureTransport", "true", "yes"),
+            ("aws:CurrentTime", "2026-01-01T00:00:00Z", "soon"),
+            ("aws:EpochTime", "1", "-"),
+            ("aws:PrincipalTag/team", "red", ""),
+        ] {
+            assert!(context(&[format!("{key}={good}")]).is_ok(), "{key}");
+            assert!(bad.is_empty() || context(&[format!("{key}={bad}")]).is_err(), "{key}");
+        }
+        let asked = |resource: &str, principal: &str| Simulate {
+            policy: vec!["p.json".into()],
+            boundary: None,
+            session: Vec::new(),
+            resource_policy: None,
+            trust: None,
+            principal: principal.into(),
+            action: vec!["s3:GetObject".into()],
+            resource: vec![resource.into()],
+            context: Vec::new(),
+            json: true,
+        };
+        let user = "arn:aws:iam::123456789012:user/eve";
+        assert!(asked("arn:aws:s3:::docs/a", user).check().is_ok());
+        assert!(asked("*", "lambda.amazonaws.com").check().is_ok());
+        assert!(asked("notanarn", user).check().is_err() && asked("*", "nonsense").check().is_err());
+    }
 
     #[test]
     fn the_principals_own_keys_are_known_and_can_be_given() {

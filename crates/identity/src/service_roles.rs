@@ -36,8 +36,9 @@ pub struct RoleUse<'a> {
     /// As in [`ServiceUse`].
     pub service: &'a str,
     pub source_arn: Option<&'a str>,
-    /// Of the request that it is a part of, where it is of one.
+    /// Of the request that it is a part of, where it is of one: its id and the region it was signed for.
     pub request_id: Option<&'a str>,
+    pub region: Option<&'a str>,
     /// The role's session; the service itself where it acted as such, or could not assume the role; the caller where the
     /// component acts as them.
     pub principal: &'a Principal,
@@ -192,6 +193,7 @@ impl RoleInUse<'_> {
             service,
             source_arn,
             request_id: None,
+            region: None,
             principal,
             action,
             resource,

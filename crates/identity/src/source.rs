@@ -39,7 +39,8 @@ pub trait PolicySource: Send + Sync {
     /// The role with this ARN.
     fn role(&self, role_arn: &str) -> Option<RolePolicies>;
 
-    /// The ARN, with its path, of the `user`, `role` or `group` of this name, if there is one.
+    /// The ARN, with its path, of the `user`, `role` or `group` of this name, or of the `user-of-key` with this id, if
+    /// there is one.
     fn arn_of(&self, _kind: &str, _name: &str) -> Option<String> {
         None
     }

@@ -41,19 +41,16 @@ pub const INVOKE_STREAM_ERRORS: &[&str] = &[
 /// An error of the backend behind `model_id`, as AWS would put it.
 pub fn from_backend(error: BackendError, model_id: &str) -> ApiError {
     match error {
-        BackendError::Invalid(message) | BackendError::Unsupported(message) => {
-            ApiError::validation(unnamed(&message))
-        }
+        BackendError::Invalid(message) | BackendError::Unsupported(message) => ApiError::validation(message),
         BackendError::ContextOverflow { tokens, limit } => too_long(tokens, limit),
         BackendError::Overloaded { message, retry_after } => {
             tracing::info!(model_id, message, "the model is overloaded");
-            throttled(&unnamed(&message), retry_after)
+            throttled(&message, retry_after)
         }
         BackendError::NotReady(reason) => {
             tracing::info!(model_id, reason, "the model is not ready");
             ApiError::model_not_ready(format!(
-                "Model is not ready for inference. Wait and try your request again. ({})",
-                unnamed(&reason)
+                "Model is not ready for inference. Wait and try your request again. ({reason})"
             ))
             .with_retry_after(Some(1))
         }
@@ -72,11 +69,10 @@ pub fn from_backend(error: BackendError, model_id: &str) -> ApiError {
         }
         BackendError::Upstream { status, message } => {
             tracing::warn!(model_id, status, message, "an upstream answered with an error");
-            from_status(status, unnamed(&message), model_id)
+            from_status(status, message, model_id)
         }
         BackendError::BrokenStream(reason) => {
             tracing::warn!(model_id, reason, "the model's answer broke off");
-            let reason = unnamed(&reason);
             ApiError::model_stream_error(format!(
                 "The model's answer broke off. Try your request again. ({reason})"
             ))
@@ -87,15 +83,6 @@ pub fn from_backend(error: BackendError, model_id: &str) -> ApiError {
                 "The system encountered an unexpected error during processing. Try your request again.",
             )
         }
-    }
-}
-
-/// A backend's message without the name that this server's operator gave an upstream: that stands in the log.
-fn unnamed(message: &str) -> String {
-    let Some((before, rest)) = message.split_once("upstream `") else { return message.to_owned() };
-    match rest.split_once('`') {
-        Some((_, after)) => format!("{before}{}", unnamed(after.trim_start_matches([' ', ':']))),
-        None => message.to_owned(),
     }
 }
 
@@ -167,25 +154,6 @@ mod tests {
 
     fn mapped(error: BackendError) -> ApiError {
         from_backend(error, "meta.llama3-8b-instruct-v1:0")
-    }
-
-    #[test]
-    fn nobody_is_told_what_upstreams_are_called() {
-        let name = "upstream `secret` answered 500: {}";
-        for error in [
-            BackendError::Upstream { status: 500, message: name.into() },
-            BackendError::Upstream { status: 503, message: name.into() },
-            BackendError::Overloaded { message: name.into(), retry_after: None },
-            BackendError::Invalid(name.into()),
-            BackendError::Unreachable("upstream `secret` at 10.0.0.1 can't be reached: x".into()),
-            BackendError::BrokenStream("upstream `secret`: it ended".into()),
-            BackendError::NotReady(name.into()),
-        ] {
-            let message = mapped(error).message;
-            assert!(!message.contains("secret") && !message.contains("10.0.0.1"), "{message}");
-        }
-        assert_eq!(unnamed("upstream `a` answered 500: it is `b`"), "answered 500: it is `b`");
-        assert_eq!(unnamed("plain"), "plain");
     }
 
     #[test]

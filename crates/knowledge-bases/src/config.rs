@@ -18,24 +18,27 @@ pub struct PostgresDatabase {
     pub password_env: Option<String>,
 }
 
-/// A password that the configuration says is in the environment is not there.
+/// Why a database or a cluster can't be told who is asking.
 #[derive(Debug, thiserror::Error)]
-#[error("the environment variable {variable}, which password_env of {of} names, is not set")]
-pub struct MissingPassword {
-    variable: String,
-    of: String,
+pub enum AccessError {
+    /// A password that the configuration says is in the environment is not there.
+    #[error("the environment variable {variable}, which password_env of {of} names, is not set")]
+    Password { variable: String, of: String },
+    /// As [`OpenSearchCluster::check`] says it.
+    #[error("{0}")]
+    Settings(String),
 }
 
-fn password(variable: Option<&String>, of: &str) -> Result<Option<String>, MissingPassword> {
+fn password(variable: Option<&String>, of: &str) -> Result<Option<String>, AccessError> {
     let Some(variable) = variable else { return Ok(None) };
     match std::env::var(variable) {
         Ok(password) if !password.is_empty() => Ok(Some(password)),
-        _ => Err(MissingPassword { variable: variable.clone(), of: of.to_owned() }),
+        _ => Err(AccessError::Password { variable: variable.clone(), of: of.to_owned() }),
     }
 }
 
 impl PostgresDatabase {
-    pub fn password(&self) -> Result<Option<String>, MissingPassword> {
+    pub fn password(&self) -> Result<Option<String>, AccessError> {
         password(self.password_env.as_ref(), &self.resource_arn)
     }
 }
@@ -85,30 +88,40 @@ pub struct OpenSearchCluster {
 impl OpenSearchCluster {
     /// The first thing that is wrong, if anything is.
     pub fn check(&self) -> Result<(), String> {
-        let arn = &self.resource_arn;
-        let about_signing = [
-            &self.region,
-            &self.access_key_id_env,
-            &self.secret_access_key_env,
-            &self.session_token_env,
-            &self.aws_profile,
-        ];
+        self.problem().map_or(Ok(()), |problem| Err(format!("{}: {problem}", self.resource_arn)))
+    }
+
+    fn problem(&self) -> Option<&'static str> {
+        let variables = [&self.access_key_id_env, &self.secret_access_key_env, &self.session_token_env];
+        let about_signing = variables.into_iter().any(Option::is_some)
+            || self.region.is_some()
+            || self.aws_profile.is_some()
+            || self.aws_credentials_file.is_some();
         match self.sign_for.as_deref() {
-            Some("es" | "aoss") if !self.username.is_empty() => {
-                Err(format!("{arn}: set one of username and sign_for"))
+            Some("es" | "aoss") if !self.username.is_empty() || self.password_env.is_some() => {
+                Some("set one of username and sign_for; password_env is the user's")
             }
             Some("es" | "aoss") if self.signing_region().is_empty() => {
-                Err(format!("{arn}: the ARN has no region; set region"))
+                Some("the ARN has no region; set region")
             }
-            Some("es" | "aoss") => Ok(()),
-            Some(other) => Err(format!("{arn}: sign_for must be es or aoss, not {other}")),
-            None if about_signing.iter().any(|given| given.is_some())
-                || self.aws_credentials_file.is_some() =>
-            {
-                Err(format!("{arn}: keys and a region are for signing, which sign_for turns on"))
+            Some("es" | "aoss") => self.credentials().err(),
+            Some(_) => Some("sign_for must be es or aoss"),
+            None if about_signing => Some("keys and a region are for signing, which sign_for turns on"),
+            None if self.password_env.is_some() && self.username.is_empty() => {
+                Some("password_env needs username")
             }
-            None => Ok(()),
+            None => None,
         }
+    }
+
+    /// Where the keys are that requests are signed with.
+    fn credentials(&self) -> Result<AwsCredentials, &'static str> {
+        let variables = [&self.access_key_id_env, &self.secret_access_key_env, &self.session_token_env];
+        AwsCredentials::configured(
+            self.aws_profile.as_deref(),
+            self.aws_credentials_file.as_deref(),
+            variables.map(Option::as_deref),
+        )
     }
 
     /// Empty when neither the configuration nor the ARN has one.
@@ -117,21 +130,17 @@ impl OpenSearchCluster {
         self.region.clone().unwrap_or_else(of_arn)
     }
 
-    pub fn password(&self) -> Result<Option<String>, MissingPassword> {
+    pub fn password(&self) -> Result<Option<String>, AccessError> {
         password(self.password_env.as_ref(), &self.resource_arn)
     }
 
     /// How it is told who is asking.
-    pub(crate) fn access(&self) -> Result<OpenSearchAccess, MissingPassword> {
+    pub(crate) fn access(&self) -> Result<OpenSearchAccess, AccessError> {
+        self.check().map_err(AccessError::Settings)?;
         if let Some(service) = &self.sign_for {
-            let profile =
-                self.aws_profile.as_deref().map(|name| (name, self.aws_credentials_file.as_deref()));
-            let variables = [&self.access_key_id_env, &self.secret_access_key_env, &self.session_token_env];
-            return Ok(OpenSearchAccess::Signed {
-                service: service.clone(),
-                region: self.signing_region(),
-                credentials: AwsCredentials::configured(profile, variables.map(Option::as_deref)),
-            });
+            let credentials = self.credentials().map_err(|problem| AccessError::Settings(problem.into()))?;
+            let (service, region) = (service.clone(), self.signing_region());
+            return Ok(OpenSearchAccess::Signed { service, region, credentials });
         }
         if self.username.is_empty() {
             return Ok(OpenSearchAccess::Open);
@@ -223,6 +232,22 @@ mod tests {
             cluster.username = "me".into();
         });
         assert!(both.contains("one of username and sign_for"));
+        let unused = refused(|cluster| {
+            cluster.sign_for = Some("es".into());
+            cluster.password_env = Some("PASSWORD".into());
+        });
+        assert!(unused.contains("one of username and sign_for"));
+        assert!(refused(|cluster| cluster.password_env = Some("PASSWORD".into())).contains("needs username"));
+        let keys = |file: bool| {
+            let told = cluster(|cluster| {
+                cluster.sign_for = Some("es".into());
+                cluster.aws_credentials_file = file.then(|| "/keys".into());
+                cluster.aws_profile = (!file).then(|| "work".into());
+                cluster.access_key_id_env = Some("ID".into());
+            });
+            told.check().unwrap_err()
+        };
+        assert!(keys(true).contains("needs `aws_profile`") && keys(false).contains("not both"));
         let nowhere = refused(|cluster| {
             cluster.sign_for = Some("es".into());
             cluster.resource_arn = "vectors".into();

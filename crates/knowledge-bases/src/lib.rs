@@ -38,7 +38,7 @@ use craton_wire::ApiError;
 
 use futures::future::BoxFuture;
 
-pub use config::{KnowledgeBasesConfig, MissingPassword, OpenSearchCluster, PostgresDatabase};
+pub use config::{AccessError, KnowledgeBasesConfig, OpenSearchCluster, PostgresDatabase};
 use retrieval::{Retrieval, RetrievalParts};
 
 /// Knows the collections that an index can be in.

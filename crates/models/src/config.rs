@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use craton_outbound::AwsCredentials;
 use serde::Deserialize;
 
 use crate::family::{Family, Task};
@@ -105,22 +106,31 @@ pub struct UpstreamConfig {
 }
 
 impl UpstreamConfig {
+    /// Where the keys of its account are. Errors: settings of them contradict each other.
+    pub fn credentials(&self) -> Result<AwsCredentials, &'static str> {
+        let variables = [&self.access_key_id_env, &self.secret_access_key_env, &self.session_token_env];
+        AwsCredentials::configured(
+            self.aws_profile.as_deref(),
+            self.aws_credentials_file.as_deref(),
+            variables.map(Option::as_deref),
+        )
+    }
+
     /// What is wrong between its keys.
     fn problem(&self) -> Option<&'static str> {
         let variables = [&self.access_key_id_env, &self.secret_access_key_env, &self.session_token_env];
-        let variables = variables.into_iter().any(Option::is_some);
-        let of_aws = variables
+        let of_aws = variables.into_iter().any(Option::is_some)
             || self.region.is_some()
             || self.aws_profile.is_some()
             || self.aws_credentials_file.is_some();
         if of_aws && self.kind != UpstreamKind::Bedrock {
             return Some("a region and AWS credentials are for the kind \"bedrock\"");
         }
-        if self.aws_profile.is_some() && (variables || self.api_key_env.is_some()) {
+        if self.aws_profile.is_some() && self.api_key_env.is_some() {
             return Some("give `aws_profile` or names of environment variables, not both");
         }
-        if self.aws_credentials_file.is_some() && self.aws_profile.is_none() {
-            return Some("`aws_credentials_file` needs `aws_profile`");
+        if let Err(problem) = self.credentials() {
+            return Some(problem);
         }
         (self.max_in_flight == 0).then_some("`max_in_flight` must be at least 1")
     }

@@ -21,20 +21,34 @@ pub enum AwsCredentials {
 }
 
 impl Default for AwsCredentials {
+    /// AWS's own names of variables.
     fn default() -> Self {
-        Self::configured(None, [None; 3])
+        Self::variables([None; 3])
     }
 }
 
 impl AwsCredentials {
-    /// As configuration names them: a profile and its file, else the variables of access key id, secret access key and
-    /// session token, each of which has AWS's own name unless another is given.
-    pub fn configured(profile: Option<(&str, Option<&Path>)>, variables: [Option<&str>; 3]) -> Self {
-        if let Some((profile, file)) = profile {
-            return Self::Profile { profile: profile.to_owned(), file: file.map(Path::to_owned) };
+    /// As configuration names them, in `aws_profile`, `aws_credentials_file` and the `…_env` of access key id, secret
+    /// access key and session token, each of which has AWS's own name unless another is given. Settings that would be
+    /// passed over are refused.
+    pub fn configured(
+        profile: Option<&str>,
+        file: Option<&Path>,
+        variables: [Option<&str>; 3],
+    ) -> Result<Self, &'static str> {
+        match profile {
+            Some(_) if variables.iter().any(Option::is_some) => {
+                Err("give `aws_profile` or names of environment variables, not both")
+            }
+            Some(name) => Ok(Self::Profile { profile: name.to_owned(), file: file.map(Path::to_owned) }),
+            None if file.is_some() => Err("`aws_credentials_file` needs `aws_profile`"),
+            None => Ok(Self::variables(variables)),
         }
+    }
+
+    fn variables(given: [Option<&str>; 3]) -> Self {
         let names = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
-        let [id, secret, token] = [0, 1, 2].map(|at| variables[at].unwrap_or(names[at]).to_owned());
+        let [id, secret, token] = [0, 1, 2].map(|at| given[at].unwrap_or(names[at]).to_owned());
         Self::Environment { access_key_id: id, secret_access_key: secret, session_token: token }
     }
 }
@@ -49,6 +63,15 @@ pub struct Credentials {
     pub access_key_id: String,
     pub secret: SigningSecret,
     pub session_token: Option<Secret>,
+}
+
+impl Credentials {
+    fn is(&self, other: &Self) -> bool {
+        let token = |of: &Self| of.session_token.as_ref().map(|token| token.expose().to_owned());
+        self.access_key_id == other.access_key_id
+            && self.secret.secret().expose() == other.secret.secret().expose()
+            && token(self) == token(other)
+    }
 }
 
 /// Reads credentials, and reads them again when they are old.
@@ -73,9 +96,7 @@ impl CredentialSource {
         let found = Arc::new(read(&self.from).map_err(CredentialsError)?);
         // A key that has not changed keeps what was derived from it.
         if let Some((known, since)) = &mut *latest
-            && known.access_key_id == found.access_key_id
-            && known.session_token.as_ref().map(Secret::expose)
-                == found.session_token.as_ref().map(Secret::expose)
+            && known.is(&found)
         {
             *since = Instant::now();
             return Ok(known.clone());
@@ -147,15 +168,52 @@ mod tests {
 
     #[test]
     fn variables_have_their_usual_names_unless_others_are_given() {
-        let named = AwsCredentials::configured(None, [None, Some("MY_SECRET"), None]);
+        let named = AwsCredentials::configured(None, None, [None, Some("MY_SECRET"), None]);
         let expected = AwsCredentials::Environment {
             access_key_id: "AWS_ACCESS_KEY_ID".into(),
             secret_access_key: "MY_SECRET".into(),
             session_token: "AWS_SESSION_TOKEN".into(),
         };
-        assert_eq!(named, expected);
-        let profile = AwsCredentials::configured(Some(("work", None)), [Some("ID"), None, None]);
-        assert_eq!(profile, AwsCredentials::Profile { profile: "work".into(), file: None });
+        assert_eq!(named, Ok(expected));
+        assert_eq!(AwsCredentials::configured(None, None, [None; 3]), Ok(AwsCredentials::default()));
+    }
+
+    #[test]
+    fn settings_that_would_be_passed_over_are_refused() {
+        let file = Path::new("/keys");
+        let profile = AwsCredentials::configured(Some("work"), Some(file), [None; 3]);
+        assert_eq!(
+            profile,
+            Ok(AwsCredentials::Profile { profile: "work".into(), file: Some(file.to_owned()) })
+        );
+        let both = AwsCredentials::configured(Some("work"), None, [None, None, Some("TOKEN")]);
+        assert!(both.unwrap_err().contains("not both"));
+        let alone = AwsCredentials::configured(None, Some(file), [None; 3]);
+        assert!(alone.unwrap_err().contains("needs `aws_profile`"));
+    }
+
+    #[test]
+    fn a_corrected_secret_is_noticed_under_the_same_key_and_what_stayed_is_kept() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let write = |secret: &str| {
+            let text = format!("[a]\naws_access_key_id = A\naws_secret_access_key = {secret}\n");
+            std::fs::write(file.path(), text).unwrap();
+        };
+        write("mistyped");
+        let from = AwsCredentials::configured(Some("a"), Some(file.path()), [None; 3]).unwrap();
+        let source = CredentialSource::new(from);
+        let first = source.get().unwrap();
+        let grow_old = || {
+            let mut latest = source.latest.lock();
+            let (_, since) = latest.as_mut().unwrap();
+            *since = since.checked_sub(KEEP).unwrap();
+        };
+        grow_old();
+        assert!(Arc::ptr_eq(&first, &source.get().unwrap()), "what was derived from it is kept");
+        write("right");
+        assert_eq!(source.get().unwrap().secret.secret().expose(), "mistyped", "not read at every call");
+        grow_old();
+        assert_eq!(source.get().unwrap().secret.secret().expose(), "right");
     }
 
     #[test]

@@ -15,6 +15,12 @@ const MAX_MESSAGE_CHARS: usize = 2000;
 /// Longest wait that is believed of a `Retry-After`.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// What went wrong, in words for whoever asked. The log says with which upstream, a name that is the operator's own.
+pub(crate) fn told(upstream: &str, what: String) -> String {
+    tracing::info!(upstream, what, "an upstream failed");
+    what
+}
+
 /// Maps a response that is not a success.
 pub(crate) fn from_response(
     upstream: &str,
@@ -36,10 +42,10 @@ pub(crate) fn from_event(upstream: &str, event: &Value) -> BackendError {
             error.into_backend(upstream, 429, None)
         }
         (None, "invalid_request_error") => error.into_backend(upstream, 400, None),
-        _ => BackendError::BrokenStream(format!(
-            "upstream `{upstream}` failed while answering: {}",
-            error.message
-        )),
+        _ => {
+            let said = format!("the upstream failed while answering: {}", error.message);
+            BackendError::BrokenStream(told(upstream, said))
+        }
     }
 }
 
@@ -90,10 +96,11 @@ impl UpstreamError {
 
     fn into_backend(self, upstream: &str, status: u16, retry_after: Option<Duration>) -> BackendError {
         let said = if self.message.is_empty() {
-            format!("upstream `{upstream}` answered {status}")
+            format!("the upstream answered {status}")
         } else {
-            format!("upstream `{upstream}` answered {status}: {}", self.message)
+            format!("the upstream answered {status}: {}", self.message)
         };
+        let said = told(upstream, said);
         match status {
             400 | 413 | 422 => match self.overflow() {
                 Some((tokens, limit)) => BackendError::ContextOverflow { tokens, limit },
@@ -271,6 +278,18 @@ mod tests {
         assert!(
             matches!(from_event("up", &event), BackendError::BrokenStream(message) if message.contains("boom"))
         );
+    }
+
+    #[test]
+    fn nobody_is_told_what_the_operator_calls_an_upstream() {
+        for status in [400, 401, 404, 429, 500, 503] {
+            for body in ["", "{}", r#"{"error":{"message":"no"}}"#] {
+                let status = StatusCode::from_u16(status).unwrap();
+                let error = from_response("gpu-7", status, &HeaderMap::new(), body.as_bytes());
+                assert!(!error.to_string().contains("gpu-7"), "{error}");
+            }
+        }
+        assert!(!from_event("gpu-7", &Value::Null).to_string().contains("gpu-7"));
     }
 
     #[test]

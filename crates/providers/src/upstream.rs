@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 
 use crate::anthropic::Anthropic;
 use crate::bedrock::{Bedrock, BedrockEmbeddings};
+use crate::errors::told;
 use crate::openai::OpenAi;
 use crate::settings::{SettingsError, UpstreamKind, UpstreamSettings};
 
@@ -75,6 +76,6 @@ impl Upstream {
     }
 
     fn cannot(&self, what: &str) -> BackendError {
-        BackendError::Unsupported(format!("upstream `{}` can't {what}", self.name))
+        BackendError::Unsupported(told(&self.name, format!("the upstream can't {what}")))
     }
 }

@@ -3,6 +3,7 @@
 use craton_backend::{BackendError, RerankRequest, Reranked};
 use serde::Deserialize;
 
+use crate::errors::told;
 use crate::estimate;
 
 /// The answer of every rerank API there is, Bedrock's models included.
@@ -46,7 +47,7 @@ impl RerankAnswer {
             }
         }
         if scores.iter().any(|score| !score.is_finite()) {
-            let message = format!("upstream `{upstream}` did not score every document");
+            let message = told(upstream, "the upstream did not score every document".into());
             return Err(BackendError::BrokenStream(message));
         }
         // llama.cpp reports logits, the others probabilities.

@@ -1,5 +1,5 @@
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use craton_aoss::Collections;
@@ -150,7 +150,8 @@ impl Server {
         let directory = Directory::open(store.clone(), &config.account_id, vault).await?;
         let certificate = files.map(|files| files.certificate);
         let url = url(address, certificate.is_some());
-        let composed = compose(&config, surroundings, (&credentials, &url), (&store, &directory))?;
+        let own = (&credentials, url.as_str(), certificate.as_deref());
+        let composed = compose(&config, surroundings, own, (&store, &directory))?;
         // Leases are about real time, whatever clock the services have.
         let jobs = Runner::new(store.clone(), Arc::new(SystemClock)).handle(
             EVENT_JOB,
@@ -251,7 +252,7 @@ struct Composed {
 fn compose(
     config: &ServerConfig,
     surroundings: Surroundings,
-    (credentials, url): (&RootCredentials, &str),
+    (credentials, url, certificate): (&RootCredentials, &str, Option<&Path>),
     (store, directory): (&Store, &Directory),
 ) -> Result<Composed, StartError> {
     let Surroundings { clock, ids, files, backends, authorizer, .. } = surroundings;
@@ -267,7 +268,7 @@ fn compose(
     let prompts = Prompts::new(store.clone(), Arc::clone(&clock), Arc::clone(&ids));
     let guardrails = guardrails(config, (store, &models), (&backends, &account), (&clock, &ids), &metering);
     let vectors = craton_vectors::Drivers::new(store.clone(), config.data_dir.join("vectors"));
-    let collections = collections((store, &vectors), (&clock, &ids), url);
+    let collections = collections((store, &vectors), directory, (&clock, &ids), url);
     let policies: Arc<dyn PolicySource> = Arc::new(directory.clone());
     let identity = Identity::new(credentials, &account).with_directory(directory.clone(), Arc::clone(&clock));
     let identity = Arc::new(identity.with_regions(config.regions()));
@@ -278,7 +279,8 @@ fn compose(
     let roles = service_roles(config, &policies, (&account, &audit), (&clock, &ids));
     let sandbox = Sandbox::new(config.sandbox.clone(), &[config.data_dir.as_path()]);
     let (files, times) = ((models.files(), &sandbox), (&clock, &ids));
-    let lambda = functions((config, url), (store, directory, &objects), files, (&account, &roles), times);
+    let calling = (config, url, certificate);
+    let lambda = functions(calling, (store, directory, &objects), files, (&account, &roles), times)?;
     let inference = inference((&models, &backends, &metering), (&clock, &ids), (&prompts, &guardrails));
     let buckets = Sides::new(objects.clone());
     let deciding = (&authorizer, roles, config.tls);
@@ -392,12 +394,14 @@ fn guardrails(
 /// Collections of OpenSearch Serverless, reached under this server's own URL.
 fn collections(
     (store, vectors): (&Store, &craton_vectors::Drivers),
+    principals: &Directory,
     (clock, ids): (&Arc<dyn Clock>, &Arc<dyn IdSource>),
     url: &str,
 ) -> Collections {
     Collections::new(craton_aoss::Parts {
         store: store.clone(),
         drivers: vectors.clone(),
+        principals: Arc::new(principals.clone()),
         clock: Arc::clone(clock),
         ids: Arc::clone(ids),
         url: url.to_owned(),
@@ -425,7 +429,7 @@ fn needed_now(config: &ServerConfig, models: &Models) -> Vec<String> {
 }
 
 /// Makes a folder that only its owner may look into, and closes one that was open to others.
-fn private_folder(path: &std::path::Path) -> std::io::Result<()> {
+fn private_folder(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     if std::fs::metadata(path)?.permissions().mode() & 0o077 != 0

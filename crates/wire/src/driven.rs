@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures::Stream;
@@ -51,6 +51,8 @@ pub struct Driven<E> {
 struct State {
     work: Option<BoxFuture<'static, Result<(), ApiError>>>,
     failure: Option<ApiError>,
+    /// Of a reader who waits: what else would wake them goes with the work.
+    reader: Option<Waker>,
 }
 
 impl<E> Driven<E> {
@@ -60,7 +62,7 @@ impl<E> Driven<E> {
         work: BoxFuture<'static, Result<(), ApiError>>,
         (limit, failure): (Duration, ApiError),
     ) -> Self {
-        let state = Arc::new(Mutex::new(State { work: Some(work), failure: None }));
+        let state = Arc::new(Mutex::new(State { work: Some(work), failure: None, reader: None }));
         let watched = Arc::clone(&state);
         let watch = tokio::spawn(async move {
             tokio::time::sleep(limit).await;
@@ -69,8 +71,12 @@ impl<E> Driven<E> {
             if work.is_some() {
                 state.failure = Some(failure);
             }
+            let reader = state.reader.take();
             drop(state);
             drop(work);
+            if let Some(reader) = reader {
+                reader.wake();
+            }
         });
         Self { feed, state, _watch: AbortOnDropHandle::new(watch) }
     }
@@ -95,7 +101,10 @@ impl<E> Stream for Driven<E> {
         let mut state = self.state.lock();
         if let Some(work) = &mut state.work {
             match work.as_mut().poll(context) {
-                Poll::Pending => waiting = true,
+                Poll::Pending => {
+                    waiting = true;
+                    state.reader = Some(context.waker().clone());
+                }
                 Poll::Ready(done) => {
                     state.work = None;
                     state.failure = done.err();
@@ -171,5 +180,16 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(400)).await;
         assert_eq!(Arc::strong_count(&held), 1, "it is let go though the stream is there");
         assert_eq!(stream.next().await.expect("an end").unwrap_err().code, "ThrottlingException");
+    }
+
+    #[tokio::test]
+    async fn a_reader_who_waits_is_told_that_the_time_is_over() {
+        let (mut stream, held) = endless((Duration::from_millis(50), ApiError::throttling("late")));
+        // A task of its own: nothing but the stream wakes it.
+        let reader = tokio::spawn(async move { stream.next().await });
+        let told = tokio::time::timeout(Duration::from_secs(10), reader).await;
+        let told = told.expect("woken").expect("a reader").expect("an end");
+        assert_eq!(told.unwrap_err().code, "ThrottlingException");
+        assert_eq!(Arc::strong_count(&held), 1);
     }
 }

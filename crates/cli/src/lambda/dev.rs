@@ -71,18 +71,17 @@ impl Dev {
                 self.folder.display(),
                 function.runtime.unwrap_or_default(),
             );
-            let show = async {
-                loop {
-                    tokio::time::sleep(POLL).await;
-                    let mut out = std::io::stdout().lock();
-                    if output.copy_new(&mut out).is_err() {
-                        return;
-                    }
+            // On a thread of its own: whoever reads this output may be slow. Dropping `showing` says that nobody does.
+            let (showing, shown) = tokio::sync::oneshot::channel::<()>();
+            std::thread::spawn(move || {
+                let _showing = showing;
+                while output.copy_new(&mut std::io::stdout().lock()).is_ok() {
+                    std::thread::sleep(POLL);
                 }
-            };
+            });
             tokio::select! {
                 () = stop => {}
-                () = show => {}
+                _ = shown => {}
             }
             server.stop().await;
             Ok(ExitCode::SUCCESS)

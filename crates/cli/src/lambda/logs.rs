@@ -74,7 +74,7 @@ impl Logs {
 
 /// Where a server keeps a function's output.
 pub(super) fn log_path(data_dir: &Path, region: &str, name: &str) -> PathBuf {
-    data_dir.join("lambda/logs").join(region).join(format!("{name}.log"))
+    craton_lambda::log_path(&data_dir.join("lambda"), region, name)
 }
 
 /// A file that grows, and is replaced when it has grown enough.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use craton_core::DAY_MS;
 use craton_wire::sigv4::{Secret, sha256};
 use rand::RngExt as _;
 
@@ -111,7 +112,7 @@ impl Draft {
             alias: text,
             active: true,
             created_ms: self.now_ms,
-            expires_ms: days.map(|days| self.now_ms + i64::from(days) * 86_400_000),
+            expires_ms: days.map(|days| self.now_ms + i64::from(days) * DAY_MS),
             secret_sha256: hash(&secret),
         };
         let key = api_key_text(&credential.alias, &secret);

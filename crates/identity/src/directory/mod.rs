@@ -318,10 +318,15 @@ impl PolicySource for Directory {
     }
 
     fn arn_of(&self, kind: &str, name: &str) -> Option<String> {
-        let state = &self.inner.snapshot.load().state;
+        let snapshot = self.inner.snapshot.load();
+        let state = &snapshot.state;
         let account = state.account();
         match kind {
             "user" => state.user(name).ok().map(|user| user.arn(account)),
+            "user-of-key" => {
+                let key = state.access_key(name).ok()?;
+                snapshot.user_by_id(&key.user_id).map(|user| user.arn(account))
+            }
             "role" => state.role(name).ok().map(|role| role.arn(account)),
             "group" => state.group(name).ok().map(|group| group.arn(account)),
             _ => None,

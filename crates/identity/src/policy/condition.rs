@@ -61,6 +61,7 @@ pub(super) struct Condition {
     negated: bool,
     /// In lower case.
     pub(super) key: Box<str>,
+    pub(super) key_as_written: Box<str>,
     test: Test,
 }
 
@@ -140,7 +141,8 @@ impl Condition {
         }
         let negated = name.contains("Not");
         let test = Test::parse(name, &values, variables)?;
-        Ok(Self { quantifier, if_exists, negated, key: key.to_lowercase().into(), test })
+        let (key, key_as_written) = (key.to_lowercase().into(), key.into());
+        Ok(Self { quantifier, if_exists, negated, key, key_as_written, test })
     }
 
     /// Whether the request passes. `effect` is that of the statement.

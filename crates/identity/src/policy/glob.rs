@@ -6,6 +6,11 @@
 
 use memchr::memmem::Finder;
 
+/// Whether a text is what a pattern with the wildcards `*` and `?` says.
+pub fn matches_wildcards(pattern: &str, text: &str) -> bool {
+    Glob::parse(pattern).matches(text)
+}
+
 /// One piece of a pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Token {

@@ -32,6 +32,7 @@ mod values;
 
 pub use condition::OPERATORS;
 pub use evaluate::{Denial, Policies, PolicyType, Request, ResourceSide, Verdict, evaluate};
+pub use glob::matches_wildcards;
 pub use keys::{Context, Keys, Values};
 pub use parse::{MAX_POLICY_BYTES, Malformed, PolicyKind};
 pub(crate) use principal::is_unique_id;

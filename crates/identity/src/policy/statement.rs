@@ -60,6 +60,12 @@ impl Policy {
         self.keys.iter().map(|key| &**key)
     }
 
+    /// The context keys of its conditions, as they are written.
+    pub fn written_keys(&self) -> impl Iterator<Item = &str> {
+        let conditions = self.statements.iter().flat_map(|statement| &statement.conditions);
+        conditions.map(|condition| &*condition.key_as_written)
+    }
+
     /// Whether it asks for a key that begins so: `aws:resourcetag/`.
     pub fn mentions(&self, prefix: &str) -> bool {
         let first = self.keys.partition_point(|key| **key < *prefix);

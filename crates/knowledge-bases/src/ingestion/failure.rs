@@ -1,4 +1,5 @@
 use craton_backend::BackendError;
+use craton_inference::error::from_backend;
 use craton_objects::ObjectError;
 use craton_store::StoreError;
 use craton_store::jobs::JobError;
@@ -51,8 +52,10 @@ impl From<ObjectError> for Failure {
     }
 }
 
-pub(crate) fn from_embedder(error: &BackendError) -> JobError {
-    JobError::Fail(format!("The embedding model failed: {error}"))
+/// `model`: what the embedding model was asked for by.
+pub(crate) fn from_embedder(error: BackendError, model: &str) -> JobError {
+    let told = from_backend(error, model).message;
+    JobError::Fail(format!("The embedding model failed: {told}"))
 }
 
 pub(crate) fn from_index(error: VectorError) -> JobError {
@@ -83,6 +86,13 @@ pub(crate) fn from_api(error: ApiError) -> JobError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_an_embedding_model_is_stays_the_operators() {
+        let error = BackendError::Unreachable("gpu-7 at 10.0.0.1: refused".into());
+        let JobError::Fail(told) = from_embedder(error, "m") else { panic!() };
+        assert!(told.contains("can't be reached") && !told.contains("10.0.0.1"), "{told}");
+    }
 
     #[test]
     fn a_store_that_is_away_is_tried_again_and_one_that_refuses_is_not() {

@@ -112,7 +112,7 @@ impl Pipeline {
         let mut chunks = Vec::new();
         for (number, section) in parsed.sections.iter().enumerate() {
             let pieces = self.strategy.cut(&section.text, &self.embedder).await;
-            let pieces = pieces.map_err(|error| Failure::Job(from_embedder(&error)))?;
+            let pieces = pieces.map_err(|error| Failure::Job(from_embedder(error, &self.embedder.arn)))?;
             for piece in pieces {
                 // The page that it begins on, counted from 1.
                 let page = section.pages.partition_point(|begin| *begin <= piece.at);
@@ -182,7 +182,7 @@ impl Pipeline {
                 Ok(vec![None; documents.len()])
             }
             Err(error) if is_about_texts(&error) => self.embed_one_by_one(documents).await,
-            Err(error) => Err(from_embedder(&error)),
+            Err(error) => Err(from_embedder(error, &self.embedder.arn)),
         }
     }
 
@@ -200,7 +200,7 @@ impl Pipeline {
                 Err(error) if is_about_texts(&error) => {
                     Some(format!("the embedding model refused it: {error}"))
                 }
-                Err(error) => return Err(from_embedder(&error)),
+                Err(error) => return Err(from_embedder(error, &self.embedder.arn)),
             });
         }
         Ok(reasons)

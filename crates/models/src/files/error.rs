@@ -12,8 +12,9 @@ pub enum FilesError {
     #[error("there is no model named {0:?} here; `craton models list` shows those there are")]
     NotInstalled(String),
     #[error(
-        "{0:?} is not a model this release can pull by name: give smollm2-135m-instruct, all-minilm-l6-v2, en-core-web-sm or default, \
-         or a source such as hf:owner/repo or package==version"
+        "{0:?} is not a model this release can pull by name: give {names}, or a source such as hf:owner/repo or \
+         package==version",
+        names = super::BUILTIN_NAMES.join(", ")
     )]
     UnknownName(String),
     #[error("{0:?} can't be a model's name: use 1 to 128 lower-case letters, digits and `-._`")]

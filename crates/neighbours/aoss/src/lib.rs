@@ -2,6 +2,7 @@
 //! endpoint enough of OpenSearch's own API to make, fill, look at, search and delete an index.
 //!
 //! * `collections`, `policies`, `tags`: the control plane, one file a resource.
+//! * `access`: what policies say, and whom they mean.
 //! * [`rest`]: the collection's endpoint, `<server>/aoss/<collection id>`. Indexes are those of the embedded driver:
 //!   what a knowledge base ingests into a collection is found here, and the other way round.
 //!
@@ -9,6 +10,7 @@
 //! policies are kept and an encryption policy is asked for, as AWS does. Who may use a collection is decided by IAM
 //! (`aoss:APIAccessAll`, asked by the server) together with data access policies, for all but the root.
 
+mod access;
 mod collections;
 mod error;
 mod policies;
@@ -21,6 +23,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use craton_core::{Clock, IdSource, RequestContext};
+use craton_identity::PolicySource;
 use craton_store::{Scope, Store};
 use craton_vectors::Drivers;
 
@@ -28,6 +31,8 @@ use craton_vectors::Drivers;
 pub struct Parts {
     pub store: Store,
     pub drivers: Drivers,
+    /// Knows the users and roles that data access policies name.
+    pub principals: Arc<dyn PolicySource>,
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<dyn IdSource>,
     /// Where clients reach this server: `http://127.0.0.1:8473`.

@@ -8,6 +8,7 @@ use craton_wire::ApiError;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::access::{Bound, bind, covers, problem};
 use crate::error::{from_store, internal};
 use crate::{Collections, scope};
 
@@ -19,11 +20,14 @@ struct Stored {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     description: Option<String>,
     policy: Value,
+    /// Of a data access policy.
+    #[serde(default, skip_serializing_if = "Bound::is_empty")]
+    bound: Bound,
     /// Opaque; must be named to change the policy.
     policy_version: String,
     /// The client token of the last change and a digest of what it asked: who repeats it is told what it came to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    changed_by: Option<(String, String)>,
+    last_change: Option<(String, String)>,
 }
 
 /// A policy as all operations give it back.
@@ -73,11 +77,13 @@ impl Collections {
         New { description, policy, token }: New,
     ) -> Result<Kept, ApiError> {
         let request = json!([key.kind, key.id(), description, policy]);
+        let (policy, bound) = self.document(&key, &policy)?;
         let stored = Stored {
             description,
-            policy: document(&policy)?,
+            policy,
+            bound,
             policy_version: self.parts.ids.short(20),
-            changed_by: None,
+            last_change: None,
         };
         let new = NewRecord {
             id: key.id(),
@@ -111,7 +117,7 @@ impl Collections {
         let asked = json!([change.version, change.description, change.policy]);
         let token = change.token.map(|token| Idempotency::of(token, &asked, Value::Null));
         let by = token.map(|Idempotency { token, request_hash, .. }| (token, request_hash));
-        if let (Some((token, asked)), Some((last, done))) = (&by, &stored.changed_by)
+        if let (Some((token, asked)), Some((last, done))) = (&by, &stored.last_change)
             && token == last
         {
             if asked == done {
@@ -126,10 +132,10 @@ impl Collections {
         }
         stored.description = change.description.or(stored.description);
         if let Some(policy) = &change.policy {
-            stored.policy = document(policy)?;
+            (stored.policy, stored.bound) = self.document(&key, policy)?;
         }
         stored.policy_version = self.parts.ids.short(20);
-        stored.changed_by = by;
+        stored.last_change = by;
         let body = serde_json::to_value(&stored).map_err(|error| internal(&error))?;
         let changed = Record { body, ..record };
         let scope = scope(context, key.kind);
@@ -153,13 +159,33 @@ impl Collections {
         records.into_iter().map(read).collect()
     }
 
-    /// What the data access policies say.
+    /// What the data access policies say, and whom they mean.
     pub(crate) async fn data_access_policies(
         &self,
         context: &RequestContext,
-    ) -> Result<Vec<Value>, ApiError> {
+    ) -> Result<Vec<(Value, Bound)>, ApiError> {
         let policies = self.policies(context, ACCESS, "data").await?;
-        Ok(policies.into_iter().map(|kept| kept.stored.policy).collect())
+        Ok(policies.into_iter().map(|kept| (kept.stored.policy, kept.stored.bound)).collect())
+    }
+
+    /// A policy's text, read, with the ids of the principals of one for data access.
+    fn document(&self, key: &Key<'_>, policy: &str) -> Result<(Value, Bound), ApiError> {
+        let wrong =
+            |problem: String| ApiError::validation(format!("Policy json is invalid, error: [{problem}]"));
+        let document: Value = serde_json::from_str(policy).map_err(|error| wrong(error.to_string()))?;
+        if !document.is_object() && !document.is_array() {
+            return Err(wrong("it must be an object or an array".into()));
+        }
+        if key.kind != ACCESS {
+            return Ok((document, Bound::new()));
+        }
+        match problem(&document) {
+            Some(problem) => Err(wrong(problem)),
+            None => {
+                let bound = bind(&document, self.parts.principals.as_ref());
+                Ok((document, bound))
+            }
+        }
     }
 
     /// Whether an encryption policy covers a collection of this name.
@@ -174,29 +200,6 @@ fn read(record: Record) -> Result<Kept, ApiError> {
     let stored = Stored::deserialize(&record.body).map_err(|error| internal(&error))?;
     let name = record.id.split_once('/').map_or("", |(_, name)| name).to_owned();
     Ok(Kept { name, stored, record })
-}
-
-fn document(policy: &str) -> Result<Value, ApiError> {
-    let document: Value = serde_json::from_str(policy)
-        .map_err(|error| ApiError::validation(format!("Policy json is invalid, error: [{error}]")))?;
-    if document.is_object() || document.is_array() {
-        return Ok(document);
-    }
-    Err(ApiError::validation("Policy json is invalid, error: [it must be an object or an array]"))
-}
-
-/// Whether one of a policy's rules names `resource`, perhaps with `*` at its end.
-fn covers(policy: &Value, resource: &str) -> bool {
-    let statements = match policy {
-        Value::Array(statements) => statements.as_slice(),
-        one => std::slice::from_ref(one),
-    };
-    let rules = statements.iter().filter_map(|statement| statement.get("Rules")?.as_array()).flatten();
-    let resources = rules.filter_map(|rule| rule.get("Resource")?.as_array()).flatten();
-    resources.filter_map(Value::as_str).any(|pattern| match pattern.strip_suffix('*') {
-        Some(prefix) => resource.starts_with(prefix),
-        None => pattern == resource,
-    })
 }
 
 /// The operations of one kind of policy, which differ in their types alone.

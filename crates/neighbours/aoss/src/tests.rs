@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use craton_api_opensearchserverless as api;
 use craton_core::{Account, Principal, RandomIds, RequestContext, SystemClock};
+use craton_identity::PolicySource;
+use craton_identity::directory::Directory;
 use craton_store::Store;
 use craton_vectors::Drivers;
 use serde_json::{Value, json};
@@ -18,12 +20,17 @@ struct World {
 }
 
 async fn world() -> World {
+    world_with(Arc::new(craton_identity::NoPolicies)).await
+}
+
+async fn world_with(principals: Arc<dyn PolicySource>) -> World {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::in_memory().await.unwrap();
     let drivers = Drivers::new(store.clone(), folder.path());
     let parts = Parts {
         store,
         drivers,
+        principals,
         clock: Arc::new(SystemClock),
         ids: Arc::new(RandomIds),
         url: "http://127.0.0.1:8473".into(),
@@ -109,6 +116,26 @@ async fn a_collection_wants_an_encryption_policy_and_is_active() {
         world.service.create_collection(&world.context, again).await.unwrap_err().code,
         "ConflictException"
     );
+}
+
+#[tokio::test]
+async fn a_policy_that_an_earlier_build_changed_is_read() {
+    let world = world().await;
+    let body = json!({"policy": [{"AllowFromPublic": true}], "policy_version": "v1", "changed_by": "token"});
+    let record = craton_store::NewRecord {
+        id: "network/old".into(),
+        name: None,
+        body,
+        now_ms: 1_000,
+        idempotency: None,
+        tags: None,
+    };
+    let scope = crate::scope(&world.context, "aoss-security-policy");
+    world.service.parts.store.create(&scope, record).await.unwrap();
+    let listed = world.service.list_security_policies(&world.context, read(json!({"type": "network"})));
+    assert_eq!(listed.await.unwrap().security_policy_summaries.unwrap().len(), 1);
+    let change = json!({"name": "old", "type": "network", "policyVersion": "v1", "description": "d"});
+    world.service.update_security_policy(&world.context, read(change)).await.unwrap();
 }
 
 #[tokio::test]
@@ -406,6 +433,54 @@ async fn others_than_the_root_need_a_data_access_policy() {
     assert_eq!(statuses("notes").await, [200, 200, 200, 200, 403, 403, 403, 403]);
     assert_eq!(statuses("secrets").await, [403; 8]);
     assert_eq!(world.call(&id, "GET _cat/indices", Value::Null).await.body.as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_user_who_is_made_again_has_none_of_the_rights_of_the_first() {
+    let directory = Directory::in_memory("123456789012").await.unwrap();
+    let mut world = world_with(Arc::new(directory.clone())).await;
+    let id = world.collection().await;
+    assert_eq!(world.call(&id, "PUT notes", mapping()).await.status, 200);
+    let root = Arc::clone(&world.context.principal);
+    let make = async || {
+        let made = directory.change(0, |draft| draft.create_user("ann", "/", None, Default::default()));
+        let user = made.await.unwrap();
+        Principal { user_id: user.id.clone(), ..Principal::new(user.arn("123456789012"), "AK") }
+    };
+    let first = make().await;
+    let policy = json!([{"Principal": [first.arn], "Rules": [{"ResourceType": "index",
+        "Resource": ["index/vectors/*"], "Permission": ["aoss:*"]}]}]);
+    let asked = |policy: &Value| read(json!({"name": "ann", "type": "data", "policy": policy.to_string()}));
+    world.service.create_access_policy(&world.context, asked(&policy)).await.unwrap();
+    world.context.principal = Arc::new(first);
+    assert_eq!(world.call(&id, "GET notes", Value::Null).await.status, 200);
+    directory.change(0, |draft| draft.delete_user("ann")).await.unwrap();
+    world.context.principal = Arc::new(make().await);
+    assert_eq!(world.call(&id, "GET notes", Value::Null).await.status, 403);
+    // Put again, it means who has the name now.
+    world.context.principal = root;
+    let which = || read(json!({"name": "ann", "type": "data"}));
+    world.service.delete_access_policy(&world.context, which()).await.unwrap();
+    world.service.create_access_policy(&world.context, asked(&policy)).await.unwrap();
+    let view = directory.view();
+    let user = view.user("ann").unwrap();
+    let second = Principal { user_id: user.id.clone(), ..Principal::new(user.arn("123456789012"), "AK") };
+    world.context.principal = Arc::new(second);
+    assert_eq!(world.call(&id, "GET notes", Value::Null).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_data_access_policy_that_means_nobody_is_refused() {
+    let world = world().await;
+    let policy = json!([{"Principal": ["*"], "Rules": [{"ResourceType": "index", "Resource": ["index/v/*"],
+        "Permission": ["aoss:Nope"]}]}]);
+    let asked = json!({"name": "all", "type": "data", "policy": policy.to_string()});
+    let error = world.service.create_access_policy(&world.context, read(asked)).await.unwrap_err();
+    assert_eq!(error.code, "ValidationException");
+    assert!(
+        error.message.contains("Policy json is invalid") && error.message.contains("Principal"),
+        "{error}"
+    );
 }
 
 /// A document that is made only where there is none is not written over one that came meanwhile, whatever made that.

@@ -1,5 +1,6 @@
 //! Decisions without deeds: what policies would say of actions on resources.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use craton_api_iam::{
@@ -185,16 +186,16 @@ impl Simulation {
     fn missing(&self) -> Vec<String> {
         let identity = self.identity.iter().map(|own| own.policy.as_ref());
         let boundary = self.boundary.iter().flatten().map(Arc::as_ref);
-        let mut missing: Vec<String> = identity
-            .chain(boundary)
-            .chain(self.resource.as_ref())
-            .flat_map(Policy::keys)
-            .filter(|key| self.context.values(key).is_none())
-            .map(str::to_owned)
-            .collect();
-        missing.sort_unstable();
-        missing.dedup();
-        missing
+        let all: Vec<&Policy> = identity.chain(boundary).chain(self.resource.as_ref()).collect();
+        let asked = all.iter().flat_map(|policy| policy.keys());
+        let asked = asked.filter(|key| self.context.values(key).is_none());
+        let mut missing: BTreeMap<String, &str> = asked.map(|key| (key.to_owned(), key)).collect();
+        for written in all.iter().flat_map(|policy| policy.written_keys()) {
+            if let Some(shown) = missing.get_mut(&written.to_lowercase()) {
+                *shown = written;
+            }
+        }
+        missing.into_values().map(str::to_owned).collect()
     }
 }
 

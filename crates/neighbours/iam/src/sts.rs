@@ -93,6 +93,12 @@ impl Sts {
             return Err(given("MinimumSessionTokenSize"));
         }
         let asked = Asked::read(context, &input)?;
+        let view = self.directory.view();
+        if let Some(arn) = asked.policy_arns.iter().find(|arn| view.policy(arn).is_err()) {
+            // Nothing of it would be said later: the session would have no permissions.
+            return Err(ApiError::validation(format!("The policy {arn} does not exist in this account.")));
+        }
+        drop(view);
         let role = self.role(context, &input.role_arn)?;
         let seconds = role_session_s(context, &role, input.duration_seconds)?;
         let account = &context.account.id;

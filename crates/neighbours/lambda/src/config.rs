@@ -63,34 +63,72 @@ impl LambdaConfig {
     }
 }
 
+/// Where a mapped function is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Target {
+    Url(String),
+    Folder { folder: PathBuf, runtime: String, handler: String },
+    Aws { arn: Arn, endpoint: Option<String>, credentials: AwsCredentials },
+}
+
 impl MappedFunction {
     /// The first thing that is wrong, if anything is.
     pub fn check(&self) -> Result<(), String> {
+        self.target().map(drop)
+    }
+
+    /// Where it is. Errors: the first thing that is wrong. Settings of another kind of function are refused.
+    pub(crate) fn target(&self) -> Result<Target, String> {
         let name = &self.name;
-        let is_url = |url: &str| url.starts_with("http://") || url.starts_with("https://");
         if name.is_empty() {
             return Err("a function needs a name".into());
         }
-        if self.endpoint.as_deref().is_some_and(|endpoint| !is_url(endpoint)) {
-            return Err(format!("{name}: endpoint must begin with http:// or https://"));
+        let of_folder = self.runtime.is_some() || self.handler.is_some();
+        let variables = [&self.access_key_id_env, &self.secret_access_key_env, &self.session_token_env];
+        let of_aws = variables.into_iter().any(Option::is_some)
+            || self.endpoint.is_some()
+            || self.aws_profile.is_some()
+            || self.aws_credentials_file.is_some();
+        if of_folder && self.folder.is_none() {
+            return Err(format!("{name}: runtime and handler are for a folder"));
+        }
+        if of_aws && self.arn.is_none() {
+            return Err(format!("{name}: endpoint and keys of an account are for an arn"));
         }
         match (&self.url, &self.folder, &self.arn) {
-            (Some(url), None, None) if is_url(url) => Ok(()),
+            (Some(url), None, None) if is_url(url) => Ok(Target::Url(url.clone())),
             (Some(_), None, None) => Err(format!("{name}: url must begin with http:// or https://")),
-            (None, Some(_), None) if self.handler.is_some() && self.runtime.is_some() => Ok(()),
-            (None, Some(_), None) => Err(format!("{name}: a folder needs runtime and handler")),
-            (None, None, Some(arn)) => match arn.parse::<Arn>() {
-                Ok(arn) if arn.service == "lambda" && arn.resource.starts_with("function:") => Ok(()),
-                _ => Err(format!("{name}: {arn} is not a function's ARN")),
+            (None, Some(folder), None) => match (&self.runtime, &self.handler) {
+                (Some(runtime), Some(handler)) => Ok(Target::Folder {
+                    folder: folder.clone(),
+                    runtime: runtime.clone(),
+                    handler: handler.clone(),
+                }),
+                _ => Err(format!("{name}: a folder needs runtime and handler")),
             },
+            (None, None, Some(arn)) => self.of_aws(arn).map_err(|problem| format!("{name}: {problem}")),
             _ => Err(format!("{name}: set one of url, folder and arn")),
         }
     }
 
-    /// Where the keys of its account are.
-    pub(crate) fn credentials(&self) -> AwsCredentials {
-        let profile = self.aws_profile.as_deref().map(|name| (name, self.aws_credentials_file.as_deref()));
+    fn of_aws(&self, arn: &str) -> Result<Target, String> {
+        let named: Option<Arn> = arn.parse().ok();
+        let named = named.filter(|arn| arn.service == "lambda" && arn.resource.starts_with("function:"));
+        let named = named.ok_or_else(|| format!("{arn} is not a function's ARN"))?;
+        if self.endpoint.as_deref().is_some_and(|endpoint| !is_url(endpoint)) {
+            return Err("endpoint must begin with http:// or https://".into());
+        }
         let variables = [&self.access_key_id_env, &self.secret_access_key_env, &self.session_token_env];
-        AwsCredentials::configured(profile, variables.map(Option::as_deref))
+        let credentials = AwsCredentials::configured(
+            self.aws_profile.as_deref(),
+            self.aws_credentials_file.as_deref(),
+            variables.map(Option::as_deref),
+        )?;
+        let endpoint = self.endpoint.as_deref().map(|endpoint| endpoint.trim_end_matches('/').to_owned());
+        Ok(Target::Aws { arn: named, endpoint, credentials })
     }
+}
+
+fn is_url(text: &str) -> bool {
+    text.starts_with("http://") || text.starts_with("https://")
 }

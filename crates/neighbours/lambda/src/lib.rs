@@ -36,7 +36,7 @@ use craton_store::Store;
 use code::CodeStore;
 pub use config::{LambdaConfig, MappedFunction};
 pub use function::function_arn;
-pub use runtime::Credentials;
+pub use runtime::{Credentials, log_path};
 use runtime::{Pool, PoolParts};
 pub use service::EVENT_JOB;
 
@@ -83,18 +83,20 @@ struct Inner {
 
 impl Lambda {
     /// Opens the functions kept in the records. Starts nothing: environments start when they are called for.
-    pub fn new(parts: LambdaParts) -> Self {
+    ///
+    /// Errors: what is wrong with a function that is not run from an archive, as [`MappedFunction::check`] says it.
+    pub fn new(parts: LambdaParts) -> Result<Self, String> {
         let LambdaParts { store, objects, account, clock, ids, directory, .. } = parts;
         let LambdaParts { runtimes, sandbox, config, functions, credentials, .. } = parts;
-        let (logs, ids_of_calls) = (directory.join("logs"), Arc::clone(&ids));
+        let (logs, ids_of_calls) = (directory.clone(), Arc::clone(&ids));
         let lent = Arc::clone(&credentials);
         let parts = PoolParts { runtimes, logs, ids: ids_of_calls, credentials: lent, sandbox };
         let pool = Pool::new(&config, parts);
-        let mapped = mapped::Mapped::new(&functions);
+        let mapped = mapped::Mapped::new(&functions)?;
         let code = CodeStore::new(directory.join("code"));
         let sweeping = AtomicBool::new(false);
         let inner = Inner { store, objects, account, clock, ids, code, pool, credentials, mapped, sweeping };
-        Self { inner: Arc::new(inner) }
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Ends every environment.

@@ -1,22 +1,22 @@
 //! Functions that configuration sends elsewhere: to an HTTP endpoint, to a real AWS Lambda, to a folder of sources.
 
 use std::collections::HashMap;
-use std::path::Path;
-use std::sync::OnceLock;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use craton_backend::function::FunctionError;
-use craton_core::Arn;
+use craton_core::{Arn, first_chars};
 use craton_outbound::{CredentialSource, Pool};
 use craton_wire::sigv4::{PathEncoding, Secret, Signer, sha256, sign_request};
 use http::response::Parts;
 use http::{Request, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 
-use crate::config::MappedFunction;
+use crate::config::{MappedFunction, Target};
 use crate::runtime::{Event, MAX_PAYLOAD_BYTES, Outcome, error_payload};
 
 const DEFAULT_TIMEOUT_S: u32 = 30;
@@ -28,11 +28,43 @@ const MAX_WATCHED_FILES: usize = 2_000;
 
 /// The functions of the configuration, by name.
 pub(crate) struct Mapped {
-    functions: HashMap<String, MappedFunction>,
-    /// The accounts that functions of AWS are called with, by the function's name here.
-    sources: HashMap<String, CredentialSource>,
+    functions: HashMap<String, Function>,
     /// Made when the first function elsewhere is called.
     client: OnceLock<Pool<Full<Bytes>>>,
+}
+
+/// A function that is not run from an archive here.
+pub(crate) struct Function {
+    pub place: Place,
+    pub timeout_s: u32,
+}
+
+pub(crate) enum Place {
+    Url(String),
+    Folder { folder: PathBuf, runtime: String, handler: String },
+    Aws(Arc<Far>),
+}
+
+/// A function of a real AWS Lambda, and the account it is called with.
+pub(crate) struct Far {
+    arn: Arn,
+    endpoint: String,
+    source: CredentialSource,
+}
+
+impl Function {
+    fn new(configured: &MappedFunction) -> Result<Self, String> {
+        let place = match configured.target()? {
+            Target::Url(url) => Place::Url(url),
+            Target::Folder { folder, runtime, handler } => Place::Folder { folder, runtime, handler },
+            Target::Aws { arn, endpoint, credentials } => {
+                let own = || format!("https://lambda.{}.amazonaws.com", arn.region);
+                let endpoint = endpoint.unwrap_or_else(own);
+                Place::Aws(Arc::new(Far { arn, endpoint, source: CredentialSource::new(credentials) }))
+            }
+        };
+        Ok(Self { place, timeout_s: configured.timeout_s.unwrap_or(DEFAULT_TIMEOUT_S) })
+    }
 }
 
 /// A call of a function elsewhere.
@@ -45,29 +77,27 @@ pub(crate) struct FarCall {
 }
 
 impl Mapped {
-    pub(crate) fn new(functions: &[MappedFunction]) -> Self {
-        let sources = functions.iter().filter(|function| function.arn.is_some());
-        let sources =
-            sources.map(|function| (function.name.clone(), CredentialSource::new(function.credentials())));
-        let sources = sources.collect();
-        let functions = functions.iter().map(|function| (function.name.clone(), function.clone())).collect();
-        Self { functions, sources, client: OnceLock::new() }
+    /// Errors: what is wrong with the first that is.
+    pub(crate) fn new(functions: &[MappedFunction]) -> Result<Self, String> {
+        let read = |configured: &MappedFunction| Ok((configured.name.clone(), Function::new(configured)?));
+        let functions = functions.iter().map(read).collect::<Result<_, String>>()?;
+        Ok(Self { functions, client: OnceLock::new() })
     }
 
-    pub(crate) fn get(&self, name: &str) -> Option<&MappedFunction> {
+    pub(crate) fn get(&self, name: &str) -> Option<&Function> {
         self.functions.get(name)
     }
 
     /// Posts an event to an endpoint. An answer that is no success is the function's failure.
     pub(crate) async fn post(
         &self,
-        function: &MappedFunction,
         url: &str,
         payload: Bytes,
+        patience: Duration,
     ) -> Result<Outcome, FunctionError> {
         let request = Request::post(url).header(header::CONTENT_TYPE, "application/json");
         let request = request.body(Full::new(payload)).map_err(|error| unavailable(url, &error))?;
-        let (head, payload) = match self.send(function, request, url).await? {
+        let (head, payload) = match self.send(request, url, patience).await? {
             Sent::Answered(head, payload) => (head, payload),
             Sent::Broken(outcome) => return Ok(outcome),
         };
@@ -77,15 +107,12 @@ impl Mapped {
     /// Calls a function of a real AWS Lambda, or of anything that speaks its API, signed with the account configured.
     pub(crate) async fn call(
         &self,
-        function: &MappedFunction,
-        arn: &str,
+        far: &Far,
         call: FarCall,
+        patience: Duration,
     ) -> Result<Outcome, FunctionError> {
-        let named: Arn = arn.parse().map_err(|error| unavailable(arn, &error))?;
-        let endpoint = match &function.endpoint {
-            Some(endpoint) => endpoint.trim_end_matches('/').to_owned(),
-            None => format!("https://lambda.{}.amazonaws.com", named.region),
-        };
+        let Far { arn: named, endpoint, source } = far;
+        let arn = &named.to_string();
         let encode = |text: &str| percent_encoding::utf8_percent_encode(text, LABEL).to_string();
         let qualifier = call.qualifier.map(|qualifier| format!("?Qualifier={}", encode(&qualifier)));
         let url = format!(
@@ -103,9 +130,6 @@ impl Mapped {
         };
         let (mut parts, ()) = request.body(()).map_err(|error| unavailable(&url, &error))?.into_parts();
         let payload = call.event.payload;
-        let Some(source) = self.sources.get(&function.name) else {
-            return Err(unavailable(arn, &"no credentials"));
-        };
         let credentials = source.get().map_err(|error| unavailable(arn, &error))?;
         let signer = Signer {
             access_key_id: &credentials.access_key_id,
@@ -118,7 +142,7 @@ impl Mapped {
         sign_request(&mut parts, &sha256(&payload), &signer, call.now_ms)
             .map_err(|error| unavailable(arn, &error))?;
         let request = Request::from_parts(parts, Full::new(payload));
-        match self.send(function, request, arn).await? {
+        match self.send(request, arn, patience).await? {
             Sent::Answered(head, payload) => far_answer(arn, &head, payload),
             Sent::Broken(outcome) => Ok(outcome),
         }
@@ -135,9 +159,9 @@ impl Mapped {
     /// Sends a call. Only what was surely not called is an error.
     async fn send(
         &self,
-        function: &MappedFunction,
         request: Request<Full<Bytes>>,
         place: &str,
+        patience: Duration,
     ) -> Result<Sent, FunctionError> {
         let client = self.client(place)?;
         let answering = async {
@@ -152,7 +176,6 @@ impl Mapped {
                 Err(error) => Sent::broken(place, &error),
             })
         };
-        let patience = Duration::from_secs(u64::from(function.timeout_s.unwrap_or(DEFAULT_TIMEOUT_S)));
         let answer = tokio::time::timeout(patience, answering).await;
         answer.unwrap_or_else(|_| {
             let text = format!("Task timed out after {:.2} seconds", patience.as_secs_f64());
@@ -184,7 +207,8 @@ fn far_answer(arn: &str, head: &Parts, payload: Bytes) -> Result<Outcome, Functi
     if !head.status.is_success() {
         let said: serde_json::Value = serde_json::from_slice(&payload).unwrap_or_default();
         let said = said.get("message").or_else(|| said.get("Message")).and_then(|message| message.as_str());
-        let message = said.map_or_else(|| head.status.to_string(), |said| said.chars().take(1_000).collect());
+        let message =
+            said.map_or_else(|| head.status.to_string(), |said| first_chars(said, 1_000).to_owned());
         return Err(match head.status.as_u16() {
             404 => FunctionError::NotFound(arn.to_owned()),
             429 => FunctionError::Throttled(message),

@@ -12,7 +12,11 @@ use craton_identity::{AuthorizationRequest, Authorizer, RequestKeys};
 use craton_objects::ObjectRef;
 use http::{HeaderMap, header};
 use s3s::access::{S3Access, S3AccessContext};
-use s3s::dto::{CopyObjectInput, CopySource, DeleteObjectsInput, UploadPartCopyInput};
+use s3s::dto::{
+    CopyObjectInput, CopySource, DeleteObjectsInput, ObjectCannedACL, ObjectLockLegalHoldStatus,
+    ObjectLockMode, PostObjectInput, ServerSideEncryption, StorageClass, TimestampFormat,
+    UploadPartCopyInput,
+};
 use s3s::path::S3Path;
 use s3s::{S3Request, S3Result, s3_error};
 
@@ -256,6 +260,46 @@ fn further_actions(headers: &HeaderMap, operation: &str) -> &'static [&'static s
     }
 }
 
+/// The fields of a form that policies know as a PUT's headers.
+fn form_headers(input: &PostObjectInput) -> S3Result<HeaderMap> {
+    let mut retain_until = Vec::new();
+    if let Some(date) = &input.object_lock_retain_until_date {
+        let written = date.format(TimestampFormat::DateTime, &mut retain_until);
+        written.map_err(|_| s3_error!(InvalidArgument, "A field of the form is not a time"))?;
+    }
+    let retain_until = std::str::from_utf8(&retain_until).ok().filter(|text| !text.is_empty());
+    let said = [
+        ("x-amz-acl", input.acl.as_ref().map(ObjectCannedACL::as_str)),
+        ("x-amz-tagging", input.tagging.as_deref()),
+        ("x-amz-storage-class", input.storage_class.as_ref().map(StorageClass::as_str)),
+        (
+            "x-amz-server-side-encryption",
+            input.server_side_encryption.as_ref().map(ServerSideEncryption::as_str),
+        ),
+        ("x-amz-server-side-encryption-aws-kms-key-id", input.ssekms_key_id.as_deref()),
+        ("x-amz-server-side-encryption-customer-algorithm", input.sse_customer_algorithm.as_deref()),
+        ("x-amz-website-redirect-location", input.website_redirect_location.as_deref()),
+        ("x-amz-object-lock-mode", input.object_lock_mode.as_ref().map(ObjectLockMode::as_str)),
+        ("x-amz-object-lock-retain-until-date", retain_until),
+        (
+            "x-amz-object-lock-legal-hold",
+            input.object_lock_legal_hold_status.as_ref().map(ObjectLockLegalHoldStatus::as_str),
+        ),
+        ("x-amz-grant-read", input.grant_read.as_deref()),
+        ("x-amz-grant-read-acp", input.grant_read_acp.as_deref()),
+        ("x-amz-grant-write-acp", input.grant_write_acp.as_deref()),
+        ("x-amz-grant-full-control", input.grant_full_control.as_deref()),
+    ];
+    let said = said.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    let read = |(name, value): (&'static str, &str)| {
+        let value = http::HeaderValue::from_str(value);
+        let value =
+            value.map_err(|_| s3_error!(InvalidArgument, "The form's field {name} is not readable"))?;
+        Ok((http::HeaderName::from_static(name), value))
+    };
+    said.map(read).collect()
+}
+
 #[async_trait::async_trait]
 impl S3Access for Access {
     async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
@@ -277,6 +321,10 @@ impl S3Access for Access {
         }
         if operation == "PostObject" {
             context.set("s3:authType", "POST");
+            if let Some(signed) = self.keys.of_form() {
+                let version = if signed.region.is_some() { "AWS4-HMAC-SHA256" } else { "AWS" };
+                context.set("s3:signatureversion", version);
+            }
         }
         let caller = Caller { principal, context };
         let _ = self.seen.caller.set(caller.clone());
@@ -307,14 +355,22 @@ impl S3Access for Access {
         self.may_read_source(req.extensions.get().cloned(), &req.input.copy_source).await
     }
 
-    async fn post_object(&self, req: &mut S3Request<s3s::dto::PostObjectInput>) -> S3Result<()> {
+    async fn post_object(&self, req: &mut S3Request<PostObjectInput>) -> S3Result<()> {
         let caller: Option<Caller> = req.extensions.get().cloned();
         let caller = caller.ok_or_else(|| s3_error!(AccessDenied, "Access Denied"))?;
         let (bucket, key) = (&req.input.bucket, &req.input.key);
         if key.contains("${filename}") {
             return Err(s3_error!(NotImplemented, "${{filename}} in the key of a form is not served."));
         }
-        self.ask(&caller, "s3:PutObject", arn(bucket, Some(key)), Some(bucket)).await
+        // What a PUT says in headers, a form says in fields, for which the same permissions are needed.
+        let headers = form_headers(&req.input)?;
+        let (context, _) = own_keys(&http::Uri::default(), &headers, caller.context);
+        let caller = Caller { context, ..caller };
+        let further = further_actions(&headers, "PutObject");
+        for action in ["s3:PutObject"].iter().chain(further) {
+            self.ask(&caller, action, arn(bucket, Some(key)), Some(bucket)).await?;
+        }
+        Ok(())
     }
 
     async fn delete_objects(&self, req: &mut S3Request<DeleteObjectsInput>) -> S3Result<()> {

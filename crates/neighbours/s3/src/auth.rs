@@ -9,31 +9,40 @@ use s3s::auth::{S3Auth, SecretKey};
 use s3s::{S3Error, S3Result, s3_error};
 
 use crate::error::unknown_key;
+use crate::form::Form;
 use crate::signed::Signed;
-
-/// Who says to have signed a request; its signature is still to be checked.
-pub(crate) type Claimant = Signed;
 
 /// Finds the secret that one request's signature is checked with, and tells the identity what came of it.
 pub(crate) struct Keys {
     identity: Arc<Identity>,
-    claimant: Option<Claimant>,
+    /// Who the head says to have signed the request; their signature is still to be checked.
+    claimant: Option<Signed>,
+    form: Option<Arc<Form>>,
     peer: IpAddr,
     /// Looked up once, whoever asks.
     found: OnceLock<ClaimedKey>,
 }
 
 impl Keys {
-    pub(crate) fn new(identity: Arc<Identity>, claimant: Option<Claimant>, peer: IpAddr) -> Self {
-        Self { identity, claimant, peer, found: OnceLock::new() }
+    pub(crate) fn new(
+        identity: Arc<Identity>,
+        (claimant, form): (Option<Signed>, Option<Arc<Form>>),
+        peer: IpAddr,
+    ) -> Self {
+        Self { identity, claimant, form, peer, found: OnceLock::new() }
     }
 
-    /// The region that the request is signed for, as far as its head says.
+    /// The region that the request is signed for, as far as its head or the form that it posts says.
     pub(crate) fn region(&self) -> Option<&str> {
-        self.claimant.as_ref()?.region.as_deref()
+        self.of_form().or(self.claimant.as_ref())?.region.as_deref()
     }
 
-    /// The principal of the key, whose signature was right. A key named only inside a form has no session token.
+    /// What the form that is posted says of its signature, once that was checked.
+    pub(crate) fn of_form(&self) -> Option<&Signed> {
+        self.form.as_ref()?.known()
+    }
+
+    /// The principal of the key, whose signature was right.
     pub(crate) fn principal(&self, access_key_id: &str) -> S3Result<Arc<Principal>> {
         let key = self.find(access_key_id)?;
         self.identity.proven(key, ("s3", self.region()));
@@ -52,7 +61,9 @@ impl Keys {
             let same = found.principal().access_key_id == access_key_id;
             return if same { Ok(found) } else { Err(two_keys()) };
         }
-        let token = match &self.claimant {
+        // A form's own signature is what is checked of it.
+        let of_form = self.form.as_ref().and_then(|form| form.signed());
+        let token = match of_form.or(self.claimant.as_ref()) {
             Some(claimant) if claimant.access_key_id == access_key_id => claimant.session_token.as_deref(),
             Some(_) => return Err(two_keys()),
             None => None,

@@ -16,10 +16,11 @@ use s3s::{Body, HttpResponse, S3Error, S3Result, s3_error};
 use crate::access::{Access, Caller};
 use crate::auth::Keys;
 use crate::cors;
+use crate::form::Form;
 use crate::host::{Hosts, bucket_of};
 use crate::operations::Backend;
 use crate::sides::Sides;
-use crate::signed::claim;
+use crate::signed::{claim, complete_v2};
 
 /// What metrics call a request that names no operation.
 const UNKNOWN: &str = "S3Unknown";
@@ -156,8 +157,14 @@ impl S3Front {
     }
 
     async fn call(&self, call: Call, seen: &Arc<Seen>) -> S3Result<HttpResponse> {
-        let Call { parts, body, request_id, peer, secure, received_ms } = call;
-        let keys = Arc::new(Keys::new(Arc::clone(&self.identity), claim(&parts)?, peer));
+        let Call { mut parts, mut body, request_id, peer, secure, received_ms } = call;
+        let claimed = claim(&parts)?;
+        complete_v2(&mut parts, claimed.as_ref());
+        let form = Form::of(&parts);
+        if let Some(form) = &form {
+            body = form.read_along(body);
+        }
+        let keys = Arc::new(Keys::new(Arc::clone(&self.identity), (claimed, form), peer));
         let access = Access {
             keys: Arc::clone(&keys),
             authorizer: Arc::clone(&self.authorizer),
@@ -181,8 +188,8 @@ impl S3Front {
         if error_of(&answered).as_deref() == Some("SignatureDoesNotMatch") {
             keys.disproven();
         }
-        // Only who may list a bucket is told that it has no such key.
-        if error_of(&answered).as_deref() == Some("NoSuchKey")
+        // Only who may list a bucket is told that it has no such key, or no such version of it.
+        if matches!(error_of(&answered).as_deref(), Some("NoSuchKey" | "NoSuchVersion"))
             && let (Some(caller), Some(bucket)) = (seen.caller.get(), bucket)
         {
             let unsaid = |_| s3_error!(AccessDenied, "Access Denied");
@@ -243,6 +250,7 @@ fn message_of(code: &str) -> &'static str {
             "The difference between the request time and the current time is too large."
         }
         "AccessDenied" => "Access Denied",
+        "MalformedPOSTRequest" => "The body of your POST request is not well-formed multipart/form-data.",
         "MalformedXML" => {
             "The XML you provided was not well-formed or did not validate against our published schema"
         }

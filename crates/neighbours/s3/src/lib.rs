@@ -16,6 +16,7 @@ mod convert;
 mod copies;
 mod cors;
 mod error;
+mod form;
 mod front;
 mod host;
 mod keys;

@@ -1,9 +1,12 @@
 //! What a request's head says of its signature, and rules for it beyond the sum itself.
 
+use http::HeaderValue;
 use http::request::Parts;
 use s3s::{S3Error, S3Result, s3_error};
 
-/// The key, session token and region that a head names.
+const TOKEN: &str = "x-amz-security-token";
+
+/// The key, session token and region that a head or a form names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Signed {
     pub(crate) access_key_id: String,
@@ -22,7 +25,7 @@ pub(crate) fn claim(parts: &Parts) -> S3Result<Option<Signed>> {
         (None, true, false) => by_v4_query(parts, &query).map(Some),
         (None, false, true) => {
             let access_key_id = query.get("AWSAccessKeyId").ok_or_else(incomplete)?.to_owned();
-            let session_token = query.get("x-amz-security-token").map(str::to_owned);
+            let session_token = query.get(TOKEN).or(header(parts, TOKEN)?).map(str::to_owned);
             Ok(Some(Signed { access_key_id, session_token, region: None }))
         }
         _ => Err(s3_error!(
@@ -51,15 +54,15 @@ fn by_header(parts: &Parts, authorization: &str) -> S3Result<Signed> {
         || s3_error!(AuthorizationHeaderMalformed, "The authorization header you provided is invalid.");
     let credential = field("Credential").ok_or_else(malformed)?;
     everything_is_signed(parts, field("SignedHeaders").ok_or_else(malformed)?, false)?;
-    let session_token = header(parts, "x-amz-security-token")?.map(str::to_owned);
-    Ok(of_credential(credential, session_token))
+    let session_token = header(parts, TOKEN)?.map(str::to_owned);
+    Ok(Signed::of_credential(credential, session_token))
 }
 
 fn by_v4_query(parts: &Parts, query: &Query) -> S3Result<Signed> {
     let credential = query.get("X-Amz-Credential").ok_or_else(incomplete)?;
     everything_is_signed(parts, query.get("X-Amz-SignedHeaders").ok_or_else(incomplete)?, true)?;
     check_expires(query)?;
-    Ok(of_credential(credential, query.get("X-Amz-Security-Token").map(str::to_owned)))
+    Ok(Signed::of_credential(credential, query.get("X-Amz-Security-Token").map(str::to_owned)))
 }
 
 /// A presigned request is good for a week at most, in seconds.
@@ -81,11 +84,23 @@ fn check_expires(query: &Query) -> S3Result<()> {
     }
 }
 
-/// `credential`: `KEY/20260102/REGION/s3/aws4_request`.
-fn of_credential(credential: &str, session_token: Option<String>) -> Signed {
-    let mut parts = credential.split('/');
-    let access_key_id = parts.next().unwrap_or_default().to_owned();
-    Signed { access_key_id, session_token, region: parts.nth(1).map(str::to_owned) }
+impl Signed {
+    /// `credential`: `KEY/20260102/REGION/s3/aws4_request`.
+    pub(crate) fn of_credential(credential: &str, session_token: Option<String>) -> Self {
+        let mut parts = credential.split('/');
+        let access_key_id = parts.next().unwrap_or_default().to_owned();
+        Self { access_key_id, session_token, region: parts.nth(1).map(str::to_owned) }
+    }
+}
+
+/// Version 2 signs the session token as the header that it would be: so it is made one, for whoever checks the
+/// signature. One that is already there and another than the URL's is left, and the signature does not match.
+pub(crate) fn complete_v2(parts: &mut Parts, claimed: Option<&Signed>) {
+    let Some(token) = claimed.filter(|claimed| claimed.region.is_none()) else { return };
+    let token = token.session_token.as_deref().and_then(|token| HeaderValue::from_str(token).ok());
+    if let (Some(token), false) = (token, parts.headers.contains_key(TOKEN)) {
+        parts.headers.insert(TOKEN, token);
+    }
 }
 
 /// Refuses what a holder of a signed request could have added to it. The payload's hash may be added to a presigned

@@ -4,8 +4,8 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use bytes::Bytes;
-use craton_outbound::Pool;
-use craton_wire::sigv4::{PathEncoding, Secret, Signer, SigningSecret, sha256, sign_s3_request};
+use craton_outbound::{CredentialSource, Pool};
+use craton_wire::sigv4::{PathEncoding, Secret, Signer, sha256, sign_s3_request};
 use futures::StreamExt as _;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, BodyStream, Full, Limited, StreamBody};
@@ -35,9 +35,7 @@ pub(super) struct Client {
     pool: Pool<Body>,
     endpoint: String,
     region: String,
-    access_key_id: String,
-    secret: SigningSecret,
-    session_token: Option<String>,
+    source: CredentialSource,
 }
 
 /// A request before it is signed.
@@ -104,15 +102,14 @@ impl Call {
 
 impl Client {
     pub(super) fn new(config: &RemoteConfig) -> Result<Self, RemoteError> {
-        let read = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let required = |name: &str| read(name).ok_or_else(|| RemoteError::Variable { name: name.to_owned() });
+        let source = CredentialSource::new(config.credentials()?);
+        // What is missing is said at start.
+        source.get()?;
         Ok(Self {
             pool: craton_outbound::pool()?,
             endpoint: config.endpoint.trim_end_matches('/').to_owned(),
             region: config.region.clone(),
-            access_key_id: required(&config.access_key_id_env)?,
-            secret: SigningSecret::new(Secret::new(required(&config.secret_access_key_env)?)),
-            session_token: read(&config.session_token_env),
+            source,
         })
     }
 
@@ -175,10 +172,11 @@ impl Client {
         let request = Request::builder().method(call.method.clone()).uri(uri).body(());
         let (mut parts, ()) = request.map_err(|error| unsendable(&error))?.into_parts();
         parts.headers = call.headers.clone();
+        let keys = self.source.get().map_err(|error| ObjectError::Unreachable(error.to_string()))?;
         let signer = Signer {
-            access_key_id: &self.access_key_id,
-            secret: &self.secret,
-            session_token: self.session_token.as_deref(),
+            access_key_id: &keys.access_key_id,
+            secret: &keys.secret,
+            session_token: keys.session_token.as_ref().map(Secret::expose),
             region: &self.region,
             service: "s3",
             path: PathEncoding::Once,

@@ -13,6 +13,9 @@ mod upload;
 mod uploads;
 mod xml;
 
+use std::path::PathBuf;
+
+use craton_outbound::AwsCredentials;
 use serde::Deserialize;
 
 use client::Client;
@@ -30,36 +33,43 @@ pub struct RemoteConfig {
     /// The bucket's name there, where it is another.
     #[serde(default)]
     pub remote_name: Option<String>,
-    /// The environment variables that hold the credentials.
-    #[serde(default = "default_access_key_id_env")]
-    pub access_key_id_env: String,
-    #[serde(default = "default_secret_access_key_env")]
-    pub secret_access_key_env: String,
-    #[serde(default = "default_session_token_env")]
-    pub session_token_env: String,
+    /// The environment variables that hold the credentials, where they don't have AWS's own names.
+    #[serde(default)]
+    pub access_key_id_env: Option<String>,
+    #[serde(default)]
+    pub secret_access_key_env: Option<String>,
+    #[serde(default)]
+    pub session_token_env: Option<String>,
+    /// A profile of the credentials file in place of variables.
+    #[serde(default)]
+    pub aws_profile: Option<String>,
+    #[serde(default)]
+    pub aws_credentials_file: Option<PathBuf>,
+}
+
+impl RemoteConfig {
+    fn credentials(&self) -> Result<AwsCredentials, RemoteError> {
+        let variables = [&self.access_key_id_env, &self.secret_access_key_env, &self.session_token_env];
+        let credentials = AwsCredentials::configured(
+            self.aws_profile.as_deref(),
+            self.aws_credentials_file.as_deref(),
+            variables.map(Option::as_deref),
+        );
+        credentials.map_err(RemoteError::Settings)
+    }
 }
 
 fn default_region() -> String {
     "us-east-1".into()
 }
 
-fn default_access_key_id_env() -> String {
-    "AWS_ACCESS_KEY_ID".into()
-}
-
-fn default_secret_access_key_env() -> String {
-    "AWS_SECRET_ACCESS_KEY".into()
-}
-
-fn default_session_token_env() -> String {
-    "AWS_SESSION_TOKEN".into()
-}
-
 /// Why a real S3 can't be used as it is configured.
 #[derive(Debug, thiserror::Error)]
 pub enum RemoteError {
-    #[error("the environment variable {name} is not set")]
-    Variable { name: String },
+    #[error("{0}")]
+    Settings(&'static str),
+    #[error(transparent)]
+    Keys(#[from] craton_outbound::CredentialsError),
     #[error("endpoint: {0}")]
     Endpoint(String),
     #[error("TLS: {0}")]
@@ -74,7 +84,7 @@ pub struct S3Objects {
 }
 
 impl S3Objects {
-    /// Reads the credentials from the environment; asks nobody yet.
+    /// Looks whether the credentials are there; asks nobody yet.
     pub fn new(config: &RemoteConfig) -> Result<Self, RemoteError> {
         let uri: http::Uri =
             config.endpoint.parse().map_err(|error| RemoteError::Endpoint(format!("{error}")))?;

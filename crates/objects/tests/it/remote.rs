@@ -63,9 +63,11 @@ fn config(endpoint: &str, name: &str) -> RemoteConfig {
         endpoint: endpoint.into(),
         region: "us-east-1".into(),
         remote_name: None,
-        access_key_id_env: "CARGO_PKG_NAME".into(),
-        secret_access_key_env: "CARGO_MANIFEST_DIR".into(),
-        session_token_env: "CRATON_TESTS_SET_NO_SUCH_VARIABLE".into(),
+        access_key_id_env: Some("CARGO_PKG_NAME".into()),
+        secret_access_key_env: Some("CARGO_MANIFEST_DIR".into()),
+        session_token_env: Some("CRATON_TESTS_SET_NO_SUCH_VARIABLE".into()),
+        aws_profile: None,
+        aws_credentials_file: None,
     }
 }
 

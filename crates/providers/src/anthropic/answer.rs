@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::errors;
+use crate::errors::told;
 use crate::pump::Decoder;
 use crate::sse::SseParser;
 
@@ -261,7 +262,7 @@ impl AnthropicStream {
     }
 
     fn broken(&self, what: impl std::fmt::Display) -> BackendError {
-        BackendError::BrokenStream(format!("upstream `{}`: {what}", self.upstream))
+        BackendError::BrokenStream(told(&self.upstream, format!("the upstream: {what}")))
     }
 
     /// True: the answer is complete.

@@ -12,6 +12,7 @@ use http::Response;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde::Deserialize;
 
+use crate::errors::told;
 use crate::estimate;
 use crate::http::{Body, From, Http};
 use crate::pump::Pump;
@@ -65,9 +66,9 @@ impl Anthropic {
         }
         let body = response.into_body().collect(MAX_ANSWER_BYTES).await?;
         let events = answer::whole(&body, cache_points).map_err(|what| {
-            BackendError::BrokenStream(format!(
-                "upstream `{}` did not answer with a message: {what}",
-                self.http.name
+            BackendError::BrokenStream(told(
+                &self.http.name,
+                format!("the upstream did not answer with a message: {what}"),
             ))
         })?;
         Ok(Box::pin(futures::stream::iter(events.into_iter().map(Ok))))

@@ -10,6 +10,7 @@ use craton_wire::eventstream::{self, Frame};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::errors::told;
 use crate::pump::Decoder;
 
 #[derive(Debug, Deserialize)]
@@ -248,7 +249,7 @@ impl BedrockStream {
     }
 
     fn broken(&self, what: impl std::fmt::Display) -> BackendError {
-        BackendError::BrokenStream(format!("upstream `{}`: {what}", self.upstream))
+        BackendError::BrokenStream(told(&self.upstream, format!("the upstream: {what}")))
     }
 
     fn read<T: for<'a> Deserialize<'a>>(&self, frame: &Frame) -> Result<T, BackendError> {
@@ -368,7 +369,7 @@ impl Decoder for BedrockStream {
 
 /// What an exception inside a stream means.
 fn failure(upstream: &str, code: &str, message: &str) -> BackendError {
-    let said = format!("upstream `{upstream}` failed while answering: {code}: {message}");
+    let said = told(upstream, format!("the upstream failed while answering: {code}: {message}"));
     match code.to_ascii_lowercase().trim_end_matches("exception") {
         "throttling" => BackendError::Overloaded { message: said, retry_after: None },
         "validation" => BackendError::Invalid(message.to_owned()),

@@ -20,6 +20,7 @@ use http::{Request, Response};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::errors::told;
 use crate::estimate;
 use crate::http::{Body, From, Http};
 use crate::pump::Pump;
@@ -85,9 +86,9 @@ impl Bedrock {
         let response = self.post(&request.model, "converse", body).await?;
         let body = response.into_body().collect(MAX_ANSWER_BYTES).await?;
         let events = answer::whole(&body).map_err(|what| {
-            BackendError::BrokenStream(format!(
-                "upstream `{}` did not answer as Converse does: {what}",
-                self.http.name
+            BackendError::BrokenStream(told(
+                &self.http.name,
+                format!("the upstream did not answer as Converse does: {what}"),
             ))
         })?;
         Ok(Box::pin(futures::stream::iter(events.into_iter().map(Ok))))
@@ -117,9 +118,9 @@ impl Bedrock {
         let tokens = vectors::token_count(response.headers());
         let answer = response.into_body().collect(max_bytes).await?;
         let answer = serde_json::from_slice(&answer).map_err(|error| {
-            BackendError::BrokenStream(format!(
-                "upstream `{}` gave an unknown answer: {error}",
-                self.http.name
+            BackendError::BrokenStream(told(
+                &self.http.name,
+                format!("the upstream gave an unknown answer: {error}"),
             ))
         })?;
         Ok((answer, tokens))
@@ -135,8 +136,7 @@ impl Bedrock {
         let mut request = Request::builder().method("POST").uri(&path);
         request = request.header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let request = request.header(HOST, self.http.host()).body(());
-        let internal =
-            |what: String| BackendError::Internal(format!("upstream `{}`: {what}", self.http.name));
+        let internal = |what: String| BackendError::Internal(told(&self.http.name, what));
         let (mut parts, ()) = request.map_err(|error| internal(error.to_string()))?.into_parts();
         if let Access::Signed { region, source } = &self.access {
             let credentials =

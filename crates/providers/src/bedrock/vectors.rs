@@ -9,6 +9,7 @@ use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
 use super::Bedrock;
+use crate::errors::told;
 use crate::{estimate, vectors};
 
 const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
@@ -92,9 +93,9 @@ impl BedrockEmbeddings {
         let whole = answer.vectors.len() == request.texts.len()
             && answer.vectors.iter().all(|vector| vector.len() == dimensions && dimensions > 0);
         if !whole {
-            return Err(BackendError::BrokenStream(format!(
-                "upstream `{}` did not answer with one embedding a text",
-                self.bedrock.http.name
+            return Err(BackendError::BrokenStream(told(
+                &self.bedrock.http.name,
+                "the upstream did not answer with one embedding a text".into(),
             )));
         }
         if dimensions > 0 {

@@ -13,6 +13,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::conn::Conn;
 use super::{Http, broken};
+use crate::errors::told;
 
 /// How long a finished answer's connection may take to reach its end before it is closed instead of kept.
 const DRAIN_TIME: Duration = Duration::from_secs(1);
@@ -126,7 +127,7 @@ impl Body {
     fn too_large(&self, limit: usize) -> BackendError {
         BackendError::Upstream {
             status: 502,
-            message: format!("upstream `{}` sent more than {limit} bytes", self.http.name),
+            message: told(&self.http.name, format!("the upstream sent more than {limit} bytes")),
         }
     }
 }

@@ -36,6 +36,7 @@ use tower_service::Service;
 pub(crate) use body::Body;
 use conn::{Conn, Stream};
 
+use crate::errors::told;
 use crate::errors::{self, MAX_ERROR_BYTES};
 use crate::settings::{SettingsError, Timeouts, UpstreamSettings};
 
@@ -184,7 +185,10 @@ impl Http {
         })?;
         let answer = self.post_ok(path, json).await?.into_body().collect(max_bytes).await?;
         serde_json::from_slice(&answer).map_err(|error| {
-            BackendError::BrokenStream(format!("upstream `{}` gave an unknown answer: {error}", self.name))
+            BackendError::BrokenStream(told(
+                &self.name,
+                format!("the upstream gave an unknown answer: {error}"),
+            ))
         })
     }
 
@@ -195,11 +199,11 @@ impl Http {
         body: Bytes,
     ) -> Result<Response<Body>, BackendError> {
         let permit = self.in_flight.clone().try_acquire_owned().map_err(|_| BackendError::Overloaded {
-            message: format!("upstream `{}` has as many calls in flight as it is allowed", self.name),
+            message: told(&self.name, "the upstream has as many calls in flight as it is allowed".into()),
             retry_after: None,
         })?;
         let uri: Uri = path.parse().map_err(|error| {
-            BackendError::Internal(format!("upstream `{}`: bad path `{path}`: {error}", self.name))
+            BackendError::Internal(told(&self.name, format!("bad path `{path}`: {error}")))
         })?;
         if let Some(conn) = self.pooled().await {
             let request = request(uri.clone(), headers.clone(), body.clone());
@@ -212,7 +216,7 @@ impl Http {
         match self.exchange(conn, request(uri, headers, body)).await? {
             Some(response) => Ok(response.into_body(self, permit)),
             // Only a reused connection can be stale.
-            None => Err(BackendError::Internal(format!("upstream `{}`: retried twice", self.name))),
+            None => Err(BackendError::Internal(told(&self.name, "retried twice".into()))),
         }
     }
 
@@ -235,10 +239,9 @@ impl Http {
             Some(Ok(response)) => Ok(Some(Head { response, conn, timer })),
             Some(Err(failure)) if failure.stale => Ok(None),
             Some(Err(failure)) if failure.heard => Err(broken(&self.name, &failure.error)),
-            Some(Err(failure)) => Err(BackendError::Unreachable(format!(
-                "upstream `{}` closed the connection without an answer: {}",
-                self.name,
-                chain(&failure.error)
+            Some(Err(failure)) => Err(BackendError::Unreachable(told(
+                &self.name,
+                format!("the upstream closed the connection without an answer: {}", chain(&failure.error)),
             ))),
             None => Err(BackendError::Timeout(self.timeouts.first_byte)),
         }
@@ -269,11 +272,10 @@ impl Http {
 
     async fn connect(&self) -> Result<Conn, BackendError> {
         let unreachable = |error: &dyn std::error::Error| {
-            BackendError::Unreachable(format!(
-                "upstream `{}` at {} can't be reached: {}",
-                self.name,
-                self.host(),
-                chain(error)
+            let place = format!("{} at {}", self.name, self.host());
+            BackendError::Unreachable(told(
+                &place,
+                format!("the upstream can't be reached: {}", chain(error)),
             ))
         };
         let connecting = async {
@@ -345,7 +347,7 @@ fn server_name(host: &str) -> Option<ServerName<'static>> {
 
 /// The connection failed after it had been made.
 pub(crate) fn broken(upstream: &str, error: &hyper::Error) -> BackendError {
-    BackendError::BrokenStream(format!("upstream `{upstream}` broke off: {}", chain(error)))
+    BackendError::BrokenStream(told(upstream, format!("the upstream broke off: {}", chain(error))))
 }
 
 /// An error with what caused it, joined by colons.

@@ -19,6 +19,7 @@ use craton_backend::{
 use futures::future::BoxFuture;
 use http::{Response, header};
 
+use crate::errors::told;
 use crate::estimate;
 use crate::http::{Body, From, Http};
 use crate::pump::Pump;
@@ -82,9 +83,9 @@ impl OpenAi {
 
     fn whole(&self, body: &Bytes, asked: Asked) -> Result<ChatStream, BackendError> {
         let events = answer::whole(body, asked).map_err(|unreadable| match unreadable {
-            Unreadable::Malformed(what) => BackendError::BrokenStream(format!(
-                "upstream `{}` did not answer with a chat completion: {what}",
-                self.http.name
+            Unreadable::Malformed(what) => BackendError::BrokenStream(told(
+                &self.http.name,
+                format!("the upstream did not answer with a chat completion: {what}"),
             )),
             Unreadable::Error(error) => crate::errors::from_event(&self.http.name, &error),
         })?;

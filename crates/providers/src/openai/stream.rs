@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::answer::{Arguments, Asked, WireUsage, estimated_usage, extra, new_call_id, stop_reason};
 use crate::errors;
+use crate::errors::told;
 use crate::json_end::JsonEnd;
 use crate::pump::Decoder;
 use crate::sse::SseParser;
@@ -155,7 +156,7 @@ impl OpenAiStream {
     }
 
     fn broken(&self, what: impl std::fmt::Display) -> BackendError {
-        BackendError::BrokenStream(format!("upstream `{}`: {what}", self.upstream))
+        BackendError::BrokenStream(told(&self.upstream, format!("the upstream: {what}")))
     }
 
     /// One `data:` line. True: the answer is complete.

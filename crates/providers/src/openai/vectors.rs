@@ -7,6 +7,7 @@ use craton_backend::{BackendError, EmbedRequest, EmbeddingModel, Embeddings, Rer
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
+use crate::errors::told;
 use crate::estimate;
 use crate::http::{From, Http};
 use crate::vectors::RerankAnswer;
@@ -95,9 +96,9 @@ impl OpenAiEmbeddings {
         }
         let dimensions = vectors.first().map_or(0, Vec::len);
         if dimensions == 0 || vectors.iter().any(|vector| vector.len() != dimensions) {
-            return Err(BackendError::BrokenStream(format!(
-                "upstream `{}` did not answer with one embedding a text",
-                self.http.name
+            return Err(BackendError::BrokenStream(told(
+                &self.http.name,
+                "the upstream did not answer with one embedding a text".into(),
             )));
         }
         self.dimensions.store(dimensions, Ordering::Relaxed);

@@ -231,6 +231,7 @@ async fn nobody_there_is_unreachable() {
     let unused = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let error = run(&connect(&format!("http://{unused}")), ask("Hi")).await.unwrap_err();
     assert!(matches!(&error, BackendError::Unreachable(message) if message.contains("refused")), "{error:?}");
+    assert!(!error.to_string().contains("127.0.0.1"), "where it is stays the operator's: {error}");
     let error = run(&connect("http://no-such-host.invalid"), ask("Hi")).await.unwrap_err();
     assert!(matches!(error, BackendError::Unreachable(_) | BackendError::Timeout(_)), "{error:?}");
 }

@@ -2,7 +2,7 @@
 //! Keys of S3 are in its own crate; what every request has is in `craton_identity::RequestKeys`. The names that are
 //! supplied here are in `craton_identity::is_served_key`.
 
-use craton_core::Arn;
+use craton_core::{Arn, first_chars};
 use craton_identity::Authorizer;
 use serde_json::{Map, Value};
 
@@ -111,7 +111,7 @@ fn of_stores(document: &Map<String, Value>) -> Keys {
     let stores = document.get("storageConfiguration").and_then(Value::as_object);
     let secrets = stores.into_iter().flat_map(Map::values).filter_map(|store| {
         let arn = store.get("credentialsSecretArn")?.as_str()?;
-        Some(("bedrock:thirdpartyknowledgebasecredentialssecretarn", arn.chars().take(2048).collect()))
+        Some(("bedrock:thirdpartyknowledgebasecredentialssecretarn", first_chars(arn, 2048).to_owned()))
     });
     secrets.collect()
 }

@@ -26,6 +26,7 @@ use serde_json::{Map, Value};
 
 use crate::services::Services;
 
+use ask::guardrail_named;
 pub(crate) use ask::{Asker, GUARDRAIL_IDENTIFIER, GUARDRAIL_VERSION, ask, ask_model};
 pub(crate) use permissions::Allowing;
 pub(crate) use rule::{Asked, Rule};
@@ -294,20 +295,11 @@ async fn of_plain_model(models: &Models, context: &RequestContext, action: &str,
 /// that is the draft.
 fn guardrail(subject: &Subject<'_>) -> Option<String> {
     let from = |identifier, version| {
-        let resource = resource::fill(subject, identifier)?;
-        match text(subject.document, version) {
-            Some(version) if version != "DRAFT" => Some(format!("{resource}:{version}")),
-            _ => Some(resource.to_string()),
-        }
+        let id = text(subject.document, identifier)?;
+        Some(guardrail_named(subject.context, &id, text(subject.document, version).as_deref()).0)
     };
-    let named = |path| text(subject.document, path).is_some();
-    if named("guardrailConfig.guardrailIdentifier") {
-        from("guardrail/{guardrailConfig.guardrailIdentifier}", "guardrailConfig.guardrailVersion")
-    } else if named("guardrailIdentifier") {
-        from("guardrail/{guardrailIdentifier}", "guardrailVersion")
-    } else {
-        None
-    }
+    from("guardrailConfig.guardrailIdentifier", "guardrailConfig.guardrailVersion")
+        .or_else(|| from("guardrailIdentifier", "guardrailVersion"))
 }
 
 /// The service tier that an invocation asks for.
@@ -320,34 +312,43 @@ fn placeholders(template: &str) -> impl Iterator<Item = &str> {
     template.split('{').skip(1).filter_map(|rest| rest.split_once('}').map(|(path, _)| path))
 }
 
-/// The text at a path of the input, if there is one.
+/// The first text at a path of the input, if there is one.
 fn text(document: &Map<String, Value>, path: &str) -> Option<String> {
-    if path.contains("[]") {
-        return texts(document, path).into_iter().next();
-    }
-    let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
-    let names = rest.into_iter().flat_map(|rest| rest.split('.'));
-    let value = names.fold(document.get(first), |value, name| value?.get(name))?;
-    kept(value)
+    let mut first = None;
+    visit(document, path, &mut |text| {
+        first = Some(text);
+        false
+    });
+    first
+}
+
+/// The texts at a path of the input.
+fn texts(document: &Map<String, Value>, path: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    visit(document, path, &mut |text| {
+        all.push(text);
+        true
+    });
+    all
+}
+
+/// Goes to each text at a path of the input, until one is enough (and says so). Several are where a name in the path
+/// ends in `[]`, which stands for all members of a list.
+fn visit(document: &Map<String, Value>, path: &str, found: &mut dyn FnMut(String) -> bool) -> bool {
+    let (part, rest) = path.split_once('.').map_or((path, None), |(part, rest)| (part, Some(rest)));
+    let name = part.trim_end_matches("[]");
+    let members = match document.get(name) {
+        None => return true,
+        Some(list) if name.len() < part.len() => list.as_array().map(Vec::as_slice).unwrap_or_default(),
+        Some(one) => std::slice::from_ref(one),
+    };
+    members.iter().all(|member| match rest {
+        None => kept(member).is_none_or(&mut *found),
+        Some(rest) => member.as_object().is_none_or(|inner| visit(inner, rest, found)),
+    })
 }
 
 /// As much of a text as is looked at; an empty one is none.
 fn kept(value: &Value) -> Option<String> {
     value.as_str().filter(|text| !text.is_empty()).map(|text| first_chars(text, MAX_PART_CHARS).to_owned())
-}
-
-/// The texts at a path of the input: several where a name in it ends in `[]`, which stands for all members of a list.
-fn texts(document: &Map<String, Value>, path: &str) -> Vec<String> {
-    let mut values: Vec<&Value> = Vec::new();
-    for (depth, part) in path.split('.').enumerate() {
-        let name = part.trim_end_matches("[]");
-        values = match depth {
-            0 => document.get(name).into_iter().collect(),
-            _ => values.into_iter().filter_map(|value| value.get(name)).collect(),
-        };
-        if name.len() < part.len() {
-            values = values.into_iter().filter_map(Value::as_array).flatten().collect();
-        }
-    }
-    values.into_iter().filter_map(kept).collect()
 }

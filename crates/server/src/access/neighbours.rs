@@ -81,7 +81,7 @@ pub(super) const IAM: &[Rule] = &[
     rule("GenerateCredentialReport", &["*"]),
     rule("GenerateOrganizationsAccessReport", &["*"]),
     rule("GenerateServiceLastAccessedDetails", &["group/{GroupName}"]),
-    rule("GetAccessKeyLastUsed", &["*"]),
+    rule("GetAccessKeyLastUsed", &["user/{AccessKeyId}"]),
     rule("GetAccountAuthorizationDetails", &["*"]),
     rule("GetAccountPasswordPolicy", &["*"]),
     rule("GetAccountProperties", &["*"]),

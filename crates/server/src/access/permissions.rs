@@ -134,6 +134,7 @@ impl Allowing {
             service: "bedrock.amazonaws.com",
             source_arn: None,
             request_id: Some(&context.request_id),
+            region: Some(&context.region),
             principal: &context.principal,
             action: &question.action,
             resource: &resource,

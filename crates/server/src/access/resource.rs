@@ -99,11 +99,12 @@ pub(super) fn named_within(subject: &Subject<'_>, template: &str) -> Option<Arn>
     later.find_map(|path| text(subject.document, path)?.parse().ok()).map(Arn::canonical)
 }
 
-/// The ARN of a user, role or group that a request names without its path.
+/// The ARN of a user, role or group that a request names without its path, or by a key of the user's.
 pub(super) fn with_path(lookups: Lookups<'_>, template: &str, arn: Arn) -> Arn {
     let Some((kind, name)) = arn.resource.split_once('/') else { return arn };
     let by_name =
         arn.service == "iam" && template.strip_prefix(kind).is_some_and(|rest| rest.starts_with("/{"));
+    let kind = if template == "user/{AccessKeyId}" { "user-of-key" } else { kind };
     let known = by_name.then(|| lookups.authorizer.source().arn_of(kind, name)).flatten();
     known.and_then(|known| known.parse().ok()).unwrap_or(arn)
 }

@@ -25,7 +25,8 @@ impl RoleLog for RoleTrail {
         let (vendor, name) = role_use.action.split_once(':').unwrap_or(("bedrock", role_use.action));
         let resource: Option<Arn> = role_use.resource.parse().ok();
         let source = role_use.source_arn.map(str::to_owned);
-        let region = source.as_deref().and_then(|arn| arn.parse::<Arn>().ok()).map(|arn| arn.region);
+        let of_source = || Some(source.as_deref()?.parse::<Arn>().ok()?.region);
+        let region = role_use.region.map(str::to_owned).or_else(of_source);
         let region = region.filter(|region| !region.is_empty());
         let mut event = Event {
             request_id: role_use.request_id.map_or_else(|| self.ids.uuid(), str::to_owned),

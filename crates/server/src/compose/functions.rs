@@ -1,7 +1,7 @@
 //! Functions, and what they call AWS services with.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use craton_core::{Account, Clock, IdSource};
@@ -14,7 +14,7 @@ use craton_objects::Objects;
 use craton_sandbox::Sandbox;
 use craton_store::Store;
 
-use crate::config::ServerConfig;
+use crate::config::{ConfigError, ServerConfig};
 
 /// How long a function's credentials last. Environments are ended long before.
 const SESSION_MS: i64 = 12 * 60 * 60 * 1000;
@@ -29,9 +29,15 @@ struct RoleSessions {
     roles: ServiceRoles,
     clock: Arc<dyn Clock>,
     url: String,
+    /// The server's own certificate chain, when it serves TLS.
+    certificate: Option<PathBuf>,
 }
 
 impl Credentials for RoleSessions {
+    fn certificates(&self) -> Option<PathBuf> {
+        self.certificate.clone()
+    }
+
     fn variables(&self, role_arn: &str, function_arn: &str) -> BTreeMap<String, String> {
         let mut variables = BTreeMap::from([("AWS_ENDPOINT_URL".to_owned(), self.url.clone())]);
         // Without: the function runs, and is a stranger to every service.
@@ -71,13 +77,13 @@ impl Credentials for RoleSessions {
 }
 
 pub(crate) fn functions(
-    (config, url): (&ServerConfig, &str),
+    (config, url, certificate): (&ServerConfig, &str, Option<&Path>),
     (store, directory, objects): (&Store, &Directory, &Objects),
     (files, sandbox): (&ModelFiles, &Sandbox),
     (account, roles): (&Arc<Account>, &ServiceRoles),
     (clock, ids): (&Arc<dyn Clock>, &Arc<dyn IdSource>),
-) -> Lambda {
-    Lambda::new(LambdaParts {
+) -> Result<Lambda, ConfigError> {
+    let lambda = Lambda::new(LambdaParts {
         store: store.clone(),
         objects: Some(Arc::new(objects.clone())),
         account: Arc::clone(account),
@@ -93,8 +99,11 @@ pub(crate) fn functions(
             roles: roles.clone(),
             clock: Arc::clone(clock),
             url: url.to_owned(),
+            // Functions run in folders of their own.
+            certificate: certificate.and_then(|file| std::path::absolute(file).ok()),
         }),
-    })
+    });
+    lambda.map_err(|message| ConfigError::Value { key: "function", message })
 }
 
 /// Where AWS's runtime clients are kept: beside the model store, for every data directory.
@@ -147,7 +156,7 @@ mod tests {
             let roles = ServiceRoles::new(source, "123456789012", enforce);
             let (directory, clock, url) =
                 (directory.clone(), Arc::clone(&clock), "http://127.0.0.1:1".into());
-            let sessions = RoleSessions { directory, roles, clock, url };
+            let sessions = RoleSessions { directory, roles, clock, url, certificate: None };
             for (role, function, given) in [
                 ("Function", "one", true),
                 ("Agent", "one", false),

@@ -6,7 +6,7 @@ use craton_aoss::Collections;
 use craton_core::{Clock, IdSource, RequestContext};
 use craton_identity::Permissions;
 use craton_inference::Backends;
-use craton_knowledge_bases::{KnowledgeBases, KnownCollections, MissingPassword, Parts};
+use craton_knowledge_bases::{AccessError, KnowledgeBases, KnownCollections, Parts};
 use craton_metering::Metering;
 use craton_models::Models;
 use craton_objects::Objects;
@@ -37,7 +37,7 @@ pub(crate) fn knowledge_bases(
     (permissions, metering, collections): (&Arc<dyn Permissions>, &Arc<Metering>, &Collections),
     (clock, ids): (&Arc<dyn Clock>, &Arc<dyn IdSource>),
 ) -> Result<KnowledgeBases, ConfigError> {
-    let missing = |key| move |error: MissingPassword| ConfigError::Value { key, message: error.to_string() };
+    let missing = |key| move |error: AccessError| ConfigError::Value { key, message: error.to_string() };
     config.databases.iter().try_for_each(|one| one.password().map(drop)).map_err(missing("postgres"))?;
     config.clusters.iter().try_for_each(|one| one.password().map(drop)).map_err(missing("opensearch"))?;
     Ok(KnowledgeBases::new(Parts {

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use craton_backend::BackendError;
 use craton_models::config::{UpstreamConfig, UpstreamKind};
-use craton_providers::{ApiKey, AwsCredentials, SettingsError, Upstream, UpstreamSettings};
+use craton_providers::{ApiKey, SettingsError, Upstream, UpstreamSettings};
 
 /// The configured upstreams by name. They are prepared at start, and called only when a request needs them.
 pub(crate) struct Upstreams(BTreeMap<String, Upstream>);
@@ -40,8 +40,7 @@ fn settings(config: &UpstreamConfig) -> Result<UpstreamSettings, SettingsError> 
     settings.max_in_flight = config.max_in_flight;
     settings.headers = config.headers.clone().into_iter().collect();
     settings.aws_region.clone_from(&config.region);
-    let profile = config.aws_profile.as_deref().map(|name| (name, config.aws_credentials_file.as_deref()));
-    let variables = [&config.access_key_id_env, &config.secret_access_key_env, &config.session_token_env];
-    settings.aws_credentials = AwsCredentials::configured(profile, variables.map(Option::as_deref));
+    let wrong = |message: &str| SettingsError::Aws { name: config.name.clone(), message: message.into() };
+    settings.aws_credentials = config.credentials().map_err(wrong)?;
     Ok(settings)
 }

@@ -36,7 +36,7 @@ pub struct ServerConfig {
     pub database_url: Option<String>,
     /// Twelve digits.
     pub account_id: String,
-    /// The home region. Requests signed for any other region are accepted too.
+    /// The home region. Requests may be signed for others too, unless `allow_regions` says for which.
     pub region: String,
     /// Whether the embedded models answer for models that nothing is configured to serve.
     pub stand_ins: bool,
@@ -52,7 +52,7 @@ pub struct ServerConfig {
     pub insecure_listen: bool,
     /// Networks that clients may come from, separated by commas; empty for all.
     pub allow_networks: String,
-    /// Regions that requests may be signed for, separated by commas; empty for all.
+    /// Regions that requests may be signed for, separated by commas, the home region among them; empty for all.
     pub allow_regions: String,
     /// Check what components do against the roles given to them.
     pub enforce_service_roles: bool,
@@ -338,6 +338,10 @@ impl ServerConfig {
             return wrong("tls_client_ca", "needs tls = true".into());
         }
         self.networks()?;
+        let regions = self.regions();
+        if !regions.is_empty() && !regions.contains(&self.region) {
+            return wrong("allow_regions", format!("must have {}, the home region, too", self.region));
+        }
         if self.audit.enabled && (self.audit.queued_events == 0 || self.audit.max_file_bytes == 0) {
             return wrong("audit", "queued_events and max_file_bytes must be more than 0".into());
         }
@@ -435,6 +439,7 @@ mod tests {
             ("listen = \"models.example.com:1\"", "listen"),
             ("tls_client_ca = \"ca.pem\"", "tls_client_ca"),
             ("allow_networks = \"10.0.0.0/8, office\"", "allow_networks"),
+            ("allow_regions = \"eu-west-1, eu-west-2\"", "allow_regions"),
             ("[audit]\nqueued_events = 0", "audit"),
         ] {
             assert!(load(text, &[]).unwrap_err().starts_with(key), "{text}");

@@ -78,7 +78,11 @@ pub const SETTINGS: &[Setting] = &[
         "PostgreSQL to keep records in, `postgres://user:password@host/database`, instead of SQLite in the data directory. Several servers may share it.",
     ),
     text("account_id", "123456789012", "The AWS account this server plays: twelve digits."),
-    text("region", "us-east-1", "The home region. Requests signed for other regions are accepted too."),
+    text(
+        "region",
+        "us-east-1",
+        "The home region. Requests may be signed for others too, unless `allow_regions` says for which.",
+    ),
     switch(
         "stand_ins",
         "true",
@@ -108,7 +112,11 @@ pub const SETTINGS: &[Setting] = &[
         "Networks that clients may come from, separated by commas: `10.0.0.0/8, 2001:db8::/32`. Others' connections are \
          closed at once. Empty: all.",
     ),
-    text("allow_regions", "", "Regions that requests may be signed for, separated by commas. Empty: all."),
+    text(
+        "allow_regions",
+        "",
+        "Regions that requests may be signed for, separated by commas; the home region must be one. Empty: all.",
+    ),
     switch(
         "enforce_service_roles",
         "false",
@@ -222,6 +230,8 @@ pub const SETTINGS: &[Setting] = &[
         "AWS_SESSION_TOKEN",
         "The environment variable that holds the session token, if there is one.",
     ),
+    text("[[bucket]].aws_profile", "", "A profile of the credentials file in place of these variables."),
+    text("[[bucket]].aws_credentials_file", "~/.aws/credentials", "The credentials file."),
     text(
         "[[postgres]].resource_arn",
         "",

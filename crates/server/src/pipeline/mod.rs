@@ -171,7 +171,7 @@ impl Pipeline {
             front = None;
         }
         let mut table = front.filter(|_| !door).and_then(Front::table);
-        if !door && found.is_err() && scope == BEDROCK && is_form(&parts) {
+        if !door && found.is_err() && is_form(&parts) {
             // IAM's or STS's: which, says the body, of somebody who is not known yet. Their errors look alike.
             table = TABLES.iter().copied().find(|table| table.name == "sts");
             if signed {

@@ -21,7 +21,7 @@ use http_body::{Body as _, Frame};
 use http_body_util::BodyExt as _;
 use parking_lot::Mutex;
 
-use super::{Pipeline, finished, shutting_down, timed};
+use super::{Pipeline, finished, is_form, shutting_down, timed};
 use crate::audit::{Event, Trail};
 use crate::body::{Body, BodyError};
 use crate::doors::Dialect;
@@ -47,7 +47,8 @@ impl Pipeline {
     /// Whether a request is S3's: by its credential's scope whatever its path, or unsigned where nobody else's is.
     pub(super) fn is_for_s3(&self, parts: &Parts) -> bool {
         match scope_service(&RequestHead::from(parts)).as_deref() {
-            Some("s3") => return true,
+            // S3 takes no such forms: it is IAM's or STS's, signed for the wrong service.
+            Some("s3") => return !(parts.method == Method::POST && is_form(parts)),
             Some(_) => return false,
             None => {}
         }

@@ -167,12 +167,13 @@ async fn a_scope_that_disagrees_with_the_request_is_refused_in_the_services_own_
     let root = server.client();
     let identity = [("Action", "GetCallerIdentity"), ("Version", "2011-06-15")];
     assert_eq!(root.for_service("sts").query(&identity).await.status, 200);
-    for scope in ["bedrock", "iam"] {
+    for scope in ["bedrock", "iam", "s3", "lambda", "aoss", "mars"] {
         let refused = root.for_service(scope).query(&identity).await;
         assert_eq!(refused.status, 403, "{}", refused.snapshot());
         assert_eq!(element(&refused, "Code"), "SignatureDoesNotMatch");
         let message = element(&refused, "Message");
-        assert!(message.starts_with("Credential should be scoped to correct service: 'sts"), "{message}");
+        let told = "Credential should be scoped to correct service: 'sts";
+        assert!(message.starts_with(told), "{scope}: {message}");
     }
     let asked = root.unsigned(Method::GET, "/?Action=ListUsers&Version=2010-05-08", "".into());
     let refused = root.send(asked.0, asked.1).await.answer().await;
@@ -212,6 +213,24 @@ async fn a_signature_for_a_region_that_is_not_allowed_is_refused() {
         assert_eq!(buckets.status == 200, allowed, "{region}: {}", buckets.snapshot());
         assert!(allowed || element(&buckets, "Code") == "AuthorizationHeaderMalformed", "{region}");
     }
+}
+
+#[tokio::test]
+async fn iam_is_signed_for_its_one_region_wherever_home_is() {
+    let server = TestServer::with(Scripted::saying("Hello."), |config| {
+        config.region = "eu-west-1".into();
+        config.allow_regions = "eu-west-1".into();
+    })
+    .await;
+    let mut client = server.client();
+    let users = [("Action", "ListUsers"), ("Version", "2010-05-08")];
+    for (region, allowed) in [("us-east-1", true), ("eu-west-1", true), ("eu-west-2", false)] {
+        client.region = region.into();
+        let told = client.for_service("iam").query(&users).await;
+        assert_eq!(told.status == 200, allowed, "{region}: {}", told.snapshot());
+    }
+    client.region = "us-east-1".into();
+    assert_eq!(client.get("/guardrails").await.error(), (403, "InvalidSignatureException"));
 }
 
 #[tokio::test]
@@ -339,7 +358,8 @@ async fn what_a_service_does_with_a_role_is_in_the_log() {
 async fn what_an_inline_agent_does_as_its_caller_is_in_the_log() {
     let server = TestServer::start().await;
     let root = server.client();
-    let ada = user(&root, "ada").await;
+    let mut ada = user(&root, "ada").await;
+    ada.region = "eu-west-1".into();
     put_policy(&root, "ada", json!([{"Effect": "Allow", "Action": "bedrock:*", "Resource": "*"}])).await;
     let mut inline = super::agent_runs::inline("Hello?", json!([]));
     inline["inlineSessionState"] = json!({"files": [{"name": "a.txt", "useCase": "CHAT",
@@ -353,6 +373,11 @@ async fn what_an_inline_agent_does_as_its_caller_is_in_the_log() {
     let line = lines.iter().find(|line| read(line)).unwrap();
     let own = lines.iter().find(|line| line["eventName"] == "InvokeInlineAgent").unwrap();
     assert_eq!(line["requestID"], own["requestID"], "{line:#?}");
+    assert_eq!(
+        (&line["awsRegion"], &own["awsRegion"]),
+        (&json!("eu-west-1"), &json!("eu-west-1")),
+        "{line:#?}"
+    );
     assert_eq!(line["userIdentity"]["arn"], format!("arn:aws:iam::{ACCOUNT}:user/ada"), "{line:#?}");
     assert_eq!(
         (&line["errorCode"], &line["additionalEventData"]["decision"]),

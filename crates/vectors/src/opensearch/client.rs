@@ -56,7 +56,8 @@ impl Access {
             Self::Open => {}
             Self::Basic(value) => drop(parts.headers.insert(AUTHORIZATION, value.clone())),
             Self::Signed { service, region, source } => {
-                let keys = source.get().map_err(unavailable)?;
+                // Nothing changes by trying again, but for who looks after the configuration.
+                let keys = source.get().map_err(|error| VectorError::Refused(error.to_string()))?;
                 let signer = Signer {
                     access_key_id: &keys.access_key_id,
                     secret: &keys.secret,
@@ -173,7 +174,7 @@ mod tests {
         client(OpenSearchAccess::Signed {
             service: service.into(),
             region: "eu-west-1".into(),
-            credentials: AwsCredentials::configured(Some(("default", Some(file))), [None; 3]),
+            credentials: AwsCredentials::configured(Some("default"), Some(file), [None; 3]).unwrap(),
         })
     }
 

@@ -9,7 +9,7 @@ pub(super) mod messages;
 mod prompt;
 pub(super) mod tools;
 
-use craton_backend::{Effort, Priority, ResponseSchema, Sampling};
+use craton_backend::{ChatRequest, Effort, Priority, ResponseSchema, Sampling};
 use craton_wire::ApiError;
 use serde_json::{Map, Value, json};
 
@@ -123,11 +123,9 @@ fn read(body: &Object<'_>) -> Result<Decoded, ApiError> {
         body.get("response_format").map(|node| response_format(&node)).transpose()?.flatten();
     request.priority = priority(body)?;
     request.extra = body.rest(READ);
-    // Words that only some models have ("minimal") go on as they are.
-    let effort = request.extra.get("reasoning_effort").and_then(Value::as_str).and_then(Effort::of);
-    if effort.is_some() {
-        request.effort = effort;
+    if let Some(word) = request.extra.get("reasoning_effort").and_then(Value::as_str).map(str::to_owned) {
         request.extra.remove("reasoning_effort");
+        reason_as(&mut request, &word);
     }
     request.one_tool_call = body.boolean("parallel_tool_calls")? == Some(false);
     refuse_unserved(body)?;
@@ -138,6 +136,14 @@ fn read(body: &Object<'_>) -> Result<Decoded, ApiError> {
         decoded.options.include_usage = options.open_object(&[])?.boolean("include_usage")?.unwrap_or(false);
     }
     Ok(decoded)
+}
+
+/// How much to think, in OpenAI's words. Those that only some models have ("minimal") go on as they are.
+pub(super) fn reason_as(request: &mut ChatRequest, word: &str) {
+    request.effort = Effort::of(word);
+    if request.effort.is_none() {
+        request.extra.insert("reasoning_effort".into(), word.into());
+    }
 }
 
 fn sampling(body: &Object<'_>) -> Result<Sampling, ApiError> {

@@ -9,6 +9,7 @@ use craton_wire::ApiError;
 use serde_json::{Map, Value, json};
 
 use super::super::media;
+use super::super::openai_chat::reason_as;
 use super::super::reader::{Node, Object};
 use super::ResponsesCall;
 
@@ -65,9 +66,11 @@ pub(super) fn read(node: &Node<'_>) -> Result<ResponsesCall> {
     request.tools = tools(&body)?;
     request.tool_choice = tool_choice(&body, &request.tools)?;
     request.response_schema = text_format(&body)?;
-    request.reasoning_budget_tokens = reasoning_budget(&body)?;
     request.priority = priority(&body)?;
     request.extra = body.rest(KNOWN);
+    if let Some(word) = effort(&body)? {
+        reason_as(&mut request, &word);
+    }
     request.one_tool_call = body.boolean("parallel_tool_calls")? == Some(false);
     let mut call = ResponsesCall::new(request, body.require("model")?.filled_string()?.to_owned());
     call.stream = body.boolean("stream")?.unwrap_or(false);
@@ -306,18 +309,13 @@ fn text_format(body: &Object<'_>) -> Result<Option<ResponseSchema>> {
     })
 }
 
-/// `reasoning.effort` in tokens, by the measure that other gateways use.
-fn reasoning_budget(body: &Object<'_>) -> Result<Option<u32>> {
+/// `reasoning.effort`.
+fn effort(body: &Object<'_>) -> Result<Option<String>> {
     let Some(reasoning) = body.get("reasoning") else { return Ok(None) };
     let reasoning = reasoning.open_object(&[])?;
     let Some(effort) = reasoning.get("effort") else { return Ok(None) };
-    Ok(match effort.word(&["none", "minimal", "low", "medium", "high", "xhigh"])? {
-        "low" => Some(1024),
-        "medium" => Some(2048),
-        "high" => Some(4096),
-        "xhigh" => Some(8192),
-        _ => None,
-    })
+    let word = effort.word(&["none", "minimal", "low", "medium", "high", "xhigh"])?;
+    Ok(Some(word.to_owned()))
 }
 
 fn priority(body: &Object<'_>) -> Result<Priority> {

@@ -107,10 +107,23 @@ fn every_field_has_its_place() {
     assert_eq!(request.response_schema, Some(ResponseSchema { name: Some("n".into()), schema }));
     assert_eq!(request.sampling.max_tokens, Some(20));
     assert_eq!((request.sampling.temperature, request.sampling.top_p), (Some(0.5), Some(0.25)));
-    assert_eq!(request.reasoning_budget_tokens, Some(4096));
+    assert_eq!((request.effort, request.reasoning_budget_tokens), (Some(Effort::High), None));
     assert_eq!(request.priority, Priority::Priority);
     assert_eq!(Value::Object(request.extra.clone()), json!({"top_k": 4}));
     assert!(request.one_tool_call);
+}
+
+#[test]
+fn effort_is_what_was_asked_for_and_words_of_some_models_only_go_on() {
+    let asked = |effort: &str| {
+        let body = json!({"model": "m", "input": "hi", "reasoning": {"effort": effort}});
+        let request = decode(&body).unwrap().request;
+        assert_eq!(request.reasoning_budget_tokens, None, "{effort}");
+        (request.effort, request.extra.get("reasoning_effort").cloned())
+    };
+    assert_eq!(asked("xhigh"), (Some(Effort::XHigh), None));
+    assert_eq!(asked("minimal"), (None, Some("minimal".into())));
+    assert_eq!(asked("none"), (None, Some("none".into())));
 }
 
 #[test]

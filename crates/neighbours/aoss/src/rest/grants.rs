@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::RestError;
 use crate::Collections;
+use crate::access::{Bound, names, rules, statements, texts};
 
 /// What of an index a call needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +51,7 @@ impl Grants {
         let permits = |given: &String| given == "aoss:*" || given == right.name();
         rules
             .iter()
-            .any(|(pattern, permissions)| matches(pattern, &resource) && permissions.iter().any(permits))
+            .any(|(pattern, permissions)| names(pattern, &resource) && permissions.iter().any(permits))
     }
 
     pub(super) fn check(&self, right: Right, index: &str) -> Result<(), RestError> {
@@ -68,21 +69,18 @@ impl Grants {
     }
 
     /// The rules on indexes of the policies that name the caller.
-    fn of(caller: &Principal, collection: &str, policies: &[Value]) -> Self {
-        let texts = |value: &Value, field: &str| -> Vec<String> {
-            let texts = value[field].as_array().into_iter().flatten().filter_map(Value::as_str);
-            texts.map(str::to_owned).collect()
-        };
-        let statements = policies.iter().flat_map(|policy| match policy {
-            Value::Array(statements) => statements.as_slice(),
-            one => std::slice::from_ref(one),
+    fn of(caller: &Principal, collection: &str, policies: &[(Value, Bound)]) -> Self {
+        let about = policies.iter().flat_map(|(policy, bound)| {
+            let names = move |named: &str| match bound.get(named) {
+                Some(id) => has_id(id, caller),
+                None => is_named(named, caller),
+            };
+            statements(policy).iter().filter(move |one| texts(one, "Principal").any(names))
         });
-        let about =
-            statements.filter(|one| texts(one, "Principal").iter().any(|named| is_named(named, caller)));
-        let rules = about.filter_map(|statement| statement["Rules"].as_array()).flatten();
-        let rules = rules.filter(|rule| rule["ResourceType"] == "index").flat_map(|rule| {
-            let permissions = texts(rule, "Permission");
-            texts(rule, "Resource").into_iter().map(move |pattern| (pattern, permissions.clone()))
+        let on_indexes = about.flat_map(rules).filter(|rule| rule["ResourceType"] == "index");
+        let rules = on_indexes.flat_map(|rule| {
+            let permissions: Vec<_> = texts(rule, "Permission").map(str::to_owned).collect();
+            texts(rule, "Resource").map(move |pattern| (pattern.to_owned(), permissions.clone()))
         });
         Self::Granted {
             caller: caller.arn.clone(),
@@ -117,18 +115,11 @@ fn is_named(named: &str, caller: &Principal) -> bool {
     named == caller.arn || issuer == Some(named) || of_all_sessions().is_some()
 }
 
-/// Whether a text is what a pattern with `*` for any characters says.
-fn matches(pattern: &str, text: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else { return false };
-    let Some(last) = parts.next_back() else { return rest.is_empty() };
-    for part in parts {
-        match rest.find(part) {
-            Some(at) => rest = &rest[at + part.len()..],
-            None => return false,
-        }
-    }
-    rest.ends_with(last)
+/// The same by a unique id: a user's or a role's, or `AROA…:SESSION`, where `*` is all of them.
+fn has_id(id: &str, caller: &Principal) -> bool {
+    let issuer = caller.session.as_ref().map(|session| session.issuer_id.as_str());
+    let issued = id.strip_suffix(":*").unwrap_or(id);
+    id == caller.user_id || issuer == Some(issued)
 }
 
 #[cfg(test)]
@@ -165,16 +156,19 @@ mod tests {
         Principal { session: Some(Arc::new(session)), ..Principal::new(arn, "AS") }
     }
 
-    fn policy(principal: &str, resource: &str, permission: &str) -> Value {
-        json!([{"Principal": [principal], "Rules": [
+    fn policy(principal: &str, resource: &str, permission: &str) -> (Value, Bound) {
+        let policy = json!([{"Principal": [principal], "Rules": [
             {"ResourceType": "collection", "Resource": ["collection/vectors"], "Permission": ["aoss:*"]},
-            {"ResourceType": "index", "Resource": [resource], "Permission": [permission]}]}])
+            {"ResourceType": "index", "Resource": [resource], "Permission": [permission]}]}]);
+        (policy, Bound::new())
     }
 
     #[test]
     fn only_who_is_named_may_do_only_what_is_said_where_it_is_said() {
-        let policies =
-            [policy(&user().arn, "index/vec*/notes-*", "aoss:ReadDocument"), json!({"Principal": 7})];
+        let policies = [
+            policy(&user().arn, "index/vec*/notes-*", "aoss:ReadDocument"),
+            (json!({"Principal": 7}), Bound::new()),
+        ];
         let grants = Grants::of(&user(), "vectors", &policies);
         assert!(grants.allow(Right::ReadDocument, "notes-1"));
         assert!(!grants.allow(Right::WriteDocument, "notes-1"));
@@ -203,12 +197,21 @@ mod tests {
     }
 
     #[test]
-    fn stars_stand_for_any_characters() {
-        for (pattern, text) in [("a", "a"), ("a*", "abc"), ("*c", "abc"), ("a*b*c", "a-b-b-c"), ("*", "")] {
-            assert!(matches(pattern, text), "{pattern} {text}");
+    fn who_has_a_name_after_another_has_none_of_their_rights() {
+        let may = |caller: &Principal, named: &str, id: &str| {
+            let bound = Bound::from([(named.to_owned(), id.to_owned())]);
+            let policies = [(policy(named, "index/vectors/*", "aoss:*").0, bound)];
+            Grants::of(caller, "vectors", &policies).allow(Right::ReadDocument, "a")
+        };
+        let ann = Principal { user_id: "AIDA1".into(), ..user() };
+        assert!(may(&ann, &user().arn, "AIDA1") && !may(&ann, &user().arn, "AIDA0"));
+        let session = Principal { user_id: "AROA:one".into(), ..of_role("one") };
+        let of_one = "arn:aws:sts::123456789012:assumed-role/Reader/one";
+        for (named, id) in [(ROLE, "AROA"), (of_one, "AROA:one"), (of_one, "AROA:*")] {
+            assert!(may(&session, named, id), "{id}");
         }
-        for (pattern, text) in [("a", "ab"), ("a*", "ba"), ("a*a", "a"), ("a*b*c", "acb"), ("", "a")] {
-            assert!(!matches(pattern, text), "{pattern} {text}");
+        for (named, id) in [(ROLE, "AROB"), (of_one, "AROA:two"), (of_one, "AROB:*")] {
+            assert!(!may(&session, named, id), "{id}");
         }
     }
 }

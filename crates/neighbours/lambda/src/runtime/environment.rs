@@ -80,7 +80,12 @@ pub(crate) struct Means<'a> {
     pub sandbox: &'a Sandbox,
     pub log: Log,
     pub credentials: BTreeMap<String, String>,
+    /// A PEM file of what it trusts besides, when it calls the endpoint.
+    pub certificates: Option<PathBuf>,
 }
+
+/// Where boto3 and Node's SDK look for certificates to trust.
+const TRUST: [&str; 2] = ["AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"];
 
 impl Environment {
     pub(crate) async fn start(launch: Launch, means: Means<'_>) -> Result<Self, FunctionError> {
@@ -88,16 +93,18 @@ impl Environment {
         let failed = |error: &dyn Display| {
             FunctionError::Unavailable(format!("The environment did not start: {error}"))
         };
-        let Means { client, sandbox, log, credentials } = means;
+        let Means { client, sandbox, log, credentials, certificates } = means;
         let api = Reserved::new().await.map_err(|error| failed(&error))?;
         let scratch = Scratch::new("craton-lambda-").map_err(|error| failed(&error))?;
-        let confinement = confinement(&launch, client, scratch.path(), sandbox.standing().own_tmp);
+        let read = (client, certificates.as_deref());
+        let confinement = confinement(&launch, read, scratch.path(), sandbox.standing().own_tmp);
         let temporary = if confinement.own_tmp.is_some() { Path::new("/tmp") } else { scratch.path() };
         let mut command = command(&launch, client);
         command
             .env_clear()
             .envs(variables(&launch, client, api.address, temporary))
             .envs(credentials)
+            .envs(certificates.iter().flat_map(|file| TRUST.map(|name| (name, file))))
             .current_dir(&launch.folder);
         let mut process =
             sandbox.start(command, &confinement, Stdio::null()).map_err(|error| failed(&error))?;
@@ -309,9 +316,15 @@ fn fault(request_id: &str, kind: &str, message: &str) -> Posted {
 }
 
 /// What a function may do: read its code and its runtime, write its temporary folder, use the network, start processes.
-fn confinement(launch: &Launch, client: &Client, scratch: &Path, can_have_tmp: bool) -> Confinement {
+fn confinement(
+    launch: &Launch,
+    (client, certificates): (&Client, Option<&Path>),
+    scratch: &Path,
+    can_have_tmp: bool,
+) -> Confinement {
     let mut read = vec![launch.folder.clone(), client.folder.clone()];
     read.extend(client.read.iter().cloned());
+    read.extend(certificates.map(Path::to_owned));
     // Its own `/tmp` would hide what lies there.
     let own_tmp = can_have_tmp && !read.iter().any(|path| path.starts_with("/tmp"));
     read.extend(SYSTEM_PATHS.iter().chain(NETWORK_PATHS).chain(PROGRAMS).map(PathBuf::from));

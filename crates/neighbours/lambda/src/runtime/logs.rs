@@ -2,7 +2,7 @@
 //!
 //! Files are written by one thread, fed by a bounded queue, so that neither a call nor the runtime waits for a disk, and
 //! several environments of a function share its file and its size. When the disk can't follow, lines are dropped and
-//! counted: output must not stop a function.
+//! counted, and the file says how many: output must not stop a function.
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::{self, File, OpenOptions};
@@ -11,7 +11,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use parking_lot::Mutex;
 
@@ -24,11 +24,10 @@ const QUEUE: usize = 1024;
 /// Files that are kept open.
 const MAX_OPEN: usize = 64;
 
-/// The log files of all functions: `DIRECTORY/REGION/NAME.log`.
+/// The log files of all functions.
 pub(crate) struct Logs {
     directory: PathBuf,
     lines: SyncSender<Line>,
-    dropped: AtomicU64,
 }
 
 struct Line {
@@ -43,29 +42,23 @@ impl Logs {
         if let Err(error) = writer.spawn(move || Writer::default().run(&queue)) {
             tracing::error!(%error, "logs of functions are not kept");
         }
-        Arc::new(Self { directory, lines, dropped: AtomicU64::new(0) })
+        Arc::new(Self { directory, lines })
     }
 
     /// One environment's log of a function.
     pub(crate) fn of(self: &Arc<Self>, region: &str, name: &str) -> Log {
-        let path = self.directory.join(region).join(format!("{name}.log"));
-        Log { logs: Arc::clone(self), path: path.into(), tail: Arc::default() }
+        let path = log_path(&self.directory, region, name).into();
+        Log { logs: Arc::clone(self), path, tail: Arc::default(), dropped: Arc::default() }
     }
 
-    fn write(&self, path: &Arc<Path>, text: &[u8]) {
-        let line = Line { path: Arc::clone(path), text: text.to_vec() };
-        match self.lines.try_send(line) {
-            Ok(()) => {
-                let dropped = self.dropped.swap(0, Ordering::Relaxed);
-                if dropped > 0 {
-                    tracing::warn!(dropped, "functions printed faster than their logs could be written");
-                }
-            }
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                self.dropped.fetch_add(1, Ordering::Relaxed);
-            }
-        }
+    fn send(&self, path: &Arc<Path>, text: &[u8]) -> bool {
+        self.lines.try_send(Line { path: Arc::clone(path), text: text.to_vec() }).is_ok()
     }
+}
+
+/// Where a function's output is kept, below the directory that functions are kept in.
+pub fn log_path(directory: &Path, region: &str, name: &str) -> PathBuf {
+    directory.join("logs").join(region).join(format!("{name}.log"))
 }
 
 /// Where one environment's output goes.
@@ -74,6 +67,8 @@ pub(crate) struct Log {
     logs: Arc<Logs>,
     path: Arc<Path>,
     tail: Arc<Mutex<VecDeque<u8>>>,
+    /// Lines that did not get into the file, and were not spoken of there yet.
+    dropped: Arc<AtomicU64>,
 }
 
 impl Log {
@@ -95,7 +90,17 @@ impl Log {
         let over = tail.len().saturating_sub(TAIL_BYTES);
         tail.drain(..over);
         drop(tail);
-        self.logs.write(&self.path, line);
+        let dropped = self.dropped.swap(0, Ordering::Relaxed);
+        let told = || {
+            let gap =
+                format!("{dropped} lines were dropped here: they came faster than they could be written");
+            self.logs.send(&self.path, gap.as_bytes())
+        };
+        if dropped > 0 && !told() {
+            self.dropped.fetch_add(dropped + 1, Ordering::Relaxed);
+        } else if !self.logs.send(&self.path, line) {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -155,6 +160,23 @@ mod tests {
         }
         let bytes = |path: &Path| fs::metadata(path).unwrap().len();
         assert_eq!((bytes(&path), bytes(&path.with_extension("log.1"))), (5 << 20, 10 << 20));
+    }
+
+    #[test]
+    fn what_does_not_get_into_the_file_is_said_there() {
+        let (lines, queue) = sync_channel(1);
+        let log = Arc::new(Logs { directory: PathBuf::new(), lines }).of("us-east-1", "f");
+        let read = || String::from_utf8(queue.recv().unwrap().text).unwrap();
+        for line in ["a", "b", "c"] {
+            log.line(line.as_bytes());
+        }
+        assert_eq!(read(), "a");
+        // The gap takes the one place there is; what comes with it is in the next.
+        log.line(b"d");
+        assert!(read().starts_with("2 lines were dropped"));
+        log.line(b"e");
+        assert!(read().starts_with("1 lines were dropped"));
+        assert_eq!(log.tail(), "a\nb\nc\nd\ne\n");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 
 pub(crate) use api::error_payload;
+pub use logs::log_path;
 pub(crate) use pool::{Pool, PoolParts};
 
 use crate::function::Language;
@@ -25,6 +26,11 @@ pub trait Credentials: Send + Sync {
     /// Environment variables for a function with this role: keys, session token, endpoint. Never a secret of the
     /// server's own.
     fn variables(&self, role_arn: &str, function_arn: &str) -> BTreeMap<String, String>;
+
+    /// A PEM file with the certificates by which a function knows the endpoint, where the machine's own are not enough.
+    fn certificates(&self) -> Option<PathBuf> {
+        None
+    }
 
     /// Whether a function may be given this role. Without roles that are checked, any.
     fn may_be_given(&self, _role_arn: &str, _function_arn: &str) -> bool {

@@ -99,7 +99,8 @@ impl Pool {
                 let client = self.clients.get(launch.language, &launch.language_version).await?;
                 let credentials = self.credentials.variables(&launch.role, &launch.arn);
                 let log = self.logs.of(&launch.region, &launch.name);
-                let means = Means { client: &client, sandbox: &self.sandbox, log, credentials };
+                let certificates = self.credentials.certificates();
+                let means = Means { client: &client, sandbox: &self.sandbox, log, credentials, certificates };
                 self.make_room();
                 Environment::start(launch, means).await?
             }

@@ -1,10 +1,11 @@
 //! Invoke, and the same for agents and flows.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use craton_api_lambda as api;
 use craton_backend::function::{FunctionAnswer, FunctionCall, FunctionError, FunctionInvoker};
-use craton_core::RequestContext;
+use craton_core::{RequestContext, first_chars};
 use craton_store::jobs::{Ended, Handler, Job, JobContext, JobError, NewJob};
 use craton_store::{StoreError, Transaction};
 use craton_wire::ApiError;
@@ -17,7 +18,7 @@ use super::base64;
 use crate::Lambda;
 use crate::error::{function_error, service, store_error};
 use crate::function::{self, FunctionRef, LATEST, language};
-use crate::mapped::{FarCall, folder_mark};
+use crate::mapped::{Far, FarCall, Function, Place, folder_mark};
 use crate::runtime::{Event, Launch, MAX_PAYLOAD_BYTES, Outcome};
 
 /// The kind of the jobs that asynchronous calls are.
@@ -43,12 +44,14 @@ enum Ready {
     Post {
         name: String,
         url: String,
+        patience: Duration,
     },
     /// A function of another Lambda.
     Far {
         name: String,
-        arn: String,
+        far: Arc<Far>,
         qualifier: Option<String>,
+        patience: Duration,
     },
 }
 
@@ -115,41 +118,7 @@ impl Lambda {
     /// What runs a function, and the version of it.
     async fn ready(&self, reference: &FunctionRef) -> Result<(Ready, String), ApiError> {
         if let Some(mapped) = self.inner.mapped.get(&reference.name) {
-            let latest = LATEST.to_owned();
-            if let Some(url) = &mapped.url {
-                return Ok((Ready::Post { name: reference.name.clone(), url: url.clone() }, latest));
-            }
-            if let Some(arn) = &mapped.arn {
-                let (name, qualifier) = (reference.name.clone(), reference.qualifier.clone());
-                return Ok((Ready::Far { name, arn: arn.clone(), qualifier }, latest));
-            }
-            if let (Some(folder), Some(runtime), Some(handler)) =
-                (&mapped.folder, &mapped.runtime, &mapped.handler)
-            {
-                let (language, language_version) = language(runtime)?;
-                let sources = folder.clone();
-                let mark = tokio::task::spawn_blocking(move || folder_mark(&sources)).await;
-                let arn = function::arn(&reference.region, &self.inner.account.id, &reference.name, None);
-                let launch = Launch {
-                    // With its region, which is in its environment.
-                    key: format!("{arn}:{}", mark.map_err(|error| service(&error))?),
-                    name: reference.name.clone(),
-                    arn,
-                    version: latest.clone(),
-                    language,
-                    language_version: language_version.to_owned(),
-                    handler: handler.clone(),
-                    folder: folder.clone(),
-                    role: String::new(),
-                    region: reference.region.clone(),
-                    memory_mib: 512,
-                    ephemeral_mib: 512,
-                    timeout_s: mapped.timeout_s.unwrap_or(30),
-                    variables: Default::default(),
-                    reserved_concurrency: None,
-                };
-                return Ok((Ready::Run(Box::new(launch)), latest));
-            }
+            return Ok((self.ready_mapped(reference, mapped).await?, LATEST.to_owned()));
         }
         let found = self.find(reference).await?;
         let reserved_concurrency = self.reserved_concurrency(reference, &found).await?;
@@ -175,6 +144,41 @@ impl Lambda {
         Ok((Ready::Run(Box::new(launch)), found.version))
     }
 
+    /// What runs a function that configuration sends elsewhere.
+    async fn ready_mapped(&self, reference: &FunctionRef, mapped: &Function) -> Result<Ready, ApiError> {
+        let (name, patience) = (reference.name.clone(), Duration::from_secs(mapped.timeout_s.into()));
+        let (folder, runtime, handler) = match &mapped.place {
+            Place::Url(url) => return Ok(Ready::Post { name, url: url.clone(), patience }),
+            Place::Aws(far) => {
+                let (far, qualifier) = (Arc::clone(far), reference.qualifier.clone());
+                return Ok(Ready::Far { name, far, qualifier, patience });
+            }
+            Place::Folder { folder, runtime, handler } => (folder, runtime, handler),
+        };
+        let (language, language_version) = language(runtime)?;
+        let sources = folder.clone();
+        let mark = tokio::task::spawn_blocking(move || folder_mark(&sources)).await;
+        let arn = function::arn(&reference.region, &self.inner.account.id, &reference.name, None);
+        Ok(Ready::Run(Box::new(Launch {
+            // With its region, which is in its environment.
+            key: format!("{arn}:{}", mark.map_err(|error| service(&error))?),
+            name,
+            arn,
+            version: LATEST.to_owned(),
+            language,
+            language_version: language_version.to_owned(),
+            handler: handler.clone(),
+            folder: folder.clone(),
+            role: String::new(),
+            region: reference.region.clone(),
+            memory_mib: 512,
+            ephemeral_mib: 512,
+            timeout_s: mapped.timeout_s,
+            variables: Default::default(),
+            reserved_concurrency: None,
+        })))
+    }
+
     /// Calls count wherever their function runs.
     async fn run(&self, ready: Ready, event: Event) -> Result<Outcome, FunctionError> {
         let (name, reserved) = match &ready {
@@ -193,17 +197,11 @@ impl Lambda {
                     None => outcome,
                 })
             }
-            Ready::Post { name, url } => match self.inner.mapped.get(&name) {
-                Some(mapped) => self.inner.mapped.post(mapped, &url, event.payload).await,
-                None => Err(FunctionError::NotFound(name)),
-            },
-            Ready::Far { name, arn, qualifier } => match self.inner.mapped.get(&name) {
-                Some(mapped) => {
-                    let call = FarCall { event, qualifier, now_ms: self.inner.clock.now_ms() };
-                    self.inner.mapped.call(mapped, &arn, call).await
-                }
-                None => Err(FunctionError::NotFound(name)),
-            },
+            Ready::Post { url, patience, .. } => self.inner.mapped.post(&url, event.payload, patience).await,
+            Ready::Far { far, qualifier, patience, .. } => {
+                let call = FarCall { event, qualifier, now_ms: self.inner.clock.now_ms() };
+                self.inner.mapped.call(&far, call, patience).await
+            }
         }
     }
 }
@@ -300,7 +298,8 @@ impl Handler for Lambda {
         let call = FunctionCall { arn: event.arn, payload: event.payload.into() };
         match FunctionInvoker::invoke(self, call).await {
             Ok(answer) if answer.failed => {
-                Err(JobError::Retry(String::from_utf8_lossy(&answer.payload).chars().take(2_000).collect()))
+                let said = String::from_utf8_lossy(&answer.payload);
+                Err(JobError::Retry(first_chars(&said, 2_000).to_owned()))
             }
             Ok(_) => Ok(()),
             Err(error @ (FunctionError::NotFound(_) | FunctionError::Invalid(_))) => {

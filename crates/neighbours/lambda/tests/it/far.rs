@@ -141,6 +141,13 @@ async fn an_endpoint_that_was_called_and_does_not_answer_has_failed() {
 fn a_mapping_says_what_is_wrong_with_it() {
     let arn = || Some("arn:aws:lambda:eu-west-1:111122223333:function:x".to_owned());
     let named = || MappedFunction { name: "f".into(), ..Default::default() };
+    let url = || Some("http://x".to_owned());
+    let both_keys = || MappedFunction {
+        arn: arn(),
+        aws_profile: Some("work".into()),
+        access_key_id_env: Some("ID".into()),
+        ..named()
+    };
     for (mapping, complaint) in [
         (MappedFunction::default(), "needs a name"),
         (named(), "set one of"),
@@ -149,6 +156,14 @@ fn a_mapping_says_what_is_wrong_with_it() {
         (MappedFunction { arn: arn(), endpoint: Some("far".into()), ..named() }, "endpoint must begin"),
         (MappedFunction { url: Some("ftp://x".into()), ..named() }, "url must begin"),
         (MappedFunction { folder: Some("/x".into()), ..named() }, "needs runtime and handler"),
+        (MappedFunction { arn: arn(), handler: Some("a.b".into()), ..named() }, "are for a folder"),
+        (MappedFunction { url: url(), endpoint: Some("http://x".into()), ..named() }, "are for an arn"),
+        (MappedFunction { url: url(), session_token_env: Some("T".into()), ..named() }, "are for an arn"),
+        (
+            MappedFunction { arn: arn(), aws_credentials_file: Some("/x".into()), ..named() },
+            "needs `aws_profile`",
+        ),
+        (both_keys(), "not both"),
     ] {
         let error = mapping.check().unwrap_err();
         assert!(error.contains(complaint), "{error}");

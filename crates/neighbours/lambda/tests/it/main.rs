@@ -72,7 +72,8 @@ pub(crate) async fn world_with(
         config,
         functions,
         credentials: Arc::new(Fixed),
-    });
+    })
+    .unwrap();
     let context = RequestContext {
         request_id: "r".into(),
         region: account.home_region.clone(),
