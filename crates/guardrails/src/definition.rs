@@ -132,6 +132,23 @@ impl Definition {
     }
 }
 
+impl ContentFilter {
+    /// How strong it is on a side; none where it does not look.
+    pub fn strength(&self, source: crate::Source) -> Option<api::GuardrailFilterStrength> {
+        let strength = match source {
+            crate::Source::Input => self.input_strength,
+            crate::Source::Output => self.output_strength,
+        };
+        self.sides.on(source).and(Some(strength)).filter(|it| *it != api::GuardrailFilterStrength::None)
+    }
+
+    /// Whether text on a side that it surely finds does not pass.
+    pub fn blocks(&self, source: crate::Source) -> bool {
+        self.strength(source).is_some()
+            && self.sides.on(source) == Some(api::GuardrailContentFilterAction::Block)
+    }
+}
+
 impl ContentPolicy {
     /// Every filter, at one strength on both sides.
     pub fn every(strength: api::GuardrailFilterStrength) -> Self {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use craton_api_bedrock as control;
+use craton_backend::EmbeddingModel;
 use craton_wire::ApiError;
 
 use super::report::{Facts, Report};
@@ -13,11 +14,11 @@ use super::{Assessed, Guard, Piece, Qualifier, Source};
 use crate::ner::NameModel;
 use crate::policies::content::{self, Confidence};
 use crate::policies::content_full::{FullHeads, LAYERS, Suspect};
-use crate::policies::judge::{OnFailure, Verdict};
+use crate::policies::judge::{Judgement, OnFailure, Verdict};
 use crate::policies::pii::PiiDetector;
 use crate::policies::words::profanity;
-use crate::policies::{Shown, grounding, topics};
-use crate::text::{View, decoded_runs, is_imitated, spelled_runs};
+use crate::policies::{Shown, grounding, spelled, topics};
+use crate::text::{View, decoded_runs, is_imitated};
 
 /// Text longer than this is judged on a thread of its own, in bytes.
 const INLINE: usize = 8 * 1024;
@@ -56,7 +57,7 @@ pub(super) struct Found {
     /// What the heads over the sentence encoder say of those, where they were asked.
     full: Option<[f32; 6]>,
     /// What a guard model said of the categories, where one was asked.
-    pub judged: Option<Verdict>,
+    judged: Option<Judgement>,
     /// Text that was hidden in this one, as it reads: for a guard model.
     hidden: Vec<String>,
     /// What the light classifiers are suspicious of, for the sentence encoder.
@@ -75,33 +76,53 @@ impl Found {
         self.topics.add(inside.topics);
     }
 
-    /// How sure it is that the piece is of a category: by the guard model where it has a say.
+    /// How sure it is that the piece is of a category: by the guard model where it has a say, and by the higher of it and the
+    /// classifiers where it has not seen all.
     pub(super) fn confidence(&self, category: usize) -> Confidence {
-        let judged = self.judged.and_then(|verdict| verdict.get(category).copied().flatten());
         let light = |score: f32| content::confidence(category, score);
-        judged.unwrap_or_else(|| match self.full {
-            Some(full) => FullHeads::shipped().confidence(&full)[category].max(light(self.unshown[category])),
-            None => light(self.content[category]),
-        })
+        self.settled(
+            category,
+            |judged| judged,
+            || match self.full {
+                Some(full) => {
+                    FullHeads::shipped().confidence(&full)[category].max(light(self.unshown[category]))
+                }
+                None => light(self.content[category]),
+            },
+        )
     }
 
     /// The same as a number from 0 to 1: 0.25, 0.5 and 0.75 are where low, medium and high confidence begin.
     fn severity(&self, category: usize) -> f32 {
-        if let Some(judged) = self.judged.and_then(|verdict| verdict.get(category).copied().flatten()) {
-            return match judged {
-                Confidence::None => 0.0,
-                Confidence::Low => 0.25,
-                Confidence::Medium => 0.5,
-                Confidence::High => 1.0,
-            };
-        }
+        let judged = |judged: Confidence| match judged {
+            Confidence::None => 0.0,
+            Confidence::Low => 0.25,
+            Confidence::Medium => 0.5,
+            Confidence::High => 1.0,
+        };
         let light = |score: f32| content::severity(score, content::points(category));
-        match self.full {
+        self.settled(category, judged, || match self.full {
             Some(full) => {
                 let points = FullHeads::shipped().heads[category].points;
                 content::severity(full[category], points).max(light(self.unshown[category]))
             }
             None => light(self.content[category]),
+        })
+    }
+
+    /// What the guard model says of a category, the classifiers, or the higher of both.
+    fn settled<T: PartialOrd>(
+        &self,
+        category: usize,
+        judged: impl Fn(Confidence) -> T,
+        classified: impl Fn() -> T,
+    ) -> T {
+        let Some(judgement) = &self.judged else { return classified() };
+        let said = judgement.verdict.get(category).copied().flatten().map(judged);
+        match (said, &judgement.failure) {
+            (None, _) => classified(),
+            (Some(said), None) => said,
+            (Some(said), Some(_)) => Some(classified()).filter(|it| *it > said).unwrap_or(said),
         }
     }
 }
@@ -134,7 +155,8 @@ impl Guard {
             look()
         };
         self.second_look(&mut found).await;
-        self.ask_guard_model(source, &pieces, &mut found).await?;
+        let enough = |verdict: &Verdict| self.is_blocked_by(source, verdict);
+        self.ask_guard_model(source, &pieces, &mut found, enough).await?;
         let facts = Facts { guard: self, source, pieces: &pieces, found: &found, grounding };
         let report = Report::of(facts, started.elapsed());
         Ok(report.finish())
@@ -157,7 +179,7 @@ impl Guard {
         let mut worst = [0.0_f32; content::CATEGORIES.len()];
         for ((source, text), found) in texts.into_iter().zip(found) {
             let mut found = [found];
-            self.ask_guard_model(source, &[Piece::new(text)], &mut found).await?;
+            self.ask_guard_model(source, &[Piece::new(text)], &mut found, |_| false).await?;
             for (category, worst) in worst.iter_mut().enumerate() {
                 *worst = worst.max(found[0].severity(category));
             }
@@ -193,7 +215,11 @@ impl Guard {
         let folded = View::folded(text);
         self.look_at_words(source, text, &folded, &mut found);
         self.look_for_secrets(source, text, names, &mut found);
-        self.look_at_meaning(source, &folded, &mut found);
+        // Words and secrets with gaps between their letters have a place of their own; what they mean has not.
+        let spelled = spelled::read(&folded);
+        let said = spelled.as_deref().map(View::folded);
+        self.look_at_meaning(source, said.as_ref().unwrap_or(&folded), &mut found);
+        found.hidden.extend(spelled);
         let Some(depth) = depth.checked_sub(1) else { return found };
         for (range, inner) in decoded_runs(text) {
             let mut inside = self.look(source, &inner, names, depth);
@@ -202,16 +228,6 @@ impl Guard {
             }
             found.add(inside);
             found.hidden.push(inner);
-        }
-        // Words and secrets with gaps have a place of their own; what a phrase with gaps means has not.
-        let spelled: Vec<String> = spelled_runs(&folded).into_iter().map(|run| run.text).collect();
-        let spelled = spelled.iter().filter(|run| run.contains(' ')).map(String::as_str).collect::<Vec<_>>();
-        if !spelled.is_empty() {
-            let spelled = spelled.join("\n");
-            let mut inside = Found::default();
-            self.look_at_meaning(source, &View::folded(&spelled), &mut inside);
-            found.add(inside);
-            found.hidden.push(spelled);
         }
         found
     }
@@ -262,7 +278,8 @@ impl Guard {
             }
         }
         // Patterns are written for what people read, but may also name a character that the view replaces.
-        let view = (!text.is_ascii()).then(|| View::plain(text));
+        let view = (!text.is_ascii() && !self.regexes.is_empty()).then(|| View::plain(text));
+        let view = view.filter(|view| view.text() != text);
         for (index, (regex, custom)) in self.regexes.iter().zip(&policy.regexes).enumerate() {
             if custom.sides.on(source).is_none() {
                 continue;
@@ -297,29 +314,45 @@ impl Guard {
         grounding::scores(&sources, &query, &answer)
     }
 
-    /// Shows the sentence encoder what the light classifiers are suspicious of and what stands out towards a topic. Without
-    /// the encoder, or when it can't answer, what the light ones say stands.
+    /// Shows the sentence encoder what the light classifiers are suspicious of and what stands out towards a topic, at once.
+    /// Without the encoder, or where it can't answer, what the light ones say stands.
     async fn second_look(&self, found: &mut [Found]) {
-        let vectors = &self.tools.vectors;
-        let Some(embedder) = &vectors.embedder else { return };
-        let heads = FullHeads::shipped();
-        if self.content.is_some() && vectors.content_heads && heads.dimensions() > 0 {
-            let texts = found.iter().flat_map(|it| &it.suspects).map(|it| it.text.as_str());
-            let Some(shown) = Shown::to(embedder, texts, Some(LAYERS)).await else { return };
-            let decided: Vec<_> = found
-                .iter()
-                .map(|it| {
-                    heads.decide(it.suspects.iter().filter_map(|it| Some((it, shown.vector(&it.text)?))))
-                })
-                .collect();
-            found.iter_mut().zip(decided).for_each(|(found, full)| found.full = full);
+        let Some(embedder) = &self.tools.vectors.embedder else { return };
+        let (mut looked, mut suspects) = (Vec::new(), Vec::new());
+        let mut full = vec![None; found.len()];
+        for it in found.iter_mut() {
+            suspects.push(std::mem::take(&mut it.suspects));
+            looked.push(&mut it.topics);
         }
-        let Some(topics) = self.topics.as_ref().filter(|_| found.iter().any(|it| it.topics.is_unsure()))
-        else {
+        tokio::join!(
+            self.judge_suspects(embedder, &suspects, &mut full),
+            self.confirm_topics(embedder, looked)
+        );
+        found.iter_mut().zip(full).for_each(|(found, full)| found.full = full);
+    }
+
+    async fn judge_suspects(
+        &self,
+        embedder: &Arc<dyn EmbeddingModel>,
+        suspects: &[Vec<Suspect>],
+        full: &mut [Option<[f32; 6]>],
+    ) {
+        let heads = FullHeads::shipped();
+        if self.content.is_none() || !self.tools.vectors.content_heads || heads.dimensions() == 0 {
             return;
-        };
-        let looked = found.iter_mut().map(|it| &mut it.topics).filter(|it| it.is_unsure()).collect();
-        topics.confirm(looked, (embedder, vectors.ordinary.as_ref())).await;
+        }
+        let texts = suspects.iter().flatten().map(|it| it.text.as_str());
+        let Some(shown) = Shown::to(embedder, texts, Some(LAYERS)).await else { return };
+        for (full, suspects) in full.iter_mut().zip(suspects) {
+            *full = heads.decide(suspects.iter().filter_map(|it| Some((it, shown.vector(&it.text)?))));
+        }
+    }
+
+    async fn confirm_topics(&self, embedder: &Arc<dyn EmbeddingModel>, looked: Vec<&mut topics::Looked>) {
+        let unsure: Vec<_> = looked.into_iter().filter(|it| it.is_unsure()).collect();
+        if let Some(topics) = self.topics.as_ref().filter(|_| !unsure.is_empty()) {
+            topics.confirm(unsure, (embedder, self.tools.vectors.ordinary.as_ref())).await;
+        }
     }
 
     /// Asks the guard model, where there is one, about harmful content.
@@ -328,6 +361,7 @@ impl Guard {
         source: Source,
         pieces: &[Piece],
         found: &mut [Found],
+        enough: impl Fn(&Verdict) -> bool,
     ) -> Result<(), ApiError> {
         let (Some(judge), true) = (&self.tools.vectors.judge, self.filters_content(source)) else {
             return Ok(());
@@ -339,23 +373,39 @@ impl Guard {
             // A guard model reads as people do, but no base64, and letters of other alphabets as what they are.
             let plain = View::plain(&piece.text);
             let folded = is_imitated(&piece.text).then(|| View::folded(&piece.text));
+            let hidden = found.hidden.join("\n");
             let mut texts = vec![plain.text()];
             texts.extend(folded.as_ref().map(View::text));
-            texts.extend(found.hidden.iter().map(String::as_str));
-            match (judge.verdict(source, &texts).await, judge.on_failure) {
-                (Ok(verdict), _) => found.judged = Some(verdict),
-                (Err(reason), OnFailure::Open) => {
-                    tracing::warn!(reason, "the guard model could not judge; the classifiers did");
+            texts.push(&hidden);
+            let judgement = judge.judge(source, &texts, &enough).await;
+            match (&judgement.failure, judge.on_failure) {
+                (None, _) => {}
+                (Some(reason), OnFailure::Open) => {
+                    tracing::warn!(
+                        reason,
+                        "the guard model could not judge all of a text; the classifiers did"
+                    );
                 }
-                (Err(reason), OnFailure::Closed) => {
+                (Some(reason), OnFailure::Closed) => {
                     tracing::error!(reason, "the guard model could not judge a text");
                     return Err(ApiError::unavailable(
                         "The guardrail's guard model could not judge the content; the server's log says why. Try again later.",
                     ));
                 }
             }
+            found.judged = Some(judgement);
         }
         Ok(())
+    }
+
+    /// Whether a filter blocks what a guard model has found so far, whatever else there is.
+    fn is_blocked_by(&self, source: Source, verdict: &Verdict) -> bool {
+        let filters = self.definition.content.iter().flat_map(|policy| &policy.filters);
+        filters.into_iter().any(|filter| {
+            let of = content::CATEGORIES.iter().zip(verdict).find(|(category, _)| **category == filter.kind);
+            let found = of.and_then(|(_, said)| *said).is_some_and(|said| said == Confidence::High);
+            found && filter.blocks(source)
+        })
     }
 }
 

@@ -6,10 +6,9 @@ mod report;
 
 use std::sync::Arc;
 
-use craton_api_bedrock::GuardrailFilterStrength;
 use craton_api_bedrock_runtime as api;
 
-use crate::definition::{ContentFilter, Definition};
+use crate::definition::Definition;
 use crate::metrics::GuardrailMetrics;
 use crate::policies::content::ContentModel;
 use crate::policies::topics::TopicMatcher;
@@ -167,14 +166,8 @@ impl Guard {
 
     /// Whether a content filter acts on this side.
     fn filters_content(&self, source: Source) -> bool {
-        let strength = |it: &ContentFilter| match source {
-            Source::Input => it.input_strength,
-            Source::Output => it.output_strength,
-        };
         let policy = self.definition.content.iter().flat_map(|policy| &policy.filters);
-        policy
-            .filter(|it| strength(it) != GuardrailFilterStrength::None)
-            .any(|it| it.sides.on(source).is_some())
+        policy.into_iter().any(|it| it.strength(source).is_some())
     }
 
     fn denies_topics(&self, source: Source) -> bool {

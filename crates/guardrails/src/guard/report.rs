@@ -121,13 +121,7 @@ impl<'a> Report<'a> {
         let mut filters = Vec::new();
         for filter in &policy.filters {
             let Some(action) = filter.sides.on(self.facts.source) else { continue };
-            let strength = match self.facts.source {
-                Source::Input => filter.input_strength,
-                Source::Output => filter.output_strength,
-            };
-            if strength == control::GuardrailFilterStrength::None {
-                continue;
-            }
+            let Some(strength) = filter.strength(self.facts.source) else { continue };
             let Some(index) = CATEGORIES.iter().position(|category| *category == filter.kind) else {
                 continue;
             };

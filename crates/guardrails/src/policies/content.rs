@@ -216,13 +216,13 @@ impl ContentModel {
         worst
     }
 
-    /// The scores of every sentence, of every two in a row (both with their place), and of words that are written with gaps.
-    pub fn each_piece(&self, folded: &View, mut each: impl FnMut(Option<Range<usize>>, &str, [f32; COUNT])) {
+    /// The scores of every sentence and of every two in a row, with their place.
+    pub fn each_piece(&self, folded: &View, mut each: impl FnMut(Range<usize>, &str, [f32; COUNT])) {
         let text = folded.text();
         let mut scratch = Scratch { seen: vec![false; BUCKETS], list: Vec::with_capacity(1024) };
         let mut judge = |place: Range<usize>| {
             let piece = &text[place.clone()];
-            each(Some(place), piece, self.score_text(piece, &mut scratch));
+            each(place, piece, self.score_text(piece, &mut scratch));
         };
         let mut before: Option<Range<usize>> = None;
         for sentence in sentences(text) {
@@ -231,9 +231,6 @@ impl ContentModel {
                 judge(before.start..sentence.end);
             }
             before = Some(sentence);
-        }
-        for word in crate::text::spaced_words(folded) {
-            each(None, word.text(), self.score_text(word.text(), &mut scratch));
         }
     }
 

@@ -105,8 +105,8 @@ impl FullHeads {
     pub fn look(&self, folded: &View, model: &ContentModel) -> Looked {
         let mut looked = Looked::default();
         let bytes = folded.text().len();
-        let mut pieces: Vec<(f32, Option<Range<usize>>, Suspect)> = Vec::new();
-        let mut others: Vec<(Option<Range<usize>>, [f32; COUNT])> = Vec::new();
+        let mut pieces: Vec<(f32, Range<usize>, Suspect)> = Vec::new();
+        let mut others: Vec<(Range<usize>, [f32; COUNT])> = Vec::new();
         model.each_piece(folded, |place, piece, light| {
             super::content::raise(&mut looked.worst, &light);
             if self.wants(&light, bytes) {
@@ -119,17 +119,15 @@ impl FullHeads {
         pieces.sort_by(|a, b| b.0.total_cmp(&a.0));
         let most = super::most_shown(bytes, 2);
         let mut taken: Vec<Range<usize>> = Vec::new();
-        let touches = |taken: &[Range<usize>], place: &Option<Range<usize>>| {
-            let touches =
-                |it: &Range<usize>| taken.iter().any(|other| other.start < it.end && it.start < other.end);
-            place.as_ref().is_some_and(touches)
+        let touches = |taken: &[Range<usize>], it: &Range<usize>| {
+            taken.iter().any(|other| other.start < it.end && it.start < other.end)
         };
         for (_, place, suspect) in pieces {
             if looked.suspects.len() >= most || touches(&taken, &place) {
                 others.push((place, suspect.light));
                 continue;
             }
-            taken.extend(place);
+            taken.push(place);
             looked.suspects.push(suspect);
         }
         for (_, light) in others.iter().filter(|(place, _)| !touches(&taken, place)) {

@@ -67,15 +67,39 @@ impl std::fmt::Debug for Judge {
 /// For each filter what the guard model said; none where it has no say.
 pub type Verdict = [Option<Confidence>; CATEGORIES.len()];
 
+/// What a guard model said of a text.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Judgement {
+    pub verdict: Verdict,
+    /// Why not all of the text was judged; what it said of the rest counts.
+    pub failure: Option<String>,
+}
+
 impl Judge {
     /// What the guard model says of a text, which may come as several: of its worst part, within the time for one text.
-    pub async fn verdict(&self, source: Source, texts: &[&str]) -> Result<Verdict, String> {
-        let asked = tokio::time::timeout(self.timeout, self.ask(source, texts)).await;
-        asked.map_err(|_| format!("no answer within {} ms", self.timeout.as_millis()))?
+    /// It is asked no more once something is found that is `enough` to decide.
+    pub async fn judge(
+        &self,
+        source: Source,
+        texts: &[&str],
+        enough: impl Fn(&Verdict) -> bool,
+    ) -> Judgement {
+        let mut verdict: Verdict = [None; CATEGORIES.len()];
+        let asking = self.ask(source, texts, (&mut verdict, enough));
+        let asked = tokio::time::timeout(self.timeout, asking).await;
+        let failure = match asked {
+            Ok(answered) => answered.err(),
+            Err(_) => Some(format!("no answer within {} ms", self.timeout.as_millis())),
+        };
+        Judgement { verdict, failure }
     }
 
-    async fn ask(&self, source: Source, texts: &[&str]) -> Result<Verdict, String> {
-        let mut worst: Verdict = [None; CATEGORIES.len()];
+    async fn ask(
+        &self,
+        source: Source,
+        texts: &[&str],
+        (worst, enough): (&mut Verdict, impl Fn(&Verdict) -> bool),
+    ) -> Result<(), String> {
         for part in texts.iter().flat_map(|text| parts(text)) {
             let request = match self.format {
                 Format::LlamaGuard => llama_guard(source, part),
@@ -89,8 +113,11 @@ impl Judge {
             for (worst, said) in worst.iter_mut().zip(verdict) {
                 *worst = (*worst).max(said);
             }
+            if enough(worst) {
+                break;
+            }
         }
-        Ok(worst)
+        Ok(())
     }
 }
 
@@ -266,6 +293,40 @@ mod tests {
         for strange in ["{}", "[]", "safe", &all.replace("HIGH", "high"), &all.replace("SEXUAL", "OTHER")] {
             assert!(read_json(strange).is_err(), "{strange}");
         }
+    }
+
+    /// Says that a part about killing is violent, and others are safe; each takes a while.
+    struct Slow(Duration, std::sync::atomic::AtomicUsize);
+
+    impl Asked for Slow {
+        fn answer(&self, request: ChatRequest) -> BoxFuture<'_, Result<String, String>> {
+            let violent = format!("{:?}", request.messages).contains("kill");
+            self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            Box::pin(async move {
+                tokio::time::sleep(self.0).await;
+                Ok(if violent { "unsafe\nS1" } else { "safe" }.to_owned())
+            })
+        }
+    }
+
+    fn asked(answer_ms: u64, text: &str, enough: impl Fn(&Verdict) -> bool) -> (Judgement, usize) {
+        let model = Arc::new(Slow(Duration::from_millis(answer_ms), 0.into()));
+        let (format, on_failure) = (Format::LlamaGuard, OnFailure::Open);
+        let judge = Judge { model: model.clone(), format, timeout: Duration::from_millis(100), on_failure };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let judgement = runtime.block_on(judge.judge(Source::Input, &[text], enough));
+        (judgement, model.1.load(std::sync::atomic::Ordering::Relaxed))
+    }
+
+    #[test]
+    fn padding_takes_no_time_from_what_was_found() {
+        let padded = "I will kill you. ".to_owned() + &"All is well. ".repeat(20_000);
+        let (judgement, _) = asked(30, &padded, |_| false);
+        assert!(judgement.failure.is_some());
+        assert_eq!(of(&judgement.verdict, "VIOLENCE"), Some(Confidence::High));
+        let violent = |verdict: &Verdict| of(verdict, "VIOLENCE") == Some(Confidence::High);
+        let (judgement, questions) = asked(30, &padded, violent);
+        assert!(judgement.failure.is_none() && questions == 1 && violent(&judgement.verdict));
     }
 
     #[test]

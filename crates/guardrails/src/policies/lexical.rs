@@ -28,7 +28,7 @@ pub(super) fn is_common(word: &str) -> bool {
 }
 
 /// Stems of the words of a folded text that say something.
-pub(super) fn content_words(text: &str) -> BTreeSet<String> {
+pub fn content_words(text: &str) -> BTreeSet<String> {
     let said = words(text).filter(|word| word.starts_with(char::is_alphanumeric) && !is_common(word));
     said.map(stem).collect()
 }

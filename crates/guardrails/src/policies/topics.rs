@@ -71,7 +71,7 @@ pub struct TopicScore {
     pub full: Option<f32>,
     /// It says what an example says, in its words.
     pub same: bool,
-    /// The whole sentences that the encoder is not to be shown, although they stand out enough: of these this has the last word.
+    /// The whole sentences that the encoder is not to be shown: of these this has the last word.
     pub unshown: f32,
     /// It stands out enough for the encoder to be asked.
     unsure: bool,
@@ -133,7 +133,8 @@ impl TopicMatcher {
 
     /// How far the most telling sentence stands out, for each topic, and what is to be shown to the encoder.
     pub fn look(&self, folded: &View) -> Looked {
-        let mut looked = Looked { scores: vec![TopicScore::default(); self.topics.len()], asked: Vec::new() };
+        let mut looked =
+            Looked { scores: vec![TopicScore::default(); self.topics.len()], ..Looked::default() };
         let text = folded.text();
         let mut before: Option<Heard> = None;
         for place in sentences(text) {
@@ -185,13 +186,17 @@ impl TopicMatcher {
         same: impl Fn(&BTreeSet<String>) -> bool,
     ) {
         let from = if text.len() <= super::SHORT { SHORT_UNSURE } else { LIGHT_UNSURE };
-        let mut best = f32::MIN;
+        let (mut best, mut whole) = (f32::MIN, f32::MIN);
         for ((score, topic), out) in looked.scores.iter_mut().zip(&self.topics).zip(out) {
             score.light = score.light.max(out.light());
             score.whole = score.whole.max(out.0[0]);
             score.same |= topic.examples.iter().any(&same);
             score.unsure |= out.light() >= from;
             best = best.max(out.light());
+            whole = whole.max(out.0[0]);
+        }
+        if best < from && whole >= LIGHT_ON {
+            looked.quiet.push((place.clone(), out.to_vec()));
         }
         if best >= from {
             let text = long_form(&text[place.clone()]).into_owned();
@@ -263,6 +268,8 @@ struct Unanswered;
 pub struct Looked {
     pub scores: Vec<TopicScore>,
     pub asked: Vec<Asked>,
+    /// Pieces that the encoder is not worth asking about, and that the light vectors are sure of: they decide there.
+    quiet: Vec<(Range<usize>, Vec<StandsOut>)>,
 }
 
 /// A piece of a text that the encoder is to be asked about.
@@ -279,19 +286,24 @@ impl Looked {
     fn choose(&mut self, most: usize) {
         self.asked.sort_by(|a, b| b.best.total_cmp(&a.best));
         let mut taken: Vec<Range<usize>> = Vec::new();
-        let scores = &mut self.scores;
+        let touches = |taken: &[Range<usize>], it: &Range<usize>| {
+            taken.iter().any(|other| other.start < it.end && it.start < other.end)
+        };
+        let quiet = &mut self.quiet;
         self.asked.retain(|it| {
-            let apart = taken.iter().all(|other| other.end <= it.place.start || it.place.end <= other.start);
-            if apart && taken.len() < most {
-                taken.push(it.place.clone());
-                return true;
+            let shown = taken.len() < most && !touches(&taken, &it.place);
+            match shown {
+                true => taken.push(it.place.clone()),
+                false => quiet.push((it.place.clone(), it.out.clone())),
             }
-            // A piece that has a part of one that is shown is judged there.
-            for (score, out) in scores.iter_mut().zip(it.out.iter().filter(|_| apart)) {
+            shown
+        });
+        // A piece that has a part of one that is shown is judged there.
+        for (_, out) in self.quiet.drain(..).filter(|(place, _)| !touches(&taken, place)) {
+            for (score, out) in self.scores.iter_mut().zip(out) {
                 score.unshown = score.unshown.max(out.0[0]);
             }
-            false
-        });
+        }
     }
 
     pub fn is_unsure(&self) -> bool {
@@ -560,5 +572,31 @@ mod tests {
         for text in ["My employer is great.", "How do I open the file?", "What is the refund policy?"] {
             assert!(!on(text), "{text}");
         }
+    }
+
+    #[test]
+    fn a_piece_that_is_shown_takes_no_verdict_from_one_that_is_not() {
+        let out = |whole: f32, word: f32| vec![StandsOut([whole, word, word])];
+        let place = |at: usize| at * 10..at * 10 + 8;
+        let quiet = out(4.0, 0.1);
+        assert!(quiet[0].light() < LIGHT_UNSURE && quiet[0].0[0] >= LIGHT_ON);
+        let asked =
+            |at: usize, best: f32| Asked { text: String::new(), best, place: place(at), out: out(1.0, 4.0) };
+        let looked = |quiet_at: usize| {
+            let mut looked = Looked {
+                scores: vec![TopicScore { whole: 4.0, unsure: true, ..TopicScore::default() }],
+                asked: vec![asked(0, 3.0), asked(2, 2.9)],
+                quiet: vec![(place(quiet_at), quiet.clone())],
+            };
+            looked.choose(1);
+            looked
+        };
+        let mut decoy = looked(1);
+        assert!(decoy.asked.len() == 1 && decoy.scores[0].unshown == 4.0);
+        decoy.scores[0].full = Some(-1.0);
+        assert!(decoy.scores[0].is_on(), "the encoder has not seen it");
+        let mut part = looked(0);
+        part.scores[0].full = Some(-1.0);
+        assert!(!part.scores[0].is_on(), "the encoder has seen it");
     }
 }

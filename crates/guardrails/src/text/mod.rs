@@ -13,5 +13,5 @@ mod view;
 pub use encoded::decoded_runs;
 pub use lookalike::is_imitated;
 pub use sentences::{first_sentences, sentences};
-pub use spaced::{Spelled, spaced_words, spelled_runs};
+pub use spaced::{Spelled, closed, spaced_words, spelled_runs};
 pub use view::View;

@@ -1,15 +1,19 @@
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use unicode_normalization::char::{decompose_compatible, is_combining_mark};
 
 use super::lookalike;
+use super::spaced::{Word, runs};
 
 /// A text changed for detection, and where each of its bytes came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct View {
     text: String,
     /// For each byte of `text`, the original character it came from; none when every byte is its own.
     origins: Option<Vec<Origin>>,
+    /// The words whose letters stand apart, once looked for: several policies ask.
+    apart: OnceLock<Vec<Vec<Word>>>,
 }
 
 /// A character of the original: where it starts and how long it is, in bytes.
@@ -20,12 +24,21 @@ struct Origin {
 }
 
 impl View {
+    fn new(text: String, origins: Option<Vec<Origin>>) -> Self {
+        Self { text, origins, apart: OnceLock::new() }
+    }
+
+    /// The words of each run of letters that all stand apart.
+    pub(super) fn apart(&self) -> &[Vec<Word>] {
+        self.apart.get_or_init(|| runs(&self.text))
+    }
+
     /// Characters that look alike made the same, with their case and accents kept: for patterns and names.
     ///
     /// Invisible characters are gone; full-width forms, digits of other scripts, odd spaces and dashes are ASCII.
     pub fn plain(text: &str) -> Self {
         if text.is_ascii() {
-            return Self { text: text.to_owned(), origins: None };
+            return Self::new(text.to_owned(), None);
         }
         Self::build(text, |character, out| {
             if is_invisible(character) {
@@ -42,7 +55,7 @@ impl View {
     /// turned into the Latin ones.
     pub fn folded(text: &str) -> Self {
         if text.is_ascii() {
-            return Self { text: text.to_ascii_lowercase(), origins: None };
+            return Self::new(text.to_ascii_lowercase(), None);
         }
         let imitated = lookalike::imitated(text);
         let mut position = 0;
@@ -82,7 +95,7 @@ impl View {
             };
             origins.resize(out.len(), origin);
         }
-        Self { text: out, origins: Some(origins) }
+        Self::new(out, Some(origins))
     }
 
     /// A view made of pieces of another: each range of `of` in turn.
@@ -93,7 +106,7 @@ impl View {
             text.push_str(&of.text[piece.clone()]);
             origins.extend(piece.clone().map(|at| of.origin(at)));
         }
-        Self { text, origins: Some(origins) }
+        Self::new(text, Some(origins))
     }
 
     /// Runs of white space, hyphens and underscores made one space, so that `a-b`, `a  b` and `a_b` are the same phrase.
@@ -111,7 +124,7 @@ impl View {
             let origin = self.origin(at);
             origins.resize(text.len(), origin);
         }
-        Self { text, origins: Some(origins) }
+        Self::new(text, Some(origins))
     }
 
     pub fn text(&self) -> &str {

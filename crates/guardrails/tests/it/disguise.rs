@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use base64::Engine as _;
-use craton_api_bedrock::GuardrailSensitiveInformationAction as Action;
-use craton_guardrails::definition::{CustomRegex, Definition, SensitivePolicy, Sides};
+use craton_api_bedrock::{GuardrailFilterStrength, GuardrailSensitiveInformationAction as Action};
+use craton_guardrails::definition::{ContentPolicy, CustomRegex, Definition, SensitivePolicy, Sides};
 use craton_guardrails::{Assessed, Guard, Piece, Source, Vectors};
 
 fn assess(definition: Definition, text: &str) -> Assessed {
@@ -18,10 +18,16 @@ fn threats_are_seen_through_disguises() {
     let plain = "I will kill you tonight";
     let spaced: Vec<String> =
         plain.split(' ').map(|word| word.chars().map(String::from).collect::<Vec<_>>().join(" ")).collect();
+    let apart = |gap: &str| {
+        let letters: Vec<String> = plain.chars().filter(|it| *it != ' ').map(String::from).collect();
+        letters.join(gap)
+    };
     let wide: String = plain.chars().map(|it| if it == ' ' { ' ' } else { shifted(it, 0xFEE0) }).collect();
     for text in [
         plain.to_owned(),
         spaced.join("   "),
+        apart(" "),
+        apart("-"),
         wide,
         plain.replace('i', "\u{456}").replace('o', "\u{43e}"),
         plain.chars().flat_map(|it| [it, '\u{200b}']).collect(),
@@ -35,6 +41,31 @@ fn threats_are_seen_through_disguises() {
 
 fn shifted(character: char, by: u32) -> char {
     char::from_u32(character as u32 + by).unwrap()
+}
+
+#[test]
+fn harmless_text_with_gaps_is_harmless() {
+    let definition = Definition {
+        content: Some(ContentPolicy::every(GuardrailFilterStrength::High)),
+        ..Definition::named("content")
+    };
+    for text in ["Please send me the invoice", "How are you today", "Opening hours nine to five"] {
+        for gap in [" ", "-", "."] {
+            let letters: Vec<String> = text.chars().filter(|it| *it != ' ').map(String::from).collect();
+            assert!(!assess(definition.clone(), &letters.join(gap)).blocked, "{text} {gap:?}");
+        }
+    }
+}
+
+#[test]
+fn secrets_with_gaps_are_masked_where_they_stand() {
+    for (text, kept) in [
+        ("It is 5 3 6 - 9 0 - 4 3 9 9, thanks", "It is {US_SOCIAL_SECURITY_NUMBER}, thanks"),
+        ("to a n n @ e x a m p l e . c o m", "to {EMAIL}"),
+        ("pay 4 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 please", "pay {CREDIT_DEBIT_CARD_NUMBER} please"),
+    ] {
+        assert_eq!(assess(crate::definitions::masking(), text).texts, [kept]);
+    }
 }
 
 #[test]

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use craton_api_bedrock::GuardrailPiiEntityType as Kind;
 
 use crate::ner::NameModel;
-use crate::text::View;
+use crate::text::{View, closed};
 
 /// Something found: what it is, and where in the original.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,12 +55,7 @@ impl PiiDetector {
         let view = View::plain(text);
         let plain = view.text();
         let mut found = Vec::new();
-        for rule in rules::rules() {
-            if self.wants(rule.kind) && rule.may_match(plain) {
-                rule.find(plain, &mut found);
-            }
-        }
-        numbers::find(plain, &self.kinds, &mut found);
+        self.find_by_rules(plain, &mut found);
         if self.wants(Kind::Name) || self.wants(Kind::Address) {
             names::find(plain, self.names.as_deref(), &self.kinds, &mut found);
         }
@@ -69,7 +64,24 @@ impl PiiDetector {
         for finding in &mut found {
             finding.range = view.original(finding.range.clone());
         }
+        // Numbers and addresses whose characters all stand apart.
+        if let Some(closed) = closed(&view) {
+            let mut apart = Vec::new();
+            self.find_by_rules(closed.text(), &mut apart);
+            apart.iter_mut().for_each(|it| it.range = closed.original(it.range.clone()));
+            found.extend(apart);
+            found = settle(found);
+        }
         found
+    }
+
+    fn find_by_rules(&self, plain: &str, found: &mut Vec<Finding>) {
+        for rule in rules::rules() {
+            if self.wants(rule.kind) && rule.may_match(plain) {
+                rule.find(plain, found);
+            }
+        }
+        numbers::find(plain, &self.kinds, found);
     }
 
     fn wants(&self, kind: Kind) -> bool {

@@ -122,6 +122,8 @@ fn a_megabyte_of_near_misses_takes_linear_time() {
         "Anna ",
         "und ",
         "1\n",
+        "5 3 6 - 9 0 - 4 3 9 ",
+        "a @ b . ",
     ] {
         let (small, large) = (unit.repeat(60_000 / unit.len()), unit.repeat(960_000 / unit.len()));
         let (small, large) = (time(&small).max(Duration::from_millis(4)), time(&large));
