@@ -32,13 +32,17 @@ pub trait EmbeddingModel: Send + Sync {
     fn embed_raw(&self, request: EmbedRequest) -> BoxFuture<'_, Result<Embeddings, BackendError>> {
         self.embed(request)
     }
-    /// As [`Self::embed_raw`], by the first `layers` layers of the model alone: for a fraction of the time, and for nothing
-    /// but what was trained on these vectors. An error where the model's layers are out of reach.
-    fn embed_early(
+    /// As [`Self::embed_raw`], in a fraction of the time: by the first `layers` layers of the model alone (`None` is all of
+    /// them), and rounded where that is faster. For what was trained on such vectors or compares them with each other. An
+    /// error where `layers` are wanted of a model whose layers are out of reach.
+    fn embed_quick(
         &self,
-        _request: EmbedRequest,
-        _layers: usize,
+        request: EmbedRequest,
+        layers: Option<usize>,
     ) -> BoxFuture<'_, Result<Embeddings, BackendError>> {
+        if layers.is_none() {
+            return self.embed_raw(request);
+        }
         let refused = BackendError::Unsupported("This model answers with all of its layers only.".to_owned());
         futures::future::ready(Err(refused)).boxed()
     }

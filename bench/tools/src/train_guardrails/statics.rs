@@ -36,7 +36,7 @@ pub(crate) async fn vectors_of(texts: Vec<String>) -> anyhow::Result<Vec<Vec<f32
     let mut vectors = Vec::with_capacity(texts.len());
     for batch in texts.chunks(64) {
         let request = EmbedRequest { texts: batch.to_vec(), truncate: true, ..EmbedRequest::default() };
-        vectors.extend(embedder.embed_early(request, LAYERS).await?.vectors.into_iter().map(unit));
+        vectors.extend(embedder.embed_quick(request, Some(LAYERS)).await?.vectors.into_iter().map(unit));
         eprint!("\r{} of {}", vectors.len(), texts.len());
     }
     eprintln!();
@@ -46,7 +46,7 @@ pub(crate) async fn vectors_of(texts: Vec<String>) -> anyhow::Result<Vec<Vec<f32
 /// The same of one text.
 pub(crate) async fn encoded(embedder: &Arc<dyn EmbeddingModel>, text: &str) -> anyhow::Result<Vec<f32>> {
     let request = EmbedRequest { texts: vec![text.to_owned()], truncate: true, ..EmbedRequest::default() };
-    let embedded = embedder.embed_early(request, LAYERS).await?;
+    let embedded = embedder.embed_quick(request, Some(LAYERS)).await?;
     embedded.vectors.into_iter().next().map(unit).context("no vector")
 }
 

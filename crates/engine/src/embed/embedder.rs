@@ -7,7 +7,7 @@ use craton_backend::{
 use futures::future::BoxFuture;
 use tokenizers::Tokenizer;
 
-use super::encoder::Encoder;
+use super::encoder::{Effort, Encoder};
 use super::files::{LoadError, ModelFolder};
 use super::worker::Worker;
 
@@ -73,12 +73,12 @@ impl BertEmbedder {
     }
 
     /// Windows of all texts in one go, then grouped by text again.
-    async fn encode(&self, texts: &mut [Text], layers: usize) -> Result<Vec<Vec<Window>>, BackendError> {
+    async fn encode(&self, texts: &mut [Text], effort: Effort) -> Result<Vec<Vec<Window>>, BackendError> {
         let counts: Vec<usize> = texts.iter().map(|text| text.windows.len()).collect();
         let windows: Vec<Vec<u32>> =
             texts.iter_mut().flat_map(|text| std::mem::take(&mut text.windows)).collect();
         let lengths: Vec<usize> = windows.iter().map(Vec::len).collect();
-        let vectors = self.shared.worker.encode(windows, layers).await?;
+        let vectors = self.shared.worker.encode(windows, effort).await?;
         let mut windows = vectors.into_iter().zip(lengths).map(|(vector, tokens)| Window { vector, tokens });
         Ok(counts.into_iter().map(|count| windows.by_ref().take(count).collect()).collect())
     }
@@ -87,15 +87,16 @@ impl BertEmbedder {
         &self,
         request: EmbedRequest,
         join: fn(Vec<Window>) -> Vec<f32>,
-        layers: usize,
+        effort: Effort,
     ) -> Result<Embeddings, BackendError> {
         let mut texts = self.read(request.texts, request.truncate).await?;
-        let vectors = self.encode(&mut texts, layers).await?.into_iter().map(join).collect();
+        let vectors = self.encode(&mut texts, effort).await?.into_iter().map(join).collect();
         Ok(Embeddings { vectors, input_tokens: texts.iter().map(|text| text.tokens).collect() })
     }
 
-    fn layers(&self) -> usize {
-        self.shared.worker.layers
+    /// All of the model, as exactly as it computes.
+    fn whole(&self) -> Effort {
+        Effort { layers: self.shared.worker.layers, quick: false }
     }
 
     #[cfg(test)]
@@ -176,19 +177,21 @@ impl EmbeddingModel for BertEmbedder {
     }
 
     fn embed(&self, request: EmbedRequest) -> BoxFuture<'_, Result<Embeddings, BackendError>> {
-        Box::pin(self.run(request, merge, self.layers()))
+        Box::pin(self.run(request, merge, self.whole()))
     }
 
     fn embed_raw(&self, request: EmbedRequest) -> BoxFuture<'_, Result<Embeddings, BackendError>> {
-        Box::pin(self.run(request, mean, self.layers()))
+        Box::pin(self.run(request, mean, self.whole()))
     }
 
-    fn embed_early(
+    fn embed_quick(
         &self,
         request: EmbedRequest,
-        layers: usize,
+        layers: Option<usize>,
     ) -> BoxFuture<'_, Result<Embeddings, BackendError>> {
-        Box::pin(self.run(request, mean, layers.min(self.layers())))
+        let all = self.whole().layers;
+        let effort = Effort { layers: layers.map_or(all, |layers| layers.min(all)), quick: true };
+        Box::pin(self.run(request, mean, effort))
     }
 
     fn count_tokens<'a>(&'a self, text: &'a str) -> BoxFuture<'a, Result<u32, BackendError>> {
@@ -213,7 +216,7 @@ impl RerankModel for BertEmbedder {
             texts.extend(request.documents);
             let mut texts = self.read(texts, true).await?;
             let input_tokens = texts.iter().map(|text| text.tokens).sum();
-            let mut vectors = self.encode(&mut texts, self.layers()).await?.into_iter();
+            let mut vectors = self.encode(&mut texts, self.whole()).await?.into_iter();
             let query = merge(vectors.next().unwrap_or_default());
             let cosine = |window: Window| -> f32 { dot(&query, &unit(window.vector)) };
             let best = |windows: Vec<Window>| windows.into_iter().map(cosine).fold(-1.0, f32::max);

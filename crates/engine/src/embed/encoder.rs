@@ -4,7 +4,7 @@
 //! most of the work needs to know; only attention looks at each text by itself. One call is one thread's work.
 
 use super::files::{Activation, Config, LoadError, Pooling, Weights};
-use super::kernels::{Packed, Rows, add_layer_norm, gelu_erf, gelu_tanh, relu, softmax};
+use super::kernels::{Linear, Packed, Rows, Steps, add_layer_norm, gelu_erf, gelu_tanh, relu, softmax};
 
 pub(super) struct Encoder {
     /// `[vocabulary, hidden]`.
@@ -26,11 +26,11 @@ struct Norm {
 
 struct Layer {
     /// Query, key and value projections side by side; the query's is scaled for attention.
-    attention_in: Packed,
-    attention_out: Packed,
+    attention_in: Linear,
+    attention_out: Linear,
     attention_norm: Norm,
-    up: Packed,
-    down: Packed,
+    up: Linear,
+    down: Linear,
     norm: Norm,
     activation: Activation,
     inner: usize,
@@ -45,6 +45,17 @@ struct Scratch {
     inner: Vec<f32>,
     scores: Vec<f32>,
     packed: Packed,
+    /// Where products are to be quick.
+    steps: Option<Steps>,
+}
+
+/// How an encoder is to compute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Effort {
+    /// The first of its layers, so many.
+    pub layers: usize,
+    /// In bytes, where that is faster: near to the model's own answer.
+    pub quick: bool,
 }
 
 impl Encoder {
@@ -69,12 +80,13 @@ impl Encoder {
         self.layers.len()
     }
 
-    /// Pools each text's tokens to one vector, not normalised, after so many layers. Texts need not be equally long.
-    pub(super) fn encode(&self, texts: &[&[u32]], layers: usize) -> Result<Vec<Vec<f32>>, String> {
+    /// Pools each text's tokens to one vector, not normalised. Texts need not be equally long.
+    pub(super) fn encode(&self, texts: &[&[u32]], effort: Effort) -> Result<Vec<Vec<f32>>, String> {
         let mut x = self.embed(texts)?;
-        let mut scratch = Scratch::default();
+        let steps = effort.quick.then(Steps::default);
+        let mut scratch = Scratch { steps, ..Scratch::default() };
         let lengths: Vec<usize> = texts.iter().map(|ids| ids.len()).collect();
-        for layer in self.layers.iter().take(layers) {
+        for layer in self.layers.iter().take(effort.layers) {
             layer.forward(&mut x, (&lengths, self.heads), &mut scratch);
         }
         let mut rest = x.as_slice();
@@ -145,7 +157,7 @@ impl Layer {
             bias.extend(scaled(weights.take(&format!("{name}.bias"), &[hidden])?));
         }
         Ok(Self {
-            attention_in: Packed::layer(&weight, &bias),
+            attention_in: Linear::new(&weight, &bias),
             attention_out: linear(weights, &format!("{prefix}.attention.output.dense"), (hidden, hidden))?,
             attention_norm: Norm::new(weights, &format!("{prefix}.attention.output.LayerNorm"), config)?,
             up: linear(weights, &format!("{prefix}.intermediate.dense"), (hidden, inner))?,
@@ -164,7 +176,8 @@ impl Layer {
         scratch.mixed.resize(tokens * hidden, 0.0);
         scratch.added.resize(tokens * hidden, 0.0);
         scratch.inner.resize(tokens * self.inner, 0.0);
-        self.attention_in.multiply(rows(x, hidden), tokens, (&mut scratch.projected, 3 * hidden));
+        let projected = (scratch.projected.as_mut_slice(), 3 * hidden);
+        self.attention_in.multiply(rows(x, hidden), tokens, projected, scratch.steps.as_mut());
         let mut begin = 0;
         for length in lengths {
             for head in 0..heads {
@@ -172,16 +185,17 @@ impl Layer {
             }
             begin += length;
         }
-        self.attention_out.multiply(rows(&scratch.mixed, hidden), tokens, (&mut scratch.added, hidden));
-        add(&self.attention_norm, x, &scratch.added);
-        self.up.multiply(rows(x, hidden), tokens, (&mut scratch.inner, self.inner));
+        let Scratch { mixed, added, inner, steps, .. } = scratch;
+        self.attention_out.multiply(rows(mixed, hidden), tokens, (added, hidden), steps.as_mut());
+        add(&self.attention_norm, x, added);
+        self.up.multiply(rows(x, hidden), tokens, (inner, self.inner), steps.as_mut());
         match self.activation {
-            Activation::Gelu => gelu_erf(&mut scratch.inner),
-            Activation::GeluTanh => gelu_tanh(&mut scratch.inner),
-            Activation::Relu => relu(&mut scratch.inner),
+            Activation::Gelu => gelu_erf(inner),
+            Activation::GeluTanh => gelu_tanh(inner),
+            Activation::Relu => relu(inner),
         }
-        self.down.multiply(rows(&scratch.inner, self.inner), tokens, (&mut scratch.added, hidden));
-        add(&self.norm, x, &scratch.added);
+        self.down.multiply(rows(inner, self.inner), tokens, (added, hidden), steps.as_mut());
+        add(&self.norm, x, added);
     }
 }
 
@@ -217,8 +231,8 @@ fn attend(
     packed.multiply(Rows { data: scores, stride: length }, length, (out, hidden));
 }
 
-fn linear(weights: &mut Weights, name: &str, (from, to): (usize, usize)) -> Result<Packed, LoadError> {
+fn linear(weights: &mut Weights, name: &str, (from, to): (usize, usize)) -> Result<Linear, LoadError> {
     let weight = weights.take(&format!("{name}.weight"), &[to, from])?;
     let bias = weights.take(&format!("{name}.bias"), &[to])?;
-    Ok(Packed::layer(&weight, &bias))
+    Ok(Linear::new(&weight, &bias))
 }

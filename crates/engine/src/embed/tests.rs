@@ -6,7 +6,9 @@ use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use craton_backend::{BackendError, EmbedRequest, EmbeddingModel, RerankModel, RerankRequest, Reranked};
+use craton_backend::{
+    BackendError, EmbedRequest, EmbeddingModel, RerankModel, RerankRequest, Reranked, dot, unit,
+};
 use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
 
@@ -120,6 +122,20 @@ fn assert_near(found: &[f32], expected: &[f32]) {
     assert_eq!(found.len(), expected.len());
     for (found_value, value) in found.iter().zip(expected) {
         assert!((found_value - value).abs() < 2e-6, "{found:?}\n{expected:?}");
+    }
+}
+
+#[tokio::test]
+async fn quick_vectors_point_where_the_exact_ones_do() {
+    let model = tiny();
+    let texts = ["hello world", "a b c", "abc b xyz hello"];
+    let exact = model.embed(request(&texts, false)).await.unwrap().vectors;
+    let quick = model.embed_quick(request(&texts, false), None).await.unwrap().vectors;
+    let early = model.embed_quick(request(&texts, false), Some(1)).await.unwrap().vectors;
+    for ((exact, quick), early) in exact.iter().zip(quick).zip(early) {
+        let quick = unit(quick);
+        assert!(dot(exact, &quick) > 0.999, "{exact:?} {quick:?}");
+        assert!(dot(exact, &unit(early)) < 0.99, "one layer of two says the same as both");
     }
 }
 

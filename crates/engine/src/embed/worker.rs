@@ -15,7 +15,7 @@ use craton_backend::BackendError;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
-use super::encoder::Encoder;
+use super::encoder::{Effort, Encoder};
 
 /// Tokens of one batch. Enough for the weights to be read from memory for many tokens at a time; larger ones leave the
 /// caches.
@@ -51,8 +51,7 @@ struct Queue {
 
 struct Job {
     windows: std::iter::Enumerate<std::vec::IntoIter<Vec<u32>>>,
-    /// How many layers compute it.
-    layers: usize,
+    effort: Effort,
     open: Arc<Open>,
 }
 
@@ -92,12 +91,12 @@ impl Worker {
         Ok(worker)
     }
 
-    /// Encodes windows of token ids by so many layers; the vectors come in the same order. Dropping the future drops the
+    /// Encodes windows of token ids; the vectors come in the same order. Dropping the future drops the
     /// work that has not begun.
     pub(super) async fn encode(
         &self,
         windows: Vec<Vec<u32>>,
-        layers: usize,
+        effort: Effort,
     ) -> Result<Vec<Vec<f32>>, BackendError> {
         if windows.is_empty() {
             return Ok(Vec::new());
@@ -115,7 +114,7 @@ impl Worker {
         let (reply, answer) = oneshot::channel();
         let vectors = vec![Vec::new(); count];
         let open = Open { answer: Mutex::new(Answer { vectors, left: count, reply: Some(reply) }) };
-        let job = Job { windows: windows.into_iter().enumerate(), layers, open: Arc::new(open) };
+        let job = Job { windows: windows.into_iter().enumerate(), effort, open: Arc::new(open) };
         self.shared.queue.lock().jobs.push_back(job);
         self.shared.changed.notify_all();
         answer.await.map_err(|_| BackendError::Internal("the embedding threads have stopped".into()))?
@@ -151,16 +150,15 @@ impl Shared {
                 self.waiting.fetch_sub(abandoned, Ordering::Relaxed);
                 queue.take_batch()
             };
-            let (layers, batch) = batch;
-            if !batch.is_empty() {
-                self.compute(encoder, batch, layers);
+            if let Some((effort, batch)) = batch {
+                self.compute(encoder, batch, effort);
             }
         }
     }
 
-    fn compute(&self, encoder: &Encoder, batch: Vec<Unit>, layers: usize) {
+    fn compute(&self, encoder: &Encoder, batch: Vec<Unit>, effort: Effort) {
         let texts: Vec<&[u32]> = batch.iter().map(|unit| unit.ids.as_slice()).collect();
-        let result = catch_unwind(AssertUnwindSafe(|| encoder.encode(&texts, layers)));
+        let result = catch_unwind(AssertUnwindSafe(|| encoder.encode(&texts, effort)));
         self.waiting.fetch_sub(batch.len(), Ordering::Relaxed);
         let result = result.unwrap_or_else(|_| Err("the encoder panicked".to_owned()));
         match result {
@@ -187,12 +185,12 @@ impl Queue {
         forgotten
     }
 
-    /// One window of each request in turn, as far as a batch goes, and the layers that all of them want.
-    fn take_batch(&mut self) -> (usize, Vec<Unit>) {
+    /// One window of each request in turn, as far as a batch goes, and the effort that all of them want.
+    fn take_batch(&mut self) -> Option<(Effort, Vec<Unit>)> {
         let (mut batch, mut tokens) = (Vec::new(), 0);
-        let layers = self.jobs.front().map_or(0, |job| job.layers);
+        let effort = self.jobs.front()?.effort;
         while tokens < BATCH_TOKENS
-            && let Some(mut job) = self.jobs.pop_front_if(|job| job.layers == layers)
+            && let Some(mut job) = self.jobs.pop_front_if(|job| job.effort == effort)
         {
             let Some((index, ids)) = job.windows.next() else { continue };
             tokens += ids.len();
@@ -201,7 +199,7 @@ impl Queue {
                 self.jobs.push_back(job);
             }
         }
-        (layers, batch)
+        Some((effort, batch))
     }
 }
 
@@ -238,6 +236,8 @@ impl Answer {
 mod tests {
     use super::*;
 
+    const WHOLE: Effort = Effort { layers: 6, quick: false };
+
     type Answered = oneshot::Receiver<Result<Vec<Vec<f32>>, BackendError>>;
 
     fn queue_of(jobs: &[&[usize]]) -> (Queue, Vec<Answered>) {
@@ -249,7 +249,7 @@ mod tests {
             let open = Open { answer: Mutex::new(Answer { vectors, left, reply: Some(reply) }) };
             queue.jobs.push_back(Job {
                 windows: windows.into_iter().enumerate(),
-                layers: 6,
+                effort: WHOLE,
                 open: Arc::new(open),
             });
             answers.push(answer);
@@ -262,21 +262,23 @@ mod tests {
         let (mut queue, _answers) = queue_of(&[&[200, 201, 202, 203], &[10], &[20, 21]]);
         let mut batches: Vec<Vec<usize>> = Vec::new();
         while !queue.jobs.is_empty() {
-            batches.push(queue.take_batch().1.iter().map(|unit| unit.ids.len()).collect());
+            batches.push(queue.take_batch().unwrap().1.iter().map(|unit| unit.ids.len()).collect());
         }
         assert_eq!(batches, [vec![200, 10, 20, 201, 21, 202], vec![203]]);
     }
 
     #[test]
-    fn a_batch_is_of_as_many_layers() {
+    fn a_batch_is_of_one_effort() {
         let (mut queue, _answers) = queue_of(&[&[10, 11], &[20], &[30]]);
-        queue.jobs[1].layers = 3;
-        let sizes = |(layers, batch): (usize, Vec<Unit>)| {
-            (layers, batch.iter().map(|unit| unit.ids.len()).collect::<Vec<_>>())
+        let less = Effort { layers: 3, quick: true };
+        queue.jobs[1].effort = less;
+        let mut sizes = || {
+            let (effort, batch) = queue.take_batch().unwrap();
+            (effort, batch.iter().map(|unit| unit.ids.len()).collect::<Vec<_>>())
         };
-        assert_eq!(sizes(queue.take_batch()), (6, vec![10]));
-        assert_eq!(sizes(queue.take_batch()), (3, vec![20]));
-        assert_eq!(sizes(queue.take_batch()), (6, vec![30, 11]));
+        assert_eq!(sizes(), (WHOLE, vec![10]));
+        assert_eq!(sizes(), (less, vec![20]));
+        assert_eq!(sizes(), (WHOLE, vec![30, 11]));
     }
 
     #[test]
@@ -284,13 +286,13 @@ mod tests {
         let (mut queue, mut answers) = queue_of(&[&[5, 5, 5], &[7]]);
         answers.remove(0);
         assert_eq!(queue.forget_abandoned(), 3);
-        assert_eq!(queue.take_batch().1.len(), 1);
+        assert_eq!(queue.take_batch().unwrap().1.len(), 1);
     }
 
     #[test]
     fn a_failure_answers_once() {
         let (mut queue, mut answers) = queue_of(&[&[1, 1]]);
-        let (_, batch) = queue.take_batch();
+        let (_, batch) = queue.take_batch().unwrap();
         batch[0].open.fail("no");
         batch[1].open.deliver(1, vec![1.0]);
         assert!(matches!(answers[0].try_recv(), Ok(Err(BackendError::Internal(_)))));

@@ -17,7 +17,7 @@ pub mod statics;
 pub mod topics;
 pub mod words;
 
-/// Unit vectors of texts from the sentence encoder, or from its first layers alone; none when it can't be asked.
+/// Unit vectors of texts from the sentence encoder in a hurry, or from its first layers alone; none when it can't be asked.
 pub(crate) async fn encoded(
     embedder: &Arc<dyn EmbeddingModel>,
     texts: Vec<String>,
@@ -29,11 +29,7 @@ pub(crate) async fn encoded(
     while rest.peek().is_some() {
         let texts: Vec<String> = rest.by_ref().take(AT_ONCE).collect();
         let request = EmbedRequest { texts, truncate: true, ..EmbedRequest::default() };
-        let embedded = match layers {
-            Some(layers) => embedder.embed_early(request, layers).await,
-            None => embedder.embed(request).await,
-        };
-        match embedded {
+        match embedder.embed_quick(request, layers).await {
             Ok(embedded) => vectors.extend(embedded.vectors.into_iter().map(unit)),
             Err(error) => {
                 tracing::warn!(%error, "the sentence encoder can't be asked");

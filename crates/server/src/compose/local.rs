@@ -353,14 +353,14 @@ impl EmbeddingModel for LazyEmbedder {
         .boxed()
     }
 
-    fn embed_early(
+    fn embed_quick(
         &self,
         request: EmbedRequest,
-        layers: usize,
+        layers: Option<usize>,
     ) -> BoxFuture<'_, Result<Embeddings, BackendError>> {
         async move {
             let (_lease, embedder) = self.open().await?;
-            embedder.embed_early(request, layers).await
+            embedder.embed_quick(request, layers).await
         }
         .boxed()
     }

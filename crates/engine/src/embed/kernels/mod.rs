@@ -4,9 +4,14 @@
 //! functions of single numbers run on one thread, unvectorised: together they cost an encoder of this size more than half of its time.
 //! A matrix that stays is packed once, in panels of [`LANES`] columns, which is the order that [`tile`] reads it in.
 
+mod bytes;
 mod pointwise;
 mod tile;
 
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+pub(super) use bytes::Steps;
 pub(super) use pointwise::{add_layer_norm, gelu_erf, gelu_tanh, relu, softmax};
 pub(super) use tile::LANES;
 
@@ -29,7 +34,7 @@ pub(super) struct Packed {
 
 impl Packed {
     /// A layer's weight, `[columns, depth]`, and its bias.
-    pub(super) fn layer(weight: &[f32], bias: &[f32]) -> Self {
+    fn layer(weight: &[f32], bias: &[f32]) -> Self {
         let columns = bias.len();
         let depth = weight.len() / columns.max(1);
         let mut packed = Self::default();
@@ -76,6 +81,37 @@ impl Packed {
     /// Writes `left · self + bias` for `rows` rows of `left` into rows of `out`, `stride` apart.
     pub(super) fn multiply(&self, left: Rows<'_>, rows: usize, (out, stride): (&mut [f32], usize)) {
         tile::multiply(self, left, rows, (out, stride));
+    }
+}
+
+/// A layer's weight and bias, exact and, once they were asked for, in bytes.
+#[derive(Debug)]
+pub(super) struct Linear {
+    exact: Packed,
+    /// None inside where this processor is not faster by them.
+    bytes: OnceLock<Option<Bytes>>,
+}
+
+impl Linear {
+    /// A weight, `[columns, depth]`, and its bias.
+    pub(super) fn new(weight: &[f32], bias: &[f32]) -> Self {
+        Self { exact: Packed::layer(weight, bias), bytes: OnceLock::new() }
+    }
+
+    /// Writes `left · weight + bias` for `rows` rows of `left` into rows of `out`, `stride` apart; with `quick`, in bytes.
+    pub(super) fn multiply(
+        &self,
+        left: Rows<'_>,
+        rows: usize,
+        (out, stride): (&mut [f32], usize),
+        quick: Option<&mut Steps>,
+    ) {
+        if let Some(steps) = quick
+            && let Some(bytes) = self.bytes.get_or_init(|| Bytes::of(&self.exact))
+        {
+            return bytes.multiply(left, rows, (out, stride), steps);
+        }
+        self.exact.multiply(left, rows, (out, stride));
     }
 }
 
