@@ -21,6 +21,9 @@ pub struct EngineConfig {
     pub batch_tokens: usize,
     /// Most prompt tokens in a step that also continues answers, so that a long prompt does not stall them.
     pub prefill_chunk_tokens: usize,
+    /// Most tokens that are drafted from what was said before and computed along with an answer's next one, while it is
+    /// the only one in progress. 0 drafts nothing.
+    pub draft_tokens: usize,
     /// Answer length when the request gives none.
     pub default_max_tokens: u32,
     /// Use [`fast_copy`](crate::fast_copy) where a model's format has one, whatever composes the engine seeing to it.
@@ -48,6 +51,7 @@ impl Default for EngineConfig {
             context_tokens: None,
             batch_tokens: 512,
             prefill_chunk_tokens: 64,
+            draft_tokens: 4,
             default_max_tokens: 2048,
             fast_format: true,
             flash_attention: true,

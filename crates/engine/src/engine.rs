@@ -19,7 +19,7 @@ use crate::guided::Guided;
 use crate::model::{LoadedModel, backend};
 use crate::output::{OutputAssembler, OutputRules, ReasoningMarkers};
 use crate::sampler::Sampler;
-use crate::scheduler::{Constraint, EventSender, ModelStats, Scheduler, Sequence, Shared};
+use crate::scheduler::{Constraint, Drafter, EventSender, ModelStats, Scheduler, Sequence, Shared};
 
 /// A model whose load failed is tried again for a request that comes this much later.
 const RETRY_LOAD_AFTER: Duration = Duration::from_secs(5);
@@ -321,6 +321,7 @@ fn prepare(
         waiting: false,
         choosing: None,
         following: false,
+        drafter: Drafter::default(),
     })
 }
 

@@ -70,9 +70,21 @@ impl KvLedger {
         self.sequences.insert(to, shared);
     }
 
+    /// `sequence` holds its first `length` tokens only.
+    pub(crate) fn cut(&mut self, sequence: i32, length: usize) {
+        let Some(cells) = self.sequences.get_mut(&sequence) else { return };
+        let cells = cells.split_off(length.min(cells.len()));
+        self.forget(cells);
+    }
+
     /// `sequence` holds nothing any more.
     pub(crate) fn release(&mut self, sequence: i32) {
-        for cell in self.sequences.remove(&sequence).unwrap_or_default() {
+        let cells = self.sequences.remove(&sequence).unwrap_or_default();
+        self.forget(cells);
+    }
+
+    fn forget(&mut self, cells: Cells) {
+        for cell in cells {
             if let Some(references) = self.references.get_mut(cell as usize) {
                 *references -= 1;
                 if *references == 0 {
@@ -104,7 +116,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_count_is_that_of_distinct_cells(steps in proptest::collection::vec((0_u8..3, 0_i32..5, 0_i32..5, 0_usize..9), 0..60)) {
+        fn the_count_is_that_of_distinct_cells(steps in proptest::collection::vec((0_u8..4, 0_i32..5, 0_i32..5, 0_usize..9), 0..60)) {
             let mut ledger = KvLedger::new(1000);
             for (kind, a, b, n) in steps {
                 match kind {
@@ -113,6 +125,7 @@ mod tests {
                         ledger.release(b);
                         ledger.share(a, b, n);
                     }
+                    2 => ledger.cut(a, n),
                     _ => ledger.release(a),
                 }
                 let distinct: HashSet<u32> = ledger.sequences.values().flatten().copied().collect();

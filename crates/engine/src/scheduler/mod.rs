@@ -9,8 +9,11 @@
 //! full, kept sequences go first, then the youngest request of the lowest priority is set aside and later continued
 //! from its tokens: its client sees a pause, never an error.
 //!
+//! An answer that is computed alone is helped along by drafts of what may come next ([`draft`]).
+//!
 //! A sequence whose guide has not yet said what may come next sits out steps until it has (see [`crate::guided`]).
 
+mod draft;
 mod kv;
 mod prefix;
 mod queue;
@@ -25,7 +28,9 @@ use craton_backend::BackendError;
 use llama_cpp_2::DecodeError;
 use llama_cpp_2::context::LlamaContext;
 use llama_cpp_2::llama_batch::LlamaBatch;
+use llama_cpp_2::token::LlamaToken;
 
+pub(crate) use draft::Drafter;
 use kv::KvLedger;
 use prefix::{PrefixCache, common_prefix};
 pub use queue::ModelStats;
@@ -63,6 +68,10 @@ pub(crate) struct Scheduler<'m> {
     prefill_chunk_tokens: usize,
     /// False where nobody wants it, and for architectures whose state can't be cut at a token.
     can_share: bool,
+    /// Tokens of a draft at most; 0 where nobody wants any or a state can't be cut.
+    draft_tokens: usize,
+    /// What the step at hand computes beyond its plan.
+    draft: Vec<LlamaToken>,
     thread_setter: Option<ThreadSetter>,
     thread_choice: ThreadChoice,
     masks: MaskPool,
@@ -92,12 +101,14 @@ impl<'m> Scheduler<'m> {
         let batch_tokens = config.step_tokens().min(usize::try_from(context.n_batch()).unwrap_or(1)).max(1);
         let threads = config.context_threads();
         let ring = Arc::clone(&shared);
+        let can_cut = !(model.weights.is_recurrent() || model.weights.is_hybrid());
         Self {
             masks: MaskPool::new(move || ring.ring()),
             thread_setter: ThreadSetter::of(&context, threads),
             thread_choice: ThreadChoice::new(threads),
-            can_share: config.cached_sequences > 0
-                && !(model.weights.is_recurrent() || model.weights.is_hybrid()),
+            can_share: config.cached_sequences > 0 && can_cut,
+            draft_tokens: if can_cut { config.draft_tokens.min(batch_tokens - 1) } else { 0 },
+            draft: Vec::new(),
             model,
             context,
             batch: LlamaBatch::new(batch_tokens, 1),
@@ -195,7 +206,7 @@ impl<'m> Scheduler<'m> {
     }
 
     /// Tokens of its prompt that could come from elsewhere; the last is always computed, for its scores.
-    fn shareable<'s>(&self, sequence: &'s Sequence) -> &'s [llama_cpp_2::token::LlamaToken] {
+    fn shareable<'s>(&self, sequence: &'s Sequence) -> &'s [LlamaToken] {
         let end = if self.can_share { sequence.tokens.len().saturating_sub(1) } else { 0 };
         sequence.tokens.get(..end).unwrap_or_default()
     }
@@ -304,8 +315,16 @@ impl<'m> Scheduler<'m> {
                 plan.push(Share { index, tokens, scores_at: None });
             }
         }
+        self.draft = self.draft_for(&plan);
         self.fill_batch(&mut plan);
         plan
+    }
+
+    /// A draft for an answer that is computed alone. Together with others the processor has enough to do.
+    fn draft_for(&self, plan: &[Share]) -> Vec<LlamaToken> {
+        let ([share], [sequence]) = (plan, self.running.as_slice()) else { return Vec::new() };
+        let room = self.ledger.available().saturating_sub(share.tokens);
+        sequence.draft(self.draft_tokens.min(room)).to_vec()
     }
 
     fn fill_batch(&mut self, plan: &mut [Share]) {
@@ -322,6 +341,10 @@ impl<'m> Scheduler<'m> {
                     share.scores_at = Some(place);
                 }
                 place += 1;
+            }
+            for (at, token) in (sequence.tokens.len()..).zip(&self.draft) {
+                let position = i32::try_from(at).unwrap_or(i32::MAX);
+                let _ = self.batch.add(*token, position, &[sequence.id], true);
             }
         }
     }
@@ -389,7 +412,7 @@ impl<'m> Scheduler<'m> {
 
     /// Runs the model over the batch, with as many threads as have lately been fastest for its size.
     fn decode(&mut self, plan: &[Share]) -> Result<(), DecodeError> {
-        let tokens = plan.iter().map(|share| share.tokens).sum();
+        let tokens = plan.iter().map(|share| share.tokens).sum::<usize>() + self.draft.len();
         let Some(setter) = &mut self.thread_setter else { return self.context.decode(&mut self.batch) };
         let threads = self.thread_choice.next(tokens);
         setter.set(threads);
@@ -409,7 +432,37 @@ impl<'m> Scheduler<'m> {
         let Some(place) = share.scores_at.and_then(|place| i32::try_from(place).ok()) else {
             return Outcome::Continue;
         };
-        self.choose_next(share.index, Instant::now(), Some(place))
+        let outcome = self.choose_next(share.index, Instant::now(), Some(place));
+        match self.draft.is_empty() {
+            true => outcome,
+            false => self.check_draft(share.index, place, outcome),
+        }
+    }
+
+    /// Goes on with the scores of a draft for as long as the sequence chooses what it says, and cuts off the rest.
+    fn check_draft(&mut self, index: usize, place: i32, mut outcome: Outcome) -> Outcome {
+        let draft = std::mem::take(&mut self.draft);
+        let mut right = 0;
+        for (token, place) in draft.iter().zip(place + 1..) {
+            let Some(sequence) = self.running.get_mut(index) else { return outcome };
+            if outcome != Outcome::Continue || !sequence.has_chosen(*token) {
+                break;
+            }
+            self.ledger.append(sequence.id, 1);
+            sequence.computed += 1;
+            right += 1;
+            outcome = self.choose_next(index, Instant::now(), Some(place));
+        }
+        let Some(sequence) = self.running.get_mut(index) else { return outcome };
+        sequence.drafter.learn(right);
+        if right < draft.len() && !cut(&mut self.context, sequence.id, sequence.computed) {
+            // Whatever is left of it, it is computed anew.
+            let _ = self.context.clear_kv_cache_seq(u32::try_from(sequence.id).ok(), None, None);
+            self.ledger.cut(sequence.id, 0);
+            sequence.computed = 0;
+            self.draft_tokens = 0;
+        }
+        outcome
     }
 
     /// Lets a sequence choose from the scores at `scores_at`, or from those it chose from before.
@@ -456,4 +509,10 @@ impl<'m> Scheduler<'m> {
         self.cache.clear();
         self.context.clear_kv_cache();
     }
+}
+
+/// Takes all but the first `length` tokens of a sequence out of the cache; false where that can't be done.
+fn cut(context: &mut LlamaContext<'_>, id: i32, length: usize) -> bool {
+    let from = u32::try_from(length).ok();
+    from.is_some() && context.clear_kv_cache_seq(u32::try_from(id).ok(), from, None).unwrap_or(false)
 }

@@ -9,6 +9,7 @@ use llama_cpp_2::vocab::LlamaVocab;
 use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::draft::Drafter;
 use crate::guide::Guide;
 use crate::guided::{Guided, MaskPool};
 use crate::output::{OutputAssembler, Progress};
@@ -78,6 +79,7 @@ pub(crate) struct Sequence {
     pub(crate) choosing: Option<PendingChoice>,
     /// The guide is finding out what follows from the last token.
     pub(crate) following: bool,
+    pub(crate) drafter: Drafter,
 }
 
 /// Whether to go on after a step.
@@ -103,6 +105,23 @@ impl Sequence {
     /// The client has gone away.
     pub(crate) fn is_abandoned(&self) -> bool {
         self.events.is_closed()
+    }
+
+    /// Up to `most` tokens that may follow, to be computed along with the last one. Empty where a guide has a say.
+    pub(crate) fn draft(&self, most: usize) -> &[LlamaToken] {
+        let is_free = matches!(self.constraint, Constraint::Free | Constraint::AfterMarker(_));
+        if !is_free || self.pending() != 1 || self.generated() == 0 {
+            return &[];
+        }
+        // What would lie beyond the end of the answer need not be computed.
+        let left = self.max_new_tokens.saturating_sub(self.generated() + 1);
+        let room = self.context_tokens.saturating_sub(self.tokens.len() + 1);
+        self.drafter.draft(&self.tokens, most.min(left).min(room))
+    }
+
+    /// Whether `token` was chosen, and nothing else with it.
+    pub(crate) fn has_chosen(&self, token: LlamaToken) -> bool {
+        self.pending() == 1 && self.tokens.last() == Some(&token)
     }
 
     /// Tokens still to be computed before the next can be chosen.

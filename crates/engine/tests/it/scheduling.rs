@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use craton_backend::{
-    BackendError, Block, ChatEvent, ChatModel, ChatRequest, Message, Priority, Role, StopReason,
+    BackendError, Block, ChatEvent, ChatModel, ChatRequest, Message, Priority, Role, Sampling, StopReason,
 };
 use craton_engine::{Engine, EngineConfig, ModelStats};
 use futures::StreamExt;
@@ -167,6 +167,32 @@ async fn without_cached_sequences_nothing_is_reused_and_answers_repeat() {
         assert_eq!((answer.text(), answer.finished.usage), (first.text(), first.finished.usage));
     }
     assert_eq!(stats(&engine).reused_tokens_total, 0);
+}
+
+/// Of answers that the model is sure of: where two tokens are about equally good, a step's size decides too.
+#[tokio::test]
+async fn drafts_save_steps_and_change_nothing() {
+    let list = "red, green, blue, yellow, orange, purple, black, white, brown and grey. ".repeat(4);
+    let question = format!("Repeat this text word for word, to its end: {list}");
+    let mut told = Vec::new();
+    for draft_tokens in [0, 4] {
+        let (engine, model) = own_model(EngineConfig { draft_tokens, cached_sequences: 0, ..small() });
+        let greedy = answer(&model, ask(&question, 60)).await.unwrap();
+        let steps = stats(&engine).steps_total;
+        let mut request = ask(&question, 60);
+        request.sampling.temperature = Some(0.2);
+        request.sampling.seed = Some(3);
+        let drawn = answer(&model, request.clone()).await.unwrap();
+        // It comes in the midst of what is drafted.
+        request.sampling = Sampling { stop_sequences: vec!["purple".to_owned()], ..ask("", 60).sampling };
+        let stopped = answer(&model, request).await.unwrap();
+        assert_eq!(stopped.finished.reason, StopReason::StopSequence);
+        let answers = [greedy, drawn, stopped];
+        told.push((steps, answers.map(|it| (it.text(), it.finished.usage.output_tokens))));
+    }
+    let [(all, plainly), (fewer, drafted)] = &told[..] else { panic!("two engines") };
+    assert_eq!(plainly, drafted);
+    assert!(*fewer < all / 2, "{fewer} steps of {all}: {plainly:?}");
 }
 
 #[tokio::test]

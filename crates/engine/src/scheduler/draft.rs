@@ -1,0 +1,85 @@
+//! Prompt lookup decoding: drafts of what comes next, taken from what was said before.
+//!
+//! Answers repeat their prompt and themselves: names, quotations, lists, code. Where the last few tokens stood before, what
+//! followed them then is the draft of what follows now. A step over a few tokens costs little more than one over a single
+//! token, as the weights are read once, and every token of the draft that the model then chooses itself saves a step. The
+//! rest is cut from the cache again: the answer is the model's own.
+
+use llama_cpp_2::token::LlamaToken;
+
+/// Last tokens that must have stood before, at first, and after drafts that were of no use.
+const LEAST_MATCH: usize = 2;
+const MOST_MATCH: usize = 5;
+/// How far back is looked.
+const WINDOW: usize = 8192;
+
+/// Makes one answer's drafts.
+#[derive(Debug)]
+pub(crate) struct Drafter {
+    /// Last tokens that must have stood before.
+    matched: usize,
+}
+
+impl Default for Drafter {
+    fn default() -> Self {
+        Self { matched: LEAST_MATCH }
+    }
+}
+
+impl Drafter {
+    /// What followed the last tokens where they stood last, `most` tokens of it; empty where they are new.
+    pub(crate) fn draft<'t>(&self, tokens: &'t [LlamaToken], most: usize) -> &'t [LlamaToken] {
+        let tokens = &tokens[tokens.len().saturating_sub(WINDOW)..];
+        let Some(start) = tokens.len().checked_sub(self.matched) else { return &[] };
+        let last = &tokens[start..];
+        // Windows that end before the last token, the latest first.
+        let mut before = tokens[..tokens.len() - 1].windows(self.matched);
+        match before.rposition(|window| window == last) {
+            Some(at) => {
+                let follows = &tokens[at + self.matched..];
+                &follows[..most.min(follows.len())]
+            }
+            None => &[],
+        }
+    }
+
+    /// So many tokens of a draft were right: when none was, the next needs more to go by.
+    pub(crate) fn learn(&mut self, right: usize) {
+        self.matched = match right {
+            0 => (self.matched + 1).min(MOST_MATCH),
+            _ => LEAST_MATCH,
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tokens(ids: &[i32]) -> Vec<LlamaToken> {
+        ids.iter().copied().map(LlamaToken).collect()
+    }
+
+    #[test]
+    fn what_followed_last_time_is_the_draft() {
+        let drafter = Drafter::default();
+        assert_eq!(drafter.draft(&tokens(&[1, 2, 3, 4, 9, 1, 2, 5, 6, 1, 2]), 3), tokens(&[5, 6, 1]));
+        assert_eq!(drafter.draft(&tokens(&[1, 2, 3, 1, 2]), 9), tokens(&[3, 1, 2]));
+        assert_eq!(drafter.draft(&tokens(&[7, 7, 7]), 4), tokens(&[7]));
+        for nothing in [&[][..], &[1], &[1, 2], &[1, 2, 3, 4]] {
+            assert_eq!(drafter.draft(&tokens(nothing), 4), []);
+        }
+        assert_eq!(drafter.draft(&tokens(&[1, 2, 3, 1, 2]), 0), []);
+    }
+
+    #[test]
+    fn drafts_of_no_use_make_the_next_rarer() {
+        let mut drafter = Drafter::default();
+        let said = tokens(&[1, 2, 3, 8, 2, 3]);
+        assert_eq!(drafter.draft(&said, 1), tokens(&[8]));
+        drafter.learn(0);
+        assert_eq!(drafter.draft(&said, 1), []);
+        drafter.learn(2);
+        assert_eq!(drafter.draft(&said, 1), tokens(&[8]));
+    }
+}
