@@ -291,12 +291,7 @@ pub const SETTINGS: &[Setting] = &[
         "64",
         "Most prompt tokens in a step that also continues answers, so that a long prompt does not stall them.",
     ),
-    number(
-        "engine.draft_tokens",
-        "4",
-        "Tokens that are drafted from what was said before and computed along with the next one while a model writes one \
-         answer only: faster where answers repeat their prompt or themselves. 0 drafts nothing.",
-    ),
+    number("engine.draft_tokens", "4", "Most tokens of a draft (docs/local-models.md). 0 drafts nothing."),
     number("engine.default_max_tokens", "2048", "Answer length when a request gives none."),
     switch(
         "engine.fast_format",
