@@ -61,7 +61,7 @@ impl Flows {
             name: Some(name),
             body,
             now_ms: self.parts.clock.now_ms(),
-            idempotency: input.client_token.map(|token| Idempotency::of(token, &request, Value::String(id))),
+            idempotency: Idempotency::answering(input.client_token, &request, &id),
             tags: Some((flow.arn(), tags)),
         };
         let (flow, record) = match self.parts.store.create(&flow.scope(), new).await.map_err(store_error)? {

@@ -65,7 +65,7 @@ pub struct OpenSearchCluster {
     /// The environment variable that holds the user's password.
     #[serde(default)]
     pub password_env: Option<String>,
-    /// The service that requests are signed for, `es` or `aoss`; unsigned without.
+    /// The service that requests are signed for, `es`; unsigned without.
     #[serde(default)]
     pub sign_for: Option<String>,
     /// The region to sign for. Default: the ARN's.
@@ -98,14 +98,14 @@ impl OpenSearchCluster {
             || self.aws_profile.is_some()
             || self.aws_credentials_file.is_some();
         match self.sign_for.as_deref() {
-            Some("es" | "aoss") if !self.username.is_empty() || self.password_env.is_some() => {
+            Some("es") if !self.username.is_empty() || self.password_env.is_some() => {
                 Some("set one of username and sign_for; password_env is the user's")
             }
-            Some("es" | "aoss") if self.signing_region().is_empty() => {
-                Some("the ARN has no region; set region")
-            }
-            Some("es" | "aoss") => self.credentials().err(),
-            Some(_) => Some("sign_for must be es or aoss"),
+            Some("es") if self.signing_region().is_empty() => Some("the ARN has no region; set region"),
+            Some("es") => self.credentials().err(),
+            // Its vector search collections take no ids of ours, and have no refresh.
+            Some("aoss") => Some("collections of OpenSearch Serverless itself can't hold an index"),
+            Some(_) => Some("sign_for must be es"),
             None if about_signing => Some("keys and a region are for signing, which sign_for turns on"),
             None if self.password_env.is_some() && self.username.is_empty() => {
                 Some("password_env needs username")
@@ -198,11 +198,11 @@ mod tests {
         assert_eq!((service.as_str(), region.as_str()), ("es", "eu-west-1"));
         assert_eq!(credentials, AwsCredentials::default());
         let elsewhere = cluster(|cluster| {
-            cluster.sign_for = Some("aoss".into());
+            cluster.sign_for = Some("es".into());
             cluster.region = Some("us-west-2".into());
         });
         let OpenSearchAccess::Signed { service, region, .. } = elsewhere.access().unwrap() else { panic!() };
-        assert_eq!((service.as_str(), region.as_str()), ("aoss", "us-west-2"));
+        assert_eq!((service.as_str(), region.as_str()), ("es", "us-west-2"));
         assert!(cluster(|_| {}).access().unwrap() == OpenSearchAccess::Open);
     }
 
@@ -217,15 +217,13 @@ mod tests {
             error.contains("CRATON_TEST_NO_SUCH_PASSWORD") && error.contains("domain/vectors"),
             "{error}"
         );
-        // Always set, by whatever runs tests.
-        let there = cluster(|cluster| cluster.password_env = Some("PATH".into()));
-        assert!(there.password().unwrap().is_some());
     }
 
     #[test]
     fn what_contradicts_itself_is_refused() {
         let refused = |change: fn(&mut OpenSearchCluster)| cluster(change).check().unwrap_err();
-        assert!(refused(|cluster| cluster.sign_for = Some("s3".into())).contains("es or aoss"));
+        assert!(refused(|cluster| cluster.sign_for = Some("s3".into())).contains("must be es"));
+        assert!(refused(|cluster| cluster.sign_for = Some("aoss".into())).contains("can't hold"));
         assert!(refused(|cluster| cluster.aws_profile = Some("work".into())).contains("sign_for"));
         let both = refused(|cluster| {
             cluster.sign_for = Some("es".into());

@@ -6,25 +6,37 @@ use bytes::Bytes;
 use craton_api_bedrock_agent as api;
 use craton_core::RequestContext;
 use craton_store::jobs::NewJob;
+use craton_store::{Idempotency, Transaction};
 use craton_vectors::MetadataValue;
 use craton_wire::ApiError;
 use craton_wire::types::Timestamp;
+use serde_json::{Value, json};
 
 use crate::KnowledgeBases;
 use crate::error::{from_store, internal};
+use crate::ingestion::parse::content_hash;
 use crate::ingestion::source::split_uri;
 use crate::ingestion::table::{Document, Table};
 use crate::ingestion::{DIRECT, DirectJob, Request, RequestMetadata, RequestSource};
-use crate::records::{DataSourceRecord, Place};
+use crate::records::{DOCUMENTS, DataSourceRecord, Place, data_source_id};
 
 /// Documents in one answer when the client names no number.
 const PAGE: usize = 100;
+/// How long a request with a token is known, in milliseconds.
+const TOKENS_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// A document as it is kept until its turn.
 struct Put {
     document: String,
     request: Request,
     content: Option<Bytes>,
+}
+
+impl Put {
+    /// What tells it from another.
+    fn asked(&self) -> Value {
+        json!([self.document, self.request, self.content.as_deref().map(content_hash)])
+    }
 }
 
 impl KnowledgeBases {
@@ -40,7 +52,20 @@ impl KnowledgeBases {
             input.documents.into_iter().map(|document| put(&source, document)).collect::<Result<_, _>>()?;
         let table = Table { knowledge_base: &base, data_source: &source.id };
         let now_ms = self.parts.clock.now_ms();
+        let detail = |document: &Put, at_ms: i64| {
+            let status = api::DocumentStatus::Starting;
+            detail(&base, &source, &document.document, (status, None, Some(at_ms)))
+        };
+        let details = |at_ms: i64| api::IngestKnowledgeBaseDocumentsResponse {
+            document_details: Some(documents.iter().map(|document| detail(document, at_ms)).collect()),
+        };
         let mut transaction = self.parts.store.begin().await.map_err(from_store)?;
+        let asked: Vec<Value> = documents.iter().map(Put::asked).collect();
+        let request = json!(["put", base, source.id, asked]);
+        let token = Idempotency::with(input.client_token, &request, json!(now_ms));
+        if let Some(first) = self.repeated(&mut transaction, &place, (&base, &source.id), token).await? {
+            return Ok(details(first.as_i64().unwrap_or(now_ms)));
+        }
         for document in &documents {
             let request = serde_json::to_string(&document.request).map_err(|error| internal(&error))?;
             let waits = table.wait(
@@ -53,13 +78,22 @@ impl KnowledgeBases {
         }
         transaction.enqueue(self.direct_job(&place, &base, &source.id)?).await.map_err(from_store)?;
         transaction.commit().await.map_err(from_store)?;
-        let detail = |document: &Put| {
-            let status = api::DocumentStatus::Starting;
-            detail(&base, &source, &document.document, (status, None, Some(now_ms)))
-        };
-        Ok(api::IngestKnowledgeBaseDocumentsResponse {
-            document_details: Some(documents.iter().map(detail).collect()),
-        })
+        Ok(details(now_ms))
+    }
+
+    /// What a request was answered that was made before, with the same token. One that was not is on record now.
+    async fn repeated(
+        &self,
+        transaction: &mut Transaction,
+        place: &Place,
+        (base, source): (&str, &str),
+        token: Option<Idempotency>,
+    ) -> Result<Option<Value>, ApiError> {
+        let Some(token) = token else { return Ok(None) };
+        let (scope, id, now_ms) =
+            (place.scope(DOCUMENTS), data_source_id(base, source), self.parts.clock.now_ms());
+        transaction.forget_tokens(&scope, &id, now_ms - TOKENS_MS).await.map_err(from_store)?;
+        transaction.claim(&scope, &id, &token, now_ms).await.map_err(from_store)
     }
 
     fn direct_job(&self, place: &Place, base: &str, source: &str) -> Result<NewJob, ApiError> {
@@ -127,19 +161,34 @@ impl KnowledgeBases {
         let source = self.data_source(&place, &base, &input.data_source_id).await?;
         let table = Table { knowledge_base: &base, data_source: &source.id };
         let now_ms = self.parts.clock.now_ms();
+        let names: Vec<String> = input
+            .document_identifiers
+            .iter()
+            .map(|identifier| identified(&source, identifier))
+            .collect::<Result<_, _>>()?;
         let mut transaction = self.parts.store.begin().await.map_err(from_store)?;
-        let mut details = Vec::new();
-        for identifier in &input.document_identifiers {
-            let name = identified(&source, identifier)?;
+        let mut found = Vec::with_capacity(names.len());
+        for name in &names {
             let deleting = api::DocumentStatus::Deleting;
-            let found =
-                table.set_status(&mut transaction, &name, deleting, now_ms).await.map_err(from_store)?;
-            let status = if found { deleting } else { api::DocumentStatus::NotFound };
-            details.push(detail(&base, &source, &name, (status, None, found.then_some(now_ms))));
+            let there = table.set_status(&mut transaction, name, deleting, now_ms).await;
+            found.push(there.map_err(from_store)?);
         }
-        transaction.enqueue(self.direct_job(&place, &base, &source.id)?).await.map_err(from_store)?;
-        transaction.commit().await.map_err(from_store)?;
-        Ok(api::DeleteKnowledgeBaseDocumentsResponse { document_details: Some(details) })
+        let request = json!(["delete", base, source.id, names]);
+        let token = Idempotency::with(input.client_token, &request, json!([now_ms, found]));
+        let repeated = self.repeated(&mut transaction, &place, (&base, &source.id), token).await?;
+        let (at_ms, found) = match repeated.map(serde_json::from_value) {
+            Some(first) => first.map_err(|error| internal(&error))?,
+            None => {
+                transaction.enqueue(self.direct_job(&place, &base, &source.id)?).await.map_err(from_store)?;
+                transaction.commit().await.map_err(from_store)?;
+                (now_ms, found)
+            }
+        };
+        let details = names.iter().zip(found).map(|(name, found): (&String, bool)| {
+            let status = if found { api::DocumentStatus::Deleting } else { api::DocumentStatus::NotFound };
+            detail(&base, &source, name, (status, None, found.then_some(at_ms)))
+        });
+        Ok(api::DeleteKnowledgeBaseDocumentsResponse { document_details: Some(details.collect()) })
     }
 }
 

@@ -31,16 +31,17 @@ pub(crate) fn from_vectors(error: VectorError) -> ApiError {
         VectorError::Invalid(message) => ApiError::validation(message),
         VectorError::Dimensions { .. } => ApiError::validation(error.to_string()),
         VectorError::Store(error) => from_store(error),
-        VectorError::Unavailable(reason) | VectorError::Refused(reason) => {
-            // It may name the operator's servers and users.
-            tracing::warn!(reason, "a vector store can't be used");
-            ApiError::new(
-                "DependencyFailedException",
-                "The knowledge base's vector store can't be used at the moment. Try again.",
-            )
-        }
+        VectorError::Unavailable(reason) => unusable(&reason, "at the moment. Try again."),
+        VectorError::Refused(reason) => unusable(&reason, "as it is set up. See the server's log."),
         other => internal(&other),
     }
+}
+
+/// Why a vector store can't be used goes to the log: it may name the operator's servers and users.
+fn unusable(reason: &str, how: &str) -> ApiError {
+    tracing::warn!(reason, "a vector store can't be used");
+    let message = format!("The knowledge base's vector store can't be used {how}");
+    ApiError::new("DependencyFailedException", message)
 }
 
 /// What a resource that is not there answers.

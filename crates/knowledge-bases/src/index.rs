@@ -160,6 +160,13 @@ impl KnowledgeBases {
                 "Binary vector embeddings are not served by this release. Choose FLOAT32.",
             ));
         }
+        if asked.is_some_and(|asked| {
+            asked.audio.is_some() || asked.video.is_some() || asked.model_configuration.is_some()
+        }) {
+            return Err(ApiError::validation(
+                "audio, video and modelConfiguration of an embedding model are not served by this release of Craton.",
+            ));
+        }
         let offered = &resolved.model.embedding_dimensions;
         let dimensions = match asked.and_then(|asked| asked.dimensions) {
             Some(asked) => {
@@ -352,6 +359,13 @@ pub(crate) fn vector_configuration(
     configuration: &api::KnowledgeBaseConfiguration,
 ) -> Result<&api::VectorKnowledgeBaseConfiguration, ApiError> {
     match (&configuration.r#type, &configuration.vector_knowledge_base_configuration) {
+        (api::KnowledgeBaseType::Vector, Some(vector))
+            if vector.supplemental_data_storage_configuration.is_some() =>
+        {
+            Err(ApiError::validation(
+                "supplementalDataStorageConfiguration is not served by this release of Craton: pictures in documents are not read.",
+            ))
+        }
         (api::KnowledgeBaseType::Vector, Some(vector)) => Ok(vector),
         (api::KnowledgeBaseType::Vector, None) => Err(ApiError::validation(
             "vectorKnowledgeBaseConfiguration is required for a knowledge base of type VECTOR.",

@@ -14,6 +14,8 @@ use crate::error::{from_store, internal, missing};
 pub(crate) const KNOWLEDGE_BASE: &str = "knowledge-base";
 pub(crate) const DATA_SOURCE: &str = "data-source";
 pub(crate) const INGESTION_JOB: &str = "ingestion-job";
+/// Tokens of requests that put documents into a data source or take them out are kept under this.
+pub(crate) const DOCUMENTS: &str = "data-source-documents";
 
 /// Length of all ids here.
 pub(crate) const ID_LENGTH: usize = 10;

@@ -15,7 +15,12 @@ impl KnowledgeBases {
         if records::arn(&place, id) != arn {
             return Ok(false);
         }
-        match self.knowledge_base(&place, id).await {
+        self.exists(&place, id).await
+    }
+
+    /// Whether there is a knowledge base with this id.
+    pub async fn exists(&self, place: &Place, id: &str) -> Result<bool, ApiError> {
+        match self.knowledge_base(place, id).await {
             Ok(_) => Ok(true),
             Err(error) if error.code == "ResourceNotFoundException" => Ok(false),
             Err(error) => Err(error),

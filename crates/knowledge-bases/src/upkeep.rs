@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::KnowledgeBases;
 use crate::records::{
-    DATA_SOURCE, DataSourceRecord, INGESTION_JOB, IngestionJobRecord, KNOWLEDGE_BASE, KnowledgeBaseRecord,
-    Place, arn, data_source_id, ingestion_job_id,
+    DATA_SOURCE, DOCUMENTS, DataSourceRecord, INGESTION_JOB, IngestionJobRecord, KNOWLEDGE_BASE,
+    KnowledgeBaseRecord, Place, arn, data_source_id, ingestion_job_id,
 };
 
 pub(crate) const KIND: &str = "knowledge-base-upkeep";
@@ -147,6 +147,7 @@ impl Upkeep {
             transaction.delete(&place.scope(INGESTION_JOB), &done.record.id, None).await?;
         }
         transaction.delete(&scope, &data_source_id(base, id), None).await?;
+        transaction.delete(&place.scope(DOCUMENTS), &data_source_id(base, id), None).await?;
         transaction.commit().await?;
         Ok(())
     }

@@ -72,6 +72,17 @@ pub enum ObjectError {
     Corrupt(String),
 }
 
+impl ObjectError {
+    /// Whether there is no space left, for the object's file or for its record.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Io(error) => error.kind() == std::io::ErrorKind::StorageFull,
+            Self::Store(error) => error.is_full(),
+            _ => false,
+        }
+    }
+}
+
 impl From<serde_json::Error> for ObjectError {
     fn from(error: serde_json::Error) -> Self {
         Self::Corrupt(error.to_string())

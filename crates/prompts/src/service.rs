@@ -79,7 +79,7 @@ impl Prompts {
             name: Some(input.name),
             body,
             now_ms: self.clock.now_ms(),
-            idempotency: input.client_token.map(|token| Idempotency::of(token, &request, Value::String(id))),
+            idempotency: Idempotency::answering(input.client_token, &request, &id),
             tags: Some((arn, tags)),
         };
         let created = self.store.create(&scope(context, &context.region), new).await;

@@ -101,6 +101,11 @@ impl Store {
             .max_connections(1)
             .idle_timeout(None)
             .max_lifetime(None)
+            // A full disk and the like have SQLite itself undo a transaction. The library's own undoing then fails, and its
+            // connection would refuse every transaction after it.
+            .before_acquire(|connection, _| {
+                Box::pin(async move { Ok(!sqlx::Connection::is_in_transaction(connection)) })
+            })
             .connect_with(options.clone())
             .await?;
         migrations::for_sqlite().run(&writer).await?;

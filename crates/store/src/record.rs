@@ -82,13 +82,17 @@ impl Idempotency {
     /// `request` is everything that was asked besides the token.
     pub fn of(token: String, request: &Value, answer: Value) -> Self {
         let digest = ring::digest::digest(&ring::digest::SHA256, request.to_string().as_bytes());
-        let request_hash = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-        Self { token, request_hash, answer }
+        Self { token, request_hash: hex::encode(digest), answer }
     }
 
     /// The same for a request that may have no token, and whose answer is known by an id.
     pub fn answering(token: Option<String>, request: &Value, id: &str) -> Option<Self> {
-        token.map(|token| Self::of(token, request, Value::String(id.to_owned())))
+        Self::with(token, request, Value::String(id.to_owned()))
+    }
+
+    /// The same for any answer.
+    pub fn with(token: Option<String>, request: &Value, answer: Value) -> Option<Self> {
+        token.map(|token| Self::of(token, request, answer))
     }
 }
 

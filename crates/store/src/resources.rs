@@ -97,7 +97,8 @@ impl Store {
     }
 
     /// A page of the records of a scope whose ids begin so, the newest first and those of one moment in the order of their
-    /// ids. Those before and after it are not read. None where the page's token is none of these.
+    /// ids. An index has them in this order: it is read from the page's beginning to its end, with the ids of others that
+    /// are as new, and of the records those of the page alone. None where the page's token is none of these.
     pub async fn newest(
         &self,
         scope: &Scope,
@@ -214,6 +215,19 @@ impl Transaction {
             return Err(StoreError::TokenReused);
         }
         Ok(Some(serde_json::from_str(first.get("answer")?)?))
+    }
+
+    /// Forgets the tokens kept under a resource that were first used before `before_ms`: for requests that are many, and
+    /// whose answers nobody repeats for long.
+    pub async fn forget_tokens(
+        &mut self,
+        scope: &Scope,
+        resource_id: &str,
+        before_ms: i64,
+    ) -> Result<(), StoreError> {
+        let sql = "DELETE FROM idempotency_tokens WHERE kind = $1 AND account = $2 AND region = $3 \
+                   AND resource_id = $4 AND created_ms < $5";
+        self.execute(sql, &within(scope, values![resource_id, before_ms])).await.map(drop)
     }
 
     /// The record, kept from changing until this transaction ends.

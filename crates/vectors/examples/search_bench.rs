@@ -1,6 +1,7 @@
 //! Drives the embedded index for `bench/search` and `bench/relevance`; not for use by itself.
 //!
-//! `search_bench speed WORK`: reads `WORK/spec.json` and the vectors beside it, fills an index, prints latencies.
+//! `search_bench speed WORK [INDEX]`: reads `WORK/spec.json` and the vectors beside it, fills an index, prints latencies.
+//! With a folder `INDEX` the index is kept there, and used where it is there already.
 //! `search_bench rank FILE`: ranks every query of a labelled collection by meaning, words and both.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, clippy::cast_precision_loss)]
@@ -23,7 +24,10 @@ async fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let argument = Path::new(arguments.get(2).expect("an argument"));
     let report = match arguments[1].as_str() {
-        "speed" => speed(argument).await,
+        "speed" => match arguments.get(3) {
+            Some(kept) => speed(argument, Path::new(kept)).await,
+            None => speed(argument, tempfile::tempdir().unwrap().path()).await,
+        },
         "rank" => rank(argument).await,
         other => panic!("{other} is not a mode"),
     };
@@ -60,7 +64,7 @@ async fn open(directory: &Path, dimensions: usize) -> Arc<dyn VectorIndex> {
 }
 
 /// `vectors.f32` holds the chunks' vectors and then the queries'; `texts.json` their texts in the same order.
-async fn speed(work: &Path) -> Value {
+async fn speed(work: &Path, folder: &Path) -> Value {
     let spec: Spec = serde_json::from_slice(&std::fs::read(work.join("spec.json")).unwrap()).unwrap();
     let bytes = std::fs::read(work.join("vectors.f32")).unwrap();
     let values: Vec<f32> =
@@ -68,10 +72,10 @@ async fn speed(work: &Path) -> Value {
     let vectors: Vec<&[f32]> = values.chunks_exact(spec.dimensions).collect();
     let texts: Vec<String> =
         serde_json::from_slice(&std::fs::read(work.join("texts.json")).unwrap()).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let index = open(folder.path(), spec.dimensions).await;
+    let index = open(folder, spec.dimensions).await;
     let started = Instant::now();
-    let numbers: Vec<usize> = (0..spec.chunks).collect();
+    let there = index.counts().await.unwrap().chunks as usize;
+    let numbers: Vec<usize> = (there..spec.chunks).collect();
     for batch in numbers.chunks(1_000) {
         let documents = batch.iter().map(|n| {
             let mut document = chunk(&n.to_string(), texts[*n].clone(), vectors[*n].to_vec());
@@ -81,17 +85,18 @@ async fn speed(work: &Path) -> Value {
         index.put(documents.collect()).await.unwrap();
     }
     let written_s = started.elapsed().as_secs_f64();
-    while !has_graph(folder.path()) {
+    while !has_graph(folder) {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     let ready_s = started.elapsed().as_secs_f64();
     let mut report = json!({"written_s": written_s, "ready_s": ready_s, "rss_mib": rss_mib()});
-    let cases: [(&str, Option<f64>, bool); 5] = [
+    let cases: [(&str, Option<f64>, bool); 6] = [
         ("semantic", None, false),
         ("semantic, 10 %", Some(10.0), false),
         ("semantic, 1 %", Some(1.0), false),
         ("hybrid", None, true),
         ("hybrid, 10 %", Some(10.0), true),
+        ("hybrid, 1 %", Some(1.0), true),
     ];
     for (name, below, hybrid) in cases {
         let (mut times_ms, mut ids) = (Vec::new(), Vec::new());

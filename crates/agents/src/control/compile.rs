@@ -118,7 +118,7 @@ impl Agents {
         self.check_guardrail(context, settings, &mut faults).await?;
         let advice = self.missing_functions(draft).await;
         let action_groups = self.compile_groups(context, draft, &mut faults).await?;
-        let knowledge_bases = self.compile_knowledge_bases(context, place, draft, &mut faults).await?;
+        let knowledge_bases = self.compile_knowledge_bases(place, draft, &mut faults).await?;
         let collaborators = self.compile_collaborators(context, draft, &mut faults).await?;
         if !faults.reasons.is_empty() {
             return Ok(Compiled::Failed { reasons: faults.reasons, actions: faults.actions });
@@ -261,7 +261,6 @@ impl Agents {
 
     async fn compile_knowledge_bases(
         &self,
-        context: &RequestContext,
         place: &Place,
         draft: &Draft,
         faults: &mut Faults,
@@ -271,7 +270,7 @@ impl Agents {
             if found.body.state != api::KnowledgeBaseState::Enabled {
                 continue;
             }
-            if !self.has_knowledge_base(context, place, &found.id).await? {
+            if !self.parts.knowledge_bases.exists(place, &found.id).await? {
                 faults.add(
                     format!("The knowledge base {} does not exist.", found.id),
                     "Disassociate knowledge bases that were deleted.",

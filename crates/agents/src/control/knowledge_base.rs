@@ -22,7 +22,7 @@ impl Agents {
         let place = Place::of(context);
         self.agent(&place, &input.agent_id).await?;
         let id = input.knowledge_base_id;
-        if !self.has_knowledge_base(context, &place, &id).await? {
+        if !self.parts.knowledge_bases.exists(&place, &id).await? {
             return Err(missing(&id));
         }
         let body = StoredKnowledgeBase {
@@ -125,16 +125,6 @@ impl Agents {
             return self.parts_of(&place.scope(kinds::KNOWLEDGE_BASE), agent_id).await;
         }
         Ok(self.snapshot(place, agent_id, version).await?.snapshot.knowledge_bases)
-    }
-
-    pub(super) async fn has_knowledge_base(
-        &self,
-        context: &RequestContext,
-        place: &Place,
-        id: &str,
-    ) -> Result<bool, ApiError> {
-        let arn = place.bedrock_arn(format!("knowledge-base/{id}"));
-        self.parts.knowledge_bases.has_knowledge_base(context, &arn).await
     }
 }
 

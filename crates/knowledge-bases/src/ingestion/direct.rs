@@ -184,7 +184,7 @@ impl Direct<'_> {
                 // Before it is looked for: whether it is there is told to who may read it.
                 self.service.check_uri(&self.of.place, &self.base, document).await?;
                 let listed = source.look_up(document).await?;
-                self.service.check_object(&self.of.place, &self.base, &listed).await?;
+                self.service.check_metadata(&self.of.place, &self.base, &listed).await?;
                 let content = source.read(&listed).await?;
                 return self.cut(listed, content).await;
             }

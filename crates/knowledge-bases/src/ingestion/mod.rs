@@ -13,7 +13,7 @@ mod direct;
 mod failure;
 mod handler;
 mod metadata;
-mod parse;
+pub(crate) mod parse;
 pub(crate) mod pipeline;
 pub(crate) mod source;
 mod sync;

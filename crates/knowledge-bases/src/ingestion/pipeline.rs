@@ -54,12 +54,22 @@ impl KnowledgeBases {
         knowledge_base: &KnowledgeBaseRecord,
         listed: &Listed,
     ) -> Result<(), Failure> {
-        let uri = listed.location.uri();
-        self.check_uri(place, knowledge_base, uri).await?;
+        self.check_uri(place, knowledge_base, listed.location.uri()).await?;
+        self.check_metadata(place, knowledge_base, listed).await
+    }
+
+    /// The same of the file of its metadata alone.
+    pub(crate) async fn check_metadata(
+        &self,
+        place: &Place,
+        knowledge_base: &KnowledgeBaseRecord,
+        listed: &Listed,
+    ) -> Result<(), Failure> {
         if listed.metadata_fingerprint.is_empty() {
             return Ok(());
         }
-        self.check_uri(place, knowledge_base, &format!("{uri}{METADATA}")).await
+        let uri = format!("{}{METADATA}", listed.location.uri());
+        self.check_uri(place, knowledge_base, &uri).await
     }
 
     /// Whether a knowledge base's role lets it read what is at this place, if that is in a bucket.

@@ -41,11 +41,12 @@ pub(super) async fn run(service: &KnowledgeBases, job: &JobContext) -> Result<()
     let mut ready = Vec::new();
     for next in 1..=plan.batches.len() {
         job.check()?;
-        let documents = read.await?;
+        let documents = unless_stopped(job, read).await?;
         // While the model works on these, those before are written and the next are read.
         read = sync.read(plan.batches.get(next));
-        let embedded = async { sync.embed(sync.cut(documents).await?).await };
-        let (written, embedded, ahead) = tokio::join!(sync.index(ready), embedded, read);
+        let embedded = unless_stopped(job, async { sync.embed(sync.cut(documents).await?).await });
+        let ahead = unless_stopped(job, read);
+        let (written, embedded, ahead) = tokio::join!(sync.index(ready), embedded, ahead);
         written?;
         ready = embedded?;
         read = Box::pin(std::future::ready(ahead));
@@ -55,6 +56,18 @@ pub(super) async fn run(service: &KnowledgeBases, job: &JobContext) -> Result<()
     sync.remove(plan.gone).await?;
     crash::point("kb.done");
     Ok(())
+}
+
+/// Work that is given up when the job is to stop. What is being written is not: it comes to its end.
+async fn unless_stopped<T>(
+    job: &JobContext,
+    work: impl Future<Output = Result<T, JobError>>,
+) -> Result<T, JobError> {
+    tokio::select! {
+        biased;
+        done = work => done,
+        () = job.stopped() => Err(JobError::Stopped),
+    }
 }
 
 /// What is to be done.

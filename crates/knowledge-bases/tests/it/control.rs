@@ -54,7 +54,7 @@ async fn what_can_not_be_served_is_refused_at_once() {
         "resourceArn": "arn:aws:rds:us-east-1:123456789012:cluster:none", "databaseName": "d", "tableName": "t",
         "credentialsSecretArn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:s",
         "fieldMapping": { "primaryKeyField": "id", "vectorField": "v", "textField": "t", "metadataField": "m" } } });
-    let cases: [(&str, Value, &str); 8] = [
+    let cases: [(&str, Value, &str); 9] = [
         ("storageConfiguration", other_account, "there is no collection"),
         ("storageConfiguration", none, "there is no collection"),
         ("storageConfiguration", rds, "No database is configured"),
@@ -66,6 +66,14 @@ async fn what_can_not_be_served_is_refused_at_once() {
             "needs opensearchServerlessConfiguration",
         ),
         ("knowledgeBaseConfiguration", json!({ "type": "KENDRA" }), "KENDRA are not served"),
+        (
+            "knowledgeBaseConfiguration",
+            json!({ "type": "VECTOR", "vectorKnowledgeBaseConfiguration": {
+                "embeddingModelArn": "arn:aws:bedrock:us-east-1::foundation-model/amazon.titan-embed-text-v2:0",
+                "supplementalDataStorageConfiguration": { "storageLocations": [
+                    { "type": "S3", "s3Location": { "uri": "s3://pictures" } }] } } }),
+            "supplementalDataStorageConfiguration",
+        ),
         (
             "knowledgeBaseConfiguration",
             json!({ "type": "VECTOR", "vectorKnowledgeBaseConfiguration": { "embeddingModelArn":
@@ -95,6 +103,9 @@ async fn what_can_not_be_served_is_refused_at_once() {
         "ValidationException",
         "semanticChunkingConfiguration",
     );
+    let fixed = json!({ "maxTokens": 10, "overlapPercentage": 10 });
+    let both = chunking("NONE", "fixedSizeChunkingConfiguration", fixed);
+    refused(world.create_source(&base, both).await, "ValidationException", "can't be given");
     refused(world.create_source("NOSUCHBASE", json!({})).await, "ResourceNotFoundException", "NOSUCHBASE");
 }
 

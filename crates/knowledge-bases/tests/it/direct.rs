@@ -265,3 +265,41 @@ async fn a_role_must_be_let_use_the_collection() {
     let found = statuses(&world, &ids, &["a"]).await;
     assert!(found[0].starts_with("FAILED ") && found[0].contains("aoss:APIAccessAll"), "{found:?}");
 }
+
+#[tokio::test]
+async fn a_request_that_is_sent_again_is_not_done_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::open(directory.path()).await;
+    let ids = custom(&world).await;
+    let request = |says: &str, token: &str| {
+        let mut request = ids.json();
+        request["documents"] = json!([text("price", says)]);
+        request["clientToken"] = token.into();
+        request
+    };
+    let (first, second) = ("a".repeat(33), "b".repeat(33));
+    let service = &world.service;
+    let ingest =
+        async |request: Value| service.ingest_knowledge_base_documents(&context(), input(request)).await;
+    let answered = ingest(request("The price is 1.", &first)).await.unwrap();
+    statuses(&world, &ids, &["price"]).await;
+    ingest(request("The price is 2.", &second)).await.unwrap();
+    statuses(&world, &ids, &["price"]).await;
+    let again = ingest(request("The price is 1.", &first)).await.unwrap();
+    assert_eq!(json!(again.document_details), json!(answered.document_details));
+    assert_eq!(statuses(&world, &ids, &["price"]).await, ["INDEXED "]);
+    assert_eq!(world.texts().await["price"], ["The price is 2."]);
+    let other = ingest(request("The price is 3.", &first)).await.unwrap_err();
+    assert_eq!(other.code, "ConflictException");
+
+    let mut delete = ids.json();
+    delete["documentIdentifiers"] = json!([{ "dataSourceType": "CUSTOM", "custom": { "id": "price" } }]);
+    delete["clientToken"] = "c".repeat(33).into();
+    let gone = service.delete_knowledge_base_documents(&context(), input(delete.clone())).await.unwrap();
+    assert_eq!(statuses(&world, &ids, &["price"]).await, ["NOT_FOUND "]);
+    ingest(request("The price is 4.", &"d".repeat(33))).await.unwrap();
+    statuses(&world, &ids, &["price"]).await;
+    let again = service.delete_knowledge_base_documents(&context(), input(delete)).await.unwrap();
+    assert_eq!(json!(again.document_details), json!(gone.document_details));
+    assert_eq!(statuses(&world, &ids, &["price"]).await, ["INDEXED "]);
+}

@@ -7,7 +7,7 @@ use craton_core::{PageRequest, RequestContext};
 use craton_store::{Created, Idempotency, NewRecord, Range, Record};
 use craton_wire::error::ApiError;
 use craton_wire::types::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::profiles::{self, ApplicationProfile, ID_LENGTH, application_arn, scope, system_arn};
 use super::{ModelsService, tags_from_list};
@@ -28,9 +28,7 @@ impl ModelsService {
         let arn = application_arn(&context.region, &context.account.id, &id);
         let request =
             json!([input.inference_profile_name, input.description, source, tags.iter().collect::<Vec<_>>()]);
-        let idempotency = input
-            .client_request_token
-            .map(|token| Idempotency::of(token, &request, Value::String(arn.clone())));
+        let idempotency = Idempotency::answering(input.client_request_token, &request, &arn);
         let profile =
             ApplicationProfile { arn: arn.clone(), description: input.description, source_id, model_arns };
         let record = NewRecord {

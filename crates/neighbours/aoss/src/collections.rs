@@ -57,7 +57,7 @@ impl Collections {
             name: Some(input.name),
             body,
             now_ms: self.now_ms(),
-            idempotency: input.client_token.map(|token| Idempotency::of(token, &request, id.as_str().into())),
+            idempotency: Idempotency::answering(input.client_token, &request, &id),
             tags: Some((arn(context, &id), tags)),
             id,
         };

@@ -333,8 +333,7 @@ pub(crate) fn only_what_is_done(headers: &http::HeaderMap) -> S3Result<()> {
 /// An account's canonical user id: AWS's is 64 hexadecimal digits that stand for the account.
 pub(crate) fn owner(account_id: &str) -> dto::Owner {
     let digest = craton_wire::sigv4::sha256(format!("canonical user of {account_id}").as_bytes());
-    let id: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    dto::Owner { display_name: None, id: Some(id) }
+    dto::Owner { display_name: None, id: Some(hex::encode(digest)) }
 }
 
 /// As clients that asked for `encoding-type=url` read names.

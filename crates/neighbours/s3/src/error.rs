@@ -48,8 +48,8 @@ pub(crate) fn told(error: ObjectError) -> S3Error {
             tracing::warn!(%message, "the object store behind a bucket can't be reached");
             s3_error!(ServiceUnavailable, "The object store behind this bucket can't be reached.")
         }
-        E::Io(error) if error.kind() == std::io::ErrorKind::StorageFull => {
-            tracing::error!(%error, "the disk is full");
+        full if full.is_full() => {
+            tracing::error!(error = %full, "the disk is full");
             s3_error!(ServiceUnavailable, "There is no space left on the server. Please try again.")
         }
         error @ (E::Io(_) | E::Store(_) | E::Corrupt(_)) => {

@@ -72,11 +72,7 @@ fn sums(algorithm: Algorithm, content: &[u8]) -> (String, Checksum) {
     let mut hasher = Hasher::new(Some(algorithm));
     hasher.update(content);
     let digests = hasher.finish();
-    (hex(&digests.md5), digests.checksum.unwrap())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    (hex::encode(digests.md5), digests.checksum.unwrap())
 }
 
 async fn buckets(store: &Store, name: &str) {

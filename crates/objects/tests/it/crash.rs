@@ -72,7 +72,7 @@ async fn acknowledged_objects_survive_kill_9() {
             assert!(read == content(put), "{key} is neither the {n}th nor the {}th", n + 4);
             let mut hasher = craton_objects::checksum::Hasher::new(None);
             hasher.update(&read);
-            let md5: String = hasher.finish().md5.iter().map(|byte| format!("{byte:02x}")).collect();
+            let md5 = hex::encode(hasher.finish().md5);
             assert_eq!(md5, found);
         }
         assert_eq!(objects.sweep().await.unwrap(), 0, "one sweep is enough");

@@ -255,7 +255,7 @@ pub const SETTINGS: &[Setting] = &[
     text("[[opensearch]].url", "", "Where it is, `https://host:port`. It needs its k-NN plugin."),
     text("[[opensearch]].username", "", "The user, for basic authentication. Without one, none."),
     text("[[opensearch]].password_env", "", "The environment variable that holds the user's password."),
-    text("[[opensearch]].sign_for", "", "Sign requests for this service, `es` or `aoss`."),
+    text("[[opensearch]].sign_for", "", "Sign requests for this service: `es`, of OpenSearch domains."),
     text("[[opensearch]].region", "", "The region to sign for. Default: that of `resource_arn`."),
     text("[[opensearch]].access_key_id_env", "AWS_ACCESS_KEY_ID", "The signer's access key id."),
     text("[[opensearch]].secret_access_key_env", "AWS_SECRET_ACCESS_KEY", "Its secret key."),

@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 
 use super::{Ended, Job, JobStatus, NewJob};
-use crate::{Row, Store, StoreError, Transaction, values};
+use crate::{Row, Store, StoreError, Transaction, Value, values};
 
 fn read(row: &Row) -> Result<Job, StoreError> {
     let wrong = |name: &str| StoreError::Column { name: name.to_owned() };
@@ -57,6 +57,37 @@ impl Store {
         Ok(due.is_some())
     }
 
+    /// Whether a job of the kind waits for its turn and was asked to stop.
+    pub(super) async fn has_stopped(&self, kind: &str) -> Result<bool, StoreError> {
+        let sql = "SELECT id FROM jobs WHERE kind = $1 AND status = 'queued' AND stop_requested = 1 LIMIT 1";
+        Ok(self.fetch_optional(sql, &values![kind]).await?.is_some())
+    }
+
+    /// Takes a job that waits for its turn and was asked to stop, until `until_ms`.
+    pub(super) async fn claim_stopped(
+        &self,
+        kind: &str,
+        owner: &str,
+        (now_ms, until_ms): (i64, i64),
+    ) -> Result<Option<Job>, StoreError> {
+        const CLAIM: &str = "UPDATE jobs SET status = 'running', owner = $2, due_ms = $4, updated_ms = $3 \
+             WHERE id = (SELECT id FROM jobs WHERE kind = $1 AND status = 'queued' AND stop_requested = 1 \
+             ORDER BY id LIMIT 1) RETURNING *";
+        const CLAIM_SHARED: &str = "UPDATE jobs SET status = 'running', owner = $2, due_ms = $4, updated_ms = $3 \
+             WHERE id = (SELECT id FROM jobs WHERE kind = $1 AND status = 'queued' AND stop_requested = 1 \
+             ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING *";
+        let sql = if self.is_shared() { CLAIM_SHARED } else { CLAIM };
+        self.claim_by(sql, &values![kind, owner, now_ms, until_ms]).await
+    }
+
+    async fn claim_by(&self, sql: &'static str, values: &[Value]) -> Result<Option<Job>, StoreError> {
+        let mut transaction = self.begin().await?;
+        let row = transaction.fetch_optional(sql, values).await?;
+        let job = row.as_ref().map(read).transpose()?;
+        transaction.commit().await?;
+        Ok(job)
+    }
+
     /// Takes the job that has been due longest until `until_ms`.
     pub(super) async fn claim(
         &self,
@@ -73,11 +104,7 @@ impl Store {
              WHERE kind = $1 AND status IN ('queued', 'running') AND due_ms <= $3 ORDER BY due_ms, id LIMIT 1 \
              FOR UPDATE SKIP LOCKED) RETURNING *";
         let sql = if self.is_shared() { CLAIM_SHARED } else { CLAIM };
-        let mut transaction = self.begin().await?;
-        let row = transaction.fetch_optional(sql, &values![kind, owner, now_ms, until_ms]).await?;
-        let job = row.as_ref().map(read).transpose()?;
-        transaction.commit().await?;
-        Ok(job)
+        self.claim_by(sql, &values![kind, owner, now_ms, until_ms]).await
     }
 
     /// Makes every lease end now: for a store that nobody else can have open.
@@ -122,13 +149,12 @@ impl Transaction {
         }
     }
 
-    /// Asks a job to stop. False when it is not there or has ended. One that waits for its next attempt has it now, and
-    /// stops instead.
+    /// Asks a job to stop. False when it is not there or has ended. One that waits for its turn stops at once: a runner
+    /// looks for those whatever else it has to do.
     pub async fn request_stop(&mut self, id: &str) -> Result<bool, StoreError> {
         let asked = self
             .execute(
-                "UPDATE jobs SET stop_requested = 1, due_ms = CASE WHEN status = 'queued' THEN 0 ELSE due_ms END \
-                 WHERE id = $1 AND status IN ('queued', 'running')",
+                "UPDATE jobs SET stop_requested = 1 WHERE id = $1 AND status IN ('queued', 'running')",
                 &values![id],
             )
             .await?;

@@ -149,9 +149,21 @@ impl Worker {
         let mut jobs = JoinSet::new();
         while !self.stop.is_cancelled() {
             while jobs.try_join_next().is_some() {}
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
             // Asked for before looking, so that nothing enqueued in between is missed.
             let enqueued = self.store.enqueued.notified();
+            if self.end_stopped().await {
+                continue;
+            }
+            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                tokio::select! {
+                    // A place is free again: it is taken at the next turn.
+                    _ = places.acquire() => {}
+                    () = enqueued => {}
+                    () = tokio::time::sleep(POLL) => {}
+                    () = self.stop.cancelled() => {}
+                }
+                continue;
+            };
             match self.take().await {
                 Ok(Some(context)) => {
                     let worker = Arc::clone(&self);
@@ -181,17 +193,40 @@ impl Worker {
         if !self.store.has_due(self.kind.name, now_ms).await? {
             return Ok(None);
         }
-        // Another name for each attempt: an attempt that was taken over can't write even within the same process.
-        let owner: Arc<str> = uuid::Uuid::new_v4().to_string().into();
-        let until_ms = now_ms + millis(self.lease);
-        let job = self.store.claim(self.kind.name, &owner, (now_ms, until_ms)).await?;
-        Ok(job.map(|job| JobContext {
-            job,
-            store: self.store.clone(),
-            owner,
-            clock: Arc::clone(&self.clock),
-            stop: CancellationToken::new(),
-        }))
+        let owner = new_owner();
+        let times = (now_ms, now_ms + millis(self.lease));
+        let job = self.store.claim(self.kind.name, &owner, times).await?;
+        Ok(job.map(|job| self.context(job, owner)))
+    }
+
+    /// Ends a job that was asked to stop before its turn came: it needs no place. Answers whether there was one.
+    async fn end_stopped(&self) -> bool {
+        match self.take_stopped().await {
+            Ok(Some(context)) => {
+                self.end(&context, &Ended::Stopped).await;
+                true
+            }
+            Ok(None) => false,
+            Err(error) => {
+                tracing::warn!(kind = self.kind.name, %error, "jobs that are to stop can't be looked for");
+                false
+            }
+        }
+    }
+
+    async fn take_stopped(&self) -> Result<Option<JobContext>, StoreError> {
+        if !self.store.has_stopped(self.kind.name).await? {
+            return Ok(None);
+        }
+        let (owner, now_ms) = (new_owner(), self.clock.now_ms());
+        let times = (now_ms, now_ms + millis(self.lease));
+        let job = self.store.claim_stopped(self.kind.name, &owner, times).await?;
+        Ok(job.map(|job| self.context(job, owner)))
+    }
+
+    fn context(&self, job: Job, owner: Arc<str>) -> JobContext {
+        let (store, clock) = (self.store.clone(), Arc::clone(&self.clock));
+        JobContext { job, store, owner, clock, stop: CancellationToken::new() }
     }
 
     /// One attempt at a job, and what becomes of it.
@@ -321,6 +356,11 @@ impl Worker {
             tracing::warn!(kind = self.kind.name, job = job.id, %error, "the job waits for its lease to end");
         }
     }
+}
+
+/// Another name for each attempt: an attempt that was taken over can't write even within the same process.
+fn new_owner() -> Arc<str> {
+    uuid::Uuid::new_v4().to_string().into()
 }
 
 fn millis(duration: Duration) -> i64 {

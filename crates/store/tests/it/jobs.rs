@@ -188,9 +188,9 @@ async fn a_job_that_waits_for_its_next_attempt_stops_at_once() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         assert!(store.request_stop("again").await.unwrap());
-        assert_eq!(wait_for(&store, "again", JobStatus::Stopped).await.attempts, 2);
+        assert_eq!(wait_for(&store, "again", JobStatus::Stopped).await.attempts, 1);
         running.stop().await;
-        assert_eq!(*diarist.begun.lock(), ["again"], "its second attempt was to stop");
+        assert_eq!(*diarist.begun.lock(), ["again"]);
     }
 }
 
@@ -293,5 +293,30 @@ async fn a_worker_that_lost_its_lease_writes_nothing() {
         tokio::time::sleep(Duration::from_millis(50)).await;
         running.stop().await;
         assert_eq!(late.refused.load(Ordering::SeqCst), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_waits_for_a_place_stops_without_one() {
+    let (_directory, stores) = stores().await;
+    for store in stores {
+        let diarist = Arc::new(Diarist::default());
+        let running = runner(&store, &diarist).start().await.unwrap();
+        // As many as are done at a time.
+        for id in ["a", "b", "c"] {
+            store.enqueue(job(id, "until stopped")).await.unwrap();
+            wait_for(&store, id, JobStatus::Running).await;
+        }
+        store.enqueue(job("waits", "nap")).await.unwrap();
+        assert!(store.request_stop("waits").await.unwrap());
+        wait_for(&store, "waits", JobStatus::Stopped).await;
+        assert!(!diarist.begun.lock().contains(&"waits".to_owned()));
+        assert_eq!(*diarist.ended.lock(), [("waits".to_owned(), Ended::Stopped)]);
+        for id in ["a", "b", "c"] {
+            assert_eq!(store.job(id).await.unwrap().unwrap().status, JobStatus::Running);
+            store.request_stop(id).await.unwrap();
+            wait_for(&store, id, JobStatus::Stopped).await;
+        }
+        running.stop().await;
     }
 }

@@ -243,3 +243,34 @@ async fn tags_come_and_go_with_their_resource() {
         assert!(store.tags("arn:a").await.unwrap().is_empty());
     }
 }
+
+/// A full disk, a read or write error and the like have SQLite undo the whole transaction by itself.
+#[tokio::test]
+async fn a_transaction_that_the_database_undid_spoils_none_after_it() {
+    // Memory has no end of its disk, and would be lost with its connection.
+    let (_directory, [file, _, shared]) = stores().await;
+    for store in [&file, &shared] {
+        let mut transaction = store.begin().await.unwrap();
+        transaction.create(&scope(), new("a", None)).await.unwrap();
+        transaction.execute("ROLLBACK", &[]).await.unwrap();
+        drop(transaction);
+        store.create(&scope(), new("b", None)).await.unwrap();
+    }
+    // No more pages than there are: what a full disk looks like to SQLite.
+    file.execute("PRAGMA max_page_count = 1", &[]).await.unwrap();
+    let mut transaction = file.begin().await.unwrap();
+    let mut full = None;
+    for n in 0..10_000 {
+        let id = format!("more-{n:05}");
+        if let Err(error) = transaction.create(&scope(), new(&id, None)).await {
+            full = Some(error);
+            break;
+        }
+    }
+    assert!(full.is_some_and(|error| error.is_full()));
+    drop(transaction);
+    // Another connection, without the limit.
+    file.create(&scope(), new("c", None)).await.unwrap();
+    let found = file.list(&scope(), &Range::default()).await.unwrap();
+    assert_eq!(found.iter().map(|found| found.id.as_str()).collect::<Vec<_>>(), ["b", "c"]);
+}

@@ -1,54 +1,46 @@
 //! The word index: a cache of the rows' texts, kept by `tantivy`.
 //!
-//! Queries are built in code from [`words`], never parsed, so that a question's punctuation is text. Writes gather and
-//! are committed before the next search, or when there are many.
+//! Questions are cut by [`words`], never parsed, so that their punctuation is text, and scored by `scoring`. Writes
+//! gather and are committed before the next search, or when there are many.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
-use tantivy::collector::{FilterCollector, TopDocs};
 use tantivy::directory::MmapDirectory;
 use tantivy::index::SegmentId;
 use tantivy::indexer::IndexWriterOptions;
-use tantivy::query::{BooleanQuery, EnableScoring, Occur, Query, TermQuery, Weight};
 use tantivy::schema::{FAST, Field, INDEXED, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
 use tantivy::tokenizer::{PreTokenizedString, Token};
 use tantivy::{
-    DocId, DocSet as _, Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, SegmentReader,
-    TantivyDocument, TantivyError, Term,
+    Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, SegmentReader, TantivyDocument, TantivyError,
+    Term,
 };
 
+use super::scoring::{Asked, Found, Places, Segment, Sought, best_first};
 use crate::VectorError;
 use crate::words::words;
 
-/// Distinct words of a question that are looked up, the rarest first.
-const MAX_QUERY_WORDS: usize = 64;
-/// Text of a question that is read at all, in bytes.
-const MAX_QUERY_BYTES: usize = 16 * 1024;
 /// Writes that are committed without waiting for a search.
 const MAX_UNCOMMITTED: usize = 10_000;
 /// The library's least.
 const WRITER_BYTES: usize = 20_000_000;
-/// BM25's term saturation, as the library has it.
-const K1: f64 = 1.2;
 
 pub(super) struct Keywords {
     index: Index,
     reader: IndexReader,
     writer: Mutex<Writer>,
-    /// Set when writes were lost: an error ends the library's writer with all that it had not committed.
-    lost: AtomicBool,
+    /// How often writes were lost: an error ends the library's writer with all that it had not committed.
+    losses: AtomicU64,
+    /// How many of those losses were made good.
+    made_good: AtomicU64,
     number: Field,
     text: Field,
     /// Of each segment that was asked for some of its chunks.
     places: Mutex<HashMap<SegmentId, Arc<Places>>>,
 }
-
-/// Where chunks stand in a segment of the library's index, by their numbers. A segment never changes.
-type Places = Vec<(u64, DocId)>;
 
 #[derive(Default)]
 struct Writer {
@@ -56,9 +48,6 @@ struct Writer {
     open: Option<IndexWriter>,
     uncommitted: usize,
 }
-
-/// Which chunks a search may return.
-pub(super) type Allowed = Arc<dyn Fn(u64) -> bool + Send + Sync>;
 
 impl Keywords {
     /// Opens the cache in a folder, or begins it anew when it is missing or damaged.
@@ -79,8 +68,9 @@ impl Keywords {
         let text = schema.add_text_field("text", TextOptions::default().set_indexing_options(indexing));
         let index = Index::open_or_create(MmapDirectory::open(directory)?, schema.build())?;
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
-        let (writer, places, lost) = (Mutex::default(), Mutex::default(), AtomicBool::new(false));
-        Ok(Self { index, reader, writer, lost, number, text, places })
+        let (writer, places) = (Mutex::default(), Mutex::default());
+        let (losses, made_good) = (AtomicU64::new(0), AtomicU64::new(0));
+        Ok(Self { index, reader, writer, losses, made_good, number, text, places })
     }
 
     /// The chunks it holds.
@@ -104,20 +94,25 @@ impl Keywords {
         self.or_lost(&mut writer, changed)
     }
 
-    /// Whether writes were lost since this was last asked. Whoever asks brings the index to the rows again.
-    pub(super) fn take_lost(&self) -> bool {
-        self.lost.swap(false, Ordering::AcqRel)
+    /// Whether it lacks what was written into it: it is to be brought to the rows again.
+    pub(super) fn has_lost(&self) -> bool {
+        self.losses() > self.made_good.load(Ordering::Acquire)
     }
 
-    pub(super) fn has_lost(&self) -> bool {
-        self.lost.load(Ordering::Acquire)
+    pub(super) fn losses(&self) -> u64 {
+        self.losses.load(Ordering::Acquire)
+    }
+
+    /// Says that all that was lost in so many losses is there again.
+    pub(super) fn made_good(&self, losses: u64) {
+        self.made_good.store(losses, Ordering::Release);
     }
 
     /// After an error the writer is of no use; the next write makes another.
     fn or_lost(&self, writer: &mut Writer, done: Result<(), VectorError>) -> Result<(), VectorError> {
         if done.is_err() {
             *writer = Writer::default();
-            self.lost.store(true, Ordering::Release);
+            self.losses.fetch_add(1, Ordering::AcqRel);
         }
         done
     }
@@ -174,118 +169,33 @@ impl Keywords {
         self.or_lost(&mut writer, committed)
     }
 
-    /// The chunks whose words answer `question` best, with scores as in [`crate::fusion`], best first.
-    pub(super) fn search(
-        &self,
-        question: &str,
-        allowed: Option<Allowed>,
-        limit: usize,
-    ) -> Result<Vec<(u64, f64)>, VectorError> {
-        self.flush()?;
-        let searcher = self.reader.searcher();
-        let asked = self.asked(&searcher, question)?;
-        let any = asked.words.iter().map(|word| (Occur::Should, Box::new(word.clone()) as Box<dyn Query>));
-        let query = BooleanQuery::new(any.collect());
-        let top = TopDocs::with_limit(limit.max(1)).order_by_score();
-        let found = match allowed {
-            None => searcher.search(&query, &top),
-            Some(allowed) => {
-                let collector = FilterCollector::new("number".to_owned(), move |n: u64| allowed(n), top);
-                searcher.search(&query, &collector)
-            }
-        };
-        let mut hits = Vec::new();
-        for (sum, address) in found.map_err(of_library)? {
-            let columns = searcher.segment_reader(address.segment_ord).fast_fields();
-            let column = columns.u64("number").map_err(of_library)?;
-            hits.extend(column.first(address.doc_id).map(|number| (number, asked.score(sum))));
+    /// Scores of chunks by the words of a question, as [`crate::fusion`] describes them.
+    pub(super) fn search(&self, question: &str, sought: &Sought<'_>) -> Result<Found, VectorError> {
+        if let Err(error) = self.flush() {
+            // What was there before is searched.
+            tracing::warn!(%error, "the words that were written last are not searched yet");
         }
-        Ok(hits)
-    }
-
-    /// What [`Self::search`] would give these chunks: they are looked up, where it goes through all that have the words.
-    pub(super) fn scores(&self, question: &str, numbers: &[u64]) -> Result<Vec<(u64, f64)>, VectorError> {
-        self.flush()?;
         let searcher = self.reader.searcher();
-        let asked = self.asked(&searcher, question)?;
-        let scoring = || EnableScoring::enabled_from_searcher(&searcher);
-        let weights = asked.words.iter().map(|word| word.weight(scoring()));
-        let weights: Vec<Box<dyn Weight>> = weights.collect::<Result<_, _>>().map_err(of_library)?;
-        let mut sums = vec![0.0_f32; numbers.len()];
+        let asked = Asked::new(&searcher, self.text, question).map_err(of_library)?;
+        let mut found = Found::default();
         for reader in searcher.segment_readers() {
             let places = self.places(&searcher, reader)?;
-            let found = numbers.iter().enumerate().filter_map(|(at, number)| {
-                let place = places.binary_search_by_key(number, |place| place.0).ok()?;
-                Some((places[place].1, at))
-            });
-            let mut sought: Vec<(DocId, usize)> = found.collect();
-            sought.sort_unstable();
-            if sought.is_empty() {
-                continue;
-            }
-            for weight in &weights {
-                let mut scorer = weight.scorer(reader, 1.0).map_err(of_library)?;
-                for (doc, at) in &sought {
-                    if scorer.doc() < *doc {
-                        scorer.seek(*doc);
-                    }
-                    if scorer.doc() == *doc {
-                        sums[*at] += scorer.score();
-                    }
-                }
-            }
+            let segment = Segment { reader, places: &places, field: self.text };
+            segment.search(&asked, sought, &mut found).map_err(of_library)?;
         }
-        let scored = numbers.iter().zip(sums).filter(|(_, sum)| *sum > 0.0);
-        Ok(scored.map(|(number, sum)| (*number, asked.score(sum))).collect())
+        best_first(&mut found.best, sought.limit);
+        Ok(found)
     }
 
     fn places(&self, searcher: &Searcher, reader: &SegmentReader) -> Result<Arc<Places>, VectorError> {
         if let Some(known) = self.places.lock().get(&reader.segment_id()) {
             return Ok(Arc::clone(known));
         }
-        let column = reader.fast_fields().u64("number").map_err(of_library)?;
-        let mut places: Places =
-            (0..reader.max_doc()).filter_map(|doc| Some((column.first(doc)?, doc))).collect();
-        places.sort_unstable();
-        let places = Arc::new(places);
+        let places = Arc::new(Places::of(reader).map_err(of_library)?);
         let mut known = self.places.lock();
         known.retain(|id, _| searcher.segment_readers().iter().any(|reader| reader.segment_id() == *id));
         known.insert(reader.segment_id(), Arc::clone(&places));
         Ok(places)
-    }
-
-    fn asked(&self, searcher: &Searcher, question: &str) -> Result<Asked, VectorError> {
-        let end = question.floor_char_boundary(MAX_QUERY_BYTES);
-        #[expect(clippy::cast_precision_loss, reason = "counts of chunks")]
-        let count = searcher.num_docs() as f64;
-        let distinct: BTreeSet<String> = words(&question[..end]).into_iter().collect();
-        let mut weights = Vec::with_capacity(distinct.len());
-        for word in distinct {
-            let term = Term::from_field_text(self.text, &word);
-            let frequency = searcher.doc_freq(&term).map_err(of_library)?;
-            #[expect(clippy::cast_precision_loss, reason = "counts of chunks")]
-            let frequency = frequency as f64;
-            let idf = (1.0 + (count - frequency + 0.5).max(0.0) / (frequency + 0.5)).ln();
-            weights.push((term, idf));
-        }
-        weights.sort_by(|a, b| b.1.total_cmp(&a.1));
-        weights.truncate(MAX_QUERY_WORDS);
-        let most = weights.iter().map(|(_, idf)| idf * (K1 + 1.0)).sum();
-        let words = weights.into_iter().map(|(term, _)| TermQuery::new(term, IndexRecordOption::WithFreqs));
-        Ok(Asked { words: words.collect(), most })
-    }
-}
-
-/// A question's words, the rarest first.
-struct Asked {
-    words: Vec<TermQuery>,
-    /// The largest score that all of them together could give.
-    most: f64,
-}
-
-impl Asked {
-    fn score(&self, sum: f32) -> f64 {
-        crate::fusion::keyword(f64::from(sum), self.most)
     }
 }
 
@@ -309,14 +219,23 @@ fn of_library(error: TantivyError) -> VectorError {
 
 #[cfg(test)]
 mod tests {
+    use tantivy::collector::TopDocs;
+    use tantivy::query::{BooleanQuery, Occur, Query, TermQuery};
+
+    use super::super::scoring::Among;
     use super::*;
+
+    /// The best of a search among chunks that pass.
+    fn search(keywords: &Keywords, question: &str, among: Among<'_>, limit: usize) -> Vec<(u64, f64)> {
+        keywords.search(question, &Sought { among, limit, also: &[] }).unwrap().best
+    }
 
     #[test]
     fn a_reopened_cache_knows_what_it_holds() {
         let directory = tempfile::tempdir().unwrap();
         let keywords = Keywords::open(directory.path()).unwrap();
         keywords.change([(1, "red fox"), (2, "blue fox")].into_iter(), &[]).unwrap();
-        assert_eq!(keywords.search("fox", None, 10).unwrap().len(), 2);
+        assert_eq!(search(&keywords, "fox", Among::All, 10).len(), 2);
         keywords.change([(3, "fox fox")].into_iter(), &[1]).unwrap();
         keywords.flush().unwrap();
         drop(keywords);
@@ -324,7 +243,7 @@ mod tests {
         let mut numbers = keywords.numbers().unwrap();
         numbers.sort_unstable();
         assert_eq!(numbers, [2, 3]);
-        let only = keywords.search("blue foxes", Some(Arc::new(|n| n == 3)), 10).unwrap();
+        let only = search(&keywords, "blue foxes", Among::Passing(&|n| n == 3), 10);
         assert_eq!(only.iter().map(|hit| hit.0).collect::<Vec<_>>(), [3]);
     }
 
@@ -336,29 +255,86 @@ mod tests {
         assert_eq!(keywords.numbers().unwrap(), Vec::<u64>::new());
     }
 
-    /// Chunks that are looked up have the scores that a search gives them, over several segments and deletions.
-    #[test]
-    fn what_is_looked_up_scores_as_what_is_found() {
-        let directory = tempfile::tempdir().unwrap();
-        let keywords = Keywords::open(directory.path()).unwrap();
-        let text = |n: u64| format!("word{} word{} word{} common", n % 7, n % 11, n % 3);
+    /// What the library itself finds for the words of a question: the reference for ours.
+    fn by_the_library(keywords: &Keywords, question: &str, limit: usize) -> Vec<(u64, f32)> {
+        let any = words(question).into_iter().map(|word| {
+            let term = Term::from_field_text(keywords.text, &word);
+            let query: Box<dyn Query> = Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs));
+            (Occur::Should, query)
+        });
+        let (query, top) = (BooleanQuery::new(any.collect()), TopDocs::with_limit(limit).order_by_score());
+        let searcher = keywords.reader.searcher();
+        let found = searcher.search(&query, &top).unwrap();
+        let number = |address: tantivy::DocAddress| {
+            let fields = searcher.segment_reader(address.segment_ord).fast_fields();
+            fields.u64("number").unwrap().first(address.doc_id).unwrap()
+        };
+        found.into_iter().map(|(score, address)| (number(address), score)).collect()
+    }
+
+    /// Chunks of words of which some are in nearly all, in several segments, some deleted and out of order.
+    fn crowd(directory: &std::path::Path) -> Keywords {
+        let keywords = Keywords::open(directory).unwrap();
+        let text = |n: u64| {
+            let rare = if n.is_multiple_of(61) { "seldom" } else { "often" };
+            let long = "filler ".repeat(usize::try_from(n % 5).unwrap());
+            format!("word{} word{} word{} common common {rare} {long}", n % 7, n % 11, n % 3)
+        };
         for part in 0..5_u64 {
-            let numbers: Vec<u64> = (part * 100..part * 100 + 100).map(|n| 1_000 - n).collect();
+            let numbers: Vec<u64> = (part * 400..part * 400 + 400).map(|n| 10_000 - n).collect();
             let texts: Vec<(u64, String)> = numbers.iter().map(|n| (*n, text(*n))).collect();
             keywords.change(texts.iter().map(|(n, text)| (*n, text.as_str())), &[]).unwrap();
             keywords.flush().unwrap();
         }
-        keywords.change(std::iter::empty(), &[600, 777]).unwrap();
-        let question = "word1 word2 common elsewhere";
-        let found: HashMap<u64, f64> = keywords.search(question, None, 1_000).unwrap().into_iter().collect();
-        assert_eq!(found.len(), 498);
-        let numbers: Vec<u64> = (1..2_000).filter(|n| *n != 600 && *n != 777).collect();
-        let sought: HashMap<u64, f64> = keywords.scores(question, &numbers).unwrap().into_iter().collect();
-        assert_eq!(sought.len(), found.len());
-        for (number, score) in found {
-            assert!((sought[&number] - score).abs() < 1e-6, "{number}");
+        let gone: Vec<u64> = (8_000..10_000_u64).filter(|n| n.is_multiple_of(13)).collect();
+        keywords.change(std::iter::empty(), &gone).unwrap();
+        keywords.flush().unwrap();
+        keywords
+    }
+
+    #[test]
+    fn scores_are_the_librarys() {
+        let directory = tempfile::tempdir().unwrap();
+        let keywords = crowd(directory.path());
+        let questions = ["seldom common", "word1 word2 common elsewhere", "common filler often", "word10"];
+        for question in questions {
+            for limit in [1, 10, 100, 5_000] {
+                let expected = by_the_library(&keywords, question, limit);
+                let found = search(&keywords, question, Among::All, limit);
+                assert_eq!(found.len(), expected.len(), "{question} {limit}");
+                let scale = found[0].1 / f64::from(expected[0].1);
+                for (found, expected) in found.iter().zip(&expected) {
+                    // Equals may come in another order.
+                    assert!((found.1 - f64::from(expected.1) * scale).abs() < 1e-5, "{question} {limit}");
+                }
+            }
         }
-        assert!(keywords.scores("nowhere", &numbers).unwrap().is_empty());
+    }
+
+    #[test]
+    fn whoever_is_asked_about_has_one_score() {
+        let directory = tempfile::tempdir().unwrap();
+        let keywords = crowd(directory.path());
+        let question = "seldom word1 word2 common elsewhere";
+        let all: HashMap<u64, f64> = search(&keywords, question, Among::All, 5_000).into_iter().collect();
+        let numbers: Vec<u64> = (8_000..11_000).collect();
+        let these: HashMap<u64, f64> =
+            search(&keywords, question, Among::These(&numbers), 5_000).into_iter().collect();
+        assert!(all == these && all.len() > 1_800, "{} {}", all.len(), these.len());
+        let some = |n: u64| n.is_multiple_of(3);
+        let passing = search(&keywords, question, Among::Passing(&some), 20);
+        let mut expected: Vec<(u64, f64)> =
+            all.iter().map(|(n, s)| (*n, *s)).filter(|hit| some(hit.0)).collect();
+        best_first(&mut expected, 20);
+        assert_eq!(passing, expected);
+        // Few of the best, so that common words are looked up only for chunks near them.
+        let sought = Sought { among: Among::All, limit: 3, also: &[8_001, 8_002, 9_999, 20_000] };
+        let found = keywords.search(question, &sought).unwrap();
+        assert_eq!(found.best.len(), 3);
+        assert!(found.best.iter().all(|(number, score)| all[number] == *score));
+        let also: HashMap<u64, f64> = found.also.into_iter().collect();
+        assert_eq!(also, [8_001, 8_002, 9_999].map(|number| (number, all[&number])).into_iter().collect());
+        assert!(search(&keywords, "nowhere", Among::These(&numbers), 9).is_empty());
     }
 
     #[test]
@@ -367,9 +343,9 @@ mod tests {
         let keywords = Keywords::open(directory.path()).unwrap();
         let texts = (0..50).map(|n| (n, if n == 7 { "zebra crossing" } else { "plain road" }));
         keywords.change(texts, &[]).unwrap();
-        let all = keywords.search("zebra crossing", None, 5).unwrap();
+        let all = search(&keywords, "zebra crossing", Among::All, 5);
         assert!(all.len() == 1 && (0.3..=1.0).contains(&all[0].1), "{all:?}");
-        let half = keywords.search("zebra elephant", None, 5).unwrap();
+        let half = search(&keywords, "zebra elephant", Among::All, 5);
         assert!(half[0].1 < all[0].1 * 0.6, "{half:?} of {all:?}");
     }
 }

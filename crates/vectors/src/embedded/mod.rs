@@ -2,7 +2,8 @@
 //!
 //! * `rows`: the truth. A write is one transaction; it is acknowledged when that has reached the disk.
 //! * `state`: in memory, built from the rows: 16-bit vectors, attributes as postings.
-//! * `keywords`: words, on disk by `tantivy`. Compared with the rows when an index is opened, and brought to them.
+//! * `keywords`: words, on disk by `tantivy`, scored by `scoring`. Compared with the rows when an index is opened, and
+//!   brought to them.
 //! * `graph`: neighbours, by `usearch`, only for indexes that are too large to scan; built in the background, its
 //!   snapshots written beside and renamed into place. What it does not hold yet is scanned.
 //!
@@ -18,6 +19,7 @@ mod keywords;
 mod postings;
 mod rows;
 mod scan;
+mod scoring;
 mod search;
 mod state;
 
@@ -25,6 +27,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Instant;
 
 use async_trait::async_trait;
 use craton_store::Store;
@@ -41,8 +44,9 @@ use crate::{Chunk, Counts, DocumentChunks, DocumentKey, Hit, IndexSpec, Query, V
 
 /// Searches of one index that compute at the same time.
 const SEARCHES_AT_ONCE: usize = 16;
-/// The number of changes of caches that have to be built anew.
-const NOTHING_SHOWN: i64 = -1;
+/// Where the caches could not be brought to the rows, they are searched as they are for this many times as long as that
+/// was tried.
+const TRY_AGAIN: u32 = 20;
 /// Vectors that the graph takes in at a time.
 const GRAPH_BATCH: usize = 256;
 
@@ -58,6 +62,8 @@ struct Kept {
     caches: Arc<Caches>,
     /// Held by whoever changes the rows or takes in the changes of others.
     writing: Mutex<()>,
+    /// When it is tried again to bring the caches to the rows, if it could not be done.
+    again_at: parking_lot::Mutex<Option<Instant>>,
 }
 
 /// What is kept of the rows to search them.
@@ -85,7 +91,8 @@ impl EmbeddedIndex {
         let directory = directory.join(incarnation);
         let dimensions = spec.dimensions;
         let caches = blocking(move || Caches::open(dimensions, directory)).await?;
-        let kept = Arc::new(Kept { rows, caches: Arc::new(caches), writing: Mutex::new(()) });
+        let (caches, writing) = (Arc::new(caches), Mutex::new(()));
+        let kept = Arc::new(Kept { rows, caches, writing, again_at: parking_lot::Mutex::default() });
         let index = Self { dimensions, kept, searching: Semaphore::new(SEARCHES_AT_ONCE) };
         index.take_in_all().await?;
         Ok(index)
@@ -102,6 +109,27 @@ impl EmbeddedIndex {
     async fn take_in_all(&self) -> Result<(), VectorError> {
         let kept = Arc::clone(&self.kept);
         to_the_end(async move { kept.take_in_all().await }).await
+    }
+
+    /// Brings the caches to the rows. Where that can't be done, they are searched as they are and it is tried again some
+    /// time later: a full disk keeps nobody from reading what is there.
+    async fn catch_up(&self) -> Result<(), VectorError> {
+        let begun = Instant::now();
+        let again_at = *self.kept.again_at.lock();
+        if again_at.is_some_and(|at| begun < at) {
+            return Ok(());
+        }
+        let again_at = match self.take_in_all().await {
+            Ok(()) => None,
+            // The words' files can't be written.
+            Err(error @ (VectorError::Io(_) | VectorError::Internal(_))) => {
+                tracing::warn!(%error, "an index is searched as it was: its caches can't take in what was written");
+                Some(Instant::now() + begun.elapsed() * TRY_AGAIN)
+            }
+            Err(error) => return Err(error),
+        };
+        *self.kept.again_at.lock() = again_at;
+        Ok(())
     }
 
     /// Changes the rows and then the caches. Answers how many documents were taken out.
@@ -139,7 +167,7 @@ impl VectorIndex for EmbeddedIndex {
     async fn search(&self, query: &Query) -> Result<Vec<Hit>, VectorError> {
         query.check(self.dimensions)?;
         if !self.kept.caches.shows(self.kept.rows.sequence().await?) {
-            self.take_in_all().await?;
+            self.catch_up().await?;
         }
         let permit = self.searching.acquire().await.map_err(|error| internal(&error))?;
         let (caches, asked) = (Arc::clone(&self.kept.caches), query.clone());
@@ -180,6 +208,7 @@ impl Kept {
         if sequence > 0 && self.caches.shows(sequence) {
             return Ok(());
         }
+        let losses = self.caches.keywords.losses();
         let present: Vec<u64> = self.rows.numbers().await?;
         let caches = Arc::clone(&self.caches);
         let (held, mut last) = blocking(move || caches.forget_all_but(&present)).await?;
@@ -192,11 +221,14 @@ impl Kept {
                 let unknown = rows.iter().filter(|row| !held.contains(&row.number));
                 caches.keywords.change(unknown.map(|row| (row.number, row.chunk.text.as_str())), &[])?;
                 let mut state = caches.state.write();
-                rows.iter().for_each(|row| state.insert(row.number, &row.chunk));
+                let known = state.last_number();
+                let unknown = rows.iter().filter(|row| row.number > known);
+                unknown.for_each(|row| state.insert(row.number, &row.chunk));
                 Ok(())
             })
             .await?;
         }
+        self.caches.keywords.made_good(losses);
         self.settle(sequence).await
     }
 
@@ -287,13 +319,8 @@ impl Caches {
     /// Forgets chunks that are not among `present` (ascending). Answers which the word index holds, and the number
     /// after which the rows are to be read.
     fn forget_all_but(&self, present: &[u64]) -> Result<(Arc<HashSet<u64>>, u64), VectorError> {
-        if self.keywords.has_lost() {
-            // Words are lost of chunks that the state has, so all rows are read again. Until that has come to its end,
-            // nothing is shown: it may fail half-way.
-            self.sequence.store(NOTHING_SHOWN, Ordering::Release);
-            *self.state.write() = State::new(self.dimensions);
-            self.keywords.take_lost();
-        }
+        // Words may be lost of chunks that the state has: then all rows are read again.
+        let has_lost = self.keywords.has_lost();
         self.keywords.flush()?;
         let held = self.keywords.numbers()?;
         let gone: Vec<u64> =
@@ -310,7 +337,8 @@ impl Caches {
         }
         let more = present.len().saturating_sub(state.len());
         state.reserve(more);
-        Ok((Arc::new(held.into_iter().collect()), state.last_number()))
+        let after = if has_lost { 0 } else { state.last_number() };
+        Ok((Arc::new(held.into_iter().collect()), after))
     }
 
     /// Brings the graph up to date in the background, if the index is large enough to have one.

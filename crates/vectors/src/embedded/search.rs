@@ -1,19 +1,18 @@
 //! A search over the caches: from a query to numbers with scores. No row is read here.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use super::Caches;
 use super::bits::Bits;
-use super::keywords::Allowed;
 use super::scan::unit;
+use super::scoring::{Among, Found, Sought, best_first};
 use super::state::State;
 use crate::{Query, VectorError, Want, fusion};
 
 /// Above this many candidates the graph is asked instead of scanning them all.
 pub(super) const EXACT_LIMIT: usize = 20_000;
-/// Up to this many candidates are looked up in the word index one by one, instead of all that have the words.
-const LOOKED_UP: usize = 12_000;
+/// Candidates of whom there is fewer than one in this many chunks are looked up in the word index by their numbers.
+const FEW: usize = 16;
 /// Candidates of each part of a hybrid search, at least.
 const HYBRID_CANDIDATES: usize = 200;
 
@@ -31,7 +30,10 @@ impl Caches {
                 Ok(slots.iter().take(query.limit).map(|slot| (state.number(slot), 1.0)).collect())
             }
             Want::Semantic { vector } => self.nearest(&state, vector, allowed.as_ref(), query.limit),
-            Want::Keywords { text } => self.keywords_in(&state, text, allowed.as_ref(), query.limit),
+            Want::Keywords { text } => {
+                let parts = Parts { state: &state, allowed: allowed.as_ref(), limit: query.limit };
+                self.worded(&parts, text, (query.limit, &[])).map(|found| found.best)
+            }
             Want::Hybrid { vector, text } => {
                 let parts = Parts { state: &state, allowed: allowed.as_ref(), limit: query.limit };
                 self.hybrid(&parts, vector, text)
@@ -66,22 +68,26 @@ impl Caches {
         Ok(found.iter().map(score).collect())
     }
 
-    fn keywords_in(
+    /// The best by words among those allowed, and the scores of `also`.
+    fn worded(
         &self,
-        state: &State,
+        parts: &Parts<'_>,
         text: &str,
-        allowed: Option<&Bits>,
-        limit: usize,
-    ) -> Result<Ranked, VectorError> {
-        let numbers = |slots: &Bits| slots.iter().map(|slot| state.number(slot)).collect::<Vec<u64>>();
-        let mut found = match allowed {
-            None => self.keywords.search(text, None, limit)?,
-            Some(slots) if slots.count() <= LOOKED_UP => self.keywords.scores(text, &numbers(slots))?,
-            Some(slots) => self.keywords.search(text, Some(only(numbers(slots))), limit)?,
+        (limit, also): (usize, &[u64]),
+    ) -> Result<Found, VectorError> {
+        let state = parts.state;
+        let slots = parts.allowed.unwrap_or(state.alive());
+        let passes = |number: u64| state.slot(number).is_some_and(|slot| slots.contains(slot));
+        let few = |slots: &&Bits| slots.count() * FEW < state.len();
+        let numbers: Option<Vec<u64>> =
+            parts.allowed.filter(few).map(|slots| slots.iter().map(|slot| state.number(slot)).collect());
+        let among = match (&numbers, parts.allowed) {
+            (Some(numbers), _) => Among::These(numbers),
+            (None, Some(_)) => Among::Passing(&passes),
+            (None, None) => Among::All,
         };
-        found.retain(|(number, _)| state.slot(*number).is_some());
-        found.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-        found.truncate(limit);
+        let mut found = self.keywords.search(text, &Sought { among, limit, also })?;
+        found.best.retain(|(number, _)| passes(*number));
         Ok(found)
     }
 
@@ -89,18 +95,11 @@ impl Caches {
     fn hybrid(&self, parts: &Parts<'_>, vector: &[f32], text: &str) -> Result<Ranked, VectorError> {
         let wanted = (parts.limit * 2).max(HYBRID_CANDIDATES);
         let state = parts.state;
-        let (by_meaning, by_words) = std::thread::scope(|scope| {
-            let worded = scope.spawn(|| self.keywords_in(state, text, parts.allowed, wanted));
-            let near = self.nearest(state, vector, parts.allowed, wanted);
-            let panicked = |_| Err(VectorError::Internal("a search by words panicked".into()));
-            (near, worded.join().unwrap_or_else(panicked))
-        });
-        let (by_meaning, by_words) = (by_meaning?, by_words?);
-        let mut words: HashMap<u64, f64> = by_words.into_iter().collect();
-        let mut meanings: HashMap<u64, f64> = by_meaning.into_iter().collect();
-        let missing: Vec<u64> =
-            meanings.keys().filter(|number| !words.contains_key(number)).copied().collect();
-        words.extend(self.keywords.scores(text, &missing)?);
+        let near = self.nearest(state, vector, parts.allowed, wanted)?;
+        let numbers: Vec<u64> = near.iter().map(|(number, _)| *number).collect();
+        let Found { best, also } = self.worded(parts, text, (wanted, &numbers))?;
+        let mut meanings: HashMap<u64, f64> = near.into_iter().collect();
+        let words: HashMap<u64, f64> = best.into_iter().chain(also).collect();
         let query = unit(vector);
         for number in words.keys() {
             if let Some(slot) = state.slot(*number) {
@@ -113,8 +112,7 @@ impl Caches {
             (number, fusion::hybrid(meaning, words.get(&number).copied().unwrap_or_default()))
         });
         let mut fused: Ranked = fused.collect();
-        fused.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-        fused.truncate(parts.limit);
+        best_first(&mut fused, parts.limit);
         Ok(fused)
     }
 }
@@ -123,12 +121,4 @@ struct Parts<'a> {
     state: &'a State,
     allowed: Option<&'a Bits>,
     limit: usize,
-}
-
-/// Lets these numbers through.
-fn only(numbers: Vec<u64>) -> Allowed {
-    let first = numbers.iter().min().copied().unwrap_or_default();
-    let place = move |number: u64| number.checked_sub(first).and_then(|place| u32::try_from(place).ok());
-    let bits: Bits = numbers.into_iter().filter_map(place).collect();
-    Arc::new(move |number| place(number).is_some_and(|place| bits.contains(place)))
 }

@@ -11,9 +11,11 @@
 //! scores depends on what else was found, and would make a threshold mean something else in this store. Words are cut here
 //! too; the cluster finds candidates by them and tells how common they are, and BM25 is computed from that.
 //!
-//! What is written is shown by a refresh when all of it is there, and by nothing else in an index made here, so searches
-//! see a document before or after, not between. A cluster has no transactions: a server that dies in a write can leave
-//! chunks of both, until a document is written again or removed: whoever does that looks at what is not shown, too.
+//! What is written is shown by a refresh when all of it is there, and not by time in an index made here, so searches of
+//! what one server writes see a document before or after, not between. A refresh shows everything, though: where two
+//! servers write to an index at the same time, one shows what the other has written so far. A cluster has no
+//! transactions: a server that dies in a write can leave chunks of both, until a document is written again or removed:
+//! whoever does that looks at what is not shown, too.
 
 mod client;
 mod conditions;

@@ -40,6 +40,32 @@ pub(crate) enum Strategy {
     },
 }
 
+/// Refuses configurations of strategies that were not chosen.
+fn refuse_others(chunking: &api::ChunkingConfiguration) -> Result<(), ApiError> {
+    use api::ChunkingStrategy as S;
+    let given = [
+        (
+            S::FixedSize,
+            "fixedSizeChunkingConfiguration",
+            chunking.fixed_size_chunking_configuration.is_some(),
+        ),
+        (
+            S::Hierarchical,
+            "hierarchicalChunkingConfiguration",
+            chunking.hierarchical_chunking_configuration.is_some(),
+        ),
+        (S::Semantic, "semanticChunkingConfiguration", chunking.semantic_chunking_configuration.is_some()),
+    ];
+    let wanted = chunking.chunking_strategy;
+    match given.iter().find(|(strategy, _, given)| *given && *strategy != wanted) {
+        Some((_, name, _)) => Err(ApiError::validation(format!(
+            "{name} can't be given when the chunkingStrategy is {}.",
+            wanted.as_str()
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// A chunk of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Piece {
@@ -64,6 +90,7 @@ impl Strategy {
             ))
         };
         let count = |number: i32| usize::try_from(number).unwrap_or_default();
+        refuse_others(chunking)?;
         match wanted {
             api::ChunkingStrategy::None => Ok(Self::None),
             api::ChunkingStrategy::FixedSize => {

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::grants::Right;
 use super::indexes::Index;
-use super::{Endpoint, RestError, RestReply, RestRequest, json_body, parameter};
+use super::{Endpoint, RestError, RestReply, RestRequest, json_body, parameter, strict};
 
 /// Fields that Bedrock writes into an index when the knowledge base's mapping has its usual names.
 const TEXT_CHUNK: &str = "AMAZON_BEDROCK_TEXT_CHUNK";
@@ -28,8 +28,13 @@ impl Endpoint<'_> {
         create: bool,
     ) -> Result<RestReply, RestError> {
         let index = self.index(index, Right::WriteDocument).await?;
-        let create = create || parameter(request, "op_type") == Some("create");
+        let create = match parameter(request, "op_type") {
+            None | Some("index") => create,
+            Some("create") => true,
+            Some(other) => return Err(RestError::unsupported(&format!("op_type {other}"))),
+        };
         let id = id.map_or_else(|| self.service.parts.ids.short(20), str::to_owned);
+        strict::id(&id)?;
         let writers = self.service.writers_of(&self.collection, &index.name);
         let _alone = writers.lock().await;
         let known = find(&index, &id).await?.is_some();
@@ -131,11 +136,13 @@ impl Endpoint<'_> {
             .and_then(|line| line.iter().next())
             .and_then(|(verb, meta)| Some((Verb::parse(verb)?, meta)))
             .ok_or_else(|| RestError::malformed("an action must be index, create or delete"))?;
+        strict::keys(verb.name(), meta, &["_index", "_id"])?;
         let field = |name: &str| meta.get(name).and_then(Value::as_str);
         let name =
             field("_index").or(index).ok_or_else(|| RestError::malformed("an action without an index"))?;
         let named = field("_id");
         let id = named.map_or_else(|| self.service.parts.ids.short(20), str::to_owned);
+        strict::id(&id)?;
         Ok(Action { verb, index: name.to_owned(), id, is_named: named.is_some(), source: Value::Null })
     }
 }
@@ -270,6 +277,7 @@ impl Index {
         let Value::Object(fields) = source else {
             return Err(RestError::malformed("a document must be an object"));
         };
+        self.check(fields)?;
         let dimensions = self.vectors.dimensions();
         let vector = match self.vector_field.as_ref().and_then(|field| fields.get(field)) {
             Some(value) => vector(value, dimensions)?,

@@ -8,7 +8,8 @@ use craton_wire::ApiError;
 use serde_json::{Map, Value, json};
 
 use super::grants::Right;
-use super::{Endpoint, RestError, RestReply};
+use super::strict::MOST_NAME_BYTES;
+use super::{Endpoint, RestError, RestReply, strict};
 use crate::error::{from_store, from_vectors};
 use crate::{Collections, scope};
 use craton_core::RequestContext;
@@ -31,7 +32,8 @@ pub(super) struct Index {
 impl Endpoint<'_> {
     pub(super) async fn create_index(&self, name: &str, body: &Value) -> Result<RestReply, RestError> {
         self.grants.check(Right::CreateIndex, name)?;
-        if name.starts_with(['_', '-', '+'])
+        if name.len() > MOST_NAME_BYTES
+            || name.starts_with(['_', '-', '+'])
             || name != name.to_lowercase()
             || name.contains([' ', '"', '*', ',', '#'])
         {
@@ -41,7 +43,9 @@ impl Endpoint<'_> {
                 reason: format!("Invalid index name [{name}]"),
             });
         }
+        strict::keys("create index", body, &["mappings", "settings"])?;
         let mapping = body.get("mappings").cloned().unwrap_or_else(|| json!({}));
+        strict::mapping(&mapping)?;
         vector_field(&mapping)?;
         let new = NewRecord {
             id: self.record_id(name),
@@ -112,6 +116,7 @@ impl Endpoint<'_> {
     /// Adds fields to a mapping. Fields that are there keep their type.
     pub(super) async fn put_mapping(&self, name: &str, body: &Value) -> Result<RestReply, RestError> {
         let index = self.index(name, Right::UpdateIndex).await?;
+        strict::keys("mapping", body, &["properties"])?;
         let mut mapping = index.mapping.clone();
         let mut properties =
             mapping.get("properties").and_then(Value::as_object).cloned().unwrap_or_default();
@@ -129,6 +134,7 @@ impl Endpoint<'_> {
         if let Some(mapping) = mapping.as_object_mut() {
             mapping.insert("properties".to_owned(), properties.into());
         }
+        strict::mapping(&mapping)?;
         if vector_field(&mapping)? != vector_field(&index.mapping)? {
             return Err(RestError::unsupported("adding a knn_vector field to an index that is there"));
         }

@@ -7,6 +7,7 @@
 //!   attributes, its source is kept as it came. Chunks of knowledge bases appear as documents too.
 //! * `grants`: what of that the caller may do.
 //! * `search`: queries in OpenSearch's language that come down to meaning, words, attributes, or both with a filter.
+//! * `strict`: what a request may say.
 //!
 //! What is not understood is refused by name, in OpenSearch's form of errors.
 
@@ -14,6 +15,7 @@ mod documents;
 mod grants;
 mod indexes;
 mod search;
+mod strict;
 
 use std::borrow::Cow;
 
@@ -129,6 +131,13 @@ impl Endpoint<'_> {
             .collect::<Result<_, _>>()
             .map_err(|_| RestError::malformed("the path is not UTF-8"))?;
         let path: Vec<&str> = path.iter().map(Cow::as_ref).collect();
+        let known: &[&str] = match path.as_slice() {
+            ["_cat", ..] => &["format", "v"],
+            [_, "_search"] => &["from", "size"],
+            [_, "_doc", ..] if method != "GET" => &["op_type"],
+            _ => &[],
+        };
+        strict::parameters(request, known)?;
         match (method, path.as_slice()) {
             ("GET" | "HEAD", []) => Ok(RestReply::ok(self.about())),
             ("GET", ["_cat", "indices"]) => self.list_indexes(None).await,

@@ -6,8 +6,11 @@ use serde_json::{Map, Value, json};
 use super::documents::vector;
 use super::grants::Right;
 use super::indexes::Index;
-use super::{Endpoint, RestError, RestReply, RestRequest, json_body, parameter, shards};
+use super::{Endpoint, RestError, RestReply, RestRequest, json_body, parameter, shards, strict};
 
+/// What a search's body may say. All hits are always counted and scored.
+const SEARCHED_BY: [&str; 8] =
+    ["query", "from", "size", "_source", "min_score", "track_total_hits", "track_scores", "timeout"];
 /// Nesting of a query.
 const MOST_DEPTH: usize = 8;
 
@@ -25,16 +28,30 @@ impl Endpoint<'_> {
     pub(super) async fn search(&self, index: &str, request: &RestRequest) -> Result<RestReply, RestError> {
         let index = self.index(index, Right::ReadDocument).await?;
         let body = json_body(&request.body)?;
-        let number = |name: &str, default: u64| {
-            let given = parameter(request, name).and_then(|text| text.parse().ok());
-            body.get(name).and_then(Value::as_u64).or(given).unwrap_or(default)
+        if !body.is_object() {
+            return Err(RestError::malformed("a search must be an object"));
+        }
+        strict::keys("search", &body, &SEARCHED_BY)?;
+        let (from, size) = (number(request, &body, "from", 0)?, number(request, &body, "size", 10)?);
+        if from + size > MAX_LIMIT {
+            let reason = format!(
+                "Result window is too large, from + size must be less than or equal to: [{MAX_LIMIT}]"
+            );
+            return Err(RestError { status: 400, kind: "illegal_argument_exception", reason });
+        }
+        let least = match body.get("min_score") {
+            Some(least) => {
+                least.as_f64().ok_or_else(|| RestError::malformed("[min_score] needs a number"))?
+            }
+            None => f64::NEG_INFINITY,
         };
-        let (from, size) = (to_usize(number("from", 0)), to_usize(number("size", 10)));
         let asked = Asked::of(&body, &index)?;
         let most = asked.k.map_or(MAX_LIMIT, |k| k.max(1)).min(MAX_LIMIT);
         let query = asked.query((from + size).clamp(1, most));
         let started = std::time::Instant::now();
-        let hits = if size == 0 { Vec::new() } else { index.vectors.search(&query).await? };
+        let mut hits = if size == 0 { Vec::new() } else { index.vectors.search(&query).await? };
+        let is_cut = hits.len() == query.limit;
+        hits.retain(|hit| hit.score >= least);
         let found: Vec<Value> =
             hits.iter().skip(from).take(size).map(|hit| shown(&index, hit, body.get("_source"))).collect();
         let total = match size {
@@ -45,7 +62,7 @@ impl Endpoint<'_> {
         Ok(RestReply::ok(json!({
             "took": took_ms, "timed_out": false, "_shards": shards(),
             "hits": {
-                "total": {"value": total, "relation": if hits.len() == query.limit { "gte" } else { "eq" }},
+                "total": {"value": total, "relation": if is_cut { "gte" } else { "eq" }},
                 "max_score": hits.first().map(|hit| hit.score),
                 "hits": found,
             },
@@ -54,6 +71,7 @@ impl Endpoint<'_> {
 
     pub(super) async fn count(&self, index: &str, body: &Value) -> Result<RestReply, RestError> {
         let index = self.index(index, Right::ReadDocument).await?;
+        strict::keys("count", body, &["query"])?;
         let asked = Asked::of(body, &index)?;
         let total = match asked.vector.is_none() && asked.words.is_none() && asked.conditions.is_empty() {
             true => to_usize(index.vectors.counts().await?.chunks),
@@ -67,8 +85,18 @@ impl Endpoint<'_> {
     }
 }
 
+/// A number of the body, or of the query string.
+fn number(request: &RestRequest, body: &Value, name: &str, default: usize) -> Result<usize, RestError> {
+    let wrong = || RestError::malformed(format!("[{name}] must be a number and not below 0"));
+    match (body.get(name), parameter(request, name)) {
+        (Some(given), _) => given.as_u64().map(to_usize).ok_or_else(wrong),
+        (None, Some(given)) => given.parse().map(to_usize).map_err(|_| wrong()),
+        (None, None) => Ok(default),
+    }
+}
+
 fn to_usize(number: u64) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX).min(MAX_LIMIT)
+    usize::try_from(number).unwrap_or(usize::MAX).min(MAX_LIMIT + 1)
 }
 
 fn shown(index: &Index, hit: &Hit, fields: Option<&Value>) -> Value {
@@ -116,11 +144,6 @@ fn chosen(index: &Index, chunk: &Chunk, fields: Option<&Value>) -> Value {
 impl Asked {
     fn of(body: &Value, index: &Index) -> Result<Self, RestError> {
         let mut asked = Self::default();
-        for unserved in ["aggs", "aggregations", "sort", "collapse", "suggest", "script_fields"] {
-            if body.get(unserved).is_some() {
-                return Err(RestError::unsupported(unserved));
-            }
-        }
         if let Some(query) = body.get("query") {
             asked.read(query, index, 0)?;
         }
@@ -147,21 +170,24 @@ impl Asked {
         match kind {
             "match_all" => Ok(()),
             "knn" => self.read_knn(value, index),
-            "match" | "match_phrase" => {
+            "match" => {
                 let (_, asked) = one(value)?;
+                strict::keys("match", asked, &["query"])?;
                 let text = asked.as_str().or_else(|| asked.get("query").and_then(Value::as_str));
                 self.read_words(text)
             }
-            "multi_match" | "simple_query_string" | "query_string" => {
+            "multi_match" => {
+                strict::keys("multi_match", value, &["query", "fields"])?;
                 self.read_words(value.get("query").and_then(Value::as_str))
             }
             "hybrid" => {
+                strict::keys("hybrid", value, &["queries"])?;
                 let queries = value.get("queries").and_then(Value::as_array);
                 queries.into_iter().flatten().try_for_each(|query| self.read(query, index, depth + 1))
             }
             "bool" => self.read_bool(value, index, depth),
             _ => {
-                self.conditions.push(condition(query, depth)?);
+                self.conditions.push(condition(query, index, depth)?);
                 Ok(())
             }
         }
@@ -176,11 +202,12 @@ impl Asked {
                 reason: format!("failed to create query: Field '{field}' is not knn_vector type."),
             });
         }
+        strict::keys("knn", asked, &["vector", "k", "filter"])?;
         let wanted = asked.get("vector").ok_or_else(|| RestError::malformed("[knn] requires a vector"))?;
         self.vector = Some(vector(wanted, index.vectors.dimensions())?);
         self.k = asked.get("k").and_then(Value::as_u64).map(to_usize);
         if let Some(filter) = asked.get("filter") {
-            self.conditions.push(condition(filter, 1)?);
+            self.conditions.push(condition(filter, index, 1)?);
         }
         Ok(())
     }
@@ -203,7 +230,7 @@ impl Asked {
             self.read(query, index, depth + 1)?;
         }
         for query in &clauses.filter {
-            self.conditions.push(condition(query, depth + 1)?);
+            self.conditions.push(condition(query, index, depth + 1)?);
         }
         let (scored, passed): (Vec<&Value>, Vec<&Value>) =
             clauses.should.iter().copied().partition(|query| scores(query));
@@ -218,7 +245,8 @@ impl Asked {
         if !clauses.one_should() || !scored.is_empty() {
             return Err(RestError::unsupported("[bool] should of conditions beside what is scored"));
         }
-        let any = passed.into_iter().map(|query| condition(query, depth + 1)).collect::<Result<_, _>>()?;
+        let any = passed.into_iter().map(|query| condition(query, index, depth + 1));
+        let any = any.collect::<Result<_, _>>()?;
         self.conditions.push(Filter::OrAll(any));
         Ok(())
     }
@@ -226,8 +254,7 @@ impl Asked {
 
 /// Whether a query is one by meaning or words.
 fn scores(query: &Value) -> bool {
-    const SCORED: [&str; 7] =
-        ["knn", "match", "match_phrase", "multi_match", "simple_query_string", "query_string", "hybrid"];
+    const SCORED: [&str; 4] = ["knn", "match", "multi_match", "hybrid"];
     one(query).is_ok_and(|(kind, _)| SCORED.contains(&kind))
 }
 
@@ -254,7 +281,7 @@ impl<'a> Clauses<'a> {
                 "filter" => clauses.filter.extend(list),
                 "should" => clauses.should.extend(list),
                 "minimum_should_match" if *queries == 1 || *queries == "1" => clauses.one_at_least = true,
-                "boost" => {}
+                "boost" if queries.as_f64() == Some(1.0) => {}
                 other => return Err(RestError::unsupported(&format!("[bool] {other}: {queries}"))),
             }
         }
@@ -268,7 +295,7 @@ impl<'a> Clauses<'a> {
 }
 
 /// A query that documents pass or not.
-fn condition(query: &Value, depth: usize) -> Result<Filter, RestError> {
+fn condition(query: &Value, index: &Index, depth: usize) -> Result<Filter, RestError> {
     if depth > MOST_DEPTH {
         return Err(RestError::malformed(format!("a query can be nested {MOST_DEPTH} levels deep")));
     }
@@ -279,8 +306,12 @@ fn condition(query: &Value, depth: usize) -> Result<Filter, RestError> {
     };
     Ok(match kind {
         "match_all" => Filter::AndAll(Vec::new()),
-        "term" | "match" | "match_phrase" => {
+        "match" if one(value).is_ok_and(|(field, _)| index.is_text(field)) => {
+            return Err(RestError::unsupported("[match] of a text field as a filter"));
+        }
+        "term" | "match" => {
             let (key, value) = one(value)?;
+            strict::keys(kind, value, &[if kind == "term" { "value" } else { "query" }])?;
             any_of(key, vec![scalar(value.get("query").unwrap_or(value))?])
         }
         "terms" => {
@@ -290,16 +321,18 @@ fn condition(query: &Value, depth: usize) -> Result<Filter, RestError> {
         }
         "prefix" => {
             let (key, value) = one(value)?;
+            strict::keys(kind, value, &["value"])?;
             let prefix = value.get("value").unwrap_or(value).as_str();
             let prefix = prefix.ok_or_else(|| RestError::malformed("[prefix] needs text"))?;
             Filter::StartsWith(attribute(key), prefix.to_owned())
         }
         "ids" => {
+            strict::keys(kind, value, &["values"])?;
             let ids = value.get("values").and_then(Value::as_array).into_iter().flatten();
             Filter::In(CHUNK_ID.to_owned(), ids.filter_map(MetadataValue::from_json).collect())
         }
         "range" => range(value)?,
-        "bool" => group(value, depth)?,
+        "bool" => group(value, index, depth)?,
         other => return Err(RestError::unsupported(&format!("the query [{other}]"))),
     })
 }
@@ -320,7 +353,8 @@ fn range(value: &Value) -> Result<Filter, RestError> {
     let (key, bounds) = one(value)?;
     let key = attribute(key);
     let mut parts = Vec::new();
-    for (operator, bound) in bounds.as_object().into_iter().flatten() {
+    strict::keys("range", bounds, &["gt", "gte", "lt", "lte"])?;
+    for (operator, bound) in bounds.as_object().into_iter().flatten().filter(|(name, _)| *name != "boost") {
         let bound =
             bound.as_f64().ok_or_else(|| RestError::unsupported("[range] over anything but numbers"))?;
         parts.push(match operator.as_str() {
@@ -334,10 +368,10 @@ fn range(value: &Value) -> Result<Filter, RestError> {
     Ok(Filter::AndAll(parts))
 }
 
-fn group(value: &Value, depth: usize) -> Result<Filter, RestError> {
+fn group(value: &Value, index: &Index, depth: usize) -> Result<Filter, RestError> {
     let clauses = Clauses::of(value)?;
     let read = |queries: &[&Value]| {
-        queries.iter().map(|query| condition(query, depth + 1)).collect::<Result<Vec<_>, _>>()
+        queries.iter().map(|query| condition(query, index, depth + 1)).collect::<Result<Vec<_>, _>>()
     };
     let mut all = read(&clauses.must)?;
     all.extend(read(&clauses.filter)?);

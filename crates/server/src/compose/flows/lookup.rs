@@ -12,6 +12,7 @@ use craton_knowledge_bases::KnowledgeBases;
 use craton_lambda::Lambda;
 use craton_models::{Models, Task};
 use craton_prompts::Prompts;
+use craton_store::Place;
 use craton_wire::ApiError;
 
 /// The alias that every agent has.
@@ -36,9 +37,7 @@ impl Lookup for Services {
                 _ => None,
             }),
             Named::KnowledgeBase(id) => {
-                let (region, account) = (&context.region, &context.account.id);
-                let arn = Arn::new("bedrock", region, account, format!("knowledge-base/{id}")).to_string();
-                let there = self.knowledge_bases.has_knowledge_base(context, &arn).await?;
+                let there = self.knowledge_bases.exists(&Place::of(context), id).await?;
                 Ok(unless(there, format!("the knowledge base {id}")))
             }
             Named::Prompt(arn) => {
