@@ -7,7 +7,7 @@ use craton_core::{Arn, RequestContext};
 use craton_wire::ApiError;
 use serde::Deserialize as _;
 
-use super::records::{Kept, Place, Snapshot, TEST_ALIAS, kinds};
+use super::records::{AgentArns as _, Kept, Place, Snapshot, TEST_ALIAS, kinds};
 use super::{Agents, alias};
 use crate::error::{from_store, internal, missing};
 use crate::prepared::{Key, Prepared, State};
@@ -36,6 +36,14 @@ impl AliasRef {
         }
         let place = Place { account: parsed.account.clone(), region: parsed.region.clone() };
         Ok(Self { place, agent_id: agent_id.to_owned(), alias_id: alias_id.to_owned() })
+    }
+
+    /// The ARN of what is kept of it: the alias, or for the test alias, of which nothing is, its agent.
+    pub fn kept_arn(&self) -> String {
+        match self.alias_id.as_str() {
+            TEST_ALIAS => self.place.agent_arn(&self.agent_id),
+            alias_id => self.place.alias_arn(&self.agent_id, alias_id),
+        }
     }
 }
 

@@ -163,7 +163,7 @@ async fn files_lie_beside_their_session_and_go_with_it() {
     });
     let server = TestServer::with(model, |_| {}).await;
     let client = server.client();
-    let id = stored(&client, json!({}), &[interpreter()]).await;
+    let id = stored(&client, json!({ "idleSessionTTLInSeconds": 5_400 }), &[interpreter()]).await;
     let place = (id.as_str(), "files");
     let sent =
         json!({ "inputText": "keep this", "sessionState": { "files": [file("in.csv"), file("b.csv")] } });
@@ -184,9 +184,31 @@ async fn files_lie_beside_their_session_and_go_with_it() {
     turn(&client, place, &sent).await;
     assert_eq!(rows(server.folder(), "agent-session-file").await.len(), 2);
     // A session that lives long keeps its files: they are written anew before they would be cleared away.
-    server.clock.advance_ms(600_000);
+    let before = rows(server.folder(), "agent-session-file").await;
+    for _ in 0..9 {
+        server.clock.advance_ms(5_000_000);
+        turn(&client, place, &json!({ "inputText": "still here" })).await;
+    }
+    let renewed = rows(server.folder(), "agent-session-file").await;
+    let anew = |(new, old): (&craton_store::Record, &craton_store::Record)| {
+        new.id == old.id && new.version > old.version
+    };
+    assert!(renewed.len() == 2 && renewed.iter().zip(&before).all(anew), "{:?}", versions(&renewed));
     turn(&client, place, &json!({ "inputText": "still here", "endSession": true })).await;
     assert!(rows(server.folder(), "agent-session-file").await.is_empty());
+}
+
+/// What a list of memories has, once it has something.
+pub(crate) async fn remembered(client: &Client, list: &str) -> Value {
+    let mut kept = json!([]);
+    for _ in 0..300 {
+        kept = client.get(list).await.json()["memoryContents"].clone();
+        if kept != json!([]) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    kept
 }
 
 fn host() -> Scripted {
@@ -238,14 +260,7 @@ async fn memory_is_made_though_the_server_died() {
         format!("/agents/{id}/agentAliases/TSTALIASID/memories?memoryId=guest&memoryType=SESSION_SUMMARY");
     assert_eq!(client.get(&list).await.json()["memoryContents"], json!([]));
     server.clock.advance_ms(61_000);
-    let mut kept = json!([]);
-    for _ in 0..300 {
-        kept = client.get(&list).await.json()["memoryContents"].clone();
-        if kept != json!([]) {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let kept = remembered(&client, &list).await;
     assert_eq!(kept.as_array().map(Vec::len), Some(1), "{kept}");
     assert_eq!(kept[0]["sessionSummary"]["summaryText"], "The user likes tea.");
     assert!(rows(directory.path(), "agent-session").await.is_empty(), "and it is over");

@@ -157,17 +157,16 @@ fn reply(execution: &str) -> Value {
         "content": {"document": "Lisbon"}}]})
 }
 
-#[tokio::test]
-async fn what_ended_before_a_failure_is_not_run_again() {
-    let (mapped, events) = function(|_| json!("worked")).await;
-    let shouted = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&shouted);
-    let model = Scripted::deciding(move |request| {
+/// A model that books after a question and shouts, the first time as is said.
+fn first_shout(
+    shouted: &Arc<AtomicUsize>,
+    first: impl Fn() -> Vec<Step> + Send + Sync + 'static,
+) -> Scripted {
+    let shouted = Arc::clone(shouted);
+    Scripted::deciding(move |request| {
         let asked = crate::agent_runs::asked(request).to_owned();
         match asked.as_str() {
-            it if it.contains("Shout") && count.fetch_add(1, Ordering::SeqCst) == 0 => {
-                vec![Step::Fail(BackendError::Invalid("not now".into()))]
-            }
+            it if it.contains("Shout") && shouted.fetch_add(1, Ordering::SeqCst) == 0 => first(),
             it if it.contains("Shout") => text("DONE!"),
             it if it.contains("Book") => {
                 let ask = crate::agent_runs::tool(request, "askuser");
@@ -175,7 +174,13 @@ async fn what_ended_before_a_failure_is_not_run_again() {
             }
             _ => text(&format!("Booked: {asked}")),
         }
-    });
+    })
+}
+
+#[tokio::test]
+async fn what_ended_before_a_failure_is_not_run_again() {
+    let (mapped, events) = function(|_| json!("worked")).await;
+    let model = first_shout(&Arc::default(), || vec![Step::Fail(BackendError::Invalid("not now".into()))]);
     let server = TestServer::with(model, |config| config.functions.push(mapped)).await;
     let client = server.client();
     let (id, execution) = asked(&client).await;
@@ -192,19 +197,7 @@ async fn what_ended_before_a_failure_is_not_run_again() {
 async fn a_question_is_answered_by_one_at_a_time() {
     let (mapped, events) = function(|_| json!("worked")).await;
     let shouted = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&shouted);
-    let model = Scripted::deciding(move |request| {
-        let asked = crate::agent_runs::asked(request).to_owned();
-        match asked.as_str() {
-            it if it.contains("Shout") && count.fetch_add(1, Ordering::SeqCst) == 0 => vec![Step::Hang],
-            it if it.contains("Shout") => text("DONE!"),
-            it if it.contains("Book") => {
-                let ask = crate::agent_runs::tool(request, "askuser");
-                calls("", &[(&ask, json!({"question": "Which city?"}))])
-            }
-            _ => text(&format!("Booked: {asked}")),
-        }
-    });
+    let model = first_shout(&shouted, || vec![Step::Hang]);
     let server = TestServer::with(model, |config| config.functions.push(mapped)).await;
     let client = server.client();
     let (id, execution) = asked(&client).await;

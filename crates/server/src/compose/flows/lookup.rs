@@ -15,9 +15,6 @@ use craton_prompts::Prompts;
 use craton_store::Place;
 use craton_wire::ApiError;
 
-/// The alias that every agent has.
-const TEST_ALIAS: &str = "TSTALIASID";
-
 pub(super) struct Services {
     pub(super) lambda: Lambda,
     pub(super) knowledge_bases: KnowledgeBases,
@@ -66,16 +63,8 @@ impl Lookup for Services {
 impl Services {
     async fn alias(&self, context: &RequestContext, arn: &str) -> Result<Option<String>, ApiError> {
         let missing = || Some(format!("the agent alias {arn} does not exist in this account and region."));
-        let Ok(AliasRef { agent_id, alias_id, .. }) = AliasRef::parse(context, arn) else {
-            return Ok(missing());
-        };
-        let (region, account) = (&context.region, &context.account.id);
-        let resource = match alias_id.as_str() {
-            TEST_ALIAS => format!("agent/{agent_id}"),
-            _ => format!("agent-alias/{agent_id}/{alias_id}"),
-        };
-        let own = Arn::new("bedrock", region, account, resource).to_string();
-        Ok(if self.agents.has_resource(context, &own).await? { None } else { missing() })
+        let Ok(alias) = AliasRef::parse(context, arn) else { return Ok(missing()) };
+        Ok(if self.agents.has_resource(context, &alias.kept_arn()).await? { None } else { missing() })
     }
 }
 
