@@ -13,8 +13,8 @@ use crate::{Query, VectorError, Want, fusion};
 pub(super) const EXACT_LIMIT: usize = 20_000;
 /// Candidates of whom there is fewer than one in this many chunks are looked up in the word index by their numbers.
 const FEW: usize = 16;
-/// Candidates of each part of a hybrid search, at least.
-const HYBRID_CANDIDATES: usize = 200;
+/// Candidates of each part of a hybrid search, at least: as many as a walk of the graph looks at anyway.
+const HYBRID_CANDIDATES: usize = 128;
 
 /// A chunk's number and its score.
 pub(super) type Ranked = Vec<(u64, f64)>;
