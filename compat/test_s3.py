@@ -295,6 +295,10 @@ def test_a_form_is_posted(server, s3, bucket):
     answer = requests.post(post["url"], data=post["fields"], files={"file": ("a.txt", b"posted")})
     assert answer.status_code == 204, answer.text
     assert s3.get_object(Bucket=bucket, Key="forms/a.txt")["Body"].read() == b"posted"
+    other = requests.post(post["url"], data=dict(post["fields"], key="forms/b.txt"), files={"file": ("a.txt", b"no")})
+    assert (other.status_code, "Invalid according to Policy" in other.text) == (403, True), other.text
+    broken = requests.post(post["url"], data=b"--b\r\n", headers={"Content-Type": "multipart/form-data; boundary=b"})
+    assert (broken.status_code, "<Code>MalformedPOSTRequest</Code>" in broken.text) == (400, True), broken.text
 
 
 def test_bucket_names_in_host_names(server, s3, bucket):

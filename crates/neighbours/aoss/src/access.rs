@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 pub(crate) type Bound = BTreeMap<String, String>;
 
 /// What may be given on resources of a type.
-const PERMISSIONS: [(&str, &[&str]); 2] = [
+const PERMISSIONS: [(&str, &[&str]); 3] = [
     (
         "collection",
         &[
@@ -32,6 +32,18 @@ const PERMISSIONS: [(&str, &[&str]); 2] = [
             "aoss:DescribeIndex",
             "aoss:ReadDocument",
             "aoss:WriteDocument",
+            "aoss:*",
+        ],
+    ),
+    // There are none here: what is said of them is kept, and gives nothing.
+    (
+        "model",
+        &[
+            "aoss:CreateMLResource",
+            "aoss:DeleteMLResource",
+            "aoss:UpdateMLResource",
+            "aoss:DescribeMLResource",
+            "aoss:ExecuteMLResource",
             "aoss:*",
         ],
     ),
@@ -87,7 +99,7 @@ pub(crate) fn problem(policy: &Value) -> Option<String> {
             let at = format!("$[{at}].Rules[{place}]");
             let kind = rule["ResourceType"].as_str().unwrap_or_default();
             let Some((kind, permissions)) = PERMISSIONS.iter().find(|(known, _)| *known == kind) else {
-                return Some(format!("{at}.ResourceType: must be collection or index"));
+                return Some(format!("{at}.ResourceType: must be collection, index or model"));
             };
             if !listed(rule, "Resource") || !listed(rule, "Permission") {
                 return Some(format!("{at}: Resource and Permission are lists of at least one text"));

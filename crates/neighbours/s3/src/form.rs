@@ -182,6 +182,30 @@ mod tests {
         assert_eq!(signed(&fields(&form(&[("key", "a")], "b"), "b")), None);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn fields_are_read_as_they_were_written(
+            written in proptest::collection::vec(("[a-z-]{1,12}", "[^\r]{0,40}"), 0..6),
+            cut in 0_usize..400,
+        ) {
+            let given: Vec<(&str, &str)> =
+                written.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            proptest::prop_assume!(given.iter().all(|(name, _)| *name != "file"));
+            let whole = form(&given, "b7");
+            proptest::prop_assert_eq!(fields(&whole, "b7"), written.clone());
+            // What came so far says no more than the whole does.
+            let part = fields(&whole[..cut.min(whole.len())], "b7");
+            proptest::prop_assert_eq!(&part[..], &written[..part.len()]);
+        }
+
+        #[test]
+        fn any_bytes_are_read_to_an_end(bytes in proptest::collection::vec(0_u8..=255, 0..300)) {
+            let _ = signed(&fields(&bytes, "b"));
+            let prefixed = [b"--b\r\n".as_slice(), &bytes].concat();
+            let _ = signed(&fields(&prefixed, "b"));
+        }
+    }
+
     #[test]
     fn what_is_no_form_has_no_fields_and_what_comes_after_the_file_counts_for_nothing() {
         for nothing in ["", "--", "--b", "--b\r\n", "--b\r\n\r\n", "--b\r\nContent-Disposition: x\r\n\r\n"] {

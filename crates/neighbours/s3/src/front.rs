@@ -188,6 +188,12 @@ impl S3Front {
         if error_of(&answered).as_deref() == Some("SignatureDoesNotMatch") {
             keys.disproven();
         }
+        // To `s3s`, a policy that does not let its form through is a bad one.
+        if error_of(&answered).as_deref() == Some("InvalidPolicyDocument")
+            && text_of(&answered).contains("<Message>Policy condition")
+        {
+            return Err(s3_error!(AccessDenied, "Invalid according to Policy: Policy Condition failed"));
+        }
         // Only who may list a bucket is told that it has no such key, or no such version of it.
         if matches!(error_of(&answered).as_deref(), Some("NoSuchKey" | "NoSuchVersion"))
             && let (Some(caller), Some(bucket)) = (seen.caller.get(), bucket)
@@ -264,10 +270,15 @@ fn error_of(response: &Response<Body>) -> Option<String> {
     if !status.is_client_error() && !status.is_server_error() {
         return None;
     }
-    let body = response.body().bytes().unwrap_or_default();
-    let text = std::str::from_utf8(&body).unwrap_or_default();
+    let text = text_of(response);
     let code = text.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
     Some(code.map_or_else(|| status.as_str().to_owned(), |(code, _)| code.to_owned()))
+}
+
+/// The body of an answer that is at hand.
+fn text_of(response: &Response<Body>) -> String {
+    let body = response.body().bytes().unwrap_or_default();
+    std::str::from_utf8(&body).unwrap_or_default().to_owned()
 }
 
 /// What a request is told that can't be answered: the server is stopping, or something broke.

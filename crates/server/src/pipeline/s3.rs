@@ -47,8 +47,7 @@ impl Pipeline {
     /// Whether a request is S3's: by its credential's scope whatever its path, or unsigned where nobody else's is.
     pub(super) fn is_for_s3(&self, parts: &Parts) -> bool {
         match scope_service(&RequestHead::from(parts)).as_deref() {
-            // S3 takes no such forms: it is IAM's or STS's, signed for the wrong service.
-            Some("s3") => return !(parts.method == Method::POST && is_form(parts)),
+            Some("s3") => return !self.is_for_another(parts),
             Some(_) => return false,
             None => {}
         }
@@ -71,6 +70,15 @@ impl Pipeline {
         let own = matches!(path, "/health" | "/metrics");
         let bucket = craton_objects::names::check_bucket(first).is_ok();
         method && bucket && !own && !self.taken_names.contains(first)
+    }
+
+    /// Whether a request is IAM's or STS's although it is signed for S3, which takes no such forms: a post to no bucket that
+    /// names no operation in its query.
+    fn is_for_another(&self, parts: &Parts) -> bool {
+        parts.method == Method::POST
+            && is_form(parts)
+            && parts.uri.query().is_none_or(str::is_empty)
+            && !is_virtual_host(parts, &self.s3_domain)
     }
 
     fn s3_trail(&self, parts: &Parts, peer: IpAddr, request_id: &str) -> Arc<Trail> {
