@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use craton_agents::{Agents, AliasRef};
 use craton_backend::function::{FunctionError, FunctionInvoker as _};
-use craton_core::{Arn, RequestContext};
+use craton_core::RequestContext;
 use craton_flows::{Lookup, Named};
 use craton_guardrails::{GuardReference, Guardrails};
 use craton_knowledge_bases::KnowledgeBases;
