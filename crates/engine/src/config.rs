@@ -51,7 +51,7 @@ impl Default for EngineConfig {
             context_tokens: None,
             batch_tokens: 512,
             prefill_chunk_tokens: 64,
-            draft_tokens: 4,
+            draft_tokens: 7,
             default_max_tokens: 2048,
             fast_format: true,
             flash_attention: true,

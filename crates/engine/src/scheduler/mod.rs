@@ -454,7 +454,7 @@ impl<'m> Scheduler<'m> {
             outcome = self.choose_next(index, Instant::now(), Some(place));
         }
         let Some(sequence) = self.running.get_mut(index) else { return outcome };
-        sequence.drafter.learn(right);
+        sequence.drafter.learn(right, draft.len());
         if right < draft.len() && !cut(&mut self.context, sequence.id, sequence.computed) {
             // Whatever is left of it, it is computed anew.
             let _ = self.context.clear_kv_cache_seq(u32::try_from(sequence.id).ok(), None, None);

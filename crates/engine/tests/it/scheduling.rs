@@ -175,7 +175,7 @@ async fn drafts_save_steps_and_change_nothing() {
     let list = "red, green, blue, yellow, orange, purple, black, white, brown and grey. ".repeat(4);
     let question = format!("Repeat this text word for word, to its end: {list}");
     let mut told = Vec::new();
-    for draft_tokens in [0, 4] {
+    for draft_tokens in [0, 7] {
         let (engine, model) = own_model(EngineConfig { draft_tokens, cached_sequences: 0, ..small() });
         let greedy = answer(&model, ask(&question, 60)).await.unwrap();
         let steps = stats(&engine).steps_total;

@@ -291,7 +291,7 @@ pub const SETTINGS: &[Setting] = &[
         "64",
         "Most prompt tokens in a step that also continues answers, so that a long prompt does not stall them.",
     ),
-    number("engine.draft_tokens", "4", "Most tokens of a draft (docs/local-models.md). 0 drafts nothing."),
+    number("engine.draft_tokens", "7", "Most tokens of a draft (docs/local-models.md). 0 drafts nothing."),
     number("engine.default_max_tokens", "2048", "Answer length when a request gives none."),
     switch(
         "engine.fast_format",
