@@ -1,8 +1,8 @@
 //! Times and findings of guardrails over texts from standard input (a JSON string a line), as JSON.
 //!
 //! `pii`: every type of sensitive information; `pii-alone`: without the recogniser of names. `all`: a guardrail with every
-//! policy, one assessment a text; `all-with-encoder`: where the sentence encoder is asked too. `stream`: what the first text
-//! of a stream waits for, with the same policies and the encoder.
+//! policy, one assessment a text; `all-with-encoder`: where the sentence encoder is asked too. `asked`: what it is asked then,
+//! in tokens times layers. `stream`: what the first text of a stream waits for, with the same policies and the encoder.
 
 #![allow(clippy::print_stdout, reason = "the result is printed")]
 
@@ -11,10 +11,11 @@ mod definitions;
 
 use std::io::BufRead as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use anyhow::Context as _;
-use craton_backend::EmbeddingModel;
+use craton_backend::{BackendError, EmbedRequest, EmbeddingModel, Embeddings};
 use craton_engine::embed::BertEmbedder;
 use craton_guardrails::ner::NameModel;
 use craton_guardrails::policies::pii::PiiDetector;
@@ -22,8 +23,8 @@ use craton_guardrails::stream::{StreamText, Verdict};
 use craton_guardrails::{Guard, NameModels, Piece, Source, Vectors};
 use craton_models::files::{ModelFiles, Progress};
 use craton_models::{DEFAULT_EMBEDDING_MODEL, DEFAULT_NAME_MODEL};
-use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use futures::{FutureExt as _, TryFutureExt as _};
 use serde_json::{Value, json};
 
 struct Told;
@@ -44,7 +45,8 @@ impl NameModels for Ready {
 }
 
 fn main() -> anyhow::Result<()> {
-    let mode = std::env::args().nth(1).context("a mode: pii, pii-alone, all, all-with-encoder, stream")?;
+    let mode =
+        std::env::args().nth(1).context("a mode: pii, pii-alone, all, all-with-encoder, asked, stream")?;
     let lines = std::io::stdin().lock().lines();
     let texts: Vec<String> =
         lines.map(|line| Ok(serde_json::from_str(&line?)?)).collect::<anyhow::Result<_>>()?;
@@ -55,6 +57,7 @@ fn main() -> anyhow::Result<()> {
         "pii-alone" => pii(&texts, None),
         "all" => all(&texts, &guard(names, false)?)?,
         "all-with-encoder" => all(&texts, &guard(names, true)?)?,
+        "asked" => asked(&texts, names)?,
         "stream" => stream(&texts, &guard(names, true)?)?,
         other => anyhow::bail!("{other}: not a mode"),
     };
@@ -92,15 +95,94 @@ fn pii(texts: &[String], names: Option<Arc<NameModel>>) -> Value {
     json!({ "seconds": seconds, "found": found })
 }
 
+/// Counts what an encoder is asked: for whole layers and for early ones, tokens times layers.
+struct Counting {
+    encoder: BertEmbedder,
+    whole: AtomicUsize,
+    early: AtomicUsize,
+}
+
+/// Layers of the default encoder.
+const ALL_LAYERS: usize = 6;
+
+impl EmbeddingModel for Counting {
+    fn dimensions(&self) -> usize {
+        self.encoder.dimensions()
+    }
+
+    fn max_tokens(&self) -> u32 {
+        self.encoder.max_tokens()
+    }
+
+    fn embed(&self, request: EmbedRequest) -> BoxFuture<'_, Result<Embeddings, BackendError>> {
+        self.encoder.embed(request)
+    }
+
+    fn embed_quick(
+        &self,
+        request: EmbedRequest,
+        layers: Option<usize>,
+    ) -> BoxFuture<'_, Result<Embeddings, BackendError>> {
+        let embedded = self.encoder.embed_quick(request, layers);
+        let to = if layers.is_some() { &self.early } else { &self.whole };
+        embedded.inspect_ok(move |it| self.add(to, it, layers.unwrap_or(ALL_LAYERS))).boxed()
+    }
+
+    fn count_tokens<'a>(&'a self, text: &'a str) -> BoxFuture<'a, Result<u32, BackendError>> {
+        self.encoder.count_tokens(text)
+    }
+}
+
+impl Counting {
+    fn add(&self, to: &AtomicUsize, embedded: &Embeddings, layers: usize) {
+        let tokens: u32 = embedded.input_tokens.iter().map(|tokens| tokens + 2).sum();
+        to.fetch_add(tokens as usize * layers, Ordering::Relaxed);
+    }
+}
+
+/// What the encoder is asked of each text.
+fn asked(texts: &[String], names: Arc<NameModel>) -> anyhow::Result<Value> {
+    let encoder = encoder()?;
+    let counting = Arc::new(Counting { encoder, whole: AtomicUsize::new(0), early: AtomicUsize::new(0) });
+    let guard = guard_with(names, Some(Arc::clone(&counting) as Arc<dyn EmbeddingModel>))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut counts: [Vec<f64>; 3] = Default::default();
+    for (index, text) in texts.iter().enumerate() {
+        let assessed = runtime.block_on(guard.assess(Source::Input, vec![Piece::new(text)]));
+        assessed.map_err(|error| anyhow::anyhow!(error.message))?;
+        let (whole, early) =
+            (counting.whole.swap(0, Ordering::Relaxed), counting.early.swap(0, Ordering::Relaxed));
+        // The first text waits for the topics to be encoded.
+        if index > 0 {
+            counts[0].push(whole as f64);
+            counts[1].push(early as f64);
+            counts[2].push((whole + early) as f64);
+        }
+    }
+    let [whole, early, all] = &mut counts;
+    let unit = "tokens_x_layers";
+    Ok(json!({ "whole": spread(whole, unit), "early": spread(early, unit), "all": spread(all, unit) }))
+}
+
+fn encoder() -> anyhow::Result<BertEmbedder> {
+    let installed = ModelFiles::from_environment()?.pull(DEFAULT_EMBEDDING_MODEL, &Told)?.remove(0);
+    Ok(BertEmbedder::load(&installed.path())?)
+}
+
 fn guard(names: Arc<NameModel>, with_encoder: bool) -> anyhow::Result<Arc<Guard>> {
-    let embedder = if with_encoder {
-        let installed = ModelFiles::from_environment()?.pull(DEFAULT_EMBEDDING_MODEL, &Told)?.remove(0);
-        Some(Arc::new(BertEmbedder::load(&installed.path())?) as Arc<dyn EmbeddingModel>)
-    } else {
-        None
+    let embedder = match with_encoder {
+        true => Some(Arc::new(encoder()?) as Arc<dyn EmbeddingModel>),
+        false => None,
     };
+    guard_with(names, embedder)
+}
+
+fn guard_with(
+    names: Arc<NameModel>,
+    embedder: Option<Arc<dyn EmbeddingModel>>,
+) -> anyhow::Result<Arc<Guard>> {
     let names = Some(Arc::new(Ready(names)) as Arc<dyn NameModels>);
-    let vectors = Vectors { names, content_heads: with_encoder, embedder, ..Vectors::default() };
+    let vectors = Vectors { names, content_heads: embedder.is_some(), embedder, ..Vectors::default() };
     Ok(Arc::new(Guard::of(definitions::everything(), vectors).map_err(anyhow::Error::msg)?))
 }
 
@@ -139,9 +221,11 @@ fn stream(texts: &[String], guard: &Arc<Guard>) -> anyhow::Result<Value> {
             let verdict = runtime.block_on(stream.push(&increment));
             match verdict.map_err(|error| anyhow::anyhow!(error.message))? {
                 Verdict::Pass(text) if text.is_empty() => {}
+                // Of a text that is stopped nothing leaves.
+                Verdict::Blocked => break,
                 // The first turn warms the process.
-                _ if turn < texts.len() => break,
-                _ => {
+                Verdict::Pass(_) if turn < texts.len() => break,
+                Verdict::Pass(_) => {
                     times_ms.push(started.elapsed().as_secs_f64() * 1000.0);
                     held.push(((index + 1) * 4) as f64);
                     break;

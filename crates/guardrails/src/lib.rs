@@ -21,6 +21,7 @@ pub mod config;
 mod control;
 pub mod definition;
 mod error;
+pub mod fnv;
 pub mod guard;
 mod metrics;
 pub mod ner;

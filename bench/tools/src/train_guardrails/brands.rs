@@ -11,6 +11,9 @@ use craton_guardrails::policies::pii::PiiDetector;
 
 use crate::measure::share;
 
+/// Which sentences were looked at while the tagger was made, and which were not.
+const HALVES: [&str; 2] = ["looked-at", "measuring"];
+
 pub(crate) fn report(folder: &Path, names: Arc<NameModel>) -> anyhow::Result<()> {
     let path = folder.join("brands.tsv");
     let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
@@ -18,25 +21,27 @@ pub(crate) fn report(folder: &Path, names: Arc<NameModel>) -> anyhow::Result<()>
     // Of those that were looked at and of those that measure: found of persons, taken for persons of brands.
     let mut counts = [[(0, 0); 2]; 2];
     let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
-    for (place, line) in lines.enumerate() {
+    for line in lines {
         let fields: Vec<&str> = line.split('\t').collect();
-        let [kind, words, text] = fields[..] else { anyhow::bail!("not three fields: {line}") };
+        let [half, kind, words, text] = fields[..] else { anyhow::bail!("not four fields: {line}") };
+        let half =
+            HALVES.iter().position(|it| *it == half).with_context(|| format!("no such half: {line}"))?;
         let start = text.find(words).with_context(|| format!("not in its text: {line}"))?;
         let wanted = start..start + words.len();
         let touches = |range: &Range<usize>| range.start < wanted.end && wanted.start < range.end;
         let person = kind == "person";
         let findings = detector.find(text);
         let found = findings.iter().any(|it| !person || touches(&it.range));
-        let (all, hits) = &mut counts[place % 2][usize::from(person)];
+        let (all, hits) = &mut counts[half][usize::from(person)];
         *all += 1;
         *hits += usize::from(found);
-        if place % 2 == 0 && found != person && std::env::var_os("SHOW").is_some() {
+        if half == 0 && found != person && std::env::var_os("SHOW").is_some() {
             let found: Vec<&str> = findings.iter().map(|it| &text[it.range.clone()]).collect();
             eprintln!("{kind} {words}: {text} {found:?}");
         }
     }
     println!("| sentences | products taken for a person | persons found |\n|---|---|---|");
-    for (name, [brands, persons]) in ["looked at", "measuring"].iter().zip(counts) {
+    for (name, [brands, persons]) in HALVES.iter().zip(counts) {
         println!("| {name} | {} | {} |", share(brands.1, brands.0), share(persons.1, persons.0));
     }
     Ok(())

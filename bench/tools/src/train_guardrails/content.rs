@@ -2,6 +2,7 @@
 
 use craton_guardrails::policies::content::{BUCKETS, CATEGORIES, ContentModel, Features, Head};
 use craton_guardrails::policies::content_full::{FullHead, FullHeads, logit};
+use craton_guardrails::policies::statics::dot;
 
 use crate::corpus::Example;
 use crate::points;
@@ -220,7 +221,7 @@ fn unseen_scores(examples: &[&Example], category: usize) -> Vec<f32> {
 }
 
 fn full_score(head: &FullHead, row: &Row<'_>) -> f32 {
-    let dense: f32 = head.dense.iter().zip(row.vector).map(|(a, b)| a * b).sum();
+    let dense = dot(&head.dense, row.vector);
     1.0 / (1.0 + (-(head.bias + head.light * row.light + dense)).exp())
 }
 

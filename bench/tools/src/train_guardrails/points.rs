@@ -3,7 +3,8 @@
 //! False alarms are a budget that all six share, spent where it brings most. It is counted on texts that the classifiers
 //! were not trained on (cross-validation): in ordinary traffic, and in safe texts that are hard on purpose. Starting from
 //! where nothing is found, the point is lowered that finds most of its category for what it costs, until the budget of
-//! high confidence is spent, then that of medium, then that of low.
+//! high confidence is spent, then that of medium, then that of low. What a category finds counts more the less of it is
+//! found already: else the easy ones would leave nothing to the hard ones.
 
 use craton_guardrails::policies::content::CATEGORIES;
 
@@ -15,6 +16,9 @@ const COUNT: usize = CATEGORIES.len();
 const BUDGETS: [(f32, f32); 3] = [(0.001, 0.03), (0.005, 0.07), (0.02, 0.13)];
 /// A false alarm in ordinary traffic costs as much as so many in hard texts, as often as they come.
 const WORSE: f32 = 4.0;
+
+/// What the last of a category counts at least.
+const LEAST: f32 = 0.05;
 
 /// The false alarms so far.
 struct Alarms {
@@ -82,7 +86,9 @@ fn best_step(
     (alarms, most): (&Alarms, (f32, f32)),
 ) -> Option<(usize, f32)> {
     let mut best: Option<(f32, usize, f32)> = None;
+    let known = found(examples, scores, points);
     for category in 0..COUNT {
+        let missing = (1.0 - known[category]).powi(2) + LEAST;
         let scores = &scores[category];
         let mut rows: Vec<(f32, usize)> = (0..examples.len())
             .filter(|at| scores[*at] < points[category] && scores[*at] > 0.02)
@@ -97,8 +103,9 @@ fn best_step(
             let example = examples[at];
             if example.label.is_some() {
                 gain += 1.0 / all;
-                if best.is_none_or(|(ratio, _, _)| gain / cost > ratio) {
-                    best = Some((gain / cost, category, score));
+                let ratio = missing * gain / cost;
+                if best.is_none_or(|(most, _, _)| ratio > most) {
+                    best = Some((ratio, category, score));
                 }
                 continue;
             }

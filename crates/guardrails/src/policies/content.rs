@@ -10,6 +10,7 @@ use std::sync::{Arc, LazyLock};
 use craton_api_bedrock::GuardrailContentFilterType as Category;
 
 use super::statics::{Statics, dot, words};
+use crate::fnv;
 use crate::text::{View, sentences};
 
 /// The categories, in the order of every array of scores.
@@ -120,9 +121,9 @@ fn char_grams(word: &str, each: &mut impl FnMut(u32)) {
     marked[count] = '>';
     let marked = &marked[..=count];
     for start in 0..marked.len() {
-        let mut hash = FNV;
+        let mut hash = fnv::START;
         for (at, character) in marked[start..].iter().take(5).enumerate() {
-            hash = mix(hash, *character as u32);
+            hash = fnv::mix(hash, u64::from(*character));
             if at >= 2 {
                 each(reduce(hash));
             }
@@ -136,24 +137,18 @@ struct Scratch {
     list: Vec<u32>,
 }
 
-const FNV: u64 = 0xcbf2_9ce4_8422_2325;
-
-fn mix(hash: u64, value: u32) -> u64 {
-    (hash ^ u64::from(value)).wrapping_mul(0x0000_0100_0000_01b3)
-}
-
 fn reduce(hash: u64) -> u32 {
     let folded = hash ^ (hash >> 29) ^ (hash >> 47);
     (folded % BUCKETS as u64) as u32
 }
 
 fn bucket(parts: &[&str]) -> u32 {
-    let mut hash = FNV;
+    let mut hash = fnv::START;
     for part in parts {
         for byte in part.bytes() {
-            hash = mix(hash, u32::from(byte));
+            hash = fnv::mix(hash, u64::from(byte));
         }
-        hash = mix(hash, 0x1F);
+        hash = fnv::mix(hash, 0x1F);
     }
     reduce(hash)
 }

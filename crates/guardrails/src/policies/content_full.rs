@@ -223,12 +223,14 @@ mod tests {
         let folded = View::folded(&text);
         let looked = heads.look(&folded, &model);
         assert_eq!(looked.suspects.len(), crate::policies::most_shown(text.len(), 2));
-        let shown = |piece: &str| {
-            looked.suspects.iter().any(|it| it.text.contains(piece) || piece.contains(&it.text))
-        };
+        let places = looked.suspects.iter().map(|it| {
+            let start = folded.text().find(&it.text).unwrap();
+            start..start + it.text.len()
+        });
+        let places: Vec<Range<usize>> = places.collect();
         let mut left = [0.0_f32; COUNT];
-        model.each_piece(&folded, |_, piece, light| {
-            if !shown(piece) {
+        model.each_piece(&folded, |place, _, light| {
+            if !places.iter().any(|shown| shown.start < place.end && place.start < shown.end) {
                 crate::policies::content::raise(&mut left, &light);
             }
         });

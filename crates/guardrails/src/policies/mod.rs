@@ -15,6 +15,7 @@ pub mod pii;
 pub(crate) mod spelled;
 pub mod statics;
 pub mod topics;
+mod topics_full;
 pub mod words;
 
 /// Unit vectors of texts from the sentence encoder in a hurry, or from its first layers alone; none when it can't be asked.

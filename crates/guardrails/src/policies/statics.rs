@@ -7,7 +7,8 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-pub(crate) use crate::arithmetic::{dot, normalise};
+pub use crate::arithmetic::dot;
+pub(crate) use crate::arithmetic::normalise;
 
 /// Longest word that is cut into pieces, in bytes.
 const LONGEST_WORD: usize = 64;

@@ -19,6 +19,8 @@ use tokio::sync::OnceCell;
 use super::acronyms::written_out;
 use super::lexical::{content_words, is_common};
 use super::statics::{Statics, dot, normalise, words};
+pub use super::topics_full::{Evidence, OrdinaryVectors, StandsOut, VALUES};
+use super::topics_full::{FullTopic, Ordinary, Spread, nearest};
 use super::{Shown, encoded};
 use crate::definition::Topic;
 use crate::text::{View, sentences};
@@ -122,9 +124,6 @@ static ORDINARY: LazyLock<Vec<Seen>> = LazyLock::new(|| {
     let lines = BACKGROUND.lines().filter(|line| !line.trim().is_empty());
     lines.map(|line| Seen::of(View::folded(line).text())).collect()
 });
-
-/// Ordinary traffic as a sentence encoder sees it: computed once for each encoder.
-pub type OrdinaryVectors = OnceCell<Arc<Vec<Vec<f32>>>>;
 
 impl TopicMatcher {
     pub fn new(topics: &[Topic]) -> Self {
@@ -231,11 +230,11 @@ impl TopicMatcher {
         let folded = View::folded(text);
         let said = long_form(folded.text());
         let seen = Seen::of(&said);
-        let vectors = encoded(embedder, vec![said.into_owned()], None).await?;
+        let vector = encoded(embedder, vec![said.into_owned()], None).await?.pop()?;
         let pairs = full.iter().zip(&self.topics);
         let light =
             |topic: &Prepared| topic.stands_out(&seen.whole, nearest_words(&topic.words, &seen.words));
-        Some(pairs.map(|(full, topic)| full.evidence(&vectors[0], light(topic))).collect())
+        Some(pairs.map(|(full, topic)| full.evidence(&vector, light(topic))).collect())
     }
 
     async fn encode_topics(
@@ -246,7 +245,8 @@ impl TopicMatcher {
         let shown = || async {
             let lines = BACKGROUND.lines().filter(|line| !line.trim().is_empty()).step_by(SHOWN);
             let texts = lines.map(|line| View::folded(line).text().to_owned()).collect();
-            encoded(embedder, texts, None).await.map(Arc::new).ok_or(Unanswered)
+            let vectors = encoded(embedder, texts, None).await.ok_or(Unanswered)?;
+            Ok(Arc::new(Ordinary::new(vectors)))
         };
         let ordinary = ordinary.get_or_try_init(shown).await?;
         let mut full = Vec::with_capacity(self.topics.len());
@@ -346,127 +346,6 @@ struct Heard {
     out: Vec<StandsOut>,
 }
 
-/// A topic by the encoder: the name and definition, what that names one by one, the examples, and ordinary traffic.
-struct FullTopic {
-    definition: Vec<f32>,
-    examples: Vec<Vec<f32>>,
-    parts: Vec<Vec<f32>>,
-    to_definition: Spread,
-    to_examples: Spread,
-    to_parts: Spread,
-    ordinary: Arc<Vec<Vec<f32>>>,
-}
-
-/// Mean and standard deviation.
-#[derive(Clone, Copy)]
-struct Spread(f32, f32);
-
-impl Spread {
-    fn of(values: &[f32]) -> Self {
-        let count = values.len().max(1) as f32;
-        let mean = values.iter().sum::<f32>() / count;
-        let variance = values.iter().map(|it| (it - mean).powi(2)).sum::<f32>() / count;
-        Self(mean, variance.sqrt().max(0.02))
-    }
-
-    fn of_value(self, value: f32) -> f32 {
-        (value - self.0) / self.1
-    }
-}
-
-/// How far a sentence stands out by the light vectors: as a whole, its nearest word, its second nearest word.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct StandsOut([f32; 3]);
-
-impl StandsOut {
-    fn light(&self) -> f32 {
-        let [whole, first, second] = self.0;
-        0.5 * whole + 0.5 * first + 0.25 * second
-    }
-}
-
-/// What speaks for a sentence being on a topic, and against it.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Evidence {
-    /// Cosine to the nearest example (to the definition where there is none), and to the definition.
-    pub example: f32,
-    pub definition: f32,
-    /// Cosine to the nearest of what the definition names one by one, and the same in standard deviations above ordinary
-    /// traffic.
-    pub part: f32,
-    pub part_out: f32,
-    /// Cosine to the nearest of ordinary traffic: what people also ask about is less likely to be the topic.
-    pub ordinary: f32,
-    /// Example and definition in standard deviations above ordinary traffic.
-    pub example_out: f32,
-    pub definition_out: f32,
-    pub light: StandsOut,
-}
-
-/// Things that [`Evidence`] has.
-pub const VALUES: usize = 8;
-/// Their weights, and what they must sum to.
-const WEIGHTS: [f32; VALUES] = [9.26, 1.45, 0.29, -0.40, 0.36, 4.48, 0.61, -8.34];
-const POINT: f32 = 4.05;
-/// The same for what only stands out, by weights from the same topics.
-const OUT_POINT: f32 = 7.8;
-
-impl Evidence {
-    pub fn values(&self) -> [f32; VALUES] {
-        let [whole, first, second] = self.light.0;
-        let Self { example, definition, part, part_out, ordinary, .. } = *self;
-        [example, definition, whole, first, second, part, part_out, ordinary]
-    }
-
-    /// Above 0 is on topic: by the weights above, or by standing out alone. A sentence with a name that nobody knows may be
-    /// as near to ordinary traffic as to its examples, and still nearer than that traffic is.
-    pub fn margin(&self) -> f32 {
-        let sum = self.values().iter().zip(WEIGHTS).map(|(value, weight)| value * weight).sum::<f32>();
-        (sum - POINT).max(self.stands_out() - OUT_POINT)
-    }
-
-    fn stands_out(&self) -> f32 {
-        let [whole, _, second] = self.light.0;
-        let near = 1.90 * self.example + 0.79 * self.definition;
-        near + 0.54 * self.example_out + 1.24 * self.definition_out + 1.21 * whole + 0.06 * second
-    }
-}
-
-impl FullTopic {
-    fn new(vectors: Vec<Vec<f32>>, mut parts: Vec<Vec<f32>>, ordinary: &Arc<Vec<Vec<f32>>>) -> Self {
-        let mut vectors = vectors.into_iter();
-        let definition = vectors.next().unwrap_or_default();
-        let mut examples: Vec<Vec<f32>> = vectors.collect();
-        if examples.is_empty() {
-            examples.push(definition.clone());
-        }
-        parts.push(definition.clone());
-        let to_parts: Vec<f32> = ordinary.iter().map(|it| nearest(&parts, it)).collect();
-        let to_parts = Spread::of(&to_parts);
-        let to_definition: Vec<f32> = ordinary.iter().map(|it| dot(it, &definition)).collect();
-        let to_examples: Vec<f32> = ordinary.iter().map(|it| nearest(&examples, it)).collect();
-        let (to_definition, to_examples) = (Spread::of(&to_definition), Spread::of(&to_examples));
-        let ordinary = Arc::clone(ordinary);
-        Self { definition, examples, parts, to_definition, to_examples, to_parts, ordinary }
-    }
-
-    fn evidence(&self, vector: &[f32], light: StandsOut) -> Evidence {
-        let part = nearest(&self.parts, vector);
-        let example = nearest(&self.examples, vector);
-        let definition = dot(&self.definition, vector);
-        Evidence {
-            example,
-            definition,
-            example_out: self.to_examples.of_value(example),
-            definition_out: self.to_definition.of_value(definition),
-            part,
-            part_out: self.to_parts.of_value(part),
-            ordinary: nearest(&self.ordinary, vector),
-            light,
-        }
-    }
-}
-
 fn prepare(topic: &Topic) -> Prepared {
     let name = topic.name.replace(['-', '_', '.'], " ");
     let mut texts = vec![format!("{name}: {}", topic.definition)];
@@ -541,10 +420,6 @@ impl Prepared {
             self.nearest_words[1].of_value(second),
         ])
     }
-}
-
-fn nearest(vectors: &[Vec<f32>], vector: &[f32]) -> f32 {
-    vectors.iter().map(|it| dot(it, vector)).fold(0.0, f32::max)
 }
 
 #[cfg(test)]

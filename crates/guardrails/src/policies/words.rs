@@ -107,7 +107,7 @@ pub fn profanity(folded: &View) -> Vec<Range<usize>> {
     let mut found: Vec<Range<usize>> =
         PROFANE.of(text).into_iter().map(|range| folded.original(range)).collect();
     for word in spaced_words(folded) {
-        if is_profane(word.text()) {
+        if word.text().chars().any(char::is_alphabetic) && is_profane(word.text()) {
             found.push(word.original(0..word.text().len()));
         }
     }
@@ -143,17 +143,19 @@ impl Known {
         if unknown.is_empty() {
             return found;
         }
-        // Nobody waits for it. Most texts have none: unknown words of letters are looked at together first.
+        // Nobody waits for it. Most texts have none: unknown words are looked at together first. Digits and signs alone say
+        // nothing, and would take longest as they can be many letters.
         let (plain, mixed): (Vec<_>, Vec<_>) =
             unknown.into_iter().partition(|word| text[word.clone()].chars().all(char::is_alphabetic));
-        let mut judged: Vec<(Range<usize>, bool)> = Vec::new();
-        for words in chunks(&plain) {
+        let lettered = |word: &Range<usize>| text[word.clone()].chars().any(char::is_alphabetic);
+        let (mixed, bare): (Vec<_>, Vec<_>) = mixed.into_iter().partition(lettered);
+        let mut judged: Vec<(Range<usize>, bool)> = bare.into_iter().map(|word| (word, false)).collect();
+        for words in chunks(&plain, MOST_TOGETHER).into_iter().chain(chunks(&mixed, MOST_MIXED)) {
             let together: Vec<&str> = words.iter().map(|word| &text[word.clone()]).collect();
             let any = is_profane(&together.join(" "));
             let each = words.iter().map(|word| (word.clone(), any && is_profane(&text[word.clone()])));
             judged.extend(each);
         }
-        judged.extend(mixed.into_iter().map(|word| (word.clone(), is_profane(&text[word]))));
         let mut known = self.0.write();
         for (word, profane) in judged {
             if word.len() <= LONGEST_KNOWN {
@@ -170,11 +172,11 @@ impl Known {
     }
 }
 
-/// Words in groups of a few hundred bytes; a longer word is a group of its own.
-fn chunks(words: &[Range<usize>]) -> Vec<&[Range<usize>]> {
+/// Words in groups of so many bytes; a longer word is a group of its own.
+fn chunks(words: &[Range<usize>], most: usize) -> Vec<&[Range<usize>]> {
     let (mut groups, mut start, mut bytes) = (Vec::new(), 0, 0);
     for (at, word) in words.iter().enumerate() {
-        if bytes > 0 && bytes + word.len() > MOST_TOGETHER {
+        if bytes > 0 && bytes + word.len() > most {
             groups.push(&words[start..at]);
             (start, bytes) = (at, 0);
         }
@@ -184,7 +186,7 @@ fn chunks(words: &[Range<usize>]) -> Vec<&[Range<usize>]> {
     groups
 }
 
-/// Bytes of words that are looked at together.
+/// Bytes of plain words that are looked at together; of those with digits and signs [`MOST_MIXED`].
 const MOST_TOGETHER: usize = 256;
 /// Bytes that are analysed at a time. The analysis takes longer than linear time on text that is made for that, so it is
 /// given no more; pieces of longer words have some in common.
@@ -232,10 +234,6 @@ fn is_profane(text: &str) -> bool {
         return true;
     }
     let analyse = |text: &str| Censor::from_str(text).analyze().is(Type::PROFANE & Type::MODERATE_OR_HIGHER);
-    // Digits and signs alone say nothing, and take longest as they can be many letters.
-    if !text.chars().any(char::is_alphabetic) {
-        return false;
-    }
     let most = match text.chars().all(|it| it.is_alphabetic() || it == ' ') {
         true => MOST_AT_ONCE,
         false => MOST_MIXED,

@@ -7,3 +7,4 @@ mod disguise;
 mod hostile;
 mod ner;
 mod stream;
+mod threats;

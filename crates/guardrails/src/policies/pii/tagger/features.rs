@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::BUCKETS;
 use super::gazetteer::{Gazetteer, flags};
+use crate::fnv;
 use crate::ner::{Entity, Label};
 use crate::policies::statics::Statics;
 use crate::text::View;
@@ -130,7 +131,7 @@ fn word(text: &str, range: Range<usize>, gazetteer: &Gazetteer) -> Word {
     let rank = rank.map_or(0, |rank| (rank as u32 / 400).checked_ilog2().unwrap_or(0) + 1);
     Word {
         flags: if lettered { gazetteer.flags(&folded) } else { 0 },
-        identity: folded.bytes().fold(FNV, |hash, byte| mix(hash, u64::from(byte))),
+        identity: fnv::of(folded.bytes()),
         shape: shape(original),
         known: true,
         entity: 0,
@@ -177,19 +178,13 @@ fn place_in_lines(words: &mut [Word]) {
     }
 }
 
-const FNV: u64 = 0xcbf2_9ce4_8422_2325;
-
-fn mix(hash: u64, value: u64) -> u64 {
-    (hash ^ value).wrapping_mul(0x0000_0100_0000_01b3)
-}
-
 struct Out<'a>(&'a mut Vec<u32>);
 
 impl Out<'_> {
     fn add(&mut self, kind: u64, values: [u64; 3]) {
-        let mut hash = mix(FNV, kind + 1);
+        let mut hash = fnv::mix(fnv::START, kind + 1);
         for value in values {
-            hash = mix(hash ^ (hash >> 31), value.wrapping_add(0x9E37_79B9));
+            hash = fnv::mix(hash ^ (hash >> 31), value.wrapping_add(0x9E37_79B9));
         }
         let folded = hash ^ (hash >> 29) ^ (hash >> 47);
         self.0.push((folded % BUCKETS as u64) as u32);
@@ -264,14 +259,14 @@ fn affixes(word: &Word, out: &mut Out<'_>) {
         return;
     }
     let capital = u64::from(matches!(word.shape, 1..=5));
-    let mut hash = FNV;
+    let mut hash = fnv::START;
     for (count, character) in word.folded.chars().take(4).enumerate() {
-        hash = mix(hash, u64::from(character as u32));
+        hash = fnv::mix(hash, u64::from(character as u32));
         out.add(60 + count as u64, [hash, capital, 0]);
     }
-    let mut hash = FNV;
+    let mut hash = fnv::START;
     for (count, character) in word.folded.chars().rev().take(5).enumerate() {
-        hash = mix(hash, u64::from(character as u32));
+        hash = fnv::mix(hash, u64::from(character as u32));
         out.add(70 + count as u64, [hash, capital, 0]);
     }
 }

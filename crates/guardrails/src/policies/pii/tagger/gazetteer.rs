@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use crate::fnv;
+
 /// What a word is known as.
 pub mod flags {
     pub const FIRST: u8 = 1;
@@ -20,9 +22,7 @@ pub struct Gazetteer {
 }
 
 fn hash(word: &str) -> u32 {
-    let hash = word.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    let hash = fnv::of(word.bytes());
     (hash ^ (hash >> 32)) as u32
 }
 
