@@ -4,6 +4,7 @@
 //! [`registry`] describes every key; `docs/configuration.md` is printed from it and a test keeps the two in step.
 
 mod registry;
+mod settings;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,7 +23,8 @@ use serde::Deserialize;
 
 pub use crate::audit::AuditConfig;
 use crate::transport::Networks;
-pub use registry::{SETTINGS, Setting, VARIABLES, Variable, reference};
+pub use registry::{Setting, VARIABLES, Variable, reference};
+pub use settings::SETTINGS;
 
 /// `craton.toml`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
