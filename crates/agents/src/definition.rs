@@ -39,6 +39,20 @@ pub struct AgentDefinition {
     pub memory: Option<Memory>,
 }
 
+impl AgentDefinition {
+    pub(crate) fn has_knowledge_base(&self, id: &str) -> bool {
+        self.knowledge_bases.iter().any(|base| base.id == id)
+    }
+
+    /// The ARNs of the agent aliases that work for it.
+    pub(crate) fn aliases_below(&self) -> impl Iterator<Item = &str> {
+        self.collaborators.iter().filter_map(|it| match &it.agent {
+            CollaboratorAgent::Alias(arn) => Some(arn.as_str()),
+            CollaboratorAgent::Inline(_) => None,
+        })
+    }
+}
+
 /// A group of actions that one executor carries out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ActionGroup {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use craton_store::Place;
 use parking_lot::Mutex;
 
 use crate::definition::AgentDefinition;
@@ -16,12 +17,12 @@ const MOST_KEPT: usize = 256;
 #[derive(Debug, Default)]
 pub struct Prepared {
     definition: AgentDefinition,
-    pub(crate) toolbox: Arc<Toolbox>,
+    pub(crate) toolbox: Toolbox,
 }
 
 impl From<AgentDefinition> for Prepared {
     fn from(definition: AgentDefinition) -> Self {
-        Self { toolbox: Arc::new(Toolbox::of(&definition)), definition }
+        Self { toolbox: Toolbox::of(&definition), definition }
     }
 }
 
@@ -36,8 +37,7 @@ impl Deref for Prepared {
 /// What tells one state of an agent from all others.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
-    pub account: String,
-    pub region: String,
+    pub place: Place,
     pub agent_id: String,
     pub state: State,
 }
@@ -64,8 +64,7 @@ impl Cache {
         if matches!(key.state, State::Draft(_)) {
             kept.retain(|other, _| {
                 !(matches!(other.state, State::Draft(_))
-                    && (&other.account, &other.region, &other.agent_id)
-                        == (&key.account, &key.region, &key.agent_id))
+                    && (&other.place, &other.agent_id) == (&key.place, &key.agent_id))
             });
         }
         if kept.len() >= MOST_KEPT {
@@ -80,7 +79,8 @@ mod tests {
     use super::*;
 
     fn key(agent_id: usize, state: State) -> Key {
-        Key { account: "1".into(), region: "r".into(), agent_id: agent_id.to_string(), state }
+        let place = Place { account: "1".into(), region: "r".into() };
+        Key { place, agent_id: agent_id.to_string(), state }
     }
 
     #[test]

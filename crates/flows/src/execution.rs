@@ -8,13 +8,14 @@ use craton_api_bedrock_agent_runtime as api;
 use craton_api_bedrock_agent_runtime::FlowExecutionStatus as Status;
 use craton_core::{DAY_MS, PageError, PageRequest, RequestContext};
 use craton_store::jobs::NewJob;
-use craton_store::{NewRecord, Range, Record, Scope, StoreError, Transaction};
+use craton_store::{Ageing, NewRecord, Range, Record, Scope, StoreError, Transaction};
 use craton_wire::ApiError;
 use craton_wire::types::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::error::store_error;
+use crate::execution_job::Payload;
 use crate::identifier::{FlowRef, execution_not_found};
 use crate::run::Given;
 use crate::run::event::RunEvent;
@@ -26,8 +27,6 @@ pub(crate) const JOB: &str = "flow-execution";
 const KIND: &str = "flow-execution";
 const EVENT_KIND: &str = "flow-execution-event";
 const NODE_KIND: &str = "flow-execution-node";
-/// Old executions that are deleted at a time.
-const MOST_FORGOTTEN: u32 = 1_000;
 /// Events and executions on a page (the model's limit).
 const PAGE: i32 = 10;
 
@@ -170,7 +169,8 @@ impl Flows {
         };
         let event = event_row(&id, 0, &begun, now_ms).map_err(store_error)?;
         transaction.create(&event_scope(flow), event).await.map_err(store_error)?;
-        let payload = json!({"id": id, "account": flow.account, "region": flow.region, "flow": flow.id});
+        let payload = Payload::of(flow, id);
+        let payload = serde_json::to_value(payload).map_err(|error| store_error(error.into()))?;
         transaction.enqueue(NewJob::new(job_id, JOB, payload, now_ms)).await.map_err(store_error)?;
         transaction.commit().await.map_err(store_error)?;
         let execution_arn = Some(flow.execution_arn(&runnable.alias_id, &name));
@@ -311,8 +311,14 @@ impl Flows {
         flow: &FlowRef,
         prefix: &str,
     ) -> Result<(), ApiError> {
-        let range = Range { prefix: prefix.to_owned(), ..Range::default() };
-        for mut record in transaction.list(&scope(flow), &range).await.map_err(store_error)? {
+        for job in transaction.unfinished(JOB).await.map_err(store_error)? {
+            let payload: Payload =
+                serde_json::from_value(job.payload).map_err(|error| store_error(error.into()))?;
+            if payload.flow() != *flow || !payload.id.starts_with(prefix) {
+                continue;
+            }
+            let record = transaction.get(&scope(flow), &payload.id).await.map_err(store_error)?;
+            let Some(mut record) = record else { continue };
             let mut execution = read(&record)?;
             if execution.status == Status::Running {
                 self.abort(transaction, flow, (&mut record, &mut execution)).await?;
@@ -336,36 +342,18 @@ impl Flows {
         Ok(())
     }
 
-    /// Deletes executions that ended long ago, in every account and region. It is done now and then, beside requests: what
-    /// goes wrong is logged, and done the next time.
+    /// Deletes executions that ended long ago, and runs that waited for an answer for too long, in every account and
+    /// region.
     pub async fn forget_old(&self) {
+        self.conversations().forget_old().await;
         let days = self.parts.config.execution_retention_days;
         if days == 0 {
             return;
         }
         let before_ms = self.parts.clock.now_ms() - i64::from(days) * DAY_MS;
-        let old = match self.parts.store.untouched(KIND, before_ms, MOST_FORGOTTEN).await {
-            Ok(old) => old,
-            Err(error) => return tracing::warn!(%error, "old executions of flows could not be looked up"),
-        };
-        for (scope, record) in old {
-            if read(&record).is_ok_and(|execution| execution.status == Status::Running) {
-                continue;
-            }
-            if let Err(error) = self.forget_execution(&scope, &record.id).await {
-                tracing::warn!(%error, id = record.id, "an old execution of a flow could not be deleted");
-            }
-        }
-    }
-
-    async fn forget_execution(&self, scope: &Scope, id: &str) -> Result<(), StoreError> {
-        let mut transaction = self.parts.store.begin().await?;
-        for kind in [EVENT_KIND, NODE_KIND] {
-            let of = Scope::new(kind, &scope.account, &scope.region);
-            transaction.delete_within(&of, &format!("{id}/")).await?;
-        }
-        transaction.delete(scope, id, None).await?;
-        transaction.commit().await
+        let runs = |record: &Record| read(record).is_ok_and(|it| it.status == Status::Running);
+        let executions = Ageing::of(KIND, before_ms).with_children(&[EVENT_KIND, NODE_KIND]).unless(&runs);
+        self.parts.store.forget_old(&executions).await;
     }
 
     /// An execution by its flow's, its alias's and its own id or ARN.

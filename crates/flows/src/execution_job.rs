@@ -13,13 +13,11 @@ use craton_api_bedrock_agent_runtime::FlowExecutionStatus as Status;
 use craton_core::{Account, Arn, Clock, Principal, RequestContext};
 use craton_store::jobs::{Ended, Handler, Job, JobContext, JobError};
 use craton_store::{Range, Store, StoreError, Transaction, crash};
-use craton_wire::ApiError;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::Flows;
-use crate::definition::Node;
 use crate::execution::{
     StoredExecution, StoredNode, event_row, event_scope, events_of, node_row, node_scope, read, scope, write,
 };
@@ -30,16 +28,20 @@ use crate::runnable::{Caller, Runnable};
 
 /// What a job is told.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Payload {
+pub(crate) struct Payload {
     /// Of the execution's record.
-    id: String,
+    pub(crate) id: String,
     account: String,
     region: String,
     flow: String,
 }
 
 impl Payload {
-    fn flow(&self) -> FlowRef {
+    pub(crate) fn of(flow: &FlowRef, id: String) -> Self {
+        Self { id, account: flow.account.clone(), region: flow.region.clone(), flow: flow.id.clone() }
+    }
+
+    pub(crate) fn flow(&self) -> FlowRef {
         FlowRef { account: self.account.clone(), region: self.region.clone(), id: self.flow.clone() }
     }
 }
@@ -255,10 +257,5 @@ impl Recorder for Keeper<'_> {
         self.keep(Some((key, given)), events).await?;
         crash::point("flows.kept");
         Ok(())
-    }
-
-    /// Nodes of executions do not ask: there is nobody to answer.
-    async fn asks(&self, _key: &str, _node: &Node, _question: String) -> Result<(), RecordError> {
-        Err(RecordError::Refused(ApiError::internal("an execution has nobody to ask")))
     }
 }

@@ -86,7 +86,16 @@ impl Flows {
         if matches!(input.included_data, Some(api::IncludedData::MetadataOnly)) {
             answer.definition = None;
         } else if let Some(definition) = &answer.definition {
-            answer.validations = Some(self.findings(context, definition).await?);
+            // What can't be looked up keeps nobody from reading the flow.
+            let (findings, looked_up) = self.findings(context, definition).await;
+            if let Err(error) = looked_up {
+                tracing::warn!(
+                    why = error.message,
+                    flow = flow.id,
+                    "what a flow names could not be looked up"
+                );
+            }
+            answer.validations = Some(findings);
         }
         Ok(answer)
     }
@@ -182,7 +191,8 @@ impl Flows {
         let record = self.parts.store.get(&scope, &flow.id).await.map_err(store_error)?;
         let mut record = record.ok_or_else(|| flow_not_found(&input.flow_identifier))?;
         let mut body = read(&record.body)?;
-        let findings = self.findings(context, &body.definition).await?;
+        let (findings, looked_up) = self.findings(context, &body.definition).await;
+        looked_up?;
         let failed = findings.iter().any(|finding| finding.severity == FlowValidationSeverity::Error);
         body.status = if failed { FlowStatus::Failed } else { FlowStatus::Prepared };
         record.body = write(&body)?;
@@ -196,7 +206,8 @@ impl Flows {
         context: &RequestContext,
         input: api::ValidateFlowDefinitionRequest,
     ) -> Result<api::ValidateFlowDefinitionResponse, ApiError> {
-        let validations = self.findings(context, &input.definition).await?;
+        let (validations, looked_up) = self.findings(context, &input.definition).await;
+        looked_up?;
         Ok(api::ValidateFlowDefinitionResponse { validations })
     }
 

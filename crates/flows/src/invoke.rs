@@ -21,7 +21,7 @@ use futures::future::FutureExt as _;
 use serde_json::Value;
 
 use crate::Flows;
-use crate::conversation::{Answering, Conversation, Progress, Waiting};
+use crate::conversation::{Answering, Conversation, Place, Progress, Waiting};
 use crate::definition::{Graph, Node};
 use crate::run::event::RunEvent;
 use crate::run::{Engine, Given, RecordError, Recorder};
@@ -94,8 +94,8 @@ impl Flows {
         inputs: &[api::FlowInput],
     ) -> Result<Option<(Runnable, Start)>, ApiError> {
         let Some(input) = inputs.first() else { return Ok(None) };
-        let place = (&runnable.flow, runnable.alias_id.as_str());
-        let taken = self.take_conversation(place, execution_id, &input.node_name).await?;
+        let place = Place::of((&runnable.flow, &runnable.alias_id), execution_id);
+        let taken = self.conversations().take(&place, &input.node_name).await?;
         let Some((conversation, answering)) = taken else { return Ok(None) };
         let Conversation { version, body, input: document, mut waiting, .. } = conversation;
         let api::FlowInputContent::Document(reply) = &input.content;
@@ -121,27 +121,30 @@ impl Flows {
         (listener, answering): (&Listener, Option<Answering>),
         (execution_id, input): (&str, Value),
     ) -> Result<(), ApiError> {
-        let ended = self.run_for_client((&runnable, &graph), caller, listener, input.clone()).await;
+        let run = self.run_for_client((&runnable, &graph), caller, listener, input.clone());
+        let ended = match &answering {
+            Some(answering) => tokio::select! {
+                ended = run => ended,
+                lost = answering.lost() => Err(lost),
+            },
+            None => run.await,
+        };
         let complete = match (ended, answering) {
-            (Ok(true), answering) => {
-                if let Some(answering) = answering {
-                    answering.forget().await?;
-                }
-                true
-            }
+            (Ok(true), Some(answering)) => answering.forget().await.map(|()| true)?,
+            (Ok(true), None) => true,
             (Ok(false), answering) => {
+                let place = Place::of((&runnable.flow, &runnable.alias_id), execution_id);
+                // Copied: a run that can't be kept so is kept as it was, with what it has come to.
                 let conversation = Conversation {
                     version: runnable.version,
                     body: runnable.body,
                     input,
-                    done: std::mem::take(&mut *listener.progress.done.lock()),
-                    waiting: std::mem::take(&mut *listener.progress.asked.lock()),
-                    taken_until_ms: 0,
+                    done: listener.progress.done.lock().clone(),
+                    waiting: listener.progress.asked.lock().clone(),
                 };
-                let place = (&runnable.flow, runnable.alias_id.as_str());
                 match answering {
-                    Some(answering) => answering.wait(conversation).await?,
-                    None => self.keep_conversation(place, execution_id, &conversation).await?,
+                    Some(answering) => answering.wait(&conversation).await?,
+                    None => self.conversations().keep(&place, &conversation).await?,
                 }
                 false
             }

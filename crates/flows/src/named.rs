@@ -14,9 +14,12 @@ use craton_api_bedrock_agent::{
 };
 use craton_core::RequestContext;
 use craton_wire::ApiError;
+use futures::{FutureExt as _, StreamExt as _, stream};
 
 use crate::Flows;
-use crate::definition::{parts, validate};
+use crate::definition::{MOST_FINDINGS, parts, validate};
+
+const LOOKED_UP_AT_ONCE: usize = 8;
 
 /// Something that a node names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,6 +31,7 @@ pub enum Named<'n> {
     AgentAlias(&'n str),
     /// By its id or any ARN that models have.
     Model(&'n str),
+    RerankModel(&'n str),
     /// By id or ARN, and version.
     Guardrail(&'n str, &'n str),
 }
@@ -56,6 +60,10 @@ fn named<'d>(definition: &'d FlowDefinition, found: &mut BTreeMap<Named<'d>, &'d
                     if let Some(model) = it.model_id.as_deref().filter(|id| !id.is_empty()) {
                         name(Named::Model(model));
                     }
+                    let rerank = it.reranking_configuration.as_ref();
+                    if let Some(rerank) = rerank.and_then(|it| it.bedrock_reranking_configuration.as_ref()) {
+                        name(Named::RerankModel(&rerank.model_configuration.model_arn));
+                    }
                     guardrail = it.guardrail_configuration.as_ref();
                 }
                 Some(Configuration::Prompt(it)) => {
@@ -68,42 +76,55 @@ fn named<'d>(definition: &'d FlowDefinition, found: &mut BTreeMap<Named<'d>, &'d
                 Some(Configuration::Loop(it)) => waiting.push(&it.definition),
                 _ => {}
             }
-            if let Some(GuardrailConfiguration {
-                guardrail_identifier: Some(id),
-                guardrail_version: Some(version),
-            }) = guardrail
-            {
+            if let Some((id, version)) = guardrail.and_then(guardrail_of) {
                 name(Named::Guardrail(id, version));
             }
         }
     }
 }
 
+/// A node's guardrail and its version, which is the draft where it names none.
+pub(crate) fn guardrail_of(guardrail: &GuardrailConfiguration) -> Option<(&str, &str)> {
+    let version = guardrail.guardrail_version.as_deref().unwrap_or("DRAFT");
+    Some((guardrail.guardrail_identifier.as_deref()?, version))
+}
+
 impl Flows {
-    /// Everything that is wrong with a definition, what it names and is not there included.
+    /// Everything that is wrong with a definition, what it names and is not there included; and the first fault of ours that
+    /// kept something from being looked up.
     pub(crate) async fn findings(
         &self,
         context: &RequestContext,
         definition: &FlowDefinition,
-    ) -> Result<Vec<FlowValidation>, ApiError> {
+    ) -> (Vec<FlowValidation>, Result<(), ApiError>) {
         let mut findings = validate(definition);
         let mut all = BTreeMap::new();
         named(definition, &mut all);
+        let mut looking = Vec::with_capacity(all.len());
         for (named, node) in all {
-            if findings.len() >= crate::definition::MOST_FINDINGS {
-                break;
-            }
-            if let Some(why) = self.parts.lookup.missing(context, named).await? {
-                // Functions are often made after the flow that calls them.
-                let later = matches!(named, Named::Function(_));
-                findings.push(FlowValidation {
-                    message: format!("The node {node} can't run: {why}"),
-                    severity: if later { Severity::Warning } else { Severity::Error },
-                    details: Some(Details::Unspecified(UnspecifiedFlowValidationDetails {})),
-                    r#type: Some(Type::Unspecified),
-                });
+            let missing = self.parts.lookup.missing(context, named);
+            looking.push(missing.map(move |missing| (named, node, missing)).boxed());
+        }
+        let mut looked_up = stream::iter(looking).buffered(LOOKED_UP_AT_ONCE);
+        let mut fault = Ok(());
+        while findings.len() < MOST_FINDINGS
+            && let Some((named, node, missing)) = looked_up.next().await
+        {
+            match missing {
+                Ok(None) => {}
+                Err(error) => fault = fault.and(Err(error)),
+                Ok(Some(why)) => {
+                    // Functions are often made after the flow that calls them.
+                    let later = matches!(named, Named::Function(_));
+                    findings.push(FlowValidation {
+                        message: format!("The node {node} can't run: {why}"),
+                        severity: if later { Severity::Warning } else { Severity::Error },
+                        details: Some(Details::Unspecified(UnspecifiedFlowValidationDetails {})),
+                        r#type: Some(Type::Unspecified),
+                    });
+                }
             }
         }
-        Ok(findings)
+        (findings, fault)
     }
 }

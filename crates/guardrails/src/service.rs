@@ -137,6 +137,12 @@ impl Guardrails {
         Ok(guard)
     }
 
+    /// Fails unless the guardrail is there; nothing is made ready.
+    pub async fn check(&self, context: &RequestContext, reference: &GuardReference) -> Result<(), ApiError> {
+        let at = Identifier::parse(context, &reference.identifier)?;
+        find(&self.parts.store, &at, reference.version.as_deref()).await.map(drop)
+    }
+
     /// The guardrails that the account enforces for a model, ready.
     pub async fn enforced(
         &self,

@@ -154,7 +154,8 @@ impl Execution {
             unfit,
             shown,
             files: found.files,
-            files_left_out: found.left_out,
+            left_out: found.left_out,
+            removed: found.removed,
             exit,
             took: began.elapsed(),
         })

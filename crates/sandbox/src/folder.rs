@@ -4,7 +4,7 @@
 //! numbers, depths and sizes are bounded. Files are read only when the process is gone: what is still running could
 //! put a link in a folder's place between two looks.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -19,6 +19,8 @@ use crate::{File, Limits, SandboxError};
 const MAX_DEPTH: usize = 8;
 /// Files and folders that there may be.
 const MAX_ENTRIES: usize = 10_000;
+/// Bytes of a file's or folder's name, as file systems have it.
+const MAX_NAME: usize = 255;
 /// For a process that was killed and still holds on to its folder.
 const REMOVAL_ATTEMPTS: usize = 100;
 const REMOVAL_PAUSE: Duration = Duration::from_millis(20);
@@ -52,7 +54,8 @@ pub(crate) type Marks = HashMap<PathBuf, (i64, i64, u64, u64)>;
 #[derive(Default)]
 pub(crate) struct Found {
     pub files: Vec<File>,
-    pub left_out: usize,
+    pub left_out: Vec<String>,
+    pub removed: Vec<String>,
 }
 
 impl Folder {
@@ -147,10 +150,7 @@ pub(crate) fn put(work: &Path, files: &[File]) -> Result<(), SandboxError> {
             match fs::symlink_metadata(&folder) {
                 Ok(found) if found.is_dir() => {}
                 Ok(_) => {
-                    return Err(SandboxError::Invalid(format!(
-                        "'{}' is in the way of a file",
-                        folder.display()
-                    )));
+                    return Err(SandboxError::Invalid(format!("a file is in the way of '{}'", file.name)));
                 }
                 Err(_) => fs::create_dir(&folder)?,
             }
@@ -177,7 +177,10 @@ pub fn is_file_name(name: &str) -> bool {
 /// A name as a path that stays in its folder.
 fn relative(name: &str) -> Option<PathBuf> {
     let path = Path::new(name);
-    let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
+    let plain = path.components().all(|part| match part {
+        Component::Normal(part) => part.len() <= MAX_NAME,
+        _ => false,
+    });
     let depth = path.components().count();
     (plain && (1..=MAX_DEPTH).contains(&depth) && name.len() <= 1024 && !name.contains('\0'))
         .then(|| path.to_owned())
@@ -202,17 +205,23 @@ fn mark(found: &fs::Metadata) -> (i64, i64, u64, u64) {
 /// Files that are new or changed since `before`, by name, as far as the limits allow.
 pub(crate) fn changed(work: &Path, before: &Marks, limits: &Limits) -> Found {
     let mut paths = Vec::new();
+    let mut gone: HashSet<&Path> = before.keys().map(PathBuf::as_path).collect();
     walk(work, bounds(u64::MAX), &mut |path, found| {
-        if found.is_file() && before.get(path) != Some(&mark(found)) {
-            paths.push((path.to_owned(), found.size()));
+        if found.is_file() {
+            gone.remove(path);
+            if before.get(path) != Some(&mark(found)) {
+                paths.push((path.to_owned(), found.size()));
+            }
         }
         true
     });
     paths.sort();
-    let mut found = Found::default();
+    let name_of = |path: &Path| path.strip_prefix(work).ok().and_then(Path::to_str).map(str::to_owned);
+    let removed = gone.into_iter().filter_map(name_of).collect();
+    let mut found = Found { removed, ..Found::default() };
     let mut room = limits.returned_bytes;
     for (path, size) in paths {
-        let name = path.strip_prefix(work).ok().and_then(Path::to_str).map(str::to_owned);
+        let name = name_of(&path);
         let bytes =
             if found.files.len() < limits.returned_files && size <= room { read(&path, size) } else { None };
         match (name, bytes) {
@@ -220,7 +229,11 @@ pub(crate) fn changed(work: &Path, before: &Marks, limits: &Limits) -> Found {
                 room -= size;
                 found.files.push(File { name, bytes });
             }
-            _ => found.left_out += 1,
+            (name, _) => {
+                let shown = || path.strip_prefix(work).unwrap_or(&path).to_string_lossy().into_owned();
+                let name = name.unwrap_or_else(shown);
+                found.left_out.push(name);
+            }
         }
     }
     found
@@ -301,7 +314,8 @@ mod tests {
     #[test]
     fn names_stay_in_their_folder() {
         let folder = Folder::new().unwrap();
-        for name in ["", "/etc/x", "../x", "a/../../x", "a\0b", "./x", "1/2/3/4/5/6/7/8/9"] {
+        for name in ["", "/etc/x", "../x", "a/../../x", "a\0b", "./x", "1/2/3/4/5/6/7/8/9", &"x".repeat(256)]
+        {
             assert!(put(&folder.work(), &[file(name)]).is_err(), "{name:?}");
         }
         std::os::unix::fs::symlink("/tmp", folder.work().join("out")).unwrap();
@@ -326,7 +340,14 @@ mod tests {
         let found = changed(&work, &before, &Limits::default());
         assert_eq!(names(&found), ["changed", "new"]);
         let found = changed(&work, &before, &Limits { returned_bytes: 3, ..Limits::default() });
-        assert_eq!((names(&found), found.left_out), (vec!["new".to_owned()], 1));
+        assert_eq!((names(&found), found.left_out), (vec!["new".to_owned()], vec!["changed".to_owned()]));
+        assert!(found.removed.is_empty());
+        fs::remove_file(work.join("old")).unwrap();
+        fs::remove_file(work.join("changed")).unwrap();
+        fs::create_dir(work.join("changed")).unwrap();
+        let mut found = changed(&work, &before, &Limits::default());
+        found.removed.sort();
+        assert_eq!(found.removed, ["changed", "old"]);
         assert!(is_over(folder.root(), bounds(4096)) && !is_over(folder.root(), bounds(1 << 20)));
     }
 

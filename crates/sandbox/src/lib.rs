@@ -137,8 +137,10 @@ pub struct Outcome {
     pub shown: Option<String>,
     /// Files that it made or changed, by name.
     pub files: Vec<File>,
-    /// Files that it made or changed and that were too many or too large to come back.
-    pub files_left_out: usize,
+    /// Names of files that it made or changed and that were too many or too large to come back.
+    pub left_out: Vec<String>,
+    /// Names of files that it was given and that are not there any more.
+    pub removed: Vec<String>,
     pub exit: Exit,
     pub took: Duration,
 }
@@ -214,6 +216,22 @@ pub enum SandboxError {
     Invalid(String),
     #[error("{0}")]
     Io(#[from] std::io::Error),
+}
+
+impl SandboxError {
+    /// What whoever wanted the code run may know. What is missing on this machine, and where, goes to the log.
+    pub fn public(&self) -> String {
+        if matches!(self, Self::Busy | Self::Invalid(_)) {
+            return self.to_string();
+        }
+        tracing::error!(error = %self, "code can't be run");
+        "This server can't run code. Its log says why.".to_owned()
+    }
+
+    /// Whether no code can be run here before its operator has done something.
+    pub fn is_lack(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Unwalled(_) | Self::Exposed { .. })
+    }
 }
 
 impl Sandbox {

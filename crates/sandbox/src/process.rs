@@ -118,12 +118,17 @@ pub struct Watch {
 impl Watch {
     /// What they use now; None when all are gone. Processes that ended and that nobody waited for are counted too.
     pub fn usage(&self) -> Option<Usage> {
-        let mut usage = Usage::default();
+        let mut all = Vec::new();
         self.visit(|process| {
             let Ok(status) = fs::read_to_string(format!("/proc/{process}/status")) else { return };
-            usage.processes += 1;
-            usage.memory_bytes += resident_bytes(&status);
+            all.push((process, bytes_of(&status, "VmRSS:").unwrap_or_default()));
         });
+        // What forked processes share is in memory once. To know how much that is takes longer.
+        let of = |(process, resident): &(u32, u64)| match all.len() {
+            1 => *resident,
+            _ => shared_fairly(*process).unwrap_or(*resident),
+        };
+        let usage = Usage { processes: all.len(), memory_bytes: all.iter().map(of).sum() };
         (usage.processes > 0).then_some(usage)
     }
 
@@ -229,11 +234,17 @@ fn as_listed(address: SocketAddr) -> Option<String> {
     Some(format!("{number:08X}:{:04X}", address.port()))
 }
 
-/// Of a process's status; one that has ended has no such line.
-fn resident_bytes(status: &str) -> u64 {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.trim().strip_suffix("kB")).and_then(|kib| kib.trim().parse().ok());
-    kib.unwrap_or(0u64) << 10
+/// A size that is listed under a name; processes that have ended list none.
+fn bytes_of(listed: &str, name: &str) -> Option<u64> {
+    let line = listed.lines().find_map(|line| line.strip_prefix(name))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib << 10)
+}
+
+/// A process's memory, with its share of what it shares with others.
+fn shared_fairly(process: u32) -> Option<u64> {
+    let listed = fs::read_to_string(format!("/proc/{process}/smaps_rollup")).ok()?;
+    bytes_of(&listed, "Pss:")
 }
 
 /// What a process has open.

@@ -168,6 +168,8 @@ impl Server {
         let upkeep = compose::Upkeep {
             sessions: composed.services.sessions.clone(),
             flows: composed.services.flows.clone(),
+            agent_runs: composed.services.agent_runs.clone(),
+            retrieval: composed.services.retrieval.clone(),
         };
         let pipeline =
             Pipeline::new(Arc::new(composed.services), config.limits.clone(), config.s3.domain.clone());

@@ -3,7 +3,7 @@
 
 use craton_api_bedrock_agent_runtime as api;
 use craton_core::{Arn, DAY_MS, Page, PageError, PageRequest, RequestContext};
-use craton_store::{NewRecord, Place, Range, Record, StoreError, Transaction};
+use craton_store::{Ageing, NewRecord, Place, Range, Record, Scope, StoreError, Transaction};
 use craton_wire::ApiError;
 use craton_wire::types::Timestamp;
 use serde_json::Value;
@@ -18,8 +18,6 @@ use crate::records::{
 
 const MAX_STEPS: u32 = 1_000;
 const MAX_INVOCATIONS: u32 = 1_000;
-/// Old sessions that are deleted at a time.
-const MOST_FORGOTTEN: u32 = 1_000;
 
 /// A session as its answers show it.
 struct Found {
@@ -378,35 +376,20 @@ impl Sessions {
         }
     }
 
-    /// Deletes sessions that are over for long, in every account and region. It is done now and then, beside requests:
-    /// what goes wrong is logged, and done the next time.
+    /// Deletes sessions that are over for long, in every account and region.
     pub async fn forget_old(&self) {
         if self.config.retention_days == 0 {
             return;
         }
-        let oldest_ms = self.clock.now_ms() - i64::from(self.config.retention_days) * DAY_MS;
-        let old = match self.store.untouched(SESSION, oldest_ms, MOST_FORGOTTEN).await {
-            Ok(old) => old,
-            Err(error) => return tracing::warn!(%error, "old sessions could not be looked up"),
+        let before_ms = self.clock.now_ms() - i64::from(self.config.retention_days) * DAY_MS;
+        // One that cannot be read is over, too.
+        let lives = |record: &Record| {
+            read(record)
+                .is_ok_and(|body: StoredSession| self.status(record, &body) == api::SessionStatus::Active)
         };
-        for (scope, record) in old {
-            // One that cannot be read is over, too.
-            let active = read(&record)
-                .is_ok_and(|body: StoredSession| self.status(&record, &body) == api::SessionStatus::Active);
-            if active {
-                continue;
-            }
-            let place = Place { account: scope.account, region: scope.region };
-            if let Err(error) = self.forget(&place, &record.id).await {
-                tracing::warn!(%error, id = record.id, "an old session could not be deleted");
-            }
-        }
-    }
-
-    async fn forget(&self, place: &Place, id: &str) -> Result<(), StoreError> {
-        let mut transaction = self.store.begin().await?;
-        remove(&mut transaction, place, id).await?;
-        transaction.commit().await
+        let tags_of = |scope: &Scope, id: &str| session_arn(&scope.region, &scope.account, id);
+        let sessions = Ageing::of(SESSION, before_ms).with_children(&CHILDREN);
+        self.store.forget_old(&sessions.unless(&lives).with_tags(&tags_of)).await;
     }
 }
 
@@ -444,7 +427,11 @@ fn session_id(context: &RequestContext, identifier: &str) -> Result<String, ApiE
 }
 
 fn arn(context: &RequestContext, id: &str) -> String {
-    Arn::new("bedrock", &context.region, &context.account.id, format!("session/{id}")).to_string()
+    session_arn(&context.region, &context.account.id, id)
+}
+
+fn session_arn(region: &str, account: &str, id: &str) -> String {
+    Arn::new("bedrock", region, account, format!("session/{id}")).to_string()
 }
 
 /// A page of records, the newest first.

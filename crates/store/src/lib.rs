@@ -43,8 +43,9 @@ use sqlx::sqlite::{
 use tokio::sync::Notify;
 
 pub use error::StoreError;
+pub use expiry::Ageing;
 pub use notices::Notices;
-pub use record::{Created, Idempotency, NewRecord, Place, Range, Record, Scope};
+pub use record::{Created, Idempotency, NewRecord, Place, Range, Record, Scope, fits};
 pub use row::{FromValue, Row};
 pub use sqlx::{AssertSqlSafe, SqlSafeStr};
 pub use tags::MAX_TAGS;

@@ -4,6 +4,23 @@ use craton_core::{Arn, RequestContext};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+/// Whether something is at most so large as JSON: asked before it is put together for the records.
+pub fn fits(body: &impl Serialize, most_bytes: usize) -> bool {
+    /// Counts what is written, down from a bound.
+    struct Room(usize);
+    impl std::io::Write for Room {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 = self.0.checked_sub(bytes.len()).ok_or(std::io::ErrorKind::FileTooLarge)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    serde_json::to_writer(Room(most_bytes), body).is_ok()
+}
+
 /// Where records of one kind live: whose they are and in which region.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Scope {

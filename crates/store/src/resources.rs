@@ -45,6 +45,9 @@ const LIST: &str = "SELECT id, name, body, created_ms, updated_ms, version FROM 
                     WHERE kind = $1 AND account = $2 AND region = $3 \
                     AND id > $4 AND id >= $5 AND substr(id, 1, length($5)) = $5 ORDER BY id LIMIT $6";
 
+const REVISION: &str =
+    "SELECT version FROM resources WHERE kind = $1 AND account = $2 AND region = $3 AND id = $4";
+
 const NEWEST: &str = "SELECT id, name, body, created_ms, updated_ms, version FROM resources \
                       WHERE kind = $1 AND account = $2 AND region = $3 \
                       AND id >= $4 AND substr(id, 1, length($4)) = $4 \
@@ -77,9 +80,7 @@ impl Store {
 
     /// How often a record was written, without its body: whether what was read of it before still holds.
     pub async fn revision(&self, scope: &Scope, id: &str) -> Result<Option<i64>, StoreError> {
-        let sql =
-            "SELECT version FROM resources WHERE kind = $1 AND account = $2 AND region = $3 AND id = $4";
-        let row = self.fetch_optional(sql, &within(scope, values![id])).await?;
+        let row = self.fetch_optional(REVISION, &within(scope, values![id])).await?;
         row.as_ref().map(|row| row.get("version")).transpose()
     }
 
@@ -235,6 +236,11 @@ impl Transaction {
         // SQLite's transactions hold the whole database already, and don't know the clause.
         let sql = if self.is_shared() { GET_LOCKED } else { GET };
         self.fetch_optional(sql, &within(scope, values![id])).await?.as_ref().map(read).transpose()
+    }
+
+    pub async fn revision(&mut self, scope: &Scope, id: &str) -> Result<Option<i64>, StoreError> {
+        let row = self.fetch_optional(REVISION, &within(scope, values![id])).await?;
+        row.as_ref().map(|row| row.get("version")).transpose()
     }
 
     pub async fn list(&mut self, scope: &Scope, range: &Range) -> Result<Vec<Record>, StoreError> {

@@ -87,6 +87,13 @@ impl Store {
         row.as_ref().map(version).transpose()
     }
 
+    /// Whether there is a version, without its body.
+    pub async fn has_version(&self, scope: &Scope, id: &str, number: i64) -> Result<bool, StoreError> {
+        let sql = "SELECT number FROM versions \
+                   WHERE kind = $1 AND account = $2 AND region = $3 AND resource_id = $4 AND number = $5";
+        Ok(self.fetch_optional(sql, &within(scope, values![id, number])).await?.is_some())
+    }
+
     /// All versions, the oldest first.
     pub async fn list_versions(&self, scope: &Scope, id: &str) -> Result<Vec<Version>, StoreError> {
         let rows = self

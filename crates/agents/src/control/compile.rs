@@ -18,6 +18,7 @@ use crate::definition::{
     ActionGroup, ActionGroupKind, AgentDefinition, Collaboration, Collaborator, CollaboratorAgent, Executor,
     GuardrailUse, KnowledgeBaseUse, Memory,
 };
+use crate::run::MOST_LEVELS;
 
 /// Characters that an instruction has at least.
 const MIN_INSTRUCTION: usize = 40;
@@ -306,7 +307,17 @@ impl Agents {
                 agent: CollaboratorAgent::Alias(found.body.alias_arn.clone()),
             });
         }
-        Ok(collaborators)
+        let team = AgentDefinition { collaborators, ..AgentDefinition::default() };
+        let below = self.below(context, &team, MOST_LEVELS).await;
+        if let Some(other) =
+            below.iter().find(|it| it.aliases_below().any(|arn| leads_to(arn, &draft.agent.id)))
+        {
+            faults.add(
+                format!("The agent {} works for this agent, and this agent works for it.", other.agent_id),
+                "Disassociate collaborators until no agent hands work to itself by way of others.",
+            );
+        }
+        Ok(team.collaborators)
     }
 
     /// Whether the agent's role lets it do this.
@@ -341,6 +352,11 @@ fn usage<'a>(agent: &'a AgentRecord, source_arn: &'a str) -> ServiceUse<'a> {
         service: "bedrock.amazonaws.com",
         source_arn: Some(source_arn),
     }
+}
+
+/// Whether an agent alias's ARN is of this agent.
+fn leads_to(alias_arn: &str, agent_id: &str) -> bool {
+    alias_arn.split('/').nth(1) == Some(agent_id)
 }
 
 fn guardrail(settings: &Settings) -> Option<GuardrailUse> {

@@ -45,6 +45,7 @@ use crate::prepared::Cache;
 pub(crate) use prompt_overrides::{check as check_prompts, compile as compile_prompts};
 pub(crate) use records::kinds;
 pub use resolve::AliasRef;
+pub(crate) use settings::refuse_custom;
 
 /// What agents stand on.
 #[derive(Clone)]

@@ -59,8 +59,6 @@ pub(crate) struct Settings {
     pub(crate) instruction: Option<String>,
     pub(crate) foundation_model: Option<String>,
     pub(crate) description: Option<String>,
-    pub(crate) orchestration_type: api::OrchestrationType,
-    pub(crate) custom_orchestration: Option<api::CustomOrchestration>,
     pub(crate) idle_session_ttl_s: i32,
     pub(crate) role_arn: Option<String>,
     pub(crate) customer_encryption_key_arn: Option<String>,

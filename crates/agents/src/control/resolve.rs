@@ -1,16 +1,23 @@
 //! From an agent and one of its aliases to the definition that a run works from.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use craton_api_bedrock_agent as api;
 use craton_core::{Arn, RequestContext};
 use craton_wire::ApiError;
+use futures::{StreamExt as _, future, stream};
 use serde::Deserialize as _;
 
 use super::records::{AgentArns as _, Kept, Place, Snapshot, TEST_ALIAS, kinds};
 use super::{Agents, alias};
+use crate::definition::AgentDefinition;
 use crate::error::{from_store, internal, missing};
 use crate::prepared::{Key, Prepared, State};
+
+/// Agents that are looked at below one, which are fewer than are kept ready, and those looked up at the same time.
+const MOST_BELOW: usize = 200;
+const LOOKED_UP_AT_ONCE: usize = 8;
 
 /// What an agent alias's ARN says, for aliases of the caller's account and region.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +80,31 @@ impl Agents {
         self.resolve_in(&alias.place, &alias.agent_id, &alias.alias_id).await
     }
 
+    /// The agents that work for an agent, and for those, so many levels down: each once, the nearest first, and no more than
+    /// a number of them. One that can't be asked is not among them: that is found when it is.
+    pub(crate) async fn below(
+        &self,
+        context: &RequestContext,
+        agent: &AgentDefinition,
+        levels: u8,
+    ) -> Vec<Arc<Prepared>> {
+        let (mut seen, mut found) = (HashSet::new(), Vec::new());
+        let mut level: Vec<String> = agent.aliases_below().map(str::to_owned).collect();
+        for _ in 0..levels {
+            level.retain(|arn| seen.insert(arn.clone()));
+            level.truncate(MOST_BELOW - found.len());
+            let resolved: Vec<Arc<Prepared>> = stream::iter(std::mem::take(&mut level))
+                .map(|arn| async move { self.resolve_alias(context, &arn).await.ok() })
+                .buffered(LOOKED_UP_AT_ONCE)
+                .filter_map(future::ready)
+                .collect()
+                .await;
+            level.extend(resolved.iter().flat_map(|it| it.aliases_below()).map(str::to_owned));
+            found.extend(resolved);
+        }
+        found
+    }
+
     async fn resolve_in(
         &self,
         place: &Place,
@@ -90,14 +122,14 @@ impl Agents {
             )));
         }
         let number = found.number.unwrap_or_default();
-        let numbers = self.parts.store.version_numbers(&scope, agent_id).await.map_err(from_store)?;
+        let is_there = self.parts.store.has_version(&scope, agent_id, number).await.map_err(from_store)?;
         let dissociated = || {
             ApiError::validation(format!(
                 "The agent alias {alias_id} is dissociated: its version {number} was deleted. Point it at another \
                  version."
             ))
         };
-        if !numbers.contains(&number) {
+        if !is_there {
             return Err(dissociated());
         }
         let key = key(place, agent_id, State::Version(number));
@@ -136,6 +168,5 @@ impl Agents {
 }
 
 fn key(place: &Place, agent_id: &str, state: State) -> Key {
-    let (account, region) = (place.account.clone(), place.region.clone());
-    Key { account, region, agent_id: agent_id.to_owned(), state }
+    Key { place: place.clone(), agent_id: agent_id.to_owned(), state }
 }

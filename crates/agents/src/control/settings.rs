@@ -16,14 +16,14 @@ pub(crate) const MAX_RECENT_SESSIONS: i32 = 20;
 
 /// The two requests have the same fields, but for what is required.
 macro_rules! settings {
-    ($input:ident, $foundation_model:expr, $role_arn:expr) => {
-        Settings {
+    ($input:ident, $foundation_model:expr, $role_arn:expr) => {{
+        let custom = $input.orchestration_type == Some(api::OrchestrationType::CustomOrchestration);
+        refuse_custom(custom || $input.custom_orchestration.is_some())?;
+        checked(Settings {
             name: $input.agent_name,
             instruction: $input.instruction,
             foundation_model: $foundation_model,
             description: $input.description,
-            orchestration_type: $input.orchestration_type.unwrap_or(api::OrchestrationType::Default),
-            custom_orchestration: $input.custom_orchestration,
             idle_session_ttl_s: $input.idle_session_ttl_in_seconds.unwrap_or(IDLE_SESSION_TTL_S),
             role_arn: $role_arn,
             customer_encryption_key_arn: $input.customer_encryption_key_arn,
@@ -31,15 +31,15 @@ macro_rules! settings {
             guardrail: $input.guardrail_configuration,
             memory: $input.memory_configuration,
             collaboration: $input.agent_collaboration.unwrap_or(api::AgentCollaboration::Disabled),
-        }
-    };
+        })
+    }};
 }
 
 impl TryFrom<api::CreateAgentRequest> for Settings {
     type Error = ApiError;
 
     fn try_from(input: api::CreateAgentRequest) -> Result<Self, ApiError> {
-        checked(settings!(input, input.foundation_model, input.agent_resource_role_arn))
+        settings!(input, input.foundation_model, input.agent_resource_role_arn)
     }
 }
 
@@ -47,19 +47,22 @@ impl TryFrom<api::UpdateAgentRequest> for Settings {
     type Error = ApiError;
 
     fn try_from(input: api::UpdateAgentRequest) -> Result<Self, ApiError> {
-        checked(settings!(input, Some(input.foundation_model), Some(input.agent_resource_role_arn)))
+        settings!(input, Some(input.foundation_model), Some(input.agent_resource_role_arn))
     }
 }
 
-fn checked(mut settings: Settings) -> Result<Settings, ApiError> {
-    if settings.orchestration_type == api::OrchestrationType::CustomOrchestration
-        || settings.custom_orchestration.is_some()
-    {
-        return Err(ApiError::validation(
-            "This server does not serve custom orchestration. Leave customOrchestration out, and use the \
-             orchestrationType DEFAULT.",
-        ));
+/// Of stored agents and of those that come with their call.
+pub(crate) fn refuse_custom(custom_orchestration: bool) -> Result<(), ApiError> {
+    if !custom_orchestration {
+        return Ok(());
     }
+    Err(ApiError::validation(
+        "This server does not serve custom orchestration. Leave customOrchestration out, and use the \
+         orchestrationType DEFAULT.",
+    ))
+}
+
+fn checked(mut settings: Settings) -> Result<Settings, ApiError> {
     if let Some(guardrail) = &settings.guardrail {
         match (&guardrail.guardrail_identifier, &guardrail.guardrail_version) {
             (Some(_), Some(_)) => {}

@@ -16,7 +16,7 @@ use super::conversation::{self, Part, Turn};
 use super::failure;
 use super::functions::{self, Caller, Reply};
 use super::knowledge::Found;
-use super::session::{Waiting, Want};
+use super::session::{Asked, Waiting, Want};
 use super::tools::{Action, Does};
 use super::turn::{Acted, Outcome, Run, Strike};
 use crate::definition::{Executor, KnowledgeBaseUse};
@@ -24,7 +24,7 @@ use crate::definition::{Executor, KnowledgeBaseUse};
 /// Calls of one answer that run side by side.
 const AT_ONCE: usize = 8;
 /// Bytes that the calls and results of one turn may have.
-const MOST_SCRATCHPAD: usize = 2 * 1024 * 1024;
+pub(super) const MOST_SCRATCHPAD: usize = 2 * 1024 * 1024;
 const ASK_ALONE: &str = "The user was not asked: other tools were called in the same answer, and their results are here. \
                          If you still need to ask, call this tool again, alone.";
 const WAITS: &str = "The message was not delivered: this agent waits for what the caller has to do for an earlier message. \
@@ -184,26 +184,30 @@ impl Run {
         let refuse = |why: String, tool: String| {
             Prepared::Ready(Box::new(Ready { id: id.clone(), tool, work: Work::Refuse { why } }))
         };
-        let (Some(does), Some(schema)) = (self.toolbox.find(&name), self.toolbox.input(&name)) else {
-            return refuse(format!("There is no tool {name}. Use one of those that you were given."), name);
-        };
-        let input = match schema.check(&input) {
-            Ok(input) => input,
-            Err(why) => return refuse(why, name),
+        let (does, input) = match self.agent.toolbox.checked(&name, &input) {
+            Some(Ok(fits)) => fits,
+            Some(Err(why)) => return refuse(why, name),
+            None => {
+                return refuse(
+                    format!("There is no tool {name}. Use one of those that you were given."),
+                    name,
+                );
+            }
         };
         let text = |field: &str| input.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
         let work = match does {
             Does::AskUser => return Prepared::Ask(text("question")),
             Does::Action(action) => match wanted(action) {
                 Some(want) => {
-                    let input = Value::Object(input);
+                    let Invocation { group, function, operation, .. } = arguments::invocation(action, &input);
+                    let agent_id = Some(self.tracer.identity().agent_id.clone());
                     return Prepared::Waiting(Waiting {
                         call_id: id,
                         tool: name,
-                        input,
+                        input: Value::Object(input),
                         want,
                         collaborator: None,
-                        asked: Vec::new(),
+                        asked: vec![Asked { agent_id, group, function, operation }],
                         begun: false,
                         bound: Vec::new(),
                     });
@@ -423,7 +427,7 @@ impl Run {
                 tool,
             ));
         }
-        let source = match self.toolbox.find(tool) {
+        let source = match self.agent.toolbox.find(tool) {
             Some(Does::Lookup(_)) => api::Source::KnowledgeBase,
             _ => api::Source::ActionGroup,
         };
@@ -467,11 +471,6 @@ fn is_ours(error: &ApiError) -> bool {
 fn function_error(error: &FunctionError) -> String {
     match error {
         FunctionError::NotFound(_) => error.to_string(),
-        FunctionError::Unavailable(reason) => {
-            // What this server lacks, and where, is for who runs it.
-            tracing::error!(reason, "a function of an agent can't be run");
-            "The function can't be run at the moment.".to_owned()
-        }
         other => format!("The function was not run: {other}"),
     }
 }

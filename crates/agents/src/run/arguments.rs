@@ -40,46 +40,38 @@ pub(super) struct Argument {
     pub value: String,
 }
 
-/// What a tool's input has to be, and how it is checked, which is put together when it is first needed.
-#[derive(Debug)]
-pub(super) struct InputSchema {
-    schema: Value,
-    validator: OnceLock<Option<Validator>>,
-}
+/// How a tool's input is checked, which is put together when it is first needed.
+#[derive(Debug, Default)]
+pub(super) struct InputCheck(OnceLock<Option<Validator>>);
 
-impl InputSchema {
-    pub(super) fn of(schema: &Value) -> Self {
-        Self { schema: schema.clone(), validator: OnceLock::new() }
-    }
-
+impl InputCheck {
     /// The input with numbers and booleans that came as text made what the schema says, or what is wrong with it, in
     /// words for the model.
-    pub(super) fn check(&self, input: &Value) -> Result<Map<String, Value>, String> {
+    pub(super) fn check(&self, schema: &Value, input: &Value) -> Result<Map<String, Value>, String> {
         let Value::Object(mut input) = input.clone() else {
             return Err("The input is not a JSON object. Send all parameters as one JSON object.".to_owned());
         };
-        if let Some(properties) = self.schema.get("properties").and_then(Value::as_object) {
+        if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
             for (name, property) in properties {
                 if let Some(value) = input.get_mut(name) {
                     coerce(property, value);
                 }
             }
             // An optional parameter that is null was not given.
-            let required = self.schema.get("required").and_then(Value::as_array).map(Vec::as_slice);
+            let required = schema.get("required").and_then(Value::as_array).map(Vec::as_slice);
             let required = required.unwrap_or_default();
             input.retain(|name, value| !value.is_null() || required.iter().any(|it| it == name.as_str()));
         }
-        let validator = self.validator.get_or_init(|| jsonschema::validator_for(&self.schema).ok());
-        let Some(validator) = validator else { return Ok(input) };
+        let validator = self.0.get_or_init(|| jsonschema::validator_for(schema).ok());
         let whole = Value::Object(input);
-        let violations: Vec<String> = validator
-            .iter_errors(&whole)
-            .take(MOST_VIOLATIONS)
-            .map(|error| {
-                let place = error.instance_path().to_string();
-                if place.is_empty() { error.to_string() } else { format!("{place}: {error}") }
-            })
-            .collect();
+        let errors = validator.iter().flat_map(|validator| validator.iter_errors(&whole)).map(|error| {
+            let place = error.instance_path().to_string();
+            if place.is_empty() { error.to_string() } else { format!("{place}: {error}") }
+        });
+        let mut violations: Vec<String> = errors.take(MOST_VIOLATIONS).collect();
+        if violations.is_empty() {
+            inexact(schema, &whole, "", &mut violations);
+        }
         match whole {
             Value::Object(input) if violations.is_empty() => Ok(input),
             _ => Err(format!(
@@ -88,6 +80,34 @@ impl InputSchema {
                 violations.join("; ")
             )),
         }
+    }
+}
+
+/// Names integers that are too large to be passed on as they were written: reading them rounded them.
+fn inexact(schema: &Value, value: &Value, place: &str, violations: &mut Vec<String>) {
+    match value {
+        Value::Number(number) if number.is_f64() && type_name(schema) == "integer" => {
+            const EXACT: f64 = 9_007_199_254_740_992.0;
+            if number.as_f64().is_some_and(|it| it.abs() > EXACT) && violations.len() < MOST_VIOLATIONS {
+                violations
+                    .push(format!("{place}: the integer has more digits than can be passed on exactly"));
+            }
+        }
+        Value::Object(members) => {
+            let properties = schema.get("properties");
+            for (name, member) in members {
+                if let Some(schema) = properties.and_then(|it| it.get(name)) {
+                    inexact(schema, member, &format!("{place}/{name}"), violations);
+                }
+            }
+        }
+        Value::Array(items) => {
+            let Some(schema) = schema.get("items") else { return };
+            for (at, item) in items.iter().enumerate() {
+                inexact(schema, item, &format!("{place}/{at}"), violations);
+            }
+        }
+        _ => {}
     }
 }
 
@@ -168,9 +188,8 @@ mod tests {
         let schema = json!({ "type": "object", "properties": {
             "n": { "type": "integer" }, "on": { "type": "boolean" }, "list": { "type": "array", "items": {} },
             "note": { "type": "string" } }, "required": ["n"] });
-        let input = InputSchema::of(&schema)
-            .check(&json!({ "n": "5", "on": "True", "list": "[1]", "note": null }))
-            .unwrap();
+        let input = json!({ "n": "5", "on": "True", "list": "[1]", "note": null });
+        let input = InputCheck::default().check(&schema, &input).unwrap();
         assert_eq!(Value::Object(input), json!({ "n": 5, "on": true, "list": [1] }));
     }
 
@@ -178,11 +197,26 @@ mod tests {
     fn violations_are_named() {
         let schema =
             json!({ "type": "object", "properties": { "n": { "type": "integer" } }, "required": ["n"] });
-        let schema = InputSchema::of(&schema);
-        let missing = schema.check(&json!({})).unwrap_err();
+        let check = InputCheck::default();
+        let missing = check.check(&schema, &json!({})).unwrap_err();
         assert!(missing.contains("\"n\" is a required property"), "{missing}");
-        let wrong = schema.check(&json!({ "n": "many" })).unwrap_err();
+        let wrong = check.check(&schema, &json!({ "n": "many" })).unwrap_err();
         assert!(wrong.contains("/n: "), "{wrong}");
-        assert!(schema.check(&json!("text")).unwrap_err().contains("JSON object"));
+        assert!(check.check(&schema, &json!("text")).unwrap_err().contains("JSON object"));
+    }
+
+    #[test]
+    fn integers_are_passed_exactly_or_not_at_all() {
+        let schema = json!({ "type": "object", "properties": { "id": { "type": "integer" },
+            "all": { "type": "array", "items": { "type": "integer" } }, "mass": { "type": "number" } } });
+        let check = |text: &str| {
+            InputCheck::default().check(&schema, &serde_json::from_str(text).unwrap()).map(Value::Object)
+        };
+        let largest = check(r#"{"id": 18446744073709551615}"#).unwrap();
+        assert_eq!(largest["id"].to_string(), "18446744073709551615");
+        let wrong = check(r#"{"id": 18446744073709551616}"#).unwrap_err();
+        assert!(wrong.contains("/id: the integer has more digits"), "{wrong}");
+        assert!(check(r#"{"all": [1, 12345678901234567890123]}"#).unwrap_err().contains("/all/1: "));
+        check(r#"{"id": 1.0, "mass": 5.9e24}"#).unwrap();
     }
 }

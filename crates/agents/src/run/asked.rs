@@ -6,17 +6,16 @@ use craton_api_bedrock_agent_runtime as api;
 use craton_core::RequestContext;
 use craton_wire::ApiError;
 use craton_wire::types::Map;
-use futures::FutureExt as _;
-use futures::future::BoxFuture;
 
 use super::AgentRuns;
 use super::collaborate::MOST_LEVELS;
 use super::conversation::Exchange;
+use super::files::in_the_way;
 use super::inline::Retrievals;
 use super::returned::Returned;
 use super::tools::Does;
 use super::turn::Options;
-use crate::definition::{AgentDefinition, CollaboratorAgent};
+use crate::definition::AgentDefinition;
 use crate::prepared::Prepared;
 
 /// Files that come with a request.
@@ -104,8 +103,16 @@ impl Asked {
             )));
         }
         let runs_code = agent.toolbox.has(|it| matches!(it, Does::Interpret));
-        for file in self.state.files.iter().filter(|it| it.use_case == api::FileUseCase::CodeInterpreter) {
+        let for_code =
+            || self.state.files.iter().filter(|it| it.use_case == api::FileUseCase::CodeInterpreter);
+        for (at, file) in for_code().enumerate() {
             let name = &file.name;
+            if let Some(other) = for_code().take(at).find(|it| in_the_way(&it.name, name)) {
+                return Err(ApiError::validation(format!(
+                    "The files {} and {name} can't both be in the code interpreter's folder. Rename one of them.",
+                    other.name
+                )));
+            }
             if !runs_code {
                 return Err(ApiError::validation(format!(
                     "The file {name} has the useCase CODE_INTERPRETER, and the agent has no enabled action group with \
@@ -114,7 +121,8 @@ impl Asked {
             }
             if !craton_sandbox::is_file_name(name) {
                 return Err(ApiError::validation(format!(
-                    "{name} can't be the name of a file: it must be relative, without '.' and '..' in it."
+                    "{name} can't be the name of a file: it must be relative, without '.' and '..' in it, and \
+                     each part of it at most 255 bytes."
                 )));
             }
         }
@@ -131,37 +139,18 @@ impl AgentRuns {
         retrievals: &Retrievals,
     ) -> Result<(), ApiError> {
         let mut unknown: Vec<&str> = retrievals.keys().map(String::as_str).collect();
-        self.strike_out(context, (agent, MOST_LEVELS), &mut unknown).await;
-        unknown.sort_unstable();
-        match unknown.first() {
+        unknown.retain(|id| !agent.has_knowledge_base(id));
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let below = self.parts.agents.below(context, agent, MOST_LEVELS - 1).await;
+        unknown.retain(|id| !below.iter().any(|agent| agent.has_knowledge_base(id)));
+        match unknown.into_iter().min() {
             None => Ok(()),
             Some(id) => Err(ApiError::validation(format!(
                 "knowledgeBaseConfigurations names the knowledge base {id}, which is not associated with the agent."
             ))),
         }
-    }
-
-    /// Takes those off `unknown` that the agent, or one below it, has.
-    fn strike_out<'a>(
-        &'a self,
-        context: &'a RequestContext,
-        (agent, levels): (&'a AgentDefinition, u8),
-        unknown: &'a mut Vec<&str>,
-    ) -> BoxFuture<'a, ()> {
-        async move {
-            unknown.retain(|id| agent.knowledge_bases.iter().all(|base| base.id != *id));
-            for collaborator in &agent.collaborators {
-                if unknown.is_empty() || levels <= 1 {
-                    return;
-                }
-                let CollaboratorAgent::Alias(arn) = &collaborator.agent else { continue };
-                // One that can't be asked is found when it is.
-                if let Ok(below) = self.parts.agents.resolve_alias(context, arn).await {
-                    self.strike_out(context, (&below, levels - 1), unknown).await;
-                }
-            }
-        }
-        .boxed()
     }
 }
 

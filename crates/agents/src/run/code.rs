@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use craton_api_bedrock_agent_runtime as api;
 use craton_core::media;
-use craton_sandbox::{Exit, Outcome, Program, SandboxError};
+use craton_sandbox::{Exit, Outcome, Program};
 use craton_wire::ApiError;
 use craton_wire::types::Blob;
 
@@ -14,7 +14,8 @@ use super::turn::Run;
 /// Output that a model is shown, in characters.
 const MOST_SHOWN: usize = 20_000;
 
-const UNABLE: &str = "This server can't run code. Its log says what it lacks.";
+/// Bytes of files that a turn gives to its user.
+const MOST_SENT: usize = 64 << 20;
 
 /// What running code came to.
 pub(super) struct Ran(Outcome);
@@ -32,20 +33,10 @@ impl Run {
         let program = Program { code: code.to_owned(), files, ..Program::default() };
         match sandbox.run(program, sandbox.limits()).await {
             Ok(outcome) => Ok(Ok(Ran(outcome))),
-            Err(
-                error @ (SandboxError::Unavailable(_)
-                | SandboxError::Unwalled(_)
-                | SandboxError::Exposed { .. }),
-            ) => {
-                // What is missing on this machine, and where, is for who runs it.
-                tracing::error!(%error, "code of an agent can't be run");
-                Err(failure::dependency(UNABLE, "AMAZON.CodeInterpreter"))
+            Err(error) if error.is_lack() => {
+                Err(failure::dependency(error.public(), "AMAZON.CodeInterpreter"))
             }
-            Err(SandboxError::Io(error)) => {
-                tracing::error!(%error, "code of an agent could not be run");
-                Ok(Err("The code was not run, because of a fault of the server.".to_owned()))
-            }
-            Err(error) => Ok(Err(format!("The code was not run: {error}"))),
+            Err(error) => Ok(Err(format!("The code was not run: {}", error.public()))),
         }
     }
 
@@ -72,15 +63,29 @@ impl Run {
                 metadata: Some(metadata),
             });
         });
-        for file in outcome.files {
-            self.keep_file(file.name, file.bytes);
+        // A file that did not come back is not what the session has of it any more.
+        for name in outcome.removed.iter().chain(&outcome.left_out) {
+            self.session.drop_file(name);
         }
+        let mut lost = outcome.left_out;
+        for file in outcome.files {
+            if !self.keep_file(&file.name, file.bytes) {
+                lost.push(file.name);
+            }
+        }
+        let of_session = |name: &&String| self.session.files.iter().any(|file| file.name == **name);
+        let (sent, lost): (Vec<&String>, _) = (names.iter().filter(|it| !lost.contains(it)).collect(), &lost);
+        let forgotten: Vec<&String> = sent.iter().copied().filter(|name| !of_session(name)).collect();
         let mut text = clipped(&output);
         if let Some(error) = error {
             text.push_str(&format!("\nThe code failed:\n{}", clipped(&error)));
         }
-        if !names.is_empty() {
-            text.push_str(&format!("\nFiles written, which the user gets: {}", names.join(", ")));
+        for (what, names) in [
+            ("Files written, which the user gets", sent),
+            ("Of these, too large to be there for later code", forgotten),
+            ("Files written that are too many or too large, and are lost", lost.iter().collect()),
+        ] {
+            text.push_str(&listed(what, &names));
         }
         if text.trim().is_empty() {
             text.push_str("The code ran to its end and printed nothing.");
@@ -88,17 +93,35 @@ impl Run {
         (text, failed)
     }
 
-    fn keep_file(&mut self, name: String, bytes: Vec<u8>) {
-        let media_type = media::media_type_of_name(&name).to_owned();
+    /// Keeps a file for later code and for the user; whether the user gets it.
+    fn keep_file(&mut self, name: &str, bytes: Vec<u8>) -> bool {
+        let media_type = media::media_type_of_name(name).to_owned();
         let bytes = Bytes::from(bytes);
-        self.session.keep(File::new(&self.runs, (name.clone(), media_type.clone()), bytes.clone()));
-        self.files.retain(|file| file.name.as_ref() != Some(&name));
+        self.session.keep(File::new(&self.runs, (name.to_owned(), media_type.clone()), bytes.clone()));
+        self.files.retain(|file| file.name.as_deref() != Some(name));
+        let others = self.files.iter().filter_map(|file| file.bytes.as_ref()).map(|it| it.0.len());
+        if others.sum::<usize>() + bytes.len() > MOST_SENT {
+            return false;
+        }
         self.files.push(api::OutputFile {
             bytes: Some(Blob(bytes)),
-            name: Some(name),
+            name: Some(name.to_owned()),
             r#type: Some(media_type),
         });
+        true
     }
+}
+
+/// Some files in words; nothing where there are none.
+fn listed(what: &str, names: &[&String]) -> String {
+    const MOST: usize = 20;
+    if names.is_empty() {
+        return String::new();
+    }
+    let first: Vec<&str> = names.iter().take(MOST).map(|name| name.as_str()).collect();
+    let more = names.len().saturating_sub(MOST);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    format!("\n{what}: {}{more}", first.join(", "))
 }
 
 fn clipped(text: &str) -> String {

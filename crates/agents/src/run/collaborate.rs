@@ -20,7 +20,7 @@ use crate::definition::{Collaborator, CollaboratorAgent};
 use crate::prepared::Prepared;
 
 /// Levels of agents, the first supervisor's included.
-pub(super) const MOST_LEVELS: u8 = 4;
+pub(crate) const MOST_LEVELS: u8 = 4;
 /// The alias that inline agents have.
 pub(super) const INLINE_ALIAS: &str = "INLINE";
 
@@ -82,7 +82,7 @@ impl Run {
         let (agent, alias_id) = self.settled(collaborator).await?;
         let own = self.tracer.identity();
         // Nobody else's session can have this id: clients' ids have no `@`.
-        let session_id = format!("{}@{}/{}", own.session_id, own.agent_id, own.alias_id);
+        let session_id = format!("{}@{}/{}", self.session.own_id(), own.agent_id, own.alias_id);
         let key =
             SessionKey { agent_id: &agent.agent_id.clone(), alias_id: &alias_id, session_id: &session_id };
         let idle_s = agent.idle_session_ttl_s;
@@ -161,7 +161,6 @@ impl Run {
         bounds.depth += 1;
         let started = tracer.span();
         Run {
-            toolbox: Arc::clone(&agent.toolbox),
             agent,
             tracer,
             options,

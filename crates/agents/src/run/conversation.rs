@@ -114,6 +114,9 @@ pub(super) fn shorten(exchanges: &mut Vec<Exchange>) {
         && bytes > MOST_BYTES
     {
         only.steps.clear();
+        for text in [&mut only.question, &mut only.answer] {
+            text.truncate(text.floor_char_boundary(MOST_BYTES / 2));
+        }
     }
 }
 
@@ -176,6 +179,9 @@ mod tests {
         let mut exchanges = vec![Exchange { steps: vec![Turn::results(vec![result])], ..exchange("a", "b") }];
         shorten(&mut exchanges);
         assert_eq!(exchanges, [exchange("a", "b")], "the answer stays, what led to it does not");
+        let mut exchanges = vec![exchange("a", &"ä".repeat(MOST_BYTES))];
+        shorten(&mut exchanges);
+        assert!(bytes(&[]) == 0 && exchanges[0].bytes() <= MOST_BYTES, "as much of it as can be kept");
     }
 
     #[test]

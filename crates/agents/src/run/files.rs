@@ -27,8 +27,6 @@ const MOST_REQUEST_BYTES: usize = 10 * 1024 * 1024;
 /// Files kept in a session, and their bytes together: what a request can bring.
 const MOST_FILES: usize = 20;
 const MOST_BYTES: usize = 10 * 1024 * 1024;
-/// What is in a file is written anew when it is this old, so that it is not cleared away while its session lives.
-pub(super) const FRESH_MS: i64 = 12 * 3600 * 1000;
 
 /// A file as a session knows it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -39,7 +37,6 @@ pub(super) struct File {
     bytes: usize,
     /// The end of its record's id.
     row: String,
-    written_ms: i64,
     /// What is in it, while it is at hand.
     #[serde(skip)]
     content: Option<Bytes>,
@@ -47,28 +44,30 @@ pub(super) struct File {
 
 impl File {
     pub(super) fn new(runs: &AgentRuns, (name, media_type): (String, String), content: Bytes) -> Self {
-        let parts = &runs.parts;
-        Self {
-            name,
-            media_type,
-            bytes: content.len(),
-            row: parts.ids.uuid(),
-            written_ms: parts.clock.now_ms(),
-            content: Some(content),
-        }
+        let row = runs.parts.ids.uuid();
+        Self { name, media_type, bytes: content.len(), row, content: Some(content) }
     }
 }
 
 impl Session {
-    /// Keeps a file for code to read; the oldest go where there are too many.
+    /// Keeps a file for code to read, in the place of what has its name or is in its way; the oldest go where there are
+    /// too many. One that is too large by itself is not kept.
     pub(super) fn keep(&mut self, file: File) {
-        self.files.retain(|it| it.name != file.name);
+        self.drop_file(&file.name);
+        if file.bytes > MOST_BYTES {
+            return;
+        }
         self.files.push(file);
         while self.files.len() > MOST_FILES
             || self.files.iter().map(|file| file.bytes).sum::<usize>() > MOST_BYTES
         {
             self.files.remove(0);
         }
+    }
+
+    /// Forgets a file, what is in a folder of its name, and files in the place of its folders.
+    pub(super) fn drop_file(&mut self, name: &str) {
+        self.files.retain(|it| !in_the_way(&it.name, name));
     }
 
     fn all_files(&self) -> impl Iterator<Item = &File> {
@@ -79,17 +78,14 @@ impl Session {
     pub(super) fn rows(&self) -> HashSet<String> {
         self.all_files().map(|file| file.row.clone()).collect()
     }
+}
 
-    /// Marks files that have to be written anew.
-    pub(super) fn refresh(&mut self, now_ms: i64) -> HashSet<String> {
-        let attached = self.pending.iter_mut().flat_map(|pending| &mut pending.attached);
-        let old = self.files.iter_mut().chain(attached).filter(|file| file.written_ms + FRESH_MS < now_ms);
-        old.map(|file| {
-            file.written_ms = now_ms;
-            file.row.clone()
-        })
-        .collect()
-    }
+/// Whether two files can't be side by side: one has the other's name, or the name of one of its folders.
+pub(super) fn in_the_way(one: &str, other: &str) -> bool {
+    let within = |name: &str, folder: &str| {
+        name.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    within(one, other) || within(other, one)
 }
 
 /// Where the files of a session lie: its scope, and what its record is called.
@@ -108,19 +104,16 @@ fn id(session: &str, row: &str) -> String {
 pub(super) async fn write(
     transaction: &mut Transaction,
     (of, session_id): Place<'_>,
-    (session, old): (&Session, &HashSet<String>),
+    session: &Session,
     (written, now_ms): (&HashSet<String>, i64),
 ) -> Result<(), StoreError> {
     let scope = scope(of);
     for file in session.all_files() {
-        let id = id(session_id, &file.row);
         if written.contains(&file.row) {
-            if old.contains(&file.row)
-                && let Some(record) = transaction.get(&scope, &id).await?
-            {
-                transaction.update(&scope, &record, None, now_ms).await?;
-            }
-        } else if let Some(content) = &file.content {
+            continue;
+        }
+        if let Some(content) = &file.content {
+            let id = id(session_id, &file.row);
             let body = json!({ "data": STANDARD.encode(content) });
             let new = NewRecord { id, name: None, body, now_ms, idempotency: None, tags: None };
             transaction.create(&scope, new).await?;
@@ -208,11 +201,6 @@ impl AgentRuns {
                 file.name
             ))),
         }
-    }
-
-    /// Clears away what is in files of sessions that nobody comes back to.
-    pub(super) async fn forget_files(&self, before_ms: i64) {
-        self.parts.store.forget(kinds::SESSION_FILE, before_ms).await;
     }
 }
 

@@ -21,8 +21,6 @@ use super::turn::Run;
 use crate::prepared::Prepared;
 
 const JOB: &str = "agent-memory";
-/// When to look again where jobs and services have different clocks.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Sessions that are summed up at the same time.
 const AT_ONCE: usize = 2;
 
@@ -32,15 +30,11 @@ struct Payload {
     region: String,
     /// Of the session's record: AGENT/ALIAS/SESSION.
     id: String,
-    /// When the job was to be done first.
-    #[serde(default)]
-    due_ms: i64,
 }
 
 /// The job that remembers a session which was just kept.
 pub(super) fn job((scope, id): (&Scope, &str), job_id: String, (now_ms, idle_ms): (i64, i64)) -> NewJob {
-    let payload = json!({ "account": scope.account, "region": scope.region, "id": id,
-        "due_ms": now_ms + idle_ms });
+    let payload = json!({ "account": scope.account, "region": scope.region, "id": id });
     NewJob { due_ms: now_ms + idle_ms, ..NewJob::new(job_id, JOB, payload, now_ms) }
 }
 
@@ -69,10 +63,7 @@ impl Handler for Idle {
         let left_ms = record.updated_ms + session.idle_ms - self.0.parts.clock.now_ms();
         if left_ms > 0 {
             let reason = "the session was used again".to_owned();
-            // Jobs have the machine's clock. Where the services have another one, its time is asked for now and then.
-            let same_clock = payload.due_ms <= self.0.parts.clock.now_ms();
-            let wait = if same_clock { Duration::from_millis(left_ms.unsigned_abs()) } else { LOOK_AGAIN };
-            return Err(JobError::Later { reason, wait });
+            return Err(JobError::Later { reason, wait: Duration::from_millis(left_ms.unsigned_abs()) });
         }
         let agent = match self.0.parts.agents.resolve(&context, agent_id, alias_id).await {
             Ok(agent) => agent,
@@ -129,7 +120,6 @@ impl Idle {
         let tracer = Tracer::new(feed.clone(), false, identity, (Arc::clone(&parts.clock), parts.ids.uuid()));
         let started = tracer.span();
         let mut run = Run::new(self.0.clone(), context, (feed, started));
-        run.toolbox = Arc::clone(&agent.toolbox);
         run.agent = agent;
         run.tracer = tracer;
         run.session = session;

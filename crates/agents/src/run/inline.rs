@@ -1,6 +1,6 @@
 //! InvokeInlineAgent's request as a definition: what a stored agent would have been settled into.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use craton_api_bedrock_agent as control;
 use craton_api_bedrock_agent_runtime as api;
@@ -10,7 +10,7 @@ use craton_objects::{GetOptions, ObjectRef};
 use craton_wire::ApiError;
 
 use super::AgentRuns;
-use crate::control::{check_prompts, compile_prompts};
+use crate::control::{check_prompts, compile_prompts, refuse_custom};
 use crate::definition::{
     ActionGroup, ActionGroupKind, Actions, AgentDefinition, Collaboration, Collaborator, CollaboratorAgent,
     Executor, FunctionAction, FunctionParameter, GuardrailUse, KnowledgeBaseUse, PromptOverrides,
@@ -48,19 +48,16 @@ pub(super) async fn definition(
     context: &RequestContext,
     input: api::InvokeInlineAgentRequest,
 ) -> Result<Inline, ApiError> {
-    if input.orchestration_type == Some(api::OrchestrationType::CustomOrchestration)
-        || input.custom_orchestration.is_some()
-    {
-        return Err(ApiError::validation(
-            "This server does not serve custom orchestration. Use orchestrationType DEFAULT.",
-        ));
-    }
+    let custom = input.orchestration_type == Some(api::OrchestrationType::CustomOrchestration);
+    refuse_custom(custom || input.custom_orchestration.is_some())?;
     let reading = Reading { runs, context };
     let mut retrievals = Retrievals::new();
     let mut inline: BTreeMap<String, api::Collaborator> = BTreeMap::new();
     for collaborator in input.collaborators.unwrap_or_default() {
         let name = collaborator.agent_name.clone().unwrap_or_default();
-        inline.insert(name, collaborator);
+        if inline.insert(name.clone(), collaborator).is_some() {
+            return Err(twice("collaborator", &name));
+        }
     }
     let given = Given {
         name: input.agent_name.unwrap_or_else(|| INLINE_AGENT.to_owned()),
@@ -82,6 +79,12 @@ pub(super) async fn definition(
     if agent.collaboration != Collaboration::Disabled && agent.collaborators.is_empty() {
         return Err(ApiError::validation("A supervisor needs collaboratorConfigurations."));
     }
+    if let Some(name) = inline.keys().next() {
+        return Err(ApiError::validation(format!(
+            "The collaborator {name} has no entry in collaboratorConfigurations with that collaboratorName."
+        )));
+    }
+    check_names("collaborator", agent.collaborators.iter().map(|it| it.name.as_str()))?;
     Ok(Inline { agent, retrievals })
 }
 
@@ -157,6 +160,8 @@ impl Reading<'_> {
             let (id, description) = (base.knowledge_base_id, base.description);
             bases.push(KnowledgeBaseUse { id, description });
         }
+        check_names("action group", groups.iter().map(|it| it.name.as_str()))?;
+        check_names("knowledge base", bases.iter().map(|it| it.id.as_str()))?;
         let agent = AgentDefinition {
             agent_id: INLINE_AGENT.to_owned(),
             agent_name: given.name,
@@ -232,6 +237,20 @@ impl Reading<'_> {
         let read = read.map_err(|error| super::session::internal(&error))?;
         read.map(Actions::Api).map_err(|error| invalid(&error))
     }
+}
+
+fn check_names<'n>(what: &str, names: impl Iterator<Item = &'n str>) -> Result<(), ApiError> {
+    let mut seen = HashSet::new();
+    for name in names {
+        if !seen.insert(name) {
+            return Err(twice(what, name));
+        }
+    }
+    Ok(())
+}
+
+fn twice(what: &str, name: &str) -> ApiError {
+    ApiError::validation(format!("The {what} {name} is in the request twice."))
 }
 
 fn executor(group: &str, executor: Option<api::ActionGroupExecutor>) -> Result<Executor, ApiError> {

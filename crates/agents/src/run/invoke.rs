@@ -13,6 +13,7 @@ use futures::{FutureExt as _, StreamExt as _};
 use super::AgentRuns;
 use super::asked::{self, Asked, State, state};
 use super::collaborate::INLINE_ALIAS;
+use super::conversation::shorten;
 use super::events::{Feed, RunEvent, RunStream};
 use super::failure;
 use super::inline::{self, Inline, Retrievals};
@@ -25,6 +26,8 @@ use crate::prepared::Prepared;
 const SESSION_ENDED: &str = "Session is terminated as 'endSession' flag is set in request.";
 /// How much longer than its own time a turn may last for a caller who does not read.
 const READER_S: Duration = Duration::from_secs(5);
+/// Bytes of an event's text or files: as base64 they are a third more, and a message has 24 MiB.
+const MOST_EVENT: usize = 16 << 20;
 
 impl AgentRuns {
     pub async fn invoke_agent(
@@ -103,7 +106,12 @@ impl AgentRuns {
         }
         asked.check(&agent)?;
         let agent_id = agent.agent_id.clone();
-        let key = SessionKey { agent_id: &agent_id, alias_id: &alias_id, session_id: &asked.session_id };
+        let session_id = match alias_id.as_str() {
+            // An inline agent acts as its caller, and what its sessions hold is that caller's.
+            INLINE_ALIAS => format!("{}@{}", asked.session_id, owner(context)),
+            _ => asked.session_id.clone(),
+        };
+        let key = SessionKey { agent_id: &agent_id, alias_id: &alias_id, session_id: &session_id };
         let (mut session, lease) = self.open_session(context, key, agent.idle_session_ttl_s).await?;
         if let Some(returned) = &returned {
             returned::check(session.pending.as_ref(), returned)?;
@@ -130,7 +138,6 @@ impl AgentRuns {
         let tracer = Tracer::new(feed.clone(), asked.trace, identity, times);
         let started = tracer.span();
         let mut run = Run::new(self.clone(), context.clone(), (feed.clone(), started));
-        run.toolbox = Arc::clone(&agent.toolbox);
         run.agent = agent;
         run.tracer = tracer;
         run.session = session;
@@ -159,6 +166,7 @@ impl Run {
         }
         if let Some(history) = state.history {
             self.session.exchanges = asked::exchanges(history);
+            shorten(&mut self.session.exchanges);
         }
         self.retrievals = state.retrievals;
         self.take_files(state.files).await
@@ -176,7 +184,7 @@ impl Run {
                 // What went out already needs no last chunk, unless there is something to say of it.
                 if !(answered.told && answered.citations.is_empty()) {
                     let text = if answered.told { String::new() } else { answered.text };
-                    self.feed.send(RunEvent::Chunk { text, citations: answered.citations });
+                    self.send_answer(text, answered.citations);
                 }
                 self.send_files();
                 Ok(())
@@ -195,10 +203,30 @@ impl Run {
         }
     }
 
+    /// The answer in one event, or in as many as it needs; what there is to say of it is with the last.
+    fn send_answer(&self, mut text: String, citations: Vec<api::Citation>) {
+        while text.len() > MOST_EVENT {
+            let rest = text.split_off(text.floor_char_boundary(MOST_EVENT));
+            self.feed.send(RunEvent::Chunk { text, citations: Vec::new() });
+            text = rest;
+        }
+        self.feed.send(RunEvent::Chunk { text, citations });
+    }
+
     /// The files that code wrote, however the turn ends: the model was told that the user gets them.
     fn send_files(&mut self) {
-        if !self.files.is_empty() {
-            self.feed.send(RunEvent::Files(std::mem::take(&mut self.files)));
+        let (mut event, mut bytes) = (Vec::new(), 0);
+        for file in std::mem::take(&mut self.files) {
+            let size = file.bytes.as_ref().map_or(0, |it| it.0.len());
+            if bytes + size > MOST_EVENT && !event.is_empty() {
+                self.feed.send(RunEvent::Files(std::mem::take(&mut event)));
+                bytes = 0;
+            }
+            event.push(file);
+            bytes += size;
+        }
+        if !event.is_empty() {
+            self.feed.send(RunEvent::Files(event));
         }
     }
 
@@ -211,6 +239,12 @@ impl Run {
         self.feed.send(RunEvent::Chunk { text: SESSION_ENDED.to_owned(), citations: Vec::new() });
         Ok(())
     }
+}
+
+/// Whose an inline agent's session is: the user, or the role, whoever has assumed it.
+fn owner(context: &RequestContext) -> &str {
+    let principal = &context.principal;
+    principal.session.as_ref().map_or(&principal.user_id, |session| &session.issuer_id)
 }
 
 fn too_slow(limit: Duration) -> ApiError {

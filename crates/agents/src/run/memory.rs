@@ -5,7 +5,7 @@
 
 use craton_api_bedrock_agent_runtime as api;
 use craton_core::{DAY_MS, RequestContext};
-use craton_store::{NewRecord, Range, Record, Scope};
+use craton_store::{Ageing, NewRecord, Range, Record, Scope};
 use craton_wire::ApiError;
 use craton_wire::types::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -23,6 +23,8 @@ use crate::control::kinds;
 const KIND: &str = kinds::MEMORY;
 /// Summaries on a page when the caller names no number.
 const PAGE: usize = 50;
+/// AWS keeps memory for 365 days at most.
+const LONGEST_DAYS: i64 = 366;
 /// Memory that a model is told, in characters.
 const MOST_TOLD: usize = 8_000;
 
@@ -88,6 +90,11 @@ impl AgentRuns {
             }
         }
         Ok(api::DeleteAgentMemoryResponse {})
+    }
+
+    /// Deletes what nobody is told any more.
+    pub(super) async fn forget_memories(&self, now_ms: i64) {
+        self.parts.store.forget_old(&Ageing::of(KIND, now_ms - LONGEST_DAYS * DAY_MS)).await;
     }
 
     fn fresh(&self, record: &Record, now_ms: i64) -> Option<Summary> {
@@ -173,8 +180,6 @@ impl Run {
         store.delete(&scope, &id, None).await.map_err(from_store)?;
         let new = NewRecord { id, name: None, body, now_ms, idempotency: None, tags: None };
         store.create(&scope, new).await.map_err(from_store)?;
-        // AWS keeps memory for 365 days at most.
-        store.forget(KIND, now_ms - 366 * DAY_MS).await;
         Ok(())
     }
 }

@@ -68,6 +68,7 @@ use craton_store::Store;
 use serde::Deserialize;
 
 use crate::control::Agents;
+pub(crate) use collaborate::MOST_LEVELS;
 use session::Busy;
 
 /// `[agents]` of the configuration.

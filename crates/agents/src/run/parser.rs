@@ -123,7 +123,7 @@ impl Run {
         if group.eq_ignore_ascii_case("user") {
             return Ok(Decision::Calls(vec![self.call(ASK_USER, Value::Object(input))]));
         }
-        let found = self.toolbox.action_named(group, |action| match &action.shape {
+        let found = self.agent.toolbox.action_named(group, |action| match &action.shape {
             ActionShape::Function(it) => it.name == function,
             ActionShape::Api(it) => {
                 (it.path == api || it.operation_id == api || it.operation_id == function)
@@ -137,9 +137,9 @@ impl Run {
 
     fn parsed_lookup(&self, asked: &Value) -> Result<Decision, ApiError> {
         let id = asked["knowledgeBaseId"].as_str().unwrap_or_default();
-        let tools = self.toolbox.tools().iter();
+        let tools = self.agent.toolbox.tools().iter();
         let mut named = tools.filter(|tool| {
-            matches!(self.toolbox.find(&tool.name), Some(Does::Lookup(base)) if base.id == id || id.is_empty())
+            matches!(self.agent.toolbox.find(&tool.name), Some(Does::Lookup(base)) if base.id == id || id.is_empty())
         });
         let tool =
             named.next().ok_or_else(|| self.unreadable(&format!("the agent has no knowledge base {id}")))?;

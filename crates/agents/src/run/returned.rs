@@ -8,7 +8,7 @@ use craton_wire::types::Map;
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use super::act::{Ready, group_input, parameters};
+use super::act::{MOST_SCRATCHPAD as MOST_RESULTS, Ready, group_input, parameters};
 use super::arguments::{self, Invocation};
 use super::collaborate::Noted;
 use super::conversation::{Exchange, Part, Turn};
@@ -61,7 +61,7 @@ impl Run {
     }
 
     fn action_of(&self, call: &Waiting) -> Option<(&Action, Invocation)> {
-        let Some(Does::Action(action)) = self.toolbox.find(&call.tool) else { return None };
+        let Some(Does::Action(action)) = self.agent.toolbox.find(&call.tool) else { return None };
         Some((action, arguments::invocation(action, call.input.as_object()?)))
     }
 
@@ -136,7 +136,7 @@ impl Run {
         // Bound once, and kept with what is kept of the turn: whoever tries again can't have a result counted for
         // another call because its own is done.
         if pending.returned.is_none() {
-            self.bind(&mut pending, returned.results)?;
+            bind(&mut pending, returned.results)?;
         }
         let mut still = Vec::new();
         while !pending.waiting.is_empty() {
@@ -167,28 +167,6 @@ impl Run {
             return Ok(Acted::GoOn);
         }
         Ok(Acted::Returned(self.hand_over(pending.done, still)))
-    }
-
-    /// Gives each call that waits the results that are its own, in the order of the calls.
-    fn bind(&self, pending: &mut Pending, results: Vec<api::InvocationResultMember>) -> Result<(), ApiError> {
-        pending.returned = Some(kept(&results)?);
-        let mut left = results;
-        for call in &mut pending.waiting {
-            let asked = match (&call.collaborator, self.action_of(call)) {
-                (Some(_), _) => call.asked.clone(),
-                (None, Some((_, Invocation { group, function, operation, .. }))) => {
-                    let agent_id = Some(self.tracer.identity().agent_id.clone());
-                    vec![Asked { agent_id, group, function, operation }]
-                }
-                (None, None) => Vec::new(),
-            };
-            for asked in &asked {
-                if let Some(at) = left.iter().position(|result| is_of(result, asked)) {
-                    call.bound.push(kept(&left.remove(at))?);
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Keeps how far a turn has come that was put aside.
@@ -353,6 +331,66 @@ pub(super) fn is_of(result: &api::InvocationResultMember, asked: &Asked) -> bool
     }
 }
 
+/// Gives each call that waits the results that are its own, in the order of the calls.
+fn bind(pending: &mut Pending, results: Vec<api::InvocationResultMember>) -> Result<(), ApiError> {
+    pending.returned = Some(kept(&results)?);
+    let mut left = results;
+    for call in &mut pending.waiting {
+        for asked in &call.asked {
+            if let Some(at) = left.iter().position(|result| is_of(result, asked)) {
+                call.bound.push(kept(&left.remove(at))?);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What a caller brings goes to the model, as what tools answer does.
+fn check_size(returned: &Returned) -> Result<(), ApiError> {
+    if craton_store::fits(&returned.results, MOST_RESULTS) {
+        return Ok(());
+    }
+    Err(ApiError::validation(format!(
+        "The returnControlInvocationResults are larger than the {MOST_RESULTS} bytes that they can be together."
+    )))
+}
+
+/// Every action that waits has a result, and every result is one of theirs. What does not fit would be lost, and the
+/// model told that nothing was done.
+fn check_fit(pending: &Pending, results: &[api::InvocationResultMember]) -> Result<(), ApiError> {
+    let mut left: Vec<&api::InvocationResultMember> = results.iter().collect();
+    let mut without = Vec::new();
+    for asked in pending.waiting.iter().flat_map(|call| &call.asked) {
+        match left.iter().position(|result| is_of(result, asked)) {
+            Some(at) => drop(left.remove(at)),
+            None => without.push(asked.name()),
+        }
+    }
+    let wrong = match (left.first(), without.first()) {
+        (Some(result), _) => format!("The result {} is of no action that waits.", named(result)),
+        (None, Some(action)) => format!("There is no result of the action {action}."),
+        (None, None) => return Ok(()),
+    };
+    let waiting: Vec<String> = pending.waiting.iter().flat_map(|call| &call.asked).map(Asked::name).collect();
+    Err(ApiError::validation(format!(
+        "{wrong} Send one result for each action of the returnControl event, with its names: {}.",
+        waiting.join(", ")
+    )))
+}
+
+/// What a result says that it is of.
+fn named(result: &api::InvocationResultMember) -> String {
+    let text = |name: &Option<String>| name.clone().unwrap_or_default();
+    match result {
+        api::InvocationResultMember::FunctionResult(it) => {
+            format!("{}/{}", it.action_group, text(&it.function))
+        }
+        api::InvocationResultMember::ApiResult(it) => {
+            format!("{}/{} {}", it.action_group, text(&it.http_method), text(&it.api_path))
+        }
+    }
+}
+
 /// What the session remembers of a turn that its caller never came back to: the question, what was done about it, and
 /// that the rest was not.
 pub(super) fn abandoned(pending: Pending) -> Exchange {
@@ -381,7 +419,11 @@ pub(super) fn check(pending: Option<&Pending>, returned: &Returned) -> Result<()
             returned.invocation_id
         )));
     };
-    if pending.returned.as_ref().is_some_and(|before| kept(&returned.results).ok().as_ref() != Some(before)) {
+    let Some(before) = &pending.returned else {
+        check_size(returned)?;
+        return check_fit(pending, &returned.results);
+    };
+    if kept(&returned.results)? != *before {
         return Err(ApiError::validation(
             "Some of these actions were carried out by the results that were sent before. Send the same \
              returnControlInvocationResults again, or go on with an inputText.",

@@ -6,11 +6,10 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use craton_core::RequestContext;
-use craton_store::{Created, NewRecord, Record, Scope, StoreError};
+use craton_core::{DAY_MS, RequestContext};
+use craton_store::{Ageing, Created, NewRecord, Record, Scope, StoreError};
 use craton_wire::ApiError;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -29,7 +28,8 @@ const MOST_WAIT: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// No session outlives this, whatever its agent says.
 const LONGEST_IDLE_MS: i64 = 24 * 3600 * 1000;
-const SWEEP_EVERY_MS: i64 = 10 * 60 * 1000;
+/// How long one that is to be summed up waits for that, where the server or the model is away.
+const SUMMED_UP_WITHIN_MS: i64 = 7 * DAY_MS;
 
 /// What is kept.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -104,6 +104,16 @@ pub(super) struct Asked {
     pub operation: Option<(String, String)>,
 }
 
+impl Asked {
+    /// As its results name it.
+    pub(super) fn name(&self) -> String {
+        match &self.operation {
+            Some((path, verb)) => format!("{}/{verb} {path}", self.group),
+            None => format!("{}/{}", self.group, self.function),
+        }
+    }
+}
+
 /// What the caller is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -115,6 +125,11 @@ pub(super) enum Want {
 }
 
 impl Session {
+    /// Its own id, as it is kept under its agent and alias.
+    pub(super) fn own_id(&self) -> &str {
+        self.place.1.splitn(3, '/').nth(2).unwrap_or_default()
+    }
+
     /// Ends a turn.
     pub(super) fn conclude(&mut self, exchange: Exchange) {
         self.exchanges.push(exchange);
@@ -127,8 +142,6 @@ impl Session {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Busy {
     keys: Arc<Mutex<HashSet<String>>>,
-    /// When old sessions were last cleared away.
-    swept_ms: Arc<AtomicI64>,
 }
 
 /// A session that this call alone works on, until it is dropped.
@@ -228,10 +241,8 @@ impl AgentRuns {
         session: &mut Session,
     ) -> Result<(), ApiError> {
         let now_ms = self.parts.clock.now_ms();
-        let old_files = session.refresh(now_ms);
         let body = serde_json::to_value(&*session).map_err(|error| internal(&error))?;
         let mut transaction = self.parts.store.begin().await.map_err(from_store)?;
-        let is_new = lease.record.is_none();
         let kept = match lease.record.take() {
             Some(record) => {
                 let expected = Some(record.version);
@@ -250,9 +261,7 @@ impl AgentRuns {
         };
         let kept = kept.map_err(from_store)?;
         let place = (&lease.scope, lease.id.as_str());
-        files::write(&mut transaction, place, (&*session, &old_files), (&lease.files, now_ms))
-            .await
-            .map_err(from_store)?;
+        files::write(&mut transaction, place, &*session, (&lease.files, now_ms)).await.map_err(from_store)?;
         let remembers = session.memory_id.is_some();
         if remembers && !lease.remembers {
             let place = (&lease.scope, lease.id.as_str());
@@ -264,19 +273,21 @@ impl AgentRuns {
         lease.record = Some(kept);
         lease.files = session.rows();
         lease.remembers = remembers;
-        if is_new {
-            self.forget_old(now_ms).await;
-        }
         Ok(())
     }
 
-    /// Now and then whoever begins a session clears away those that nobody comes back to.
-    async fn forget_old(&self, now_ms: i64) {
-        if now_ms - self.busy.swept_ms.load(Ordering::Relaxed) >= SWEEP_EVERY_MS {
-            self.busy.swept_ms.store(now_ms, Ordering::Relaxed);
-            self.parts.store.forget(KIND, now_ms - LONGEST_IDLE_MS).await;
-            self.forget_files(now_ms - LONGEST_IDLE_MS - files::FRESH_MS).await;
-        }
+    /// Deletes sessions that nobody comes back to, with their files, and memories past their time, in every account and
+    /// region.
+    pub async fn forget_old(&self) {
+        let now_ms = self.parts.clock.now_ms();
+        // A session with a memory id is summed up by a job, which ends it.
+        let waits = |record: &Record| {
+            record.updated_ms > now_ms - SUMMED_UP_WITHIN_MS
+                && Session::deserialize(&record.body).is_ok_and(|session| session.memory_id.is_some())
+        };
+        let sessions = Ageing::of(KIND, now_ms - LONGEST_IDLE_MS).with_children(&[kinds::SESSION_FILE]);
+        self.parts.store.forget_old(&sessions.unless(&waits)).await;
+        self.forget_memories(now_ms).await;
     }
 
     pub(super) async fn end_session(&self, lease: &mut Lease) -> Result<(), ApiError> {

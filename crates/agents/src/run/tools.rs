@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use craton_backend::Tool;
 use serde_json::{Map, Value, json};
 
-use super::arguments::InputSchema;
+use super::arguments::InputCheck;
 use crate::definition::{
     ActionGroupKind, Actions, AgentDefinition, ApiAction, Executor, FunctionAction, KnowledgeBaseUse,
 };
@@ -67,8 +67,19 @@ impl Action {
 #[derive(Debug, Default)]
 pub(crate) struct Toolbox {
     tools: Vec<Tool>,
-    does: HashMap<String, Does>,
-    inputs: HashMap<String, InputSchema>,
+    entries: HashMap<String, Entry>,
+}
+
+/// What a tool does, and what it is called with.
+pub(super) type Checked<'t> = (&'t Does, Map<String, Value>);
+
+/// What is behind a tool.
+#[derive(Debug)]
+struct Entry {
+    does: Does,
+    /// Its place among the tools.
+    at: usize,
+    check: InputCheck,
 }
 
 impl Toolbox {
@@ -97,21 +108,22 @@ impl Toolbox {
     }
 
     pub(super) fn find(&self, name: &str) -> Option<&Does> {
-        self.does.get(name)
+        self.entries.get(name).map(|entry| &entry.does)
     }
 
-    /// What a tool's input has to be.
-    pub(super) fn input(&self, name: &str) -> Option<&InputSchema> {
-        self.inputs.get(name)
+    /// What a tool does, with its checked input or what is wrong with it.
+    pub(super) fn checked(&self, name: &str, input: &Value) -> Option<Result<Checked<'_>, String>> {
+        let Entry { does, at, check } = self.entries.get(name)?;
+        Some(check.check(&self.tools[*at].input_schema, input).map(|input| (does, input)))
     }
 
     pub(super) fn has(&self, wanted: impl Fn(&Does) -> bool) -> bool {
-        self.does.values().any(wanted)
+        self.entries.values().any(|entry| wanted(&entry.does))
     }
 
     /// The tool of an action, by what a parser function or a returned result calls it.
     pub(super) fn action_named(&self, group: &str, is: impl Fn(&Action) -> bool) -> Option<(&str, &Action)> {
-        self.does.iter().find_map(|(name, does)| match does {
+        self.entries.iter().find_map(|(name, entry)| match &entry.does {
             Does::Action(action) if action.group == group && is(action) => Some((name.as_str(), &**action)),
             _ => None,
         })
@@ -199,9 +211,9 @@ impl Toolbox {
     fn add(&mut self, name: &str, described: String, input_schema: Value, does: Does) {
         let name = self.free_name(name);
         let description = (!described.trim().is_empty()).then_some(described);
-        self.inputs.insert(name.clone(), InputSchema::of(&input_schema));
+        let entry = Entry { does, at: self.tools.len(), check: InputCheck::default() };
         self.tools.push(Tool { name: name.clone(), description, input_schema, strict: false });
-        self.does.insert(name, does);
+        self.entries.insert(name, entry);
     }
 
     /// The name in characters that models accept; its end is what tells it apart, so its beginning is cut.
@@ -213,7 +225,7 @@ impl Toolbox {
         }
         let mut candidate = clean.clone();
         let mut number = 1;
-        while self.does.contains_key(&candidate) {
+        while self.entries.contains_key(&candidate) {
             number += 1;
             let suffix = format!("_{number}");
             let keep = clean.len().min(MOST_NAME - suffix.len());

@@ -21,7 +21,7 @@ use super::returned::HandedOver;
 use super::session::Session;
 use super::step::{Plan, Said};
 use super::tell::{self, Parts, Teller};
-use super::tools::{Does, Toolbox};
+use super::tools::Does;
 use super::trace::{Identity, Span, Tracer};
 use crate::prepared::Prepared;
 
@@ -78,7 +78,6 @@ pub(super) struct Run {
     pub runs: AgentRuns,
     pub context: RequestContext,
     pub agent: Arc<Prepared>,
-    pub toolbox: Arc<Toolbox>,
     pub tracer: Tracer,
     pub feed: Feed,
     pub options: Options,
@@ -119,7 +118,6 @@ impl Run {
             runs,
             context,
             agent: Arc::default(),
-            toolbox: Arc::default(),
             tracer,
             feed,
             options: Options::default(),
@@ -238,8 +236,8 @@ impl Run {
             let plan = Plan {
                 kind: PromptKind::Orchestration,
                 prompt: self.orchestration_prompt(),
-                tools: self.toolbox.tools(),
-                choice: if self.toolbox.tools().is_empty() { ToolChoice::Auto } else { choice },
+                tools: self.agent.toolbox.tools(),
+                choice: if self.agent.toolbox.tools().is_empty() { ToolChoice::Auto } else { choice },
             };
             match self.ask(plan, teller.as_deref_mut()).await {
                 Err(error) if is_too_long(&error) && !self.session.exchanges.is_empty() => {
@@ -340,7 +338,7 @@ impl Run {
 
     /// The placeholders of all prompts.
     pub(super) fn values(&self) -> Values {
-        let has = |wanted: fn(&Does) -> bool| self.toolbox.has(wanted);
+        let has = |wanted: fn(&Does) -> bool| self.agent.toolbox.has(wanted);
         let asks = has(|it| matches!(it, Does::AskUser));
         let looks_up = has(|it| matches!(it, Does::Lookup(_)));
         let acts = has(|it| matches!(it, Does::Action(_)));
@@ -358,7 +356,7 @@ impl Run {
         );
         put(
             "respond_to_user_guideline",
-            if self.toolbox.tools().is_empty() { ALL_IS_ANSWER } else { MARKED }.to_owned(),
+            if self.agent.toolbox.tools().is_empty() { ALL_IS_ANSWER } else { MARKED }.to_owned(),
         );
         if looks_up {
             put("knowledge_base_guideline", KNOWLEDGE_BASES.to_owned());
@@ -394,7 +392,7 @@ impl Run {
             let lines: Vec<String> = lines.collect();
             put("prompt_session_attributes", format!("Facts about this request:\n{}", lines.join("\n")));
         }
-        let described = self.toolbox.tools().iter();
+        let described = self.agent.toolbox.tools().iter();
         let described = described
             .map(|tool| format!("{}: {}", tool.name, tool.description.as_deref().unwrap_or_default()));
         let described = described.collect::<Vec<_>>().join("\n");

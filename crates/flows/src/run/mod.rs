@@ -104,8 +104,10 @@ pub(crate) trait Recorder: Send + Sync {
     /// A node has ended, and will not be run again once this returns.
     async fn ended(&self, key: &str, given: &Given, events: Vec<RunEvent>) -> Result<(), RecordError>;
 
-    /// A node can't go on before it is answered.
-    async fn asks(&self, key: &str, node: &Node, question: String) -> Result<(), RecordError>;
+    /// A node can't go on before it is answered. For runs that have somebody to answer.
+    async fn asks(&self, _key: &str, _node: &Node, _question: String) -> Result<(), RecordError> {
+        Err(RecordError::Refused(ApiError::internal("a run without a user was asked something")))
+    }
 }
 
 /// Why something can't be recorded.

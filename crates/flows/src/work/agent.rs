@@ -54,7 +54,7 @@ impl Nodes {
             Some(Value::Object(members)) => members.clone(),
             _ => Map::new(),
         };
-        let session_id = session_id(&self.execution_id, call.key);
+        let session_id = session_id(&self.alias_arn, &self.execution_id, call.key);
         let request = json!({"agentAliasArn": alias_arn, "sessionId": session_id, "inputText": said});
         let turn = AgentCall {
             alias_arn: alias_arn.to_owned(),
@@ -78,13 +78,15 @@ impl Nodes {
     }
 }
 
-/// Letters, digits, `-` and `_` only, and at most 100 of them.
-fn session_id(execution_id: &str, key: &str) -> String {
-    let plain = |character: char| if character.is_ascii_alphanumeric() { character } else { '_' };
-    let whole: String = execution_id.chars().chain(['-']).chain(key.chars()).map(plain).collect();
-    if whole.len() <= 100 {
+/// The session of a node's agent: of this execution of this flow under this alias alone. No client's session can have
+/// such an id: there is no `/` in theirs.
+fn session_id(alias_arn: &str, execution_id: &str, key: &str) -> String {
+    const MOST: usize = 500;
+    let place = alias_arn.rsplit(':').next().unwrap_or_default();
+    let whole = format!("{place}/{execution_id}/{key}");
+    if whole.len() <= MOST {
         return whole;
     }
-    let digest = ring::digest::digest(&ring::digest::SHA256, format!("{execution_id}/{key}").as_bytes());
-    hex::encode(digest)
+    let digest = ring::digest::digest(&ring::digest::SHA256, whole.as_bytes());
+    format!("{place}/{}", hex::encode(digest))
 }

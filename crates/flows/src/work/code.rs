@@ -47,15 +47,7 @@ fn no_value(unfit: Option<Unfit>, shown: &str, most: usize) -> String {
 }
 
 fn sandbox_error(error: SandboxError) -> ApiError {
-    let message = match error {
-        SandboxError::Busy | SandboxError::Invalid(_) => error.to_string(),
-        // What is missing on this machine, and where, is for who runs it.
-        error => {
-            tracing::error!(%error, "the code of a flow's node can't be run");
-            "This server can't run code. Its log says why.".to_owned()
-        }
-    };
-    ApiError::new("DependencyFailedException", message)
+    ApiError::new("DependencyFailedException", error.public())
 }
 
 #[cfg(test)]

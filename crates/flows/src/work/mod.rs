@@ -20,6 +20,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::Parts;
+use crate::named::guardrail_of;
 use crate::run::event::{Action, Traces};
 use crate::run::{Call, Given, Work, Worked, Worker};
 
@@ -81,9 +82,7 @@ impl Nodes {
         model_id: &str,
         guardrail: Option<&GuardrailConfiguration>,
     ) -> Result<(), ApiError> {
-        let named = guardrail.and_then(|it| {
-            Some((it.guardrail_identifier.as_deref()?, it.guardrail_version.as_deref().unwrap_or("DRAFT")))
-        });
+        let named = guardrail.and_then(guardrail_of);
         self.parts.permissions.check_model(&self.context, self.actor(), model_id, named).await
     }
 

@@ -9,6 +9,7 @@ use craton_wire::ApiError;
 use serde_json::{Value, json};
 
 use super::{Nodes, gave, text};
+use crate::named::guardrail_of;
 use crate::run::{Call, Work};
 
 impl Nodes {
@@ -44,7 +45,7 @@ impl Nodes {
         self.allowed_guardrail(guardrail).await?;
         let guardrail = guardrail.map(|it| runtime::GuardrailConfiguration {
             guardrail_identifier: it.guardrail_identifier.clone(),
-            guardrail_version: it.guardrail_version.clone(),
+            guardrail_version: guardrail_of(it).map(|(_, version)| version.to_owned()),
             ..runtime::GuardrailConfiguration::default()
         });
         let performance = self.latency.as_deref().and_then(|latency| latency.parse().ok());

@@ -1,7 +1,7 @@
 //! What was said before, kept in the records so that a conversation outlives a restart.
 
 use craton_core::RequestContext;
-use craton_store::{NewRecord, Record, Scope};
+use craton_store::{Ageing, NewRecord, Record, Scope};
 use craton_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
@@ -88,10 +88,15 @@ impl Retrieval {
                 let new =
                     NewRecord { id: session.id, name: None, body, now_ms, idempotency: None, tags: None };
                 store.create(&scope(context), new).await.map_err(from_store)?;
-                store.forget(KIND, now_ms - IDLE_MS).await;
             }
         }
         Ok(())
+    }
+
+    /// Deletes sessions that nobody comes back to, in every account and region.
+    pub async fn forget_old(&self) {
+        let before_ms = self.parts.clock.now_ms() - IDLE_MS;
+        self.parts.store.forget_old(&Ageing::of(KIND, before_ms)).await;
     }
 }
 

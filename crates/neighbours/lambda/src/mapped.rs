@@ -193,7 +193,11 @@ enum Sent {
 
 impl Sent {
     fn broken(place: &str, what: &dyn std::fmt::Display) -> Self {
-        Self::Broken(failure("Runtime.ExitError", &format!("{place}: {what}")))
+        tracing::error!(place, %what, "the call of a mapped function broke off");
+        Self::Broken(failure(
+            "Runtime.ExitError",
+            "The call broke off before the function's answer was whole.",
+        ))
     }
 }
 
@@ -224,8 +228,10 @@ fn far_answer(arn: &str, head: &Parts, payload: Bytes) -> Result<Outcome, Functi
     })
 }
 
+/// Where a function is, and what is wrong there, is for who runs this server: a URL may hold a key.
 fn unavailable(place: &str, what: &dyn std::fmt::Display) -> FunctionError {
-    FunctionError::Unavailable(format!("{place}: {what}"))
+    tracing::error!(place, %what, "a mapped function can't be called");
+    FunctionError::Unavailable("The function can't be called at the moment.".to_owned())
 }
 
 /// A mark that changes when a file of the folder does, so that the next call starts a new environment. Folders that no

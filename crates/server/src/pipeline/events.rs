@@ -73,11 +73,14 @@ impl Stream for EventBody {
                 error.to_frame()
             }
         };
-        Poll::Ready(Some(frame.encode().map_err(|error| {
-            tracing::error!(%error, "a frame can't be written");
-            self.frames = None;
-            error.into()
-        })))
+        let encoded = frame.encode().or_else(|error| {
+            // The client is told why its stream ends, as of any other error.
+            let error = ApiError::internal(format!("An event of the answer can't be sent: {error}."));
+            tracing::error!(error = error.message, "a stream ends early");
+            self.finish(Some(&error));
+            error.to_frame().encode()
+        });
+        Poll::Ready(Some(encoded.map_err(Into::into)))
     }
 }
 
@@ -111,6 +114,18 @@ mod tests {
             futures::stream::iter([Ok(event("1")), Err(ApiError::throttling("full")), Ok(event("2"))]);
         let body = EventBody::new(Box::pin(frames), Shutdown::default(), |_| {});
         assert_eq!(failures(body).await, (2, Some(("throttlingException".into(), "full".into()))));
+    }
+
+    #[tokio::test]
+    async fn an_event_that_is_too_large_is_an_error_of_the_stream() {
+        let large = vec![b'x'; craton_wire::eventstream::MAX_MESSAGE_BYTES];
+        let large = Frame::json_event("chunk", large);
+        let frames = futures::stream::iter([Ok(event("1")), Ok(large), Ok(event("2"))]);
+        let body = EventBody::new(Box::pin(frames), Shutdown::default(), |error| assert!(error.is_some()));
+        let (count, failure) = failures(body).await;
+        let (name, message) = failure.unwrap();
+        assert_eq!((count, name.as_str()), (2, "internalServerException"));
+        assert!(message.contains("over the limit"), "{message}");
     }
 
     #[tokio::test]

@@ -307,7 +307,7 @@ async fn a_session_that_is_left_alone_is_remembered() {
         format!("/agents/{id}/agentAliases/TSTALIASID/memories?memoryId=guest&memoryType=SESSION_SUMMARY");
     assert_eq!(client.get(&list).await.json()["memoryContents"], json!([]));
     server.clock.advance_ms(61_000);
-    let kept = crate::agent_requests::remembered(&client, &list).await;
+    let kept = crate::agent_requests::remembered(&client, (server.folder(), &list)).await;
     assert_eq!(kept.as_array().map(Vec::len), Some(1), "once, of the two turns' one session: {kept}");
     assert_eq!(kept[0]["sessionSummary"]["summaryText"], "The user likes tea.");
 

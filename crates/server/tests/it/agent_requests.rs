@@ -18,11 +18,8 @@ use crate::agent_runs::{
 const ROLE: &str = "arn:aws:iam::123456789012:role/A";
 
 /// A prepared agent's id.
-async fn stored(client: &Client, more: Value, groups: &[Value]) -> String {
-    let mut body = json!({ "agentName": "host", "foundationModel": MODEL, "agentResourceRoleArn": ROLE,
-        "instruction": "You remember what your guests like to drink, and bring it." });
-    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    let made = client.json(Method::PUT, "/agents/", &body).await;
+pub(crate) async fn stored(client: &Client, more: Value, groups: &[Value]) -> String {
+    let made = client.json(Method::PUT, "/agents/", &body(more)).await;
     let id = made.json()["agent"]["agentId"].as_str().unwrap().to_owned();
     for group in groups {
         let path = format!("/agents/{id}/agentversions/DRAFT/actiongroups/");
@@ -33,13 +30,21 @@ async fn stored(client: &Client, more: Value, groups: &[Value]) -> String {
     id
 }
 
+/// What creates an agent.
+pub(crate) fn body(more: Value) -> Value {
+    let mut body = json!({ "agentName": "host", "foundationModel": MODEL, "agentResourceRoleArn": ROLE,
+        "instruction": "You remember what your guests like to drink, and bring it." });
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    body
+}
+
 async fn prepare(client: &Client, id: &str) -> Value {
     let prepared = client.post(&format!("/agents/{id}/"), &json!({})).await;
     assert_eq!(prepared.status, 202, "{}", prepared.snapshot());
     client.get(&format!("/agents/{id}/")).await.json()["agent"].clone()
 }
 
-async fn turn(client: &Client, (id, session): (&str, &str), body: &Value) -> Answer {
+pub(crate) async fn turn(client: &Client, (id, session): (&str, &str), body: &Value) -> Answer {
     let path = format!("/agents/{id}/agentAliases/TSTALIASID/sessions/{session}/text");
     client.json(Method::POST, &path, body).await
 }
@@ -50,7 +55,7 @@ fn file(name: &str) -> Value {
             "byteContent": { "mediaType": "text/csv", "data": "YSxiCjEsMgozLDQK" } } })
 }
 
-fn interpreter() -> Value {
+pub(crate) fn interpreter() -> Value {
     json!({ "actionGroupName": "code", "parentActionGroupSignature": "AMAZON.CodeInterpreter" })
 }
 
@@ -145,6 +150,13 @@ async fn an_operations_body_is_among_its_parameters_too() {
     assert_eq!(input.expect("an input")["parameters"], json!([]));
 }
 
+/// Has jobs of sessions look again now: they go by the machine's clock, and the sessions by the server's.
+pub(crate) async fn hurry(folder: &Path) {
+    let store = Store::open(&folder.join("data")).await.expect("the records");
+    let now = "UPDATE jobs SET due_ms = 0 WHERE kind = 'agent-memory' AND status = 'queued'";
+    store.execute(now, &[]).await.expect("jobs");
+}
+
 async fn rows(folder: &Path, kind: &'static str) -> Vec<craton_store::Record> {
     let store = Store::open(&folder.join("data")).await.expect("the records");
     let scope = Scope::new(kind, "123456789012", "us-east-1");
@@ -183,29 +195,38 @@ async fn files_lie_beside_their_session_and_go_with_it() {
     let sent = json!({ "inputText": "and this", "sessionState": { "files": [file("in.csv")] } });
     turn(&client, place, &sent).await;
     assert_eq!(rows(server.folder(), "agent-session-file").await.len(), 2);
-    // A session that lives long keeps its files: they are written anew before they would be cleared away.
+    // A session that lives long keeps its files.
     let before = rows(server.folder(), "agent-session-file").await;
-    for _ in 0..9 {
+    for _ in 0..20 {
         server.clock.advance_ms(5_000_000);
         turn(&client, place, &json!({ "inputText": "still here" })).await;
+        server.server.forget_old().await;
     }
-    let renewed = rows(server.folder(), "agent-session-file").await;
-    let anew = |(new, old): (&craton_store::Record, &craton_store::Record)| {
-        new.id == old.id && new.version > old.version
-    };
-    assert!(renewed.len() == 2 && renewed.iter().zip(&before).all(anew), "{:?}", versions(&renewed));
+    assert_eq!(rows(server.folder(), "agent-session-file").await, before);
     turn(&client, place, &json!({ "inputText": "still here", "endSession": true })).await;
     assert!(rows(server.folder(), "agent-session-file").await.is_empty());
+
+    // Those of a session that nobody ends go with it, when nobody can come back to it.
+    turn(&client, place, &sent).await;
+    server.clock.advance_ms(86_000_000);
+    server.server.forget_old().await;
+    assert_eq!(rows(server.folder(), "agent-session-file").await.len(), 1);
+    server.clock.advance_ms(500_000);
+    server.server.forget_old().await;
+    for kind in ["agent-session", "agent-session-file"] {
+        assert!(rows(server.folder(), kind).await.is_empty(), "{kind}");
+    }
 }
 
 /// What a list of memories has, once it has something.
-pub(crate) async fn remembered(client: &Client, list: &str) -> Value {
+pub(crate) async fn remembered(client: &Client, (folder, list): (&Path, &str)) -> Value {
     let mut kept = json!([]);
     for _ in 0..300 {
         kept = client.get(list).await.json()["memoryContents"].clone();
         if kept != json!([]) {
             break;
         }
+        hurry(folder).await;
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     kept
@@ -260,7 +281,7 @@ async fn memory_is_made_though_the_server_died() {
         format!("/agents/{id}/agentAliases/TSTALIASID/memories?memoryId=guest&memoryType=SESSION_SUMMARY");
     assert_eq!(client.get(&list).await.json()["memoryContents"], json!([]));
     server.clock.advance_ms(61_000);
-    let kept = remembered(&client, &list).await;
+    let kept = remembered(&client, (directory.path(), &list)).await;
     assert_eq!(kept.as_array().map(Vec::len), Some(1), "{kept}");
     assert_eq!(kept[0]["sessionSummary"]["summaryText"], "The user likes tea.");
     assert!(rows(directory.path(), "agent-session").await.is_empty(), "and it is over");

@@ -130,6 +130,48 @@ async fn an_agent_asks_its_user_and_goes_on_with_the_answer() {
     );
 }
 
+/// Runs of two flows, or of two aliases, that have the same execution id are two conversations with the agent, and none
+/// that its clients can come into.
+#[tokio::test]
+async fn an_agent_knows_each_run_by_itself() {
+    let heard = |request: &craton_backend::ChatRequest| {
+        let said: Vec<String> = request.messages.iter().map(|it| format!("{:?}", it.content)).collect();
+        text(&said.join(" "))
+    };
+    let server = TestServer::with(Scripted::deciding(heard), |_| {}).await;
+    let client = server.client();
+    let arn = agent(&client).await;
+    let definition = json!({
+        "nodes": [input("String"), booker(&arn), output("Out", "$.data")],
+        "connections": [
+            data("c1", ("In", "document"), ("Booker", "agentInputText")),
+            data("c2", ("Booker", "agentResponse"), ("Out", "document"))
+        ]
+    });
+    let (one, two) =
+        (prepared(&client, "one", definition.clone()).await, prepared(&client, "two", definition).await);
+    let said = async |flow: &str, alias: &str, words: &str| {
+        let mut body = request(json!(words));
+        body["executionId"] = json!("same");
+        client.post(&format!("/flows/{flow}/aliases/{alias}"), &body).await.snapshot()
+    };
+    assert!(said(&one, "TSTALIASID", "secret of one").await.contains("secret of one"));
+    let other = said(&two, "TSTALIASID", "tell me").await;
+    assert!(other.contains("tell me") && !other.contains("secret"), "{other}");
+    client.post(&format!("/flows/{one}/versions"), &json!({})).await;
+    let alias = json!({"name": "live", "routingConfiguration": [{"flowVersion": "1"}]});
+    let alias = client.post(&format!("/flows/{one}/aliases"), &alias).await;
+    let alias = field(&alias.json(), "id").to_owned();
+    let other = said(&one, &alias, "tell me").await;
+    assert!(other.contains("tell me") && !other.contains("secret"), "{other}");
+    let agent = arn.split('/').nth(1).unwrap();
+    for session in ["same-Booker", "same_Booker"] {
+        let path = format!("/agents/{agent}/agentAliases/TSTALIASID/sessions/{session}/text");
+        let other = client.post(&path, &json!({"inputText": "tell me"})).await;
+        assert!(!crate::agent_runs::said(&other).contains("secret"));
+    }
+}
+
 /// In → Booker → Work → Shout → Out; the ids of flow and execution, after the agent has asked.
 async fn asked(client: &Client) -> (String, String) {
     let arn = agent(client).await;
@@ -204,17 +246,16 @@ async fn a_question_is_answered_by_one_at_a_time() {
     let path = format!("/flows/{id}/aliases/TSTALIASID");
     let open = client.open(Method::POST, &path, reply(&execution).to_string()).await;
     let store = Store::open(&server.folder().join("data")).await.unwrap();
-    let scope = Scope::new("flow-conversation", "123456789012", "us-east-1");
-    let taken =
-        async || store.list(&scope, &Range::default()).await.unwrap()[0].body["taken_until_ms"].as_i64();
+    let scope = Scope::new("flow-conversation-claim", "123456789012", "us-east-1");
+    let taken = async || !store.list(&scope, &Range::default()).await.unwrap().is_empty();
     let hangs = || shouted.load(Ordering::SeqCst) == 1;
     crate::flows::until("the model hangs", hangs).await;
-    assert!(taken().await > Some(0), "it is in the record");
+    assert!(taken().await, "it is in the records");
     let other = client.post(&path, &reply(&execution)).await;
     assert_eq!(other.error(), (409, "ConflictException"), "{}", other.snapshot());
     drop(open);
     for _ in 0..200 {
-        if taken().await == Some(0) {
+        if !taken().await {
             break;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;

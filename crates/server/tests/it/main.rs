@@ -5,6 +5,7 @@
 mod agent_frames;
 mod agent_requests;
 mod agent_runs;
+mod agent_sessions;
 mod agent_streams;
 mod agent_turns;
 mod agents;

@@ -162,6 +162,12 @@ impl Transaction {
         Ok(asked > 0)
     }
 
+    /// Jobs of a kind that have not ended.
+    pub async fn unfinished(&mut self, kind: &str) -> Result<Vec<Job>, StoreError> {
+        let sql = "SELECT * FROM jobs WHERE kind = $1 AND status IN ('queued', 'running') ORDER BY id";
+        self.fetch_all(sql, &values![kind]).await?.iter().map(read).collect()
+    }
+
     /// Fails unless `owner` still has the job, and keeps it so until this transaction ends.
     pub(super) async fn hold(&mut self, id: &str, owner: &str) -> Result<(), StoreError> {
         let held = self

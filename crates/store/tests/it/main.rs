@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod crash;
+mod expiry;
 mod jobs;
 mod jobs_crash;
 mod records;

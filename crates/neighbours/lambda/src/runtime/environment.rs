@@ -91,7 +91,9 @@ impl Environment {
     pub(crate) async fn start(launch: Launch, means: Means<'_>) -> Result<Self, FunctionError> {
         let started = Instant::now();
         let failed = |error: &dyn Display| {
-            FunctionError::Unavailable(format!("The environment did not start: {error}"))
+            // What this machine lacks, and where, is for who runs this server.
+            tracing::error!(%error, "an environment of a function did not start");
+            FunctionError::Unavailable("The function's environment could not be started.".to_owned())
         };
         let Means { client, sandbox, log, credentials, certificates } = means;
         let api = Reserved::new().await.map_err(|error| failed(&error))?;

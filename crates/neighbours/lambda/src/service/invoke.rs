@@ -273,20 +273,36 @@ impl FunctionInvoker for Lambda {
     }
 
     fn check<'a>(&'a self, arn: &'a str) -> BoxFuture<'a, Result<(), FunctionError>> {
-        self.ready_by_arn(arn).map(|ready| ready.map(drop)).boxed()
+        async move {
+            let reference = self.reference(arn)?;
+            if self.inner.mapped.get(&reference.name).is_some() {
+                return Ok(());
+            }
+            self.find(&reference).await.map(drop).map_err(|error| as_function_error(arn, error))
+        }
+        .boxed()
     }
 }
 
 impl Lambda {
     async fn ready_by_arn(&self, arn: &str) -> Result<(FunctionRef, Ready, String), FunctionError> {
+        let reference = self.reference(arn)?;
+        let ready = self.ready(&reference).await;
+        let (ready, version) = ready.map_err(|error| as_function_error(arn, error))?;
+        Ok((reference, ready, version))
+    }
+
+    fn reference(&self, arn: &str) -> Result<FunctionRef, FunctionError> {
         let account = &self.inner.account;
         let unknown = |_| FunctionError::NotFound(arn.to_owned());
-        let reference = FunctionRef::read(&account.home_region, &account.id, arn).map_err(unknown)?;
-        let (ready, version) = self.ready(&reference).await.map_err(|error| match error.code.as_ref() {
-            "ResourceNotFoundException" => FunctionError::NotFound(arn.to_owned()),
-            _ => FunctionError::Unavailable(error.message.clone()),
-        })?;
-        Ok((reference, ready, version))
+        FunctionRef::read(&account.home_region, &account.id, arn).map_err(unknown)
+    }
+}
+
+fn as_function_error(arn: &str, error: ApiError) -> FunctionError {
+    match error.code.as_ref() {
+        "ResourceNotFoundException" => FunctionError::NotFound(arn.to_owned()),
+        _ => FunctionError::Unavailable(error.message),
     }
 }
 

@@ -38,6 +38,26 @@ def handler(event, context):
 }
 
 #[tokio::test]
+async fn what_its_children_share_is_counted_once() {
+    let world = world(Vec::new()).await;
+    let source = "
+import os, time
+held = b'x' * (50 << 20)
+def handler(event, context):
+    for _ in range(4):
+        if os.fork() == 0:
+            time.sleep(1)
+            os._exit(0)
+    for _ in range(4):
+        os.wait()
+    return len(held)
+";
+    world.create("forks", source).await;
+    let called = world.call("forks", json!({})).await;
+    assert_eq!(called.payload, json!(50 << 20), "{}", called.payload);
+}
+
+#[tokio::test]
 async fn what_its_children_leave_behind_is_counted() {
     let world = world(Vec::new()).await;
     let source = "

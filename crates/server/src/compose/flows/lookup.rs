@@ -41,16 +41,13 @@ impl Lookup for Services {
                 Ok(unless(self.prompts.has_prompt(context, arn).await?, format!("the prompt {arn}")))
             }
             Named::AgentAlias(arn) => self.alias(context, arn).await,
-            Named::Model(id) => match self.models.resolve(context, id).await {
-                Ok(resolved) if resolved.model.task() == Task::Chat => Ok(None),
-                Ok(_) => Ok(Some(format!("the model {id} does not answer with text."))),
-                Err(error) => ours(error).map(|why| Some(format!("the model {id} can't be used: {why}"))),
-            },
+            Named::Model(id) => self.model(context, id, (Task::Chat, "answer with text")).await,
+            Named::RerankModel(id) => self.model(context, id, (Task::Rerank, "rank passages")).await,
             Named::Guardrail(id, version) => {
                 let reference =
                     GuardReference { identifier: id.to_owned(), version: Some(version.to_owned()) };
-                match self.guardrails.guard(context, &reference).await {
-                    Ok(_) => Ok(None),
+                match self.guardrails.check(context, &reference).await {
+                    Ok(()) => Ok(None),
                     Err(error) => ours(error).map(|why| {
                         Some(format!("the guardrail {id}, version {version}, can't be used: {why}"))
                     }),
@@ -61,6 +58,19 @@ impl Lookup for Services {
 }
 
 impl Services {
+    async fn model(
+        &self,
+        context: &RequestContext,
+        id: &str,
+        (task, does): (Task, &str),
+    ) -> Result<Option<String>, ApiError> {
+        match self.models.resolve(context, id).await {
+            Ok(resolved) if resolved.model.task() == task => Ok(None),
+            Ok(_) => Ok(Some(format!("the model {id} does not {does}."))),
+            Err(error) => ours(error).map(|why| Some(format!("the model {id} can't be used: {why}"))),
+        }
+    }
+
     async fn alias(&self, context: &RequestContext, arn: &str) -> Result<Option<String>, ApiError> {
         let missing = || Some(format!("the agent alias {arn} does not exist in this account and region."));
         let Ok(alias) = AliasRef::parse(context, arn) else { return Ok(missing()) };
