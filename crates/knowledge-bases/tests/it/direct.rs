@@ -178,7 +178,8 @@ async fn what_waits_for_a_job_that_fails_says_so_and_may_be_deleted_later() {
     put(&world, &ids, vec![text("old", "Apples.")]).await;
     assert_eq!(statuses(&world, &ids, &["old"]).await, ["INDEXED "]);
     world.running.take().unwrap().stop().await;
-    *world.model.failing.lock() = Some(BackendError::Internal("the model is broken".into()));
+    *world.model.failing.lock() =
+        Some(BackendError::Upstream { status: 403, message: "the model is broken".into() });
     let delete = || {
         let mut request = ids.json();
         request["documentIdentifiers"] = json!([{ "dataSourceType": "CUSTOM", "custom": { "id": "old" } }]);

@@ -60,7 +60,8 @@ async fn a_failing_embedder_fails_the_job_and_leaves_the_index() {
     world.put("a.txt", "Apples.").await;
     world.sync(&ids).await;
     world.put("a.txt", "Pears.").await;
-    *world.model.failing.lock() = Some(BackendError::Internal("the model is broken".into()));
+    *world.model.failing.lock() =
+        Some(BackendError::Upstream { status: 403, message: "the model is broken".into() });
     let job = world.sync(&ids).await;
     assert_eq!(job.status, Failed);
     assert!(job.failure_reasons.unwrap()[0].contains("the model is broken"));
