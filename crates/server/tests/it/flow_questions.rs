@@ -45,6 +45,17 @@ async fn agent(client: &Client) -> String {
     format!("arn:aws:bedrock:us-east-1:123456789012:agent-alias/{id}/TSTALIASID")
 }
 
+/// A flow that hands what it is given to the agent, and answers as the agent does.
+fn booking_flow(arn: &str) -> Value {
+    json!({
+        "nodes": [input("String"), booker(arn), output("Out", "$.data")],
+        "connections": [
+            data("c1", ("In", "document"), ("Booker", "agentInputText")),
+            data("c2", ("Booker", "agentResponse"), ("Out", "document"))
+        ]
+    })
+}
+
 pub(crate) fn booker(arn: &str) -> Value {
     json!({"name": "Booker", "type": "Agent", "configuration": {"agent": {"agentAliasArn": arn}},
         "inputs": [{"name": "agentInputText", "type": "String", "expression": "$.data"}],
@@ -57,13 +68,7 @@ async fn an_agents_question_is_its_answer_in_an_execution() {
     let server = TestServer::with(booking(), |_| {}).await;
     let client = server.client();
     let arn = agent(&client).await;
-    let definition = json!({
-        "nodes": [input("String"), booker(&arn), output("Out", "$.data")],
-        "connections": [
-            data("c1", ("In", "document"), ("Booker", "agentInputText")),
-            data("c2", ("Booker", "agentResponse"), ("Out", "document"))
-        ]
-    });
+    let definition = booking_flow(&arn);
     let id = prepared(&client, "booking", definition).await;
     let path = format!("/flows/{id}/aliases/TSTALIASID/executions");
     let mut start = request(json!("Book me a trip"));
@@ -141,13 +146,7 @@ async fn an_agent_knows_each_run_by_itself() {
     let server = TestServer::with(Scripted::deciding(heard), |_| {}).await;
     let client = server.client();
     let arn = agent(&client).await;
-    let definition = json!({
-        "nodes": [input("String"), booker(&arn), output("Out", "$.data")],
-        "connections": [
-            data("c1", ("In", "document"), ("Booker", "agentInputText")),
-            data("c2", ("Booker", "agentResponse"), ("Out", "document"))
-        ]
-    });
+    let definition = booking_flow(&arn);
     let (one, two) =
         (prepared(&client, "one", definition.clone()).await, prepared(&client, "two", definition).await);
     let said = async |flow: &str, alias: &str, words: &str| {
