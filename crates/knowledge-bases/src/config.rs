@@ -165,13 +165,20 @@ pub struct KnowledgeBasesConfig {
     pub concurrent_syncs: usize,
     /// Larger documents fail, each by itself.
     pub max_document_bytes: u64,
+    /// A sync fails when less than this is free on the disk of the data directory, so that its end can still be written.
+    pub min_free_bytes: u64,
     /// Whether web data sources may reach loopback, private and link-local addresses.
     pub crawl_private_networks: bool,
 }
 
 impl Default for KnowledgeBasesConfig {
     fn default() -> Self {
-        Self { concurrent_syncs: 2, max_document_bytes: 50 << 20, crawl_private_networks: false }
+        Self {
+            concurrent_syncs: 2,
+            max_document_bytes: 50 << 20,
+            min_free_bytes: 8 << 20,
+            crawl_private_networks: false,
+        }
     }
 }
 

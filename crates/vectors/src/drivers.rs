@@ -135,6 +135,12 @@ impl Drivers {
         Self { inner: Arc::new(inner) }
     }
 
+    /// Bytes that are free on the disk of the caches, where that can be told.
+    pub fn free_bytes(&self) -> Option<u64> {
+        let there = self.inner.directory.ancestors().find(|folder| folder.exists())?;
+        fs4::available_space(there).ok()
+    }
+
     fn place(&self, spec: &IndexSpec) -> Place {
         Arc::clone(self.inner.places.lock().entry(spec.clone()).or_default())
     }

@@ -6,7 +6,8 @@
 //! * [`fusion`]: how word and meaning scores become one.
 //! * [`contract`]: what every driver must do, as functions for their tests.
 //!
-//! Scores are in 0..=1 whichever driver answers, so that a threshold means the same when the store changes.
+//! Scores are in 0..=1 whichever driver answers, and mean the same in each of them, but for hybrid searches by an OpenSearch's
+//! own search pipeline.
 
 mod bm25;
 mod chunk;

@@ -80,7 +80,8 @@ fn check_vector(vector: &[f32], dimensions: usize) -> Result<(), VectorError> {
 pub struct Hit {
     pub chunk: Chunk,
     /// In 0..=1, best first, the same meaning in every driver:
-    /// semantic (1 + cosine) / 2; keywords and hybrid see [`crate::fusion`].
+    /// semantic (1 + cosine) / 2; keywords and hybrid see [`crate::fusion`]. Hybrid hits of an OpenSearch with a search
+    /// pipeline are scored by how they compare with what else was found.
     pub score: f64,
 }
 

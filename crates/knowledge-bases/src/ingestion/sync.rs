@@ -32,6 +32,7 @@ const MOST_REASONS: usize = 100;
 /// Lists, compares, reads, cuts, embeds, indexes, removes. Begun again it goes on where it was.
 pub(super) async fn run(service: &KnowledgeBases, job: &JobContext) -> Result<(), JobError> {
     let sync = Sync::open(service, job).await?;
+    sync.check_room()?;
     sync.begin().await?;
     let listing = sync.list().await?;
     sync.check_some(&listing.documents).await?;
@@ -161,6 +162,17 @@ impl<'a> Sync<'a> {
             }
         };
         self.write(&[], &[], started).await
+    }
+
+    /// On a disk that is all but full nothing could be said any more of why the job failed.
+    fn check_room(&self) -> Result<(), JobError> {
+        let least = self.service.parts.config.min_free_bytes;
+        match self.service.parts.drivers.free_bytes() {
+            Some(free) if free < least => Err(JobError::Fail(format!(
+                "There is no space left: {free} bytes are free on the server's disk, and a sync needs {least}."
+            ))),
+            _ => Ok(()),
+        }
     }
 
     async fn list(&self) -> Result<Listing, JobError> {
@@ -362,6 +374,7 @@ impl<'a> Sync<'a> {
         }
         crash::point("kb.before-index");
         if !cuts.is_empty() {
+            self.check_room()?;
             self.hold_lease().await?;
             self.pipeline.put(cuts).await?;
         }

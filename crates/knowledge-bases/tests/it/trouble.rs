@@ -2,7 +2,9 @@
 
 use craton_api_bedrock_agent::IngestionJobStatus::{Complete, Failed, Stopped};
 use craton_backend::BackendError;
+use craton_knowledge_bases::KnowledgeBasesConfig;
 use craton_objects::ObjectStore as _;
+use craton_store::Store;
 use serde_json::json;
 
 use crate::support::{World, context, counters, input};
@@ -105,6 +107,24 @@ async fn a_full_disk_fails_the_job_and_corrupts_nothing() {
     world.store.execute("PRAGMA max_page_count = 1000000", &[]).await.unwrap();
     let job = world.sync(&ids).await;
     assert_eq!((job.status, world.texts().await.len()), (Complete, 50), "{job:?}");
+}
+
+/// While something can still be written, so that the reason can be.
+#[tokio::test]
+async fn a_disk_that_is_all_but_full_fails_the_job() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).await.unwrap();
+    let config = KnowledgeBasesConfig { min_free_bytes: u64::MAX, ..Default::default() };
+    let mut world = World::configured(store, directory.path(), config);
+    world.work().await;
+    let ids = world.library().await;
+    world.put("a.txt", "Apples.").await;
+    let job = world.sync(&ids).await;
+    assert_eq!(job.status, Failed);
+    assert!(job.failure_reasons.unwrap()[0].contains("no space left"));
+    world.close().await;
+    let world = World::open(directory.path()).await;
+    assert_eq!((world.sync(&ids).await.status, world.texts().await.len()), (Complete, 1));
 }
 
 #[tokio::test]

@@ -111,6 +111,11 @@ pub const SETTINGS: &[Setting] = &[
         "52428800",
         "Larger documents fail, each by itself, with its reason in the ingestion job.",
     ),
+    number(
+        "knowledge_bases.min_free_bytes",
+        "8388608",
+        "A sync fails, with the reason, when less than this is free on the disk of the data directory.",
+    ),
     switch(
         "knowledge_bases.crawl_private_networks",
         "false",
@@ -189,7 +194,11 @@ pub const SETTINGS: &[Setting] = &[
         "",
         "The ARN of the domain (`domainArn`) or of the collection (`collectionArn`) by which knowledge bases name this OpenSearch.",
     ),
-    text("[[opensearch]].url", "", "Where it is, `https://host:port`. It needs its k-NN plugin."),
+    text(
+        "[[opensearch]].url",
+        "",
+        "Where it is, `https://host:port`. It needs its k-NN plugin; with neural-search, hybrid search is its own.",
+    ),
     text("[[opensearch]].username", "", "The user, for basic authentication. Without one, none."),
     text("[[opensearch]].password_env", "", "The environment variable that holds the user's password."),
     text("[[opensearch]].sign_for", "", "Sign requests for this service: `es`, of OpenSearch domains."),

@@ -7,9 +7,9 @@
 //! the object is added. Vectors are compared as the index was made to compare them: with `cosinesimil` scores are ours,
 //! `(1 + cosine) / 2`.
 //!
-//! Hybrid search is two searches, by meaning and by words, fused here as everywhere: the cluster's own normalisation of
-//! scores depends on what else was found, and would make a threshold mean something else in this store. Words are cut here
-//! too; the cluster finds candidates by them and tells how common they are, and BM25 is computed from that.
+//! Hybrid search is the cluster's where it can (`hybrid`): one query with a search pipeline. Elsewhere it is two searches,
+//! by meaning and by words, fused here as everywhere. Words are cut here in both; where they are searched for alone, the
+//! cluster finds candidates by them and tells how common they are, and BM25 is computed from that.
 //!
 //! What is written is shown by a refresh when all of it is there, and not by time in an index made here, so searches of
 //! what one server writes see a document before or after, not between. A refresh shows everything, though: where two
@@ -20,6 +20,7 @@
 mod client;
 mod conditions;
 mod documents;
+mod hybrid;
 
 use async_trait::async_trait;
 use craton_core::{Clock as _, SystemClock};
@@ -29,6 +30,7 @@ use serde_json::{Value, json};
 use self::client::{Client, refused};
 use self::conditions::{OURS, clauses};
 use self::documents::{Names, document_hash, source_hash};
+use self::hybrid::Pipeline;
 use crate::bm25::{self, Statistics, sort};
 use crate::elsewhere::{self, Numbered, Parts};
 use crate::query::check_documents;
@@ -45,6 +47,7 @@ pub(crate) struct ClusterIndex {
     client: Client,
     names: Names,
     dimensions: usize,
+    pipeline: Pipeline,
     /// Held by whoever writes; the number that the next chunk has at least.
     writing: tokio::sync::Mutex<i64>,
 }
@@ -52,7 +55,8 @@ pub(crate) struct ClusterIndex {
 impl ClusterIndex {
     pub(crate) async fn open(of: &OpenSearchIndex, dimensions: usize) -> Result<Self, VectorError> {
         let (client, names) = (Client::new(of)?, Names::new(of)?);
-        let index = Self { client, names, dimensions, writing: tokio::sync::Mutex::default() };
+        let (pipeline, writing) = (Pipeline::default(), tokio::sync::Mutex::default());
+        let index = Self { client, names, dimensions, pipeline, writing };
         index.prepare().await?;
         Ok(index)
     }
@@ -102,6 +106,32 @@ impl ClusterIndex {
     fn chunks(&self, answer: &Value) -> Result<Vec<(Chunk, i64)>, VectorError> {
         let hits = answer["hits"]["hits"].as_array().map_or(&[][..], Vec::as_slice);
         hits.iter().map(|hit| self.names.read(&hit["_source"])).collect()
+    }
+
+    /// What the cluster's own hybrid search finds, best first; none where it has none.
+    async fn piped(
+        &self,
+        query: &Query,
+        vector: &[f32],
+        words: &[String],
+    ) -> Result<Option<Vec<Numbered>>, VectorError> {
+        if words.is_empty() || !self.pipeline.may_be_there() {
+            return Ok(None);
+        }
+        let body = hybrid::request(query, (&self.names.vector, vector), words, query.limit);
+        let Some(answer) = self.pipeline.judge(self.ask(&body).await)? else { return Ok(None) };
+        let scores = hybrid::best(&answer, query.limit);
+        let ids: Vec<&String> = scores.keys().collect();
+        let body = json!({"size": ids.len(), "_source": self.names.without_vector(),
+            "query": {"ids": {"values": ids}}});
+        let answer = self.ask(&body).await?;
+        let hits = answer["hits"]["hits"].as_array().map_or(&[][..], Vec::as_slice);
+        let read = |hit: &Value| {
+            let (chunk, number) = self.names.read(&hit["_source"])?;
+            let score = hit["_id"].as_str().and_then(|id| scores.get(id)).copied().unwrap_or_default();
+            Ok((Hit { chunk, score }, number))
+        };
+        hits.iter().map(read).collect::<Result<_, VectorError>>().map(Some)
     }
 
     /// Everything that passes, in the order it was written, up to a limit, as the fields of each that `wanted` says.
@@ -224,14 +254,12 @@ impl Parts for ClusterIndex {
         if asked.is_empty() {
             return Ok(Vec::new());
         }
-        let having = |word: &String| json!({"term": {format!("{OURS}.words"): word}});
-        let should: Vec<Value> = asked.iter().map(having).collect();
         let counted: serde_json::Map<String, Value> =
-            asked.iter().enumerate().map(|(n, word)| (n.to_string(), having(word))).collect();
+            asked.iter().enumerate().map(|(n, word)| (n.to_string(), hybrid::having(word))).collect();
         let length = json!({"avg": {"field": format!("{OURS}.length")}});
         let body = json!({
             "size": limit.max(bm25::CANDIDATES), "_source": self.names.without_vector(),
-            "query": {"bool": {"should": should, "minimum_should_match": 1, "filter": clauses(query)}},
+            "query": hybrid::having_any(&asked, &clauses(query)),
             "aggs": {"all": {"global": {}, "aggs": {"having": {"filters": {"filters": counted}}, "length": length}}},
         });
         let answer = self.ask(&body).await?;
@@ -248,6 +276,13 @@ impl Parts for ClusterIndex {
         sort(&mut hits);
         hits.truncate(limit);
         Ok(hits)
+    }
+
+    async fn both(&self, query: &Query, vector: &[f32], text: &str) -> Result<Vec<Numbered>, VectorError> {
+        match self.piped(query, vector, &bm25::distinct(text)).await? {
+            Some(hits) => Ok(hits),
+            None => elsewhere::fused(self, query, vector, text).await,
+        }
     }
 
     async fn everything(&self, query: &Query) -> Result<Vec<Numbered>, VectorError> {

@@ -148,6 +148,38 @@ async fn servers_that_write_at_the_same_time_lose_nothing() {
     assert_eq!(second.search(&everything).await.unwrap().len(), 0);
 }
 
+/// The cluster's own hybrid search: what is best by both parts has 1, pages agree, filters and owners hold for both parts.
+#[tokio::test]
+async fn hybrid_search_is_the_cluster_s_pipeline() {
+    let plugins = asked("GET", "/_nodes/plugins?filter_path=nodes.*.plugins.name", "").to_string();
+    assert!(plugins.contains("opensearch-neural-search"), "`make opensearch` installs it: {plugins}");
+    let (drivers, _directory) = drivers().await;
+    let index = drivers.open(&spec("hybrid")).await.unwrap();
+    let part = |n: u16| {
+        let angle = f32::from(n) / 300.0;
+        let text =
+            if n.is_multiple_of(7) { format!("the heron of pond{n}") } else { format!("a bird of pond{n}") };
+        let chunk = chunk(&key("a"), &format!("c{n}"), &text, [angle.cos(), angle.sin(), 0.0, 0.0]);
+        let even = MetadataValue::Boolean(n.is_multiple_of(2));
+        Chunk { metadata: [("even".to_owned(), even)].into(), ..chunk }
+    };
+    let document = DocumentChunks { key: key("a"), chunks: (0..300).map(part).collect() };
+    index.put(vec![document]).await.unwrap();
+    let want = Want::Hybrid { vector: vec![1.0, 0.0, 0.0, 0.0], text: "a heron?".into() };
+    let hits = index.search(&Query::new(want.clone(), 300)).await.unwrap();
+    assert_eq!(hits[0].chunk.id, "c0");
+    // Fused here, the words' part would be far below 1.
+    assert!(hits[0].score > 0.99, "{}", hits[0].score);
+    let first = index.search(&Query::new(want.clone(), 10)).await.unwrap();
+    assert_eq!(first, hits[..10]);
+    let filter = Filter::Equals("even".into(), MetadataValue::Boolean(false));
+    let odd = index.search(&Query::new(want.clone(), 300).with_filter(filter)).await.unwrap();
+    assert_eq!(odd.len(), 150);
+    assert!(odd.iter().all(|hit| hit.chunk.metadata["even"] == MetadataValue::Boolean(false)));
+    let elsewhere = Query::new(want, 10).of_owner("another");
+    assert_eq!(index.search(&elsewhere).await.unwrap(), []);
+}
+
 /// A server that dies in a write leaves chunks that no search shows; whoever writes the document again takes them out.
 #[tokio::test]
 async fn what_a_dead_server_left_goes_with_its_document() {
