@@ -8,6 +8,9 @@ pub enum BackendError {
     /// The request itself is wrong: a field out of range, an unknown tool, malformed content.
     #[error("{0}")]
     Invalid(String),
+    /// The same, as an upstream says it in its own words.
+    #[error("{0}")]
+    Refused(String),
     /// The model behind this backend cannot do what was asked (images, tools, embeddings…).
     #[error("{0}")]
     Unsupported(String),

@@ -3,6 +3,7 @@
 //! | backend | AWS | why |
 //! |---|---|---|
 //! | `Invalid`, `Unsupported` | ValidationException | the caller can change the request |
+//! | `Refused` | ValidationException | the same, in the upstream's words |
 //! | `ContextOverflow` | ValidationException | with the words that clients look for to shorten a conversation |
 //! | `Overloaded`, upstream 429 | ThrottlingException | with `Retry-After` where it is known; clients back off |
 //! | `NotReady` | ModelNotReadyException | clients of AWS retry it by themselves |
@@ -13,6 +14,9 @@
 //! | `UpstreamDenied` | ModelErrorException, original status 403 | the caller has access here; it is this server's own credentials that were refused, so AccessDeniedException would send them looking in the wrong place |
 //! | `BrokenStream` | ModelStreamErrorException | ModelErrorException where the answer isn't streamed |
 //! | `Internal` | InternalServerException | the reason is logged, not sent |
+//!
+//! Callers who name a model read what its upstream said. Those who don't (an agent's or a flow's) are told without:
+//! messages that quote say what they are otherwise, for [`ApiError::without_quotes`].
 
 use std::time::Duration;
 
@@ -42,6 +46,10 @@ pub const INVOKE_STREAM_ERRORS: &[&str] = &[
 pub fn from_backend(error: BackendError, model_id: &str) -> ApiError {
     match error {
         BackendError::Invalid(message) | BackendError::Unsupported(message) => ApiError::validation(message),
+        BackendError::Refused(message) => {
+            tracing::info!(model_id, message, "an upstream refused a request");
+            ApiError::validation(message).quoting("The model refused the request.")
+        }
         BackendError::ContextOverflow { tokens, limit } => too_long(tokens, limit),
         BackendError::Overloaded { message, retry_after } => {
             tracing::info!(model_id, message, "the model is overloaded");
@@ -52,6 +60,7 @@ pub fn from_backend(error: BackendError, model_id: &str) -> ApiError {
             ApiError::model_not_ready(format!(
                 "Model is not ready for inference. Wait and try your request again. ({reason})"
             ))
+            .quoting("Model is not ready for inference. Wait and try your request again.")
             .with_retry_after(Some(1))
         }
         BackendError::Timeout(after) => {
@@ -76,6 +85,7 @@ pub fn from_backend(error: BackendError, model_id: &str) -> ApiError {
             ApiError::model_stream_error(format!(
                 "The model's answer broke off. Try your request again. ({reason})"
             ))
+            .quoting("The model's answer broke off. Try your request again.")
         }
         BackendError::Internal(reason) => {
             tracing::error!(model_id, reason, "a backend failed");
@@ -96,17 +106,19 @@ fn too_long(tokens: u32, limit: u32) -> ApiError {
 fn throttled(message: &str, retry_after: Option<Duration>) -> ApiError {
     // Rounded up, so that a client never comes back too early.
     let seconds = retry_after.map(|wait| wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
+    const PLAINLY: &str = "Too many requests, please wait before trying again.";
     let message = match message {
-        "" => "Too many requests, please wait before trying again.".to_owned(),
-        detail => format!("Too many requests, please wait before trying again. ({detail})"),
+        "" => PLAINLY.to_owned(),
+        detail => format!("{PLAINLY} ({detail})"),
     };
-    ApiError::throttling(message).with_retry_after(seconds)
+    ApiError::throttling(message).with_retry_after(seconds).quoting(PLAINLY)
 }
 
 fn from_status(status: u16, message: String, model_id: &str) -> ApiError {
     match status {
         400 | 413 | 422 => {
             ApiError::validation(format!("The model returned the following errors: {message}"))
+                .quoting("The model refused the request.")
         }
         429 => throttled(&message, None),
         408 | 504 => {
@@ -114,8 +126,10 @@ fn from_status(status: u16, message: String, model_id: &str) -> ApiError {
         }
         503 | 529 => {
             ApiError::unavailable(format!("The model is not available. Try your request again. ({message})"))
+                .quoting("The model is not available. Try your request again.")
         }
-        _ => model_error(format!("The model returned the following errors: {message}"), status, model_id),
+        _ => model_error(format!("The model returned the following errors: {message}"), status, model_id)
+            .quoting("The model failed. Try your request again."),
     }
 }
 
@@ -161,6 +175,7 @@ mod tests {
         let upstream = |status| BackendError::Upstream { status, message: "no".into() };
         let cases = [
             (BackendError::Invalid("x".into()), "ValidationException"),
+            (BackendError::Refused("x".into()), "ValidationException"),
             (BackendError::Unsupported("x".into()), "ValidationException"),
             (BackendError::ContextOverflow { tokens: 9, limit: 8 }, "ValidationException"),
             (BackendError::Overloaded { message: "full".into(), retry_after: None }, "ThrottlingException"),
@@ -196,6 +211,24 @@ mod tests {
         assert_eq!(error.fields["resourceName"], "meta.llama3-8b-instruct-v1:0");
         let error = mapped(BackendError::Internal("secret path".into()));
         assert!(!error.message.contains("secret"));
+    }
+
+    #[test]
+    fn whoever_did_not_choose_the_model_reads_nothing_of_its_upstream() {
+        let said = || "no route to http://10.0.0.1".to_owned();
+        let upstream = |status| BackendError::Upstream { status, message: said() };
+        let overloaded = BackendError::Overloaded { message: said(), retry_after: None };
+        let mut errors = vec![BackendError::Refused(said()), BackendError::NotReady(said()), overloaded];
+        errors.extend([BackendError::BrokenStream(said()), BackendError::Unreachable(said())]);
+        errors.extend([BackendError::UpstreamDenied(said()), BackendError::Internal(said())]);
+        errors.extend([400, 401, 404, 408, 413, 422, 429, 500, 503, 529].map(upstream));
+        for error in errors {
+            let plain = mapped(error.clone()).without_quotes();
+            assert!(!plain.message.is_empty() && !plain.message.contains("10.0.0.1"), "{error:?}: {plain}");
+        }
+        // What this server itself says of a request stays.
+        let ours = mapped(BackendError::Invalid("no such field".into())).without_quotes();
+        assert_eq!(ours.message, "no such field");
     }
 
     #[test]

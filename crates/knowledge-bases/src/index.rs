@@ -129,7 +129,8 @@ fn may_pass(error: &BackendError) -> bool {
 
 /// Whether an error is about the texts, not about the model.
 pub(crate) fn is_about_texts(error: &BackendError) -> bool {
-    matches!(error, BackendError::Invalid(_) | BackendError::ContextOverflow { .. })
+    use BackendError::{ContextOverflow, Invalid, Refused};
+    matches!(error, Invalid(_) | Refused(_) | ContextOverflow { .. })
 }
 
 impl KnowledgeBases {

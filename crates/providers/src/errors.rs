@@ -104,8 +104,8 @@ impl UpstreamError {
         match status {
             400 | 413 | 422 => match self.overflow() {
                 Some((tokens, limit)) => BackendError::ContextOverflow { tokens, limit },
-                None if self.message.is_empty() => BackendError::Invalid(said),
-                None => BackendError::Invalid(self.message),
+                None if self.message.is_empty() => BackendError::Refused(said),
+                None => BackendError::Refused(self.message),
             },
             401 | 403 => BackendError::UpstreamDenied(said),
             429 | 529 => BackendError::Overloaded { message: said, retry_after },
@@ -237,9 +237,9 @@ mod tests {
     #[test]
     fn other_refusals_keep_the_upstreams_words() {
         let body = r#"{"error":{"message":"temperature must be at most 2","type":"invalid_request_error"}}"#;
-        assert_eq!(map(400, body), BackendError::Invalid("temperature must be at most 2".into()));
-        assert_eq!(map(422, r#"{"detail":"no"}"#), BackendError::Invalid("no".into()));
-        assert_eq!(map(400, r#"{"error":"plain"}"#), BackendError::Invalid("plain".into()));
+        assert_eq!(map(400, body), BackendError::Refused("temperature must be at most 2".into()));
+        assert_eq!(map(422, r#"{"detail":"no"}"#), BackendError::Refused("no".into()));
+        assert_eq!(map(400, r#"{"error":"plain"}"#), BackendError::Refused("plain".into()));
         assert!(matches!(map(401, "{}"), BackendError::UpstreamDenied(_)));
         assert!(
             matches!(map(403, "nope"), BackendError::UpstreamDenied(message) if message.contains("nope"))

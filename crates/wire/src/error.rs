@@ -29,6 +29,8 @@ pub struct ApiError {
     pub fields: Box<Map<String, Value>>,
     /// Seconds for a `Retry-After` header.
     pub retry_after_s: Option<u64>,
+    /// What the message says without the words of a server behind this one, where it has some of those.
+    pub plainly: Option<&'static str>,
 }
 
 macro_rules! constructors {
@@ -68,7 +70,8 @@ constructors! {
 
 impl ApiError {
     pub fn new(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
-        Self { code: code.into(), message: message.into(), fields: Box::default(), retry_after_s: None }
+        let (code, message) = (code.into(), message.into());
+        Self { code, message, fields: Box::default(), retry_after_s: None, plainly: None }
     }
 
     #[must_use]
@@ -80,6 +83,22 @@ impl ApiError {
     #[must_use]
     pub fn with_retry_after(mut self, seconds: Option<u64>) -> Self {
         self.retry_after_s = seconds;
+        self
+    }
+
+    /// Says that the message quotes a server behind this one, and what it says without.
+    #[must_use]
+    pub fn quoting(mut self, plainly: &'static str) -> Self {
+        self.plainly = Some(plainly);
+        self
+    }
+
+    /// For whoever did not choose the server that is quoted, and shouldn't learn of it.
+    #[must_use]
+    pub fn without_quotes(mut self) -> Self {
+        if let Some(plainly) = self.plainly.take() {
+            plainly.clone_into(&mut self.message);
+        }
         self
     }
 }

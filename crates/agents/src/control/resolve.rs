@@ -70,6 +70,15 @@ impl Agents {
         self.agent(&Place::of(context), agent_id).await.map(drop)
     }
 
+    /// Whether a knowledge base is there.
+    pub(crate) async fn has_knowledge_base(
+        &self,
+        context: &RequestContext,
+        id: &str,
+    ) -> Result<bool, ApiError> {
+        self.parts.knowledge_bases.exists(&Place::of(context), id).await
+    }
+
     /// What an alias serves, by its ARN.
     pub async fn resolve_alias(
         &self,

@@ -103,7 +103,7 @@ impl Run {
             let (id, tool) = (call.id.clone(), call.name.clone());
             match self.prepare(call) {
                 Prepared::Ready(call) => ready.push(*call),
-                Prepared::Waiting(call) => waiting.push(call),
+                Prepared::Waiting(call) => waiting.push(*call),
                 Prepared::Ask(question) if alone => return Ok(Acted::Ask(question)),
                 // The user's answer comes with the next turn: what else was called would have no result until then.
                 Prepared::Ask(_) => {
@@ -201,7 +201,7 @@ impl Run {
                 Some(want) => {
                     let Invocation { group, function, operation, .. } = arguments::invocation(action, &input);
                     let agent_id = Some(self.tracer.identity().agent_id.clone());
-                    return Prepared::Waiting(Waiting {
+                    return Prepared::Waiting(Box::new(Waiting {
                         call_id: id,
                         tool: name,
                         input: Value::Object(input),
@@ -210,7 +210,8 @@ impl Run {
                         asked: vec![Asked { agent_id, group, function, operation }],
                         begun: false,
                         bound: Vec::new(),
-                    });
+                        next: Vec::new(),
+                    }));
                 }
                 None => self.invoke(action, &input),
             },
@@ -275,13 +276,16 @@ impl Run {
             Work::Lookup { base, query } => match self.look_up(&base, &query).await {
                 Ok((found, text)) => Ok(Gave::Found(found, text)),
                 Err(error) if is_ours(&error) => return Err(error),
-                Err(error) => Err(format!("The search failed: {}", error.message)),
+                Err(error) => Err(format!("The search failed: {}", error.without_quotes().message)),
             },
             Work::Interpret { code } => self.interpret(&code).await?.map(Gave::Ran),
             Work::Message { recipient, content } => match self.deliver(&recipient, content).await {
                 Ok(delivered) => Ok(Gave::Answered(delivered)),
                 Err(error) if is_ours(&error) => return Err(error),
-                Err(error) => Err(format!("The agent {recipient} could not answer: {}", error.message)),
+                Err(error) => {
+                    let why = error.without_quotes().message;
+                    Err(format!("The agent {recipient} could not answer: {why}"))
+                }
             },
         };
         Ok(Done { id, tool, result })
@@ -449,7 +453,7 @@ fn recipient(call: &Ready) -> Option<&str> {
 
 enum Prepared {
     Ready(Box<Ready>),
-    Waiting(Waiting),
+    Waiting(Box<Waiting>),
     Ask(String),
 }
 

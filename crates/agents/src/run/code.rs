@@ -88,7 +88,10 @@ impl Run {
             text.push_str(&listed(what, &names));
         }
         if text.trim().is_empty() {
-            text.push_str("The code ran to its end and printed nothing.");
+            text = match outcome.exit {
+                Exit::Finished => "The code ran to its end and printed nothing.".to_owned(),
+                exit => format!("{exit} It printed nothing."),
+            };
         }
         (text, failed)
     }

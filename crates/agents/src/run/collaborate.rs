@@ -203,6 +203,7 @@ impl Run {
                     asked: inputs.iter().filter_map(asked).collect(),
                     begun: false,
                     bound: Vec::new(),
+                    next: Vec::new(),
                 };
                 self.handed_over.insert(call_id.to_owned(), inputs);
                 let output = api::AgentCollaboratorOutputPayload {

@@ -22,8 +22,9 @@ pub(super) fn dependency(message: impl Into<String>, resource: &str) -> ApiError
 }
 
 /// An error as the stream can carry it: what a model or a store says under another name becomes a failed dependency or
-/// a bad gateway.
-pub(super) fn in_stream(mut error: ApiError) -> ApiError {
+/// a bad gateway. What their upstreams say is the log's, and not for whoever talks to the agent.
+pub(super) fn in_stream(error: ApiError) -> ApiError {
+    let mut error = error.without_quotes();
     if LISTED.contains(&error.code.as_ref()) {
         return error;
     }
@@ -51,6 +52,10 @@ mod tests {
             assert!(LISTED.contains(&error.code.as_ref()), "{code}");
         }
         assert_eq!(in_stream(ApiError::throttling("x")).code, "ThrottlingException");
+        assert_eq!(
+            in_stream(ApiError::model_error("at 10.0.0.1").quoting("It failed.")).message,
+            "It failed."
+        );
         assert_eq!(status(&dependency("x", "y")), 424);
     }
 }

@@ -113,13 +113,14 @@ fn reply((session, prompt): Before<'_>, payload: &[u8]) -> Result<Reply, String>
         "the function's answer has no \"response\" object; see the response format of action group functions",
     )?;
     let inner = response.get("functionResponse").unwrap_or(response);
-    let state = inner
-        .get("responseState")
-        .or_else(|| response.get("responseState"))
-        .and_then(Value::as_str)
-        .and_then(|state| state.parse().ok());
-    let text = inner.get("responseBody").map(body_text).unwrap_or_default();
+    let state = inner.get("responseState").or_else(|| response.get("responseState"));
+    let state = state.filter(|it| !it.is_null()).map(response_state).transpose()?;
     let status = response.get("httpStatusCode").and_then(Value::as_u64);
+    let body = inner.get("responseBody").filter(|it| !it.is_null());
+    if body.is_none() && state.is_none() && status.is_none() {
+        return Err("the function's answer says nothing: its \"response\" has no responseBody".to_owned());
+    }
+    let text = body.map(body_text).unwrap_or_default();
     Ok(Reply {
         text,
         state,
@@ -130,6 +131,14 @@ fn reply((session, prompt): Before<'_>, payload: &[u8]) -> Result<Reply, String>
         ),
         knowledge_bases: knowledge_bases(&answer),
         names: names(response),
+    })
+}
+
+/// What a model would take for a success, if it were left out.
+fn response_state(state: &Value) -> Result<ResponseState, String> {
+    let known = state.as_str().and_then(|state| state.parse().ok());
+    known.ok_or_else(|| {
+        format!("the function's answer has the responseState {state}, which is neither FAILURE nor REPROMPT")
     })
 }
 
@@ -313,9 +322,20 @@ mod tests {
 
     #[test]
     fn answers_that_are_none_are_refused() {
-        for bad in ["", "null", "[]", "{}", "{\"response\": 3}"] {
+        for bad in ["", "null", "[]", "{}", "{\"response\": 3}", "{\"response\": {}}"] {
             assert!(read(bad.as_bytes()).is_err(), "{bad}");
         }
+        let with = |response: Value| read(json!({ "response": response }).to_string().as_bytes());
+        for state in [json!("WEIRD"), json!("failure"), json!(1), json!({})] {
+            let response = json!({ "functionResponse": { "responseState": state, "responseBody": "ok" } });
+            assert!(with(response).unwrap_err().contains("FAILURE"), "{state}");
+            assert!(with(json!({ "responseState": state, "responseBody": "ok" })).is_err(), "{state}");
+        }
+        assert!(with(json!({ "functionResponse": { "responseBody": null } })).is_err());
+        // These say what came of the call, without a body.
+        assert!(with(json!({ "functionResponse": { "responseState": "FAILURE" } })).is_ok());
+        assert!(with(json!({ "httpStatusCode": 204 })).is_ok());
+        assert!(with(json!({ "responseState": null, "responseBody": "ok" })).is_ok());
         assert!(read(&vec![b' '; MOST_ANSWER + 1]).is_err());
     }
 }

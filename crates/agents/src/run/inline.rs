@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use craton_api_bedrock_agent as control;
 use craton_api_bedrock_agent_runtime as api;
+use craton_backend::function::FunctionError;
 use craton_core::RequestContext;
 use craton_identity::{Actor, ObjectAccess};
 use craton_objects::{GetOptions, ObjectRef};
@@ -85,6 +86,13 @@ pub(super) async fn definition(
         )));
     }
     check_names("collaborator", agent.collaborators.iter().map(|it| it.name.as_str()))?;
+    reading.check_there(&agent).await?;
+    for collaborator in &agent.collaborators {
+        match &collaborator.agent {
+            CollaboratorAgent::Inline(agent) => reading.check_there(agent).await?,
+            CollaboratorAgent::Alias(arn) => reading.check_alias(&collaborator.name, arn).await?,
+        }
+    }
     Ok(Inline { agent, retrievals })
 }
 
@@ -140,6 +148,54 @@ impl Reading<'_> {
             relay_history: relay == Some(api::RelayConversationHistory::ToCollaborator),
             agent,
         })
+    }
+
+    /// Refuses what an agent names and is not there: a stored agent's preparation finds that.
+    async fn check_there(&self, agent: &AgentDefinition) -> Result<(), ApiError> {
+        let (region, account) = (&self.context.region, &self.context.account.id);
+        for KnowledgeBaseUse { id, .. } in &agent.knowledge_bases {
+            let arn = format!("arn:aws:bedrock:{region}:{account}:knowledge-base/{id}");
+            if self.may("bedrock:Retrieve", &arn).await
+                && !self.runs.parts.agents.has_knowledge_base(self.context, id).await?
+            {
+                return Err(ApiError::not_found(format!("The knowledge base {id} does not exist.")));
+            }
+        }
+        let of_group = |group: &ActionGroup| match &group.kind {
+            ActionGroupKind::Actions { executor: Executor::Function(arn), .. } => {
+                Some((arn.clone(), format!("the action group {}", group.name)))
+            }
+            _ => None,
+        };
+        let parser = agent.prompts.parser_function.clone();
+        let parser = parser.map(|arn| (arn, "the overrideLambda".to_owned()));
+        for (arn, whose) in agent.action_groups.iter().filter_map(of_group).chain(parser) {
+            if !self.may("lambda:InvokeFunction", &arn).await {
+                continue;
+            }
+            if let Err(FunctionError::NotFound(_)) = self.runs.parts.functions.check(&arn).await {
+                return Err(ApiError::not_found(format!("The function {arn} of {whose} does not exist.")));
+            }
+        }
+        Ok(())
+    }
+
+    async fn check_alias(&self, name: &str, arn: &str) -> Result<(), ApiError> {
+        if !self.may("bedrock:InvokeAgent", arn).await {
+            return Ok(());
+        }
+        let there = self.runs.parts.agents.resolve_alias(self.context, arn).await;
+        there.map(drop).map_err(|error| {
+            let message = format!("The collaborator {name} can't be used: {}", error.message);
+            ApiError { message, ..error }
+        })
+    }
+
+    /// Whether the caller may use something: only then it is told whether that is there. Whoever may not is told that when
+    /// the agent comes to use it.
+    async fn may(&self, action: &str, resource: &str) -> bool {
+        let permissions = &self.runs.parts.permissions;
+        permissions.check(self.context, Actor::Caller, action, resource).await.is_ok()
     }
 
     /// An agent but for its collaborators.

@@ -23,8 +23,6 @@ use crate::control::kinds;
 const KIND: &str = kinds::MEMORY;
 /// Summaries on a page when the caller names no number.
 const PAGE: usize = 50;
-/// AWS keeps memory for 365 days at most.
-const LONGEST_DAYS: i64 = 366;
 /// Memory that a model is told, in characters.
 const MOST_TOLD: usize = 8_000;
 
@@ -67,7 +65,7 @@ impl AgentRuns {
         records.truncate(most);
         let last = records.last().map(|record| record.id.clone());
         let now_ms = self.parts.clock.now_ms();
-        let contents = records.iter().filter_map(|record| self.fresh(record, now_ms)).map(told);
+        let contents = records.iter().filter_map(|record| fresh(record, now_ms)).map(told);
         Ok(api::GetAgentMemoryResponse {
             memory_contents: Some(contents.collect()),
             next_token: last.filter(|_| more).and_then(|id| id.strip_prefix(&prefix).map(str::to_owned)),
@@ -92,13 +90,10 @@ impl AgentRuns {
         Ok(api::DeleteAgentMemoryResponse {})
     }
 
-    /// Deletes what nobody is told any more.
+    /// Deletes what nobody is told any more: each has the days that its agent gave it when it was made.
     pub(super) async fn forget_memories(&self, now_ms: i64) {
-        self.parts.store.forget_old(&Ageing::of(KIND, now_ms - LONGEST_DAYS * DAY_MS)).await;
-    }
-
-    fn fresh(&self, record: &Record, now_ms: i64) -> Option<Summary> {
-        Summary::deserialize(&record.body).ok().filter(|summary| summary.expires_ms > now_ms)
+        let lives = |record: &Record| fresh(record, now_ms).is_some();
+        self.parts.store.forget_old(&Ageing::of(KIND, now_ms).unless(&lives)).await;
     }
 
     /// The latest summaries of a memory id, oldest first, as text for the model.
@@ -112,8 +107,7 @@ impl AgentRuns {
         let range = Range { prefix, after: None, limit: 0 };
         let records = self.parts.store.list(&scope(context), &range).await.map_err(from_store)?;
         let now_ms = self.parts.clock.now_ms();
-        let summaries: Vec<Summary> =
-            records.iter().filter_map(|record| self.fresh(record, now_ms)).collect();
+        let summaries: Vec<Summary> = records.iter().filter_map(|record| fresh(record, now_ms)).collect();
         let most = usize::try_from(sessions.max(1)).unwrap_or(usize::MAX);
         let latest = &summaries[summaries.len().saturating_sub(most)..];
         let texts: Vec<&str> = latest.iter().map(|summary| summary.text.as_str()).collect();
@@ -121,6 +115,10 @@ impl AgentRuns {
         let surplus = text.chars().count().saturating_sub(MOST_TOLD);
         Ok(text.chars().skip(surplus).collect())
     }
+}
+
+fn fresh(record: &Record, now_ms: i64) -> Option<Summary> {
+    Summary::deserialize(&record.body).ok().filter(|summary| summary.expires_ms > now_ms)
 }
 
 /// The id after which a page begins: the token is the id's own end, so it can't lead into another memory.

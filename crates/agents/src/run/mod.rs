@@ -20,8 +20,8 @@
 //! * `tools`, `arguments`: what a definition offers a model, and its calls checked and put into the API's form.
 //! * `functions`, `knowledge`, `code`, `collaborate`, `returned`: the ways a call is carried out.
 //! * [`prompt`], `parser`: what a model reads, and who reads its answers.
-//! * `session`, `files`, `conversation`, `memory`, `idle`: what stays, and what is done when nobody comes back.
-//! * `guard`, `permit`: who may say and touch what. `trace`, `failure`: what the caller sees of all that.
+//! * `session`, `inputs`, `files`, `conversation`, `memory`, `idle`: what stays, and what is done when nobody comes back.
+//! * `guard`, `permit`: who may say and touch what. `trace`, `cut`, `failure`: what the caller sees of all that.
 //!
 //! A tool that fails is told to the model, which may find another way; failing again in a row ends the turn with
 //! DependencyFailedException. Bounds are configured in [`RunsConfig`].
@@ -32,6 +32,7 @@ mod asked;
 mod code;
 mod collaborate;
 mod conversation;
+mod cut;
 mod events;
 mod failure;
 mod files;
@@ -40,6 +41,7 @@ mod functions;
 mod guard;
 mod idle;
 mod inline;
+mod inputs;
 mod invoke;
 mod knowledge;
 mod memory;

@@ -13,6 +13,7 @@ use super::arguments::{self, Invocation};
 use super::collaborate::Noted;
 use super::conversation::{Exchange, Part, Turn};
 use super::functions::Reply;
+use super::inputs;
 use super::session::{Asked, Lease, Pending, Session, Waiting, Want, internal};
 use super::tools::{Action, ActionShape, Does};
 use super::turn::{Acted, Run};
@@ -140,6 +141,12 @@ impl Run {
         }
         let mut still = Vec::new();
         while !pending.waiting.is_empty() {
+            if !pending.waiting[0].next.is_empty() {
+                let call = pending.waiting.remove(0);
+                self.handed_over.insert(call.call_id.clone(), inputs::read(&call.next)?);
+                still.push(call);
+                continue;
+            }
             let (noted, acted) = match pending.waiting[0].collaborator.clone() {
                 Some((name, inner)) => {
                     let call = &pending.waiting[0];
@@ -152,7 +159,11 @@ impl Run {
                 Noted::Text(text) => (call.call_id, (text, false)),
                 Noted::Failed(text) => (call.call_id, (text, true)),
                 Noted::Waits(more) => {
-                    still.push(Waiting { call_id: call.call_id, ..*more });
+                    let next =
+                        self.handed_over.get(&call.call_id).map(|all| inputs::kept(all)).transpose()?;
+                    let next = next.unwrap_or_default();
+                    still.push(Waiting { call_id: call.call_id, next, ..*more });
+                    self.keep_progress(lease, &pending, &still).await?;
                     continue;
                 }
             };
@@ -166,6 +177,7 @@ impl Run {
             self.tracer.next_step();
             return Ok(Acted::GoOn);
         }
+        still.iter_mut().for_each(|call| call.next.clear());
         Ok(Acted::Returned(self.hand_over(pending.done, still)))
     }
 

@@ -90,6 +90,10 @@ pub(super) struct Waiting {
     /// The results that are this call's.
     #[serde(default)]
     pub bound: Vec<Value>,
+    /// What a collaborator that took its results asks of the caller next, while other calls that waited with it are not
+    /// done yet: it is not given its results again.
+    #[serde(default)]
+    pub next: Vec<Value>,
 }
 
 /// An action that the caller was asked for, as far as its result names it.

@@ -11,6 +11,7 @@ use craton_core::Clock;
 use craton_wire::ApiError;
 use craton_wire::types::Timestamp;
 
+use super::cut;
 use super::events::{Feed, RunEvent};
 use super::failure;
 
@@ -86,7 +87,7 @@ impl Tracer {
             collaborator_name,
             event_time: Some(Timestamp::from_ms(self.clock.now_ms())),
             session_id: Some(session_id),
-            trace: Some(make()),
+            trace: Some(cut::to_fit(make())),
         })));
     }
 

@@ -244,7 +244,8 @@ impl<'r> Engine<'r> {
         let _place = place.map_err(|_| failed(ApiError::internal("the run has ended")))?;
         let call = Call { node, key: name, inputs, reply: self.recorder.reply(name) };
         match tokio::time::timeout(self.limits.node, self.worker.work(call)).await {
-            Ok(worked) => worked.map_err(failed),
+            // Whoever invokes a flow did not choose what its nodes ask.
+            Ok(worked) => worked.map_err(|error| failed(error.without_quotes())),
             Err(_) => {
                 let seconds = self.limits.node.as_secs();
                 Err(failed(ApiError::new(

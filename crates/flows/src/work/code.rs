@@ -1,6 +1,6 @@
 //! Inline code nodes: Python behind walls, which sees the node's inputs as variables and gives its last line's value.
 
-use craton_sandbox::{Program, SandboxError, Unfit};
+use craton_sandbox::{Exit, Program, SandboxError, Unfit};
 use craton_wire::ApiError;
 use serde_json::Value;
 
@@ -23,7 +23,10 @@ impl Nodes {
         }
         let value = outcome.result.filter(|value| *value != Value::Null).ok_or_else(|| {
             let shown = outcome.shown.as_deref().unwrap_or_default();
-            ApiError::validation(no_value(outcome.unfit, shown, most))
+            ApiError::validation(match outcome.exit {
+                Exit::Exited(status) => exited(status),
+                _ => no_value(outcome.unfit, shown, most),
+            })
         })?;
         Ok(gave("response", value, None))
     }
@@ -44,6 +47,13 @@ fn no_value(unfit: Option<Unfit>, shown: &str, most: usize) -> String {
                 .to_owned()
         }
     }
+}
+
+fn exited(status: i32) -> String {
+    format!(
+        "the code ended its process with exit status {status} before its last line gave the node a value. End the code \
+         with what it gives, and don't exit"
+    )
 }
 
 fn sandbox_error(error: SandboxError) -> ApiError {

@@ -115,7 +115,11 @@ impl ChatModel for Anthropic {
     fn count_tokens<'a>(&'a self, request: &'a ChatRequest) -> BoxFuture<'a, Result<u32, BackendError>> {
         Box::pin(async move {
             match self.count(request).await {
-                Err(error @ (BackendError::Invalid(_) | BackendError::Unsupported(_))) => Err(error),
+                Err(
+                    error @ (BackendError::Invalid(_)
+                    | BackendError::Refused(_)
+                    | BackendError::Unsupported(_)),
+                ) => Err(error),
                 Err(error) => {
                     tracing::debug!(upstream = self.http.name, %error, "tokens are estimated");
                     Ok(estimate::chat_tokens(request))

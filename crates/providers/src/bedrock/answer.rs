@@ -372,7 +372,7 @@ fn failure(upstream: &str, code: &str, message: &str) -> BackendError {
     let said = told(upstream, format!("the upstream failed while answering: {code}: {message}"));
     match code.to_ascii_lowercase().trim_end_matches("exception") {
         "throttling" => BackendError::Overloaded { message: said, retry_after: None },
-        "validation" => BackendError::Invalid(message.to_owned()),
+        "validation" => BackendError::Refused(message.to_owned()),
         "accessdenied" => BackendError::UpstreamDenied(said),
         "serviceunavailable" => BackendError::Upstream { status: 503, message: said },
         "internalserver" => BackendError::Upstream { status: 500, message: said },

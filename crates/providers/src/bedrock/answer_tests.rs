@@ -136,7 +136,7 @@ fn exceptions_inside_the_stream_keep_their_meaning() {
     assert!(
         matches!(map("throttlingException"), BackendError::Overloaded { message, .. } if message.contains("why"))
     );
-    assert_eq!(map("validationException"), BackendError::Invalid("why".into()));
+    assert_eq!(map("validationException"), BackendError::Refused("why".into()));
     assert!(matches!(map("internalServerException"), BackendError::Upstream { status: 500, .. }));
     assert!(matches!(map("modelStreamErrorException"), BackendError::BrokenStream(_)));
 }

@@ -194,7 +194,7 @@ async fn errors_keep_their_meaning() {
     assert!(matches!(error("loading").await, BackendError::NotReady(_)));
     assert!(matches!(error("busy").await, BackendError::Overloaded { .. }));
     assert!(matches!(error("denied").await, BackendError::UpstreamDenied(_)));
-    assert_eq!(error("wrong").await, BackendError::Invalid("bad".into()));
+    assert_eq!(error("wrong").await, BackendError::Refused("bad".into()));
     let events: Vec<_> = chat.chat(request("later")).await.unwrap().collect().await;
     assert!(matches!(events.last(), Some(Err(BackendError::Overloaded { .. }))), "{events:?}");
     server.until_closed(1).await;

@@ -286,7 +286,7 @@ async fn error_statuses_keep_their_meaning() {
     );
     assert_eq!(
         error(400, "", json!({"error": {"message": "no such thing"}})).await,
-        BackendError::Invalid("no such thing".into())
+        BackendError::Refused("no such thing".into())
     );
 }
 

@@ -118,7 +118,7 @@ pub(super) const AGENT_RUNTIME: &[Rule] = &[
     rule("ListInvocations", &["session/{sessionIdentifier}"]),
     rule("ListSessions", &["*"]),
     rule("ListTagsForResource", &["{resourceArn}"]),
-    rule("OptimizePrompt", &["*"]),
+    rule("OptimizePrompt", &["*"]).also(&[("bedrock:InvokeModel", "model/{targetModelId}")]),
     rule("PutInvocationStep", &["session/{sessionIdentifier}"]),
     rule("Rerank", &["*"]).also(&[("bedrock:InvokeModel", "model/{rerankingConfiguration.bedrockRerankingConfiguration.modelConfiguration.modelArn}")]),
     rule("Retrieve", &["knowledge-base/{knowledgeBaseId}"]).also(&[("bedrock:ApplyGuardrail", "guardrail/{guardrailConfiguration.guardrailId}"), ("bedrock:InvokeModel", "model/{retrievalConfiguration.vectorSearchConfiguration.implicitFilterConfiguration.modelArn}"), ("bedrock:InvokeModel", "model/{retrievalConfiguration.vectorSearchConfiguration.rerankingConfiguration.bedrockRerankingConfiguration.modelConfiguration.modelArn}")]),

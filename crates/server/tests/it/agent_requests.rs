@@ -285,6 +285,13 @@ async fn memory_is_made_though_the_server_died() {
     assert_eq!(kept.as_array().map(Vec::len), Some(1), "{kept}");
     assert_eq!(kept[0]["sessionSummary"]["summaryText"], "The user likes tea.");
     assert!(rows(directory.path(), "agent-session").await.is_empty(), "and it is over");
+
+    // It is kept for its agent's three days.
+    for (days, left) in [(2, 1), (2, 0)] {
+        server.clock.advance_ms(days * 24 * 3600 * 1000);
+        server.server.forget_old().await;
+        assert_eq!(rows(directory.path(), "agent-memory").await.len(), left);
+    }
 }
 
 /// What was read of an agent is not what runs once another is prepared, or a version is deleted.

@@ -241,7 +241,8 @@ async fn wrong_arguments_are_told_once() {
         }
         _ => wrong(request),
     });
-    let server = TestServer::with(model, |_| {}).await;
+    let (mapped, events) = function(|event| replied(event, &json!("ok"))).await;
+    let server = TestServer::with(model, |config| config.functions.push(mapped)).await;
     let client = server.client();
     let groups = json!([group(json!({ "lambda": FUNCTION }))]);
     let answer = ask(&client, "session-3", &inline("recover please", groups.clone())).await;
@@ -252,7 +253,7 @@ async fn wrong_arguments_are_told_once() {
     assert_eq!(event, "dependencyFailedException");
     assert!(error["message"].as_str().unwrap().contains("2 times in a row"), "{error}");
     assert_eq!(traces(&answer, "failureTrace")[0]["failureCode"], 424);
-    assert_eq!(server.model.requests().len(), 4);
+    assert_eq!((server.model.requests().len(), events.lock().len()), (4, 0));
 }
 
 fn asked_any(request: &ChatRequest, word: &str) -> bool {
@@ -261,12 +262,14 @@ fn asked_any(request: &ChatRequest, word: &str) -> bool {
 
 #[tokio::test]
 async fn a_function_that_fails_is_seen_by_the_model_and_then_by_the_caller() {
-    // No such function is mapped or made.
+    // Nobody listens there.
+    let nowhere = Some("http://127.0.0.1:1/".to_owned());
+    let gone = MappedFunction { name: "orders".into(), url: nowhere, ..MappedFunction::default() };
     let model = Scripted::deciding(|request| match results(request).first() {
         Some(result) if asked_any(request, "recover") => text(&format!("I could not: {}", result.is_error)),
         _ => calls("", &[(&tool(request, "get_order"), json!({ "order_id": "7" }))]),
     });
-    let server = TestServer::with(model, |_| {}).await;
+    let server = TestServer::with(model, |config| config.functions.push(gone)).await;
     let client = server.client();
     let groups = json!([group(json!({ "lambda": FUNCTION }))]);
     let answer = ask(&client, "session-5", &inline("recover", groups.clone())).await;

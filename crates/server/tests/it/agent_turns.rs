@@ -233,6 +233,61 @@ async fn two_collaborators_that_wait_get_each_their_own_results() {
     assert_eq!(said(&answer), "for ada | for bob", "{}", answer.snapshot());
 }
 
+/// One collaborator asks for more, the other fails: what the first was told is not told it again.
+#[tokio::test]
+async fn a_collaborator_that_waits_again_keeps_its_place_when_another_fails() {
+    let failed = Arc::new(AtomicUsize::new(0));
+    let model = Scripted::deciding(move |request| {
+        let given = results(request);
+        let name = |text: &str| system(request).contains(text);
+        let order = |id: &str| calls("", &[(&tool(request, "get_order"), json!({ "order_id": id }))]);
+        let said = || text(&given.iter().map(|it| result_text(it)).collect::<Vec<_>>().join(" | "));
+        if name("the clerk ada") {
+            return match given.first().map(|it| result_text(it)) {
+                None => order("1"),
+                Some("first") => order("2"),
+                Some(_) => said(),
+            };
+        }
+        if name("the clerk bob") {
+            return match given.len() {
+                0 => order("3"),
+                _ if failed.fetch_add(1, Ordering::SeqCst) == 0 => {
+                    vec![Step::Fail(BackendError::UpstreamDenied("no".into()))]
+                }
+                _ => said(),
+            };
+        }
+        if given.is_empty() {
+            let to = |name: &str| json!({ "recipient": name, "content": "look" });
+            let send = "AgentCommunication__sendMessage";
+            return calls("", &[(send, to("ada")), (send, to("bob"))]);
+        }
+        said()
+    });
+    let server = TestServer::with(model, |_| {}).await;
+    let client = server.client();
+    let mut body = pair();
+    let (_, returned) = last(&ask(&client, "again-1", &body).await);
+    let agent = |at: usize| returned["invocationInputs"][at]["functionInvocationInput"]["agentId"].clone();
+    bring(&mut body, &returned, &json!([result(&agent(0), "first"), result(&agent(1), "third")]));
+    let broke = ask(&client, "again-1", &body).await;
+    // Bob's failure may be told the supervisor's model, or end the turn: then the same results are sent again.
+    let (event, next) = match last(&broke) {
+        (event, _) if event.ends_with("Exception") => last(&ask(&client, "again-1", &body).await),
+        other => other,
+    };
+    assert_eq!(event, "returnControl", "{next}");
+    let inputs = next["invocationInputs"].as_array().unwrap();
+    assert_eq!(inputs.len(), 1, "{next}");
+    let input = &inputs[0]["functionInvocationInput"];
+    assert_eq!(input["parameters"][0]["value"], "2", "{next}");
+    assert_eq!((&input["agentId"], &input["collaboratorName"]), (&agent(0), &json!("ada")));
+    bring(&mut body, &next, &json!([result(&agent(0), "second")]));
+    let answer = ask(&client, "again-1", &body).await;
+    assert_eq!(said(&answer), "third | second", "{}", answer.snapshot());
+}
+
 #[tokio::test]
 async fn a_second_message_to_a_collaborator_that_waits_is_not_delivered() {
     let server = TestServer::with(lead(&[("ada", "1"), ("ada", "2")]), |_| {}).await;

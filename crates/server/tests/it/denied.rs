@@ -191,8 +191,9 @@ async fn an_inline_agent_does_not_get_round_its_callers_denies() {
     // The models that a search asks besides.
     let rerank = "arn:aws:bedrock:us-east-1::foundation-model/amazon.rerank-v1:0";
     policies.set(deny("bedrock:InvokeModel", rerank));
+    let base = crate::agents::knowledge_base(&client, "denied", "arn:aws:iam::123456789012:role/KB").await;
     let mut body = inline(HAIKU);
-    body["knowledgeBases"] = json!([{"knowledgeBaseId": "KB00000001", "description": "Everything there is",
+    body["knowledgeBases"] = json!([{"knowledgeBaseId": base, "description": "Everything there is",
         "retrievalConfiguration": {"vectorSearchConfiguration": {"rerankingConfiguration": {
             "type": "BEDROCK_RERANKING_MODEL",
             "bedrockRerankingConfiguration": {"modelConfiguration": {"modelArn": rerank}}}}}}]);

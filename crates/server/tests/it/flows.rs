@@ -511,3 +511,26 @@ async fn a_prompt_nodes_guardrail_is_applied() {
     assert_eq!(server.model.requests().len(), 2, "{asked}");
     assert!(!asked.contains("xylophone") && asked.contains("2 Not that."), "{asked}");
 }
+
+/// Code that ends its process gives its node nothing, and the run says why.
+#[tokio::test]
+async fn code_that_exits_says_so() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    for (at, code) in ["import os\nos._exit(0)\n1", "raise SystemExit\n1", "import sys\nsys.exit(3)\n1"]
+        .into_iter()
+        .enumerate()
+    {
+        let node = json!({"name": "Code", "type": "InlineCode",
+            "configuration": {"inlineCode": {"code": code, "language": "Python_3"}},
+            "inputs": [{"name": "text", "type": "String", "expression": "$.data"}],
+            "outputs": [{"name": "response", "type": "String"}]});
+        let definition = json!({"nodes": [input("String"), node, output("Out", "$.data")],
+            "connections": [data("c1", ("In", "document"), ("Code", "text")),
+                data("c2", ("Code", "response"), ("Out", "document"))]});
+        let id = prepared(&client, &format!("exits-{at}"), definition).await;
+        let told = told(&invoke(&client, &id, json!("x")).await);
+        let last = told.last().unwrap();
+        assert!(last.contains("The node Code failed") && last.contains("exit status"), "{last}");
+    }
+}

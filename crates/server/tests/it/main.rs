@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod agent_bounds;
 mod agent_frames;
 mod agent_requests;
 mod agent_runs;

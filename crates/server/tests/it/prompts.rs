@@ -203,6 +203,26 @@ async fn a_prompt_made_better_keeps_its_variables() {
     assert_eq!(server.model.requests().len(), 3, "one analysis, two attempts");
 }
 
+/// The target model runs: whoever has it run may do that.
+#[tokio::test]
+async fn making_a_prompt_better_needs_leave_for_the_model() {
+    let server = TestServer::start().await;
+    let root = server.client();
+    let user = crate::identity::user(&root, "writer").await;
+    let give = async |actions: &[&str]| {
+        let policy = crate::identity::allow(actions, "*");
+        let parameters = [("UserName", "writer"), ("PolicyName", "own"), ("PolicyDocument", policy.as_str())];
+        crate::identity::iam(&root, "PutUserPolicy", &parameters).await;
+    };
+    let request = json!({"input": {"textPrompt": {"text": "tell me"}}, "targetModelId": "amazon.titan-text-express-v1"});
+    give(&["bedrock:OptimizePrompt"]).await;
+    let denied = user.post("/optimize-prompt", &request).await;
+    assert_eq!(denied.error(), (403, "AccessDeniedException"), "{}", denied.snapshot());
+    assert!(denied.snapshot().contains("bedrock:InvokeModel") && server.model.requests().is_empty());
+    give(&["bedrock:OptimizePrompt", "bedrock:InvokeModel"]).await;
+    assert_eq!(user.post("/optimize-prompt", &request).await.status, 200);
+}
+
 #[tokio::test]
 async fn prompts_and_their_versions_carry_tags() {
     let server = TestServer::start().await;

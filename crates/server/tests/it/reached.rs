@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use craton_lambda::MappedFunction;
 use craton_testkit::{Client, Scripted, TestServer, calls, text};
 use craton_wire::types::Blob;
 use http::Method;
@@ -385,12 +386,18 @@ fn orders() -> Scripted {
 #[tokio::test]
 async fn an_agent_calls_functions_that_let_bedrock_in() {
     let (mapped, events) = function(|event| replied(event, &json!({"status": "SHIPPED"}))).await;
-    let server = TestServer::with(orders(), |config| {
-        config.enforce_service_roles = true;
-        config.functions.push(mapped);
-    })
-    .await;
-    let root = server.client();
+    let directory = tempfile::tempdir().unwrap();
+    let serve = async |functions: Vec<MappedFunction>| {
+        TestServer::with(orders(), |config| {
+            config.data_dir = directory.path().join("data");
+            config.enforce_service_roles = true;
+            config.functions = functions;
+        })
+        .await
+    };
+    // Made before its name is mapped: what it lets in stays with it.
+    let before = serve(Vec::new()).await;
+    let root = before.client();
     role(&root, "functions", trusting("lambda.amazonaws.com"), &allow(&["*"], "*")).await;
     role(&root, "work", trusting("bedrock.amazonaws.com"), &allow(&["bedrock:InvokeModel"], "*")).await;
     let lambda = root.for_service("lambda");
@@ -398,6 +405,12 @@ async fn an_agent_calls_functions_that_let_bedrock_in() {
         "Role": format!("arn:aws:iam::{ACCOUNT}:role/functions"), "Code": {"ZipFile": ARCHIVE}});
     let made = lambda.post("/2015-03-31/functions", &body).await;
     assert_eq!(made.status, 201, "{}", made.snapshot());
+    before.server.stop().await;
+    let server = serve(vec![mapped]).await;
+    let root = server.client();
+    let lambda = root.for_service("lambda");
+    let again = lambda.post("/2015-03-31/functions", &body).await;
+    assert_eq!(again.error(), (409, "ResourceConflictException"), "{}", again.snapshot());
 
     let agent = json!({"agentName": "shop", "agentResourceRoleArn": ROLE, "foundationModel": MODEL,
         "instruction": "You help the customers of a shop, politely and in few words."});

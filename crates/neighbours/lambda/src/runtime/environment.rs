@@ -102,11 +102,14 @@ impl Environment {
         let confinement = confinement(&launch, read, scratch.path(), sandbox.standing().own_tmp);
         let temporary = if confinement.own_tmp.is_some() { Path::new("/tmp") } else { scratch.path() };
         let mut command = command(&launch, client);
+        // What the function says itself stands, such as another endpoint. Names of keys it can't have.
+        let own = |name: &str| launch.variables.contains_key(name);
+        let trust = certificates.iter().flat_map(|file| TRUST.map(|name| (name, file)));
         command
             .env_clear()
             .envs(variables(&launch, client, api.address, temporary))
-            .envs(credentials)
-            .envs(certificates.iter().flat_map(|file| TRUST.map(|name| (name, file))))
+            .envs(credentials.iter().filter(|(name, _)| !own(name)))
+            .envs(trust.filter(|(name, _)| !own(name)))
             .current_dir(&launch.folder);
         let mut process =
             sandbox.start(command, &confinement, Stdio::null()).map_err(|error| failed(&error))?;

@@ -52,6 +52,13 @@ impl Lambda {
         let handler = input.handler.ok_or_else(|| missing("Handler"))?;
         let variables = variables(input.environment)?;
         let scope = self.scope(&reference.region);
+        if self.inner.mapped.get(&reference.name).is_some() {
+            return Err(conflict(format!(
+                "Function already exist: {}. A [[function]] of this server's configuration has that name, and calls of \
+                 it go where that says. Choose another name, or take the name out of the configuration.",
+                reference.name
+            )));
+        }
         if self.inner.store.get(&scope, &reference.name).await.map_err(|error| store_error(&error))?.is_some()
         {
             return Err(self.exists(&reference));

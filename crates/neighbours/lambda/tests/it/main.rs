@@ -42,10 +42,11 @@ struct Fixed;
 
 impl Credentials for Fixed {
     fn variables(&self, role_arn: &str, _: &str) -> BTreeMap<String, String> {
-        BTreeMap::from([(
-            "AWS_ACCESS_KEY_ID".to_owned(),
-            format!("key-of-{}", role_arn.rsplit('/').next().unwrap()),
-        )])
+        let key = format!("key-of-{}", role_arn.rsplit('/').next().unwrap());
+        BTreeMap::from([
+            ("AWS_ACCESS_KEY_ID".to_owned(), key),
+            ("AWS_ENDPOINT_URL".to_owned(), "http://server".to_owned()),
+        ])
     }
 }
 

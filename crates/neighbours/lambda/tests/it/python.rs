@@ -70,6 +70,7 @@ async fn an_environment_knows_its_own_variables_and_nothing_of_the_server() {
     assert!(seen["PYTHONPATH"].ends_with(":/opt/own"), "{}", seen["PYTHONPATH"]);
     assert_eq!(seen["AWS_ACCESS_KEY_ID"], "key-of-L");
     assert_eq!(seen["AWS_REGION"], "us-east-1");
+    assert_eq!(seen["AWS_ENDPOINT_URL"], "http://server");
     assert!(seen["HOME"].starts_with("/tmp") && seen["HOME"] == seen["TMPDIR"]);
     let allowed = [
         "COLOUR",
@@ -91,6 +92,15 @@ async fn an_environment_knows_its_own_variables_and_nothing_of_the_server() {
         })
         .collect();
     assert!(strange.is_empty(), "{strange:?}");
+    // An endpoint of its own stands.
+    let variables = BTreeMap::from([("AWS_ENDPOINT_URL".to_owned(), "http://own".to_owned())]);
+    let update = api::UpdateFunctionConfigurationRequest {
+        function_name: "env".into(),
+        environment: Some(api::Environment { variables: Some(variables.into_iter().collect()) }),
+        ..Default::default()
+    };
+    world.lambda.update_function_configuration(&world.context, update).await.unwrap();
+    assert_eq!(world.call("env", json!({})).await.payload["AWS_ENDPOINT_URL"], "http://own");
 }
 
 #[tokio::test]
@@ -165,6 +175,18 @@ async fn a_folder_of_sources_is_read_again_when_it_changes() {
     }])
     .await;
     let arn = "arn:aws:lambda:us-east-1:123456789012:function:dev".to_owned();
+    let code = api::FunctionCode { zip_file: zip_file("def handler(e, c): pass"), ..Default::default() };
+    let same = api::CreateFunctionRequest {
+        function_name: "dev".into(),
+        runtime: Some(api::Runtime::Python311),
+        role: "arn:aws:iam::123456789012:role/L".into(),
+        handler: Some("main.handler".into()),
+        code,
+        ..Default::default()
+    };
+    let refused = world.lambda.create_function(&world.context, same).await.unwrap_err();
+    assert_eq!(refused.code, "ResourceConflictException");
+    assert!(refused.message.contains("[[function]]"), "{}", refused.message);
     let call = || world.call("dev", json!({}));
     assert_eq!(call().await.payload, json!(1));
     write("def handler(e, c): return 'two'");
