@@ -19,11 +19,16 @@ pub fn length(vector: &[f32]) -> f32 {
 
 /// The vector with length 1; a zero vector stays what it is.
 pub fn unit(mut vector: Vec<f32>) -> Vec<f32> {
-    let length = length_f64(&vector);
+    normalise(&mut vector);
+    vector
+}
+
+/// Gives a vector length 1 where it is.
+pub fn normalise(vector: &mut [f32]) {
+    let length = length_f64(vector);
     if length > 0.0 {
         vector.iter_mut().for_each(|value| *value = (f64::from(*value) / length) as f32);
     }
-    vector
 }
 
 fn length_f64(vector: &[f32]) -> f64 {
@@ -38,6 +43,8 @@ mod tests {
     fn vectors_become_unit_length() {
         assert_eq!(unit(vec![3.0, 4.0]), [0.6, 0.8]);
         assert_eq!(unit(vec![0.0, 0.0]), [0.0, 0.0]);
+        let (a, b): (Vec<f32>, _) = ((0..37_u8).map(f32::from).collect(), vec![2.0; 37]);
+        assert!((dot(&a, &b) - 1332.0).abs() < 1e-3);
         assert_eq!((length(&[3.0, 4.0]), dot(&[1.0, 2.0], &[3.0, 4.0])), (5.0, 11.0));
     }
 }

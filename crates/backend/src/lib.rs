@@ -20,5 +20,5 @@ mod vectors;
 pub use chat::*;
 pub use dimensions::fit_dimensions;
 pub use error::BackendError;
-pub use geometry::{dot, length, unit};
+pub use geometry::{dot, length, normalise, unit};
 pub use vectors::*;

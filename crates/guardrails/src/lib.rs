@@ -16,7 +16,6 @@
 //! Detection never changes the meaning of offsets: every finding is a byte range of the text that was given.
 
 mod apply;
-mod arithmetic;
 pub mod config;
 mod control;
 pub mod definition;

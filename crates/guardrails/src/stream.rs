@@ -10,6 +10,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use craton_api_bedrock_runtime as api;
+use craton_backend::EmbeddingModel;
 use craton_wire::ApiError;
 
 use crate::guard::{Guard, Piece, Source};
@@ -33,6 +34,7 @@ pub enum Verdict {
 /// One text on its way through a guardrail.
 pub struct StreamText {
     guard: Arc<Guard>,
+    encoder: Option<Arc<dyn EmbeddingModel>>,
     /// Everything so far, as the model wrote it.
     text: String,
     /// How much of it has left.
@@ -48,6 +50,7 @@ pub struct StreamText {
 impl StreamText {
     pub fn new(guard: Arc<Guard>) -> Self {
         Self {
+            encoder: guard.remembering(),
             guard,
             text: String::new(),
             released: 0,
@@ -135,7 +138,7 @@ impl StreamText {
             start = self.text[..start].rfind(char::is_whitespace).map_or(0, |at| at + 1);
         }
         let piece = Piece::new(&self.text[start..end]);
-        let assessed = self.guard.assess(Source::Output, vec![piece]).await?;
+        let assessed = self.guard.assess_by(Source::Output, vec![piece], self.encoder.as_ref()).await?;
         self.judged = end;
         // Of sentences that nothing was found in, one stands for all.
         if assessed.intervened() || self.assessments.is_empty() {

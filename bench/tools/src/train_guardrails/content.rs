@@ -1,8 +1,8 @@
 //! Logistic regression, one head a category, with operating points from cross-validation.
 
+use craton_backend::dot;
 use craton_guardrails::policies::content::{BUCKETS, CATEGORIES, ContentModel, Features, Head};
 use craton_guardrails::policies::content_full::{FullHead, FullHeads, logit};
-use craton_guardrails::policies::statics::dot;
 
 use crate::corpus::Example;
 use crate::points;

@@ -3,8 +3,9 @@
 //! Texts are computed together without padding: their tokens stand one after the other as rows, which is all that
 //! most of the work needs to know; only attention looks at each text by itself. One call is one thread's work.
 
+use craton_kernels::{Linear, Packed, Rows, Steps, add_layer_norm, gelu_erf, gelu_tanh, relu, softmax};
+
 use super::files::{Activation, Config, LoadError, Pooling, Weights};
-use super::kernels::{Linear, Packed, Rows, Steps, add_layer_norm, gelu_erf, gelu_tanh, relu, softmax};
 
 pub(super) struct Encoder {
     /// `[vocabulary, hidden]`.

@@ -4,7 +4,7 @@
 //! word pieces, a BERT encoder, pooling, unit length. Threads of its own do an open model's arithmetic; requests reach
 //! them through a bounded queue and take turns, so that a long one does not hold up the short ones behind it.
 //!
-//! The encoder is written out here, with products of its own (`kernels`): texts are computed side by side without
+//! The encoder is written out here, with products of our own (`craton-kernels`): texts are computed side by side without
 //! padding, and weights are packed once for the processor's widest vectors. `bench/embeddings` shows what it gains.
 //!
 //! # Long texts
@@ -26,7 +26,6 @@
 mod embedder;
 mod encoder;
 mod files;
-mod kernels;
 #[cfg(test)]
 mod tests;
 mod worker;

@@ -16,6 +16,7 @@ use crate::policies::content::{self, Confidence};
 use crate::policies::content_full::{FullHeads, LAYERS, Suspect};
 use crate::policies::judge::{Judgement, OnFailure, Verdict};
 use crate::policies::pii::PiiDetector;
+use crate::policies::remembering::Remembering;
 use crate::policies::words::profanity;
 use crate::policies::{Shown, grounding, spelled, topics};
 use crate::text::{View, decoded_runs, is_imitated};
@@ -130,6 +131,22 @@ impl Found {
 impl Guard {
     /// Looks at pieces of text that belong together (the turns of one request, the parts of one answer).
     pub async fn assess(self: &Arc<Self>, source: Source, pieces: Vec<Piece>) -> Result<Assessed, ApiError> {
+        self.assess_by(source, pieces, self.tools.vectors.embedder.as_ref()).await
+    }
+
+    /// The sentence encoder, for a text that is judged again and again while it grows.
+    pub(crate) fn remembering(&self) -> Option<Arc<dyn EmbeddingModel>> {
+        let encoder = self.tools.vectors.embedder.as_ref()?;
+        Some(Arc::new(Remembering::new(Arc::clone(encoder))))
+    }
+
+    /// As [`Self::assess`], by this sentence encoder.
+    pub(crate) async fn assess_by(
+        self: &Arc<Self>,
+        source: Source,
+        pieces: Vec<Piece>,
+        encoder: Option<&Arc<dyn EmbeddingModel>>,
+    ) -> Result<Assessed, ApiError> {
         let started = Instant::now();
         let names = self.names(source).await?;
         let bytes: usize = pieces.iter().map(|piece| piece.text.len()).sum();
@@ -154,7 +171,7 @@ impl Guard {
         } else {
             look()
         };
-        self.second_look(&mut found).await;
+        self.second_look(&mut found, encoder).await;
         let enough = |verdict: &Verdict| self.is_blocked_by(source, verdict);
         self.ask_guard_model(source, &pieces, &mut found, enough).await?;
         let facts = Facts { guard: self, source, pieces: &pieces, found: &found, grounding };
@@ -175,7 +192,7 @@ impl Guard {
         };
         let looking = tokio::task::spawn_blocking(look).await;
         let (texts, mut found) = looking.map_err(|error| ApiError::internal(error.to_string()))?;
-        self.second_look(&mut found).await;
+        self.second_look(&mut found, self.tools.vectors.embedder.as_ref()).await;
         let mut worst = [0.0_f32; content::CATEGORIES.len()];
         for ((source, text), found) in texts.into_iter().zip(found) {
             let mut found = [found];
@@ -316,8 +333,8 @@ impl Guard {
 
     /// Shows the sentence encoder what the light classifiers are suspicious of and what stands out towards a topic, at once.
     /// Without the encoder, or where it can't answer, what the light ones say stands.
-    async fn second_look(&self, found: &mut [Found]) {
-        let Some(embedder) = &self.tools.vectors.embedder else { return };
+    async fn second_look(&self, found: &mut [Found], encoder: Option<&Arc<dyn EmbeddingModel>>) {
+        let Some(embedder) = encoder else { return };
         let (mut looked, mut suspects) = (Vec::new(), Vec::new());
         let mut full = vec![None; found.len()];
         for it in found.iter_mut() {

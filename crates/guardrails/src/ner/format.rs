@@ -6,6 +6,7 @@ use std::path::Path;
 use super::NameModelError;
 use super::model::{Layer, NameModel, Table, Weights};
 use super::tokens::Tokenizer;
+use crate::fnv::Quick;
 
 /// Deepest nesting that is read.
 const DEPTH: usize = 32;
@@ -226,14 +227,14 @@ fn labels(file: &Value) -> Option<Vec<String>> {
     Some(labels.into_iter().map(|(label, _)| label.clone()).collect())
 }
 
-pub(super) type Exceptions = HashMap<String, Vec<(String, Option<String>)>>;
+pub(super) type Exceptions = HashMap<String, Vec<(String, Option<String>)>, Quick>;
 
 /// Strings that are cut in a way of their own: each token's text and, where it has one, its norm.
 fn exceptions(file: &Value) -> Option<Exceptions> {
     const ORTH: u64 = 65;
     const NORM: u64 = 67;
     let Value::Map(pairs) = file.get("exceptions")? else { return None };
-    let mut exceptions = HashMap::with_capacity(pairs.len());
+    let mut exceptions = HashMap::with_capacity_and_hasher(pairs.len(), Quick);
     for (string, tokens) in pairs {
         let mut cut = Vec::new();
         for token in tokens.list()? {
@@ -249,7 +250,7 @@ fn exceptions(file: &Value) -> Option<Exceptions> {
 }
 
 /// Norms of words by the hash of the word.
-fn norms(file: &Value) -> Option<HashMap<u64, String>> {
+fn norms(file: &Value) -> Option<HashMap<u64, String, Quick>> {
     let Value::Map(pairs) = file.get("lexeme_norm")? else { return None };
     let pair = |(key, norm): &(Value, Value)| Some((key.number()?, norm.text()?.to_owned()));
     pairs.iter().map(pair).collect()

@@ -1,83 +1,91 @@
 //! The dense layers: a matrix product with a bias, the largest of three pieces, and a layer norm.
 
-use candle_core::{Device, Tensor};
-
-use crate::arithmetic::{dot, sum};
+use craton_kernels::{Linear, Rows, Steps, layer_norm};
 
 /// A layer of `outputs` that each are the largest of `pieces` affine functions.
 #[derive(Debug)]
 pub(super) struct Maxout {
-    /// Inputs by pieces × outputs.
-    matrix: Tensor,
-    bias: Vec<f32>,
+    /// All first pieces, then all second ones: the largest of each is then taken side by side.
+    linear: Linear,
+    pieces: usize,
+    inputs: usize,
     gain: Vec<f32>,
     offset: Vec<f32>,
-    inputs: usize,
+}
+
+/// What products take on the way, kept from one to the next.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    product: Vec<f32>,
+    steps: Option<Steps>,
+}
+
+impl Scratch {
+    /// Products in bytes, where the processor is faster by them.
+    pub(super) fn quick() -> Self {
+        Self { product: Vec::new(), steps: Some(Steps::default()) }
+    }
+
+    /// `rows` rows of `left` times a layer, in rows of `columns`.
+    pub(super) fn multiply(
+        &mut self,
+        layer: &Linear,
+        left: Rows<'_>,
+        (rows, columns): (usize, usize),
+    ) -> &mut [f32] {
+        self.product.resize(rows * columns, 0.0);
+        layer.multiply(left, rows, (&mut self.product, columns), self.steps.as_mut());
+        &mut self.product
+    }
 }
 
 impl Maxout {
     /// From a matrix of outputs × pieces by inputs.
     pub(super) fn new(
         inputs: usize,
-        matrix: Vec<f32>,
-        bias: Vec<f32>,
-        norm: (Vec<f32>, Vec<f32>),
+        matrix: &[f32],
+        bias: &[f32],
+        (gain, offset): (Vec<f32>, Vec<f32>),
     ) -> Option<Self> {
-        let rows = bias.len();
-        let width = norm.0.len();
+        let (rows, width) = (bias.len(), gain.len());
         let pieces = rows.checked_div(width)?;
-        if pieces == 0 || rows != pieces * width || matrix.len() != rows * inputs {
+        if pieces == 0 || rows != pieces * width || matrix.len() != rows * inputs || offset.len() != width {
             return None;
         }
-        // All first pieces, then all second ones: the largest of each is then taken side by side.
         let order = (0..pieces).flat_map(|piece| (0..width).map(move |output| output * pieces + piece));
-        let bias = order.clone().map(|row| bias[row]).collect();
-        let matrix = order.flat_map(|row| matrix[row * inputs..(row + 1) * inputs].iter().copied()).collect();
-        let matrix = transposed(rows, inputs, matrix)?;
-        Some(Self { matrix, bias, gain: norm.0, offset: norm.1, inputs })
+        let bias: Vec<f32> = order.clone().map(|row| bias[row]).collect();
+        let matrix: Vec<f32> =
+            order.flat_map(|row| matrix[row * inputs..(row + 1) * inputs].iter().copied()).collect();
+        Some(Self { linear: Linear::new(&matrix, &bias), pieces, inputs, gain, offset })
     }
 
-    /// `rows` rows of inputs to as many of outputs.
-    pub(super) fn apply(&self, input: Vec<f32>, rows: usize) -> Option<Vec<f32>> {
-        let product = product(input, rows, self.inputs, &self.matrix)?;
+    pub(super) fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    pub(super) fn outputs(&self) -> usize {
+        self.gain.len()
+    }
+
+    /// Hands each of `rows` rows of outputs to `each`, in turn.
+    pub(super) fn apply(
+        &self,
+        left: Rows<'_>,
+        rows: usize,
+        scratch: &mut Scratch,
+        mut each: impl FnMut(usize, &[f32]),
+    ) {
         let width = self.gain.len();
-        let mut out = Vec::with_capacity(rows * width);
-        for row in product.chunks_exact(self.bias.len()) {
-            let start = out.len();
-            let mut pieces = row.chunks_exact(width).zip(self.bias.chunks_exact(width));
-            if let Some((values, bias)) = pieces.next() {
-                out.extend(values.iter().zip(bias).map(|(value, bias)| value + bias));
-            }
-            for (values, bias) in pieces {
-                for ((most, value), bias) in out[start..].iter_mut().zip(values).zip(bias) {
-                    let value = value + bias;
-                    *most = if value > *most { value } else { *most };
+        let product = scratch.multiply(&self.linear, left, (rows, self.pieces * width));
+        for (index, row) in product.chunks_exact_mut(self.pieces * width).enumerate() {
+            let (most, others) = row.split_at_mut(width);
+            for piece in others.chunks_exact(width) {
+                for (most, value) in most.iter_mut().zip(piece) {
+                    *most = if *value > *most { *value } else { *most };
                 }
             }
-            layer_norm(&mut out[start..], &self.gain, &self.offset);
+            layer_norm(most, (&self.gain, &self.offset, 1e-8));
+            each(index, most);
         }
-        Some(out)
     }
-}
-
-fn layer_norm(row: &mut [f32], gain: &[f32], offset: &[f32]) {
-    let count = row.len() as f32;
-    let mean = sum(row) / count;
-    row.iter_mut().for_each(|value| *value -= mean);
-    let scale = 1.0 / (dot(row, row) / count + 1e-8).sqrt();
-    for ((value, gain), offset) in row.iter_mut().zip(gain).zip(offset) {
-        *value = *value * scale * gain + offset;
-    }
-}
-
-/// A matrix of `rows` by `columns` turned, ready to be multiplied with.
-pub(super) fn transposed(rows: usize, columns: usize, matrix: Vec<f32>) -> Option<Tensor> {
-    let tensor = Tensor::from_vec(matrix, (rows, columns), &Device::Cpu).ok()?;
-    tensor.t().and_then(|it| it.contiguous()).ok()
-}
-
-/// Rows of `inputs` numbers times a matrix.
-pub(super) fn product(input: Vec<f32>, rows: usize, inputs: usize, matrix: &Tensor) -> Option<Vec<f32>> {
-    let input = Tensor::from_vec(input, (rows, inputs), &Device::Cpu).ok()?;
-    input.matmul(matrix).ok()?.flatten_all().ok()?.to_vec1().ok()
 }

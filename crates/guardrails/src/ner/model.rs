@@ -3,14 +3,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use candle_core::Tensor;
+use craton_kernels::{Linear, Rows};
 use parking_lot::RwLock;
 
 use super::Entity;
-use super::kernel::{Maxout, product, transposed};
+use super::kernel::{Maxout, Scratch};
 use super::murmur::rows;
 use super::parser::Parser;
 use super::tokens::{Token, Tokenizer};
+use crate::fnv::Quick;
 
 /// Width of a token's vector.
 const WIDTH: usize = 96;
@@ -62,12 +63,13 @@ pub struct NameModel {
     tables: Vec<Table>,
     mix: Maxout,
     convolutions: Vec<Maxout>,
-    project: Tensor,
-    project_bias: Vec<f32>,
-    lower: Tensor,
+    project: Linear,
+    lower: Linear,
+    /// Columns of the parser's first layer.
+    lower_width: usize,
     parser: Parser,
     /// Mixed embeddings by a token's features: they don't depend on its neighbours.
-    mixed: RwLock<HashMap<[u64; 4], Arc<[f32]>>>,
+    mixed: RwLock<HashMap<[u64; 4], Arc<[f32]>, Quick>>,
 }
 
 impl NameModel {
@@ -75,29 +77,35 @@ impl NameModel {
         let mut layers = weights
             .layers
             .into_iter()
-            .map(|it| Maxout::new(it.inputs, it.matrix, it.bias, (it.gain, it.offset)));
+            .map(|it| Maxout::new(it.inputs, &it.matrix, &it.bias, (it.gain, it.offset)));
         let mix = layers.next()??;
         let convolutions: Vec<Maxout> = layers.collect::<Option<_>>()?;
+        let layers_fit = mix.inputs() == weights.tables.len() * WIDTH
+            && mix.outputs() == WIDTH
+            && convolutions.len() <= PAD
+            && convolutions.iter().all(|it| it.inputs() == 3 * WIDTH && it.outputs() == WIDTH);
         let tables_fit = weights.tables.len() == 4
             && weights
                 .tables
                 .iter()
                 .all(|table| table.count > 0 && table.vectors.len() == table.count * WIDTH);
         let fits = tables_fit
+            && layers_fit
+            && weights.lower.len() == weights.pad.len() * PARSER_WIDTH
             && weights.project.len() == PARSER_WIDTH * WIDTH
             && weights.project_bias.len() == PARSER_WIDTH;
         if !fits {
             return None;
         }
-        let lower_rows = weights.lower.len() / PARSER_WIDTH;
+        let lower_width = weights.lower.len() / PARSER_WIDTH;
         Some(Self {
             tokenizer,
             tables: weights.tables,
             mix,
             convolutions,
-            project: transposed(PARSER_WIDTH, WIDTH, weights.project)?,
-            project_bias: weights.project_bias,
-            lower: transposed(lower_rows, PARSER_WIDTH, weights.lower)?,
+            project: Linear::new(&weights.project, &weights.project_bias),
+            lower: Linear::new(&weights.lower, &vec![0.0; lower_width]),
+            lower_width,
             parser: Parser::new(&labels, weights.lower_bias, weights.pad, weights.upper, weights.upper_bias)?,
             mixed: RwLock::default(),
         })
@@ -129,53 +137,54 @@ impl NameModel {
     }
 
     fn parse(&self, parts: &[(usize, &[Token])], found: &mut [Vec<Entity>]) {
-        let tokens: Vec<&[Token]> = parts.iter().map(|(_, tokens)| *tokens).collect();
-        let Some(states) = self.states(&tokens) else { return };
-        for ((text, tokens), states) in parts.iter().zip(states) {
-            found[*text].extend(self.parser.parse(tokens, &states));
+        let states = self.states(parts);
+        let mut rest = states.as_slice();
+        for (text, tokens) in parts {
+            let (own, after) = rest.split_at(tokens.len() * self.lower_width);
+            rest = after;
+            found[*text].extend(self.parser.parse(tokens, own));
         }
     }
 
     /// For each token of each part, what it adds to the parser's first layer in each of its places.
-    fn states(&self, parts: &[&[Token]]) -> Option<Vec<Vec<f32>>> {
-        let count: usize = parts.iter().map(|part| part.len()).sum();
+    fn states(&self, parts: &[(usize, &[Token])]) -> Vec<f32> {
+        let mut scratch = Scratch::quick();
         // The network was trained with rows of zeros around a text, which the convolutions change like any other. As many as
-        // there are convolutions keep one part from another.
-        let mut vectors = vec![0.0; PAD * WIDTH];
-        for part in parts {
-            vectors.extend(self.embed(part)?);
+        // there are convolutions keep one part from another. One more at each end is what the ends' windows reach into.
+        let mut vectors = vec![0.0; (1 + PAD) * WIDTH];
+        for (_, part) in parts {
+            self.embed(part, &mut vectors);
             vectors.resize(vectors.len() + PAD * WIDTH, 0.0);
         }
-        let rows = vectors.len() / WIDTH;
+        let rows = vectors.len() / WIDTH - 1;
+        vectors.resize(vectors.len() + WIDTH, 0.0);
         for convolution in &self.convolutions {
-            let windows = windows(&vectors, rows);
-            let added = convolution.apply(windows, rows)?;
-            vectors.iter_mut().zip(added).for_each(|(value, added)| *value += added);
+            // A token's window is its vector between those of its neighbours, which is how they lie.
+            let mut added = vec![0.0; rows * WIDTH];
+            let windows = Rows { data: &vectors, stride: WIDTH };
+            convolution.apply(windows, rows, &mut scratch, |row, out| {
+                added[row * WIDTH..(row + 1) * WIDTH].copy_from_slice(out);
+            });
+            vectors[WIDTH..].iter_mut().zip(added).for_each(|(value, added)| *value += added);
         }
+        let count: usize = parts.iter().map(|(_, part)| part.len()).sum();
         let mut kept = Vec::with_capacity(count * WIDTH);
-        let mut at = PAD;
-        for part in parts {
+        let mut at = 1 + PAD;
+        for (_, part) in parts {
             kept.extend_from_slice(&vectors[at * WIDTH..(at + part.len()) * WIDTH]);
             at += part.len() + PAD;
         }
-        let mut projected = product(kept, count, WIDTH, &self.project)?;
-        for row in projected.chunks_exact_mut(PARSER_WIDTH) {
-            row.iter_mut().zip(&self.project_bias).for_each(|(value, bias)| *value += bias);
-        }
-        let states = product(projected, count, PARSER_WIDTH, &self.lower)?;
-        let width = states.len().checked_div(count)?;
-        let mut rest = states.as_slice();
-        let own = parts.iter().map(|part| {
-            let (own, after) = rest.split_at(part.len() * width);
-            rest = after;
-            own.to_vec()
-        });
-        Some(own.collect())
+        let kept = Rows { data: &kept, stride: WIDTH };
+        let projected = scratch.multiply(&self.project, kept, (count, PARSER_WIDTH)).to_vec();
+        let projected = Rows { data: &projected, stride: PARSER_WIDTH };
+        scratch.multiply(&self.lower, projected, (count, self.lower_width)).to_vec()
     }
 
-    /// The mixed embedding of every token.
-    fn embed(&self, tokens: &[Token]) -> Option<Vec<f32>> {
-        let mut vectors = vec![0.0; tokens.len() * WIDTH];
+    /// Appends the mixed embedding of every token.
+    fn embed(&self, tokens: &[Token], vectors: &mut Vec<f32>) {
+        let start = vectors.len();
+        vectors.resize(start + tokens.len() * WIDTH, 0.0);
+        let vectors = &mut vectors[start..];
         let mut missing: Vec<usize> = Vec::new();
         {
             let known = self.mixed.read();
@@ -187,9 +196,10 @@ impl NameModel {
             }
         }
         if missing.is_empty() {
-            return Some(vectors);
+            return;
         }
-        let mut input = Vec::with_capacity(missing.len() * WIDTH * self.tables.len());
+        let width = WIDTH * self.tables.len();
+        let mut input = Vec::with_capacity(missing.len() * width);
         for index in &missing {
             for (table, feature) in self.tables.iter().zip(tokens[*index].features) {
                 let start = input.len();
@@ -201,28 +211,17 @@ impl NameModel {
                 }
             }
         }
-        let mixed = self.mix.apply(input, missing.len())?;
+        // Kept, so that it may as well be exact.
+        let left = Rows { data: &input, stride: width };
+        self.mix.apply(left, missing.len(), &mut Scratch::default(), |row, vector| {
+            vectors[missing[row] * WIDTH..(missing[row] + 1) * WIDTH].copy_from_slice(vector);
+        });
         let mut known = self.mixed.write();
         if known.len() + missing.len() > MOST_MIXED {
             known.clear();
         }
-        for (index, vector) in missing.into_iter().zip(mixed.chunks_exact(WIDTH)) {
-            vectors[index * WIDTH..(index + 1) * WIDTH].copy_from_slice(vector);
-            known.insert(tokens[index].features, vector.into());
+        for index in missing {
+            known.insert(tokens[index].features, vectors[index * WIDTH..(index + 1) * WIDTH].into());
         }
-        Some(vectors)
     }
-}
-
-/// Each token's vector between those of its neighbours; zeros beyond the ends.
-fn windows(vectors: &[f32], count: usize) -> Vec<f32> {
-    let mut windows = Vec::with_capacity(count * WIDTH * 3);
-    let zeros = [0.0; WIDTH];
-    for index in 0..count {
-        let row = |index: usize| &vectors[index * WIDTH..(index + 1) * WIDTH];
-        windows.extend_from_slice(if index > 0 { row(index - 1) } else { &zeros });
-        windows.extend_from_slice(row(index));
-        windows.extend_from_slice(if index + 1 < count { row(index + 1) } else { &zeros });
-    }
-    windows
 }

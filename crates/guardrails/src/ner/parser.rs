@@ -1,8 +1,9 @@
 //! The transitions: at each token the best valid one of begin, inside, last, unit (each with a label) and outside.
 
+use craton_backend::dot;
+
 use super::tokens::Token;
 use super::{Entity, Label};
-use crate::arithmetic::dot;
 
 /// Places of the parser's state: the next token, the first of the open entity, the last before the next.
 const PLACES: usize = 3;
@@ -50,9 +51,9 @@ impl Parser {
         let mut found = Vec::new();
         let mut open: Option<(usize, usize)> = None;
         for at in 0..tokens.len() {
-            let scores = self.scores(states, at, open.map(|(start, _)| start));
+            let hidden = self.hidden(states, at, open.map(|(start, _)| start));
             let last = at + 1 == tokens.len();
-            let best = self.best(&scores, open.map(|(_, label)| label), last, tokens[at].is_space);
+            let best = self.best(&hidden, open.map(|(_, label)| label), last, tokens[at].is_space);
             let entity = |start: usize, label: usize| Entity {
                 label: self.labels[label],
                 range: tokens[start].range.start..tokens[at].range.end,
@@ -71,29 +72,29 @@ impl Parser {
         found
     }
 
-    fn scores(&self, states: &[f32], at: usize, open: Option<usize>) -> Vec<f32> {
-        let width = HIDDEN * PIECES;
-        let mut hidden = self.bias.clone();
+    fn hidden(&self, states: &[f32], at: usize, open: Option<usize>) -> [f32; HIDDEN] {
+        const WIDTH: usize = HIDDEN * PIECES;
+        let mut sums = [0.0_f32; WIDTH];
+        sums.copy_from_slice(&self.bias);
         let places = [Some(at), open, open.and_then(|_| at.checked_sub(1))];
         for (place, token) in places.into_iter().enumerate() {
             let part = match token {
-                Some(token) => &states[(token * PLACES + place) * width..][..width],
-                None => &self.pad[place * width..][..width],
+                Some(token) => &states[(token * PLACES + place) * WIDTH..][..WIDTH],
+                None => &self.pad[place * WIDTH..][..WIDTH],
             };
-            hidden.iter_mut().zip(part).for_each(|(sum, value)| *sum += value);
+            sums.iter_mut().zip(part).for_each(|(sum, value)| *sum += value);
         }
-        let hidden: Vec<f32> = hidden.chunks_exact(PIECES).map(|pieces| pieces[0].max(pieces[1])).collect();
-        let classes = self.upper.chunks_exact(HIDDEN).zip(&self.upper_bias);
-        classes.map(|(row, bias)| dot(row, &hidden) + bias).collect()
+        std::array::from_fn(|unit| sums[unit * PIECES].max(sums[unit * PIECES + 1]))
     }
 
-    /// The valid move with the highest score; the first of equal ones.
-    fn best(&self, scores: &[f32], open: Option<usize>, last: bool, space: bool) -> Move {
+    /// The valid move with the highest score; the first of equal ones. Scores of moves that are not valid are not computed.
+    fn best(&self, hidden: &[f32; HIDDEN], open: Option<usize>, last: bool, space: bool) -> Move {
         let count = self.labels.len();
         let mut best = (Move::Outside, f32::NEG_INFINITY);
         let mut consider = |candidate: Move, class: usize| {
-            if scores[class] > best.1 {
-                best = (candidate, scores[class]);
+            let score = dot(&self.upper[class * HIDDEN..][..HIDDEN], hidden) + self.upper_bias[class];
+            if score > best.1 {
+                best = (candidate, score);
             }
         };
         match open {

@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 
 use super::format::Exceptions;
 use super::murmur::string_hash;
+use crate::fnv::Quick;
 
 /// A token's bytes in the text, and the features that the network sees.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,11 +21,11 @@ pub(super) struct Token {
 #[derive(Debug)]
 pub(super) struct Tokenizer {
     exceptions: Exceptions,
-    norms: HashMap<u64, String>,
+    norms: HashMap<u64, String, Quick>,
 }
 
 /// Strings that the model's string store numbers instead of hashing.
-static SYMBOLS: LazyLock<HashMap<&'static str, u64>> = LazyLock::new(|| {
+static SYMBOLS: LazyLock<HashMap<&'static str, u64, Quick>> = LazyLock::new(|| {
     let line =
         |line: &'static str| line.split_once('\t').and_then(|(name, id)| Some((name, id.parse().ok()?)));
     include_str!("symbols.tsv").lines().filter_map(line).collect()
@@ -41,7 +42,7 @@ fn id_of(text: &str) -> u64 {
 const LONGEST_PIECE: usize = 2000;
 
 impl Tokenizer {
-    pub(super) fn new(exceptions: Exceptions, norms: HashMap<u64, String>) -> Self {
+    pub(super) fn new(exceptions: Exceptions, norms: HashMap<u64, String, Quick>) -> Self {
         Self { exceptions, norms }
     }
 
@@ -440,7 +441,7 @@ mod tests {
     use super::*;
 
     fn cut(text: &str) -> Vec<String> {
-        let tokenizer = Tokenizer::new(HashMap::new(), HashMap::new());
+        let tokenizer = Tokenizer::new(HashMap::default(), HashMap::default());
         tokenizer.tokens(text).into_iter().map(|token| text[token.range].to_owned()).collect()
     }
 

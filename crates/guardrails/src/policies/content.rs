@@ -8,8 +8,9 @@ use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
 use craton_api_bedrock::GuardrailContentFilterType as Category;
+use craton_backend::dot;
 
-use super::statics::{Statics, dot, words};
+use super::statics::{Statics, words};
 use crate::fnv;
 use crate::text::{View, sentences};
 

@@ -8,10 +8,9 @@
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
-use craton_backend::EmbeddingModel;
+use craton_backend::{EmbeddingModel, dot};
 
 use super::content::{CATEGORIES, Confidence, ContentModel};
-use super::statics::dot;
 use crate::text::View;
 
 const COUNT: usize = CATEGORIES.len();

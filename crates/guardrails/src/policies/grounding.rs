@@ -6,8 +6,10 @@
 
 use std::collections::HashSet;
 
+use craton_backend::dot;
+
 use super::lexical::{is_common, stem};
-use super::statics::{Statics, dot, words};
+use super::statics::{Statics, words};
 use crate::text::{View, sentences};
 
 /// From 0 to 1; none where there is nothing to compare with.

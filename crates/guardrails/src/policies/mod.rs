@@ -12,6 +12,7 @@ pub mod grounding;
 pub mod judge;
 pub mod lexical;
 pub mod pii;
+pub(crate) mod remembering;
 pub(crate) mod spelled;
 pub mod statics;
 pub mod topics;

@@ -7,8 +7,9 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-pub use crate::arithmetic::dot;
-pub(crate) use crate::arithmetic::normalise;
+use craton_backend::normalise;
+
+use crate::fnv::Quick;
 
 /// Longest word that is cut into pieces, in bytes.
 const LONGEST_WORD: usize = 64;
@@ -16,7 +17,7 @@ const LONGEST_WORD: usize = 64;
 /// A table of word pieces and their vectors.
 #[derive(Debug, Default)]
 pub struct Statics {
-    pieces: HashMap<Box<str>, u32>,
+    pieces: HashMap<Box<str>, u32, Quick>,
     dimensions: usize,
     scales: Vec<f32>,
     vectors: Vec<i8>,
@@ -50,7 +51,7 @@ impl Statics {
         let number = |bytes: &[u8]| bytes.try_into().ok().map(u32::from_le_bytes);
         let count = number(take(4)?)? as usize;
         let dimensions = number(take(4)?)? as usize;
-        let mut pieces = HashMap::with_capacity(count);
+        let mut pieces = HashMap::with_capacity_and_hasher(count, Quick);
         for index in 0..u32::try_from(count).ok()? {
             let length = usize::from(take(1)?[0]);
             let piece = std::str::from_utf8(take(length)?).ok()?;
@@ -179,6 +180,8 @@ pub fn words(text: &str) -> impl Iterator<Item = &str> {
 
 #[cfg(test)]
 mod tests {
+    use craton_backend::dot;
+
     use super::*;
 
     #[test]

@@ -13,12 +13,12 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
-use craton_backend::EmbeddingModel;
+use craton_backend::{EmbeddingModel, dot, normalise};
 use tokio::sync::OnceCell;
 
 use super::acronyms::written_out;
 use super::lexical::{content_words, is_common};
-use super::statics::{Statics, dot, normalise, words};
+use super::statics::{Statics, words};
 pub use super::topics_full::{Evidence, OrdinaryVectors, StandsOut, VALUES};
 use super::topics_full::{FullTopic, Ordinary, Spread, nearest};
 use super::{Shown, encoded};

@@ -5,9 +5,8 @@
 
 use std::sync::Arc;
 
+use craton_backend::{dot, normalise};
 use tokio::sync::OnceCell;
-
-use super::statics::{dot, normalise};
 
 /// Ordinary traffic as a sentence encoder sees it: computed once for each encoder.
 pub type OrdinaryVectors = OnceCell<Arc<Ordinary>>;

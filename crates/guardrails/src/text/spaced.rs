@@ -73,10 +73,12 @@ pub(super) struct Word {
     joint: Option<Range<usize>>,
 }
 
-/// What stands between the last letter and here: the first characters of it, and where the one is that tells most.
+/// What stands between the last letter and here: the first character of it, how many there are, and where the one is that
+/// tells most.
 #[derive(Default)]
 struct Between {
-    characters: Vec<char>,
+    first: Option<char>,
+    count: usize,
     joint: Option<Range<usize>>,
 }
 
@@ -85,8 +87,8 @@ impl Between {
         if self.joint.is_none() || character != ' ' {
             self.joint = Some(at..at + character.len_utf8());
         }
-        self.characters.push(character);
-        self.characters.truncate(WIDEST + 1);
+        self.first = self.first.or(Some(character));
+        self.count += 1;
     }
 }
 
@@ -102,10 +104,10 @@ pub(super) fn runs(text: &str) -> Vec<Vec<Word>> {
     let mut characters = text.char_indices().peekable();
     while let Some((at, character)) = characters.next() {
         let is_letter = character.is_alphanumeric() || matches!(character, '@' | '$' | '!');
-        if !is_letter || (character == '!' && between.characters.is_empty()) {
+        if !is_letter || (character == '!' && between.count == 0) {
             before_is_letter = false;
             let fits = matches!(character, ' ' | '.' | '-' | '_' | '*' | '/' | '|' | '+');
-            if !fits || between.characters.len() >= WIDEST {
+            if !fits || between.count >= WIDEST {
                 found.extend(Some(std::mem::take(&mut run)).filter(|run| !run.is_empty()));
                 gap = None;
             }
@@ -122,7 +124,7 @@ pub(super) fn runs(text: &str) -> Vec<Vec<Word>> {
             continue;
         }
         let letter = at..at + character.len_utf8();
-        let only = Some(&stood.characters).filter(|it| it.len() == 1).map(|it| it[0]);
+        let only = stood.first.filter(|_| stood.count == 1);
         match (run.last_mut(), only) {
             (Some(word), Some(one)) if gap.is_none_or(|gap| gap == one) => {
                 gap = Some(one);

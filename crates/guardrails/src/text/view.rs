@@ -127,6 +127,10 @@ impl View {
         Self::new(text, Some(origins))
     }
 
+    pub fn into_text(self) -> String {
+        self.text
+    }
+
     pub fn text(&self) -> &str {
         &self.text
     }

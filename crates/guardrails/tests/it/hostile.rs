@@ -26,6 +26,20 @@ fn time(guard: &Arc<Guard>, text: String) -> Duration {
     started.elapsed()
 }
 
+/// A megabyte takes less than twice of four times as long as a quarter of one: what grows with the square would take sixteen
+/// times as long. The machine does other things too, so the least of several turns counts.
+fn assert_linear(guard: &Arc<Guard>, piece: fn(usize) -> String) {
+    let (mut small, mut large) = (Duration::MAX, Duration::MAX);
+    for _ in 0..4 {
+        small = small.min(time(guard, many(250_000, piece)));
+        large = large.min(time(guard, many(1_000_000, piece)));
+        if large < small * 8 {
+            return;
+        }
+    }
+    panic!("{:?}: {small:?}, then {large:?} for four times as much", piece(1));
+}
+
 #[test]
 fn a_megabyte_of_near_matches_takes_linear_time_in_every_policy() {
     let guard = Arc::new(Guard::of(crate::definitions::everything(), Vectors::default()).unwrap());
@@ -40,11 +54,7 @@ fn a_megabyte_of_near_matches_takes_linear_time_in_every_policy() {
         |number| format!("kill the process {number}."),
         |number| format!("\u{200b}раsswоrd\u{301}{number}"),
     ];
-    for piece in pieces {
-        let small = time(&guard, many(60_000, piece)).max(Duration::from_millis(20));
-        let large = time(&guard, many(960_000, piece));
-        assert!(large < small * 80, "{:?}: {small:?}, then {large:?} for sixteen times as much", piece(1));
-    }
+    pieces.into_iter().for_each(|piece| assert_linear(&guard, piece));
 }
 
 proptest! {
@@ -92,9 +102,5 @@ fn a_megabyte_of_findings_takes_linear_time() {
         |number| format!("Mr. Anna{} Berg", "a".repeat(number % 7)),
         |number| format!("project bluebird {number}"),
     ];
-    for piece in pieces {
-        let small = time(&guard, many(60_000, piece)).max(Duration::from_millis(20));
-        let large = time(&guard, many(960_000, piece));
-        assert!(large < small * 80, "{:?}: {small:?}, then {large:?} for sixteen times as much", piece(1));
-    }
+    pieces.into_iter().for_each(|piece| assert_linear(&guard, piece));
 }

@@ -8,6 +8,7 @@
 //! is checked in a bounded number of steps.
 
 pub mod custom;
+mod glance;
 mod names;
 mod numbers;
 mod rules;
@@ -19,6 +20,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use craton_api_bedrock::GuardrailPiiEntityType as Kind;
+use glance::Glance;
 
 use crate::ner::NameModel;
 use crate::text::{View, closed};
@@ -55,9 +57,10 @@ impl PiiDetector {
         let view = View::plain(text);
         let plain = view.text();
         let mut found = Vec::new();
-        self.find_by_rules(plain, &mut found);
+        let glance = Glance::at(plain);
+        self.find_by_rules(plain, &glance, &mut found);
         if self.wants(Kind::Name) || self.wants(Kind::Address) {
-            names::find(plain, self.names.as_deref(), &self.kinds, &mut found);
+            names::find((plain, &glance), self.names.as_deref(), &self.kinds, &mut found);
         }
         bound_addresses(plain, &mut found);
         let mut found = settle(found);
@@ -67,7 +70,7 @@ impl PiiDetector {
         // Numbers and addresses whose characters all stand apart.
         if let Some(closed) = closed(&view) {
             let mut apart = Vec::new();
-            self.find_by_rules(closed.text(), &mut apart);
+            self.find_by_rules(closed.text(), &Glance::at(closed.text()), &mut apart);
             apart.iter_mut().for_each(|it| it.range = closed.original(it.range.clone()));
             found.extend(apart);
             found = settle(found);
@@ -75,13 +78,15 @@ impl PiiDetector {
         found
     }
 
-    fn find_by_rules(&self, plain: &str, found: &mut Vec<Finding>) {
-        for rule in rules::rules() {
-            if self.wants(rule.kind) && rule.may_match(plain) {
+    fn find_by_rules(&self, plain: &str, glance: &Glance, found: &mut Vec<Finding>) {
+        for (index, rule) in rules::rules().iter().enumerate() {
+            if self.wants(rule.kind) && rule.may_match(index, glance) {
                 rule.find(plain, found);
             }
         }
-        numbers::find(plain, &self.kinds, found);
+        if glance.has_digit() {
+            numbers::find(plain, &self.kinds, found);
+        }
     }
 
     fn wants(&self, kind: Kind) -> bool {

@@ -5,9 +5,12 @@ use std::sync::LazyLock;
 
 use craton_api_bedrock::GuardrailPiiEntityType as Kind;
 use regex::Regex;
+use regex_automata::meta::Regex as Anchored;
+use regex_automata::{self as automaton, Input};
 
 use super::Finding;
-use super::rules::{ascii, near};
+use super::glance::Glance;
+use super::rules::{ascii, near, with_ascii_borders};
 use super::tagger::{Kind as Tagged, Span, Tagger, flags};
 use crate::ner::NameModel;
 use crate::text::View;
@@ -18,7 +21,7 @@ static NAMED: LazyLock<Vec<Regex>> = LazyLock::new(|| {
         r"\b(?:Mr|Mrs|Ms|Miss|Mx|Dr|Prof|Professor|Sir|Madam|Lady|Lord|Rev|Capt|Sgt)\b\.?\s+(\p{Lu}[\p{L}'’-]+(?:\s+\p{Lu}(?:\.|\b))?(?:\s+\p{Lu}[\p{L}'’-]+){0,2})",
         r"(?i:\bmy (?:full )?name is|\bname's|\bi am called|\bcall me|\bthis is|\bi'm|\bi am)\s+(\p{Lu}[\p{L}'’-]+(?:\s+\p{Lu}(?:\.|\b))?(?:\s+\p{Lu}[\p{L}'’-]+){1,2})",
         r"(?i:\bmy (?:full |first |last )?name is|\bname's|\bi am called)\s+(\p{Lu}[\p{L}'’-]+(?:\s+\p{Lu}[\p{L}'’-]+){0,2})",
-        r"(?i:\b(?:full |first |last |customer |patient |employee |account holder|client )?name\s?[:=])\s?(\p{Lu}[\p{L}'’-]+(?:\s+\p{Lu}(?:\.|\b))?(?:\s+\p{Lu}[\p{L}'’-]+){0,2})",
+        r"(?i:\b(?:full |first |last |customer |patient |employee |account holder |client )?name\s?[:=])\s?(\p{Lu}[\p{L}'’-]+(?:\s+\p{Lu}(?:\.|\b))?(?:\s+\p{Lu}[\p{L}'’-]+){0,2})",
         r"(?m)^(?:Dear|Hi|Hello|Hey)\s+(\p{Lu}[\p{L}'’-]+(?:\s+\p{Lu}[\p{L}'’-]+)?),",
         r"(?m)^(?:Best|Regards|Sincerely|Kind regards|Best regards|Thanks|Cheers|Warm regards|Yours truly),?\n+(\p{Lu}[\p{L}'’-]+(?:\s+\p{Lu}[\p{L}'’-]+){0,2})\s*$",
     ];
@@ -54,20 +57,92 @@ const NO_NAME: &[&str] = &[
     "Please",
 ];
 
-static STREET: LazyLock<Vec<Regex>> = LazyLock::new(|| {
+/// The words without which none of [`NAMED`], then of [`STREETS`], matches: in the order of the patterns.
+pub(super) const WORDS: &[&[&str]] = &[
+    &["mr", "ms", "miss", "mx", "dr", "prof", "sir", "madam", "lady", "lord", "rev", "capt", "sgt"],
+    &["my name is", "my full name is", "name's", "i am", "call me", "this is", "i'm"],
+    &["my name is", "my full name is", "my first name is", "my last name is", "name's", "i am called"],
+    &["name", "full name", "first name", "last name"],
+    &["dear", "hi", "hello", "hey"],
+    &["best", "regards", "sincerely", "kind regards", "thanks", "cheers", "warm regards", "yours truly"],
+    &["p.o", "po", "p o", "p. o"],
+    &["rue", "avenue", "boulevard", "place", "via", "calle", "piazza"],
+    &["…straße", "…strasse", "…weg", "…platz", "…allee", "…gasse"],
+];
+
+/// How streets, post boxes and towns with their code are written. The first begins where [`begins_street`] says, and is
+/// looked for there only: a search from everywhere for so long a list of words would take as long as all other patterns.
+struct Streets {
+    street: Option<Anchored>,
+    town: Option<Regex>,
+    /// Those that need a word: a post box, and streets as they are written in other languages.
+    worded: Vec<Regex>,
+}
+
+static STREETS: LazyLock<Streets> = LazyLock::new(|| {
     let kind = r"(?:Street|St|Avenue|Ave|Av|Road|Rd|Boulevard|Blvd|Lane|Ln|Drive|Dr|Court|Ct|Way|Place|Pl|Square|Sq|Terrace|Ter|Circle|Cir|Highway|Hwy|Parkway|Pkwy|Close|Crescent|Cres|Row|Mews|Alley|Trail|Trl|Loop|Plaza|Walk|Gardens|Gate|Grove|Hill|Path|Pike|Quay|Rise|Run|View|Vista|Viaduct|Ridge|Crossing|Point|Park|Villages?|Islands?|Isle|Mount|Mountains?|Meadows?|Manor|Landing|Lakes?|Junctions?|Green|Glens?|Forges?|Forest|Flats?|Fields?|Falls|Extensions?|Estates?|Dale|Creek|Coves?|Corners?|Common|Cliffs?|Cape|Camp|Bypass|Burgs?|Brooks?|Bridge|Branch|Bluffs?|Bend|Bayou|Freeway|Fork|Ford|Harbors?|Haven|Heights|Hollow|Inlet|Keys?|Knolls?|Locks|Lodge|Mall|Mills?|Mission|Motorway|Neck|Orchard|Oval|Overpass|Parks|Parkways|Passage|Pass|Pine|Pines|Plains?|Port|Ports|Prairie|Radial|Ramp|Ranch|Rapids?|Rest|River|Roads|Route|Shoals?|Shores?|Skyway|Springs?|Spurs?|Squares|Station|Stravenue|Stream|Streets|Summit|Throughway|Trace|Track|Trafficway|Tunnel|Turnpike|Underpass|Unions?|Valleys?|Via|Ville|Wall|Walks|Ways|Wells?)";
     let unit = r"(?:,?\s+(?:Apt|Apartment|Suite|Ste|Unit|Floor|Fl|Room|Rm|Flat|#)\.?\s?#?[A-Za-z0-9-]{1,6})?";
     let city = r"(?:,?\s+(?:[A-Z][\p{L}.'-]+ ?){1,4}(?:,\s*[A-Z][\p{L} ]{1,20})?)?";
     let post = r"(?:,?\s+(?:[A-Z]{2}\s+\d{5}(?:-\d{4})?|\d{5}(?:-\d{4})?|[A-Z]{1,2}\d[A-Z\d]?\s?\d[A-Z]{2}|[A-Z]\d[A-Z] ?\d[A-Z]\d|[A-Z]{2}))?\b";
-    let patterns = [
-        format!(r"\b(?:(?:Flat|Apt|Unit|Suite)\.? ?\d+[A-Za-z]?,? )?\d{{1,6}}[A-Za-z]?\s+(?:[NSEW]\.?\s+|(?:North|South|East|West)\s+)?(?:[A-Z0-9][\p{{L}}0-9'.-]*\s+){{1,4}}?{kind}\b\.?{unit}(?:,[^\n]{{0,3}}{city}|{city})?{post}"),
-        format!(r"(?i:\bP\.?\s?O\.?\s?Box)\s+\d{{1,6}}(?:,{city})?{post}"),
-        r"\b(?:[A-Z][\p{L}.'-]+ ){0,2}[A-Z][\p{L}.'-]+,\s+(?:A[KLRZ]|C[AOT]|D[CE]|FL|GA|HI|I[ADLN]|K[SY]|LA|M[ADEINOST]|N[CDEHJMVY]|O[HKR]|PA|RI|S[CD]|T[NX]|UT|V[AT]|W[AIVY])\s+\d{5}(?:-\d{4})?\b".to_owned(),
-        r"\b\d{1,4}\s+(?:rue|avenue|boulevard|place|via|calle|piazza)\s+(?:d[eu']\s?|des |della |la )?[A-Z][\p{L}'-]+(?:,?\s+\d{5})?(?:\s+[A-Z][\p{L}-]+)?".to_owned(),
-        r"\b[A-Z][\p{L}-]+(?:straße|strasse|weg|platz|allee|gasse)\s+\d{1,4}[a-z]?(?:,?\s+\d{5})?(?:\s+[A-Z][\p{L}-]+)?".to_owned(),
+    let street = format!(
+        r"\b(?:(?:Flat|Apt|Unit|Suite)\.? ?\d+[A-Za-z]?,? )?\d{{1,6}}[A-Za-z]?\s+(?:[NSEW]\.?\s+|(?:North|South|East|West)\s+)?(?:[A-Z0-9][\p{{L}}0-9'.-]*\s+){{1,4}}?{kind}\b\.?{unit}(?:,[^\n]{{0,3}}{city}|{city})?{post}"
+    );
+    let town = r"\b(?:[A-Z][\p{L}.'-]+ ){0,2}[A-Z][\p{L}.'-]+,\s+(?:A[KLRZ]|C[AOT]|D[CE]|FL|GA|HI|I[ADLN]|K[SY]|LA|M[ADEINOST]|N[CDEHJMVY]|O[HKR]|PA|RI|S[CD]|T[NX]|UT|V[AT]|W[AIVY])\s+\d{5}(?:-\d{4})?\b";
+    let worded = [
+        &*format!(r"(?i:\bP\.?\s?O\.?\s?Box)\s+\d{{1,6}}(?:,{city})?{post}"),
+        r"\b\d{1,4}\s+(?:rue|avenue|boulevard|place|via|calle|piazza)\s+(?:d[eu']\s?|des |della |la )?[A-Z][\p{L}'-]+(?:,?\s+\d{5})?(?:\s+[A-Z][\p{L}-]+)?",
+        r"\b[A-Z][\p{L}-]+(?:straße|strasse|weg|platz|allee|gasse)\s+\d{1,4}[a-z]?(?:,?\s+\d{5})?(?:\s+[A-Z][\p{L}-]+)?",
     ];
-    patterns.iter().filter_map(|pattern| ascii(pattern)).collect()
+    Streets {
+        street: Anchored::new(&with_ascii_borders(&street)).ok(),
+        town: ascii(town),
+        worded: worded.iter().filter_map(|pattern| ascii(pattern)).collect(),
+    }
 });
+
+/// Whether a street may begin at this byte: with a digit, or with the word for a flat, and nothing of a word before it.
+fn begins_street(text: &[u8], at: usize) -> bool {
+    let before = at.checked_sub(1).map_or(b' ', |before| text[before]);
+    let begins = match text[at] {
+        b'0'..=b'9' => true,
+        b'F' | b'A' | b'U' | b'S' => {
+            ["Flat", "Apt", "Unit", "Suite"].iter().any(|word| text[at..].starts_with(word.as_bytes()))
+        }
+        _ => false,
+    };
+    begins && !before.is_ascii_alphanumeric() && before != b'_'
+}
+
+/// The streets, post boxes and towns with their code of a text.
+fn streets(text: &str, glance: &Glance) -> Vec<Range<usize>> {
+    let mut streets = Vec::new();
+    let mut add = |found: Range<usize>| {
+        let trimmed = text[found.clone()].trim_end_matches([' ', ',', '.']);
+        streets.push(found.start..found.start + trimmed.len());
+    };
+    if !glance.has_digit() {
+        return streets;
+    }
+    if let Some(street) = &STREETS.street {
+        let mut from = 0;
+        for at in (0..text.len()).filter(|at| begins_street(text.as_bytes(), *at)) {
+            let here = Input::new(text).range(at..).anchored(automaton::Anchored::Yes);
+            if let Some(found) = (at >= from).then(|| street.search(&here)).flatten() {
+                from = found.end();
+                add(found.range());
+            }
+        }
+    }
+    if let Some(town) = STREETS.town.as_ref().filter(|_| glance.longest_digits() >= 5) {
+        town.find_iter(text).for_each(|found| add(found.range()));
+    }
+    for (index, pattern) in STREETS.worded.iter().enumerate() {
+        if glance.has_name_word(NAMED.len() + index) {
+            pattern.find_iter(text).for_each(|found| add(found.range()));
+        }
+    }
+    joined(text, streets)
+}
 
 /// Words that say that a place is somebody's.
 const HOME_WORDS: &[&str] = &[
@@ -94,23 +169,19 @@ const HOME_WORDS: &[&str] = &[
     "grew up in",
 ];
 
-pub(super) fn find(text: &str, names: Option<&NameModel>, kinds: &[Kind], found: &mut Vec<Finding>) {
-    let mut streets = Vec::new();
-    if text.bytes().any(|byte| byte.is_ascii_digit()) {
-        for pattern in STREET.iter() {
-            for street in pattern.find_iter(text) {
-                let trimmed = street.as_str().trim_end_matches([' ', ',', '.']);
-                streets.push(street.start()..street.start() + trimmed.len());
-            }
-        }
-    }
-    let streets = joined(text, streets);
+pub(super) fn find(
+    (text, glance): (&str, &Glance),
+    names: Option<&NameModel>,
+    kinds: &[Kind],
+    found: &mut Vec<Finding>,
+) {
+    let streets = streets(text, glance);
     let spans = Tagger::shipped().tag(text, names);
     if kinds.contains(&Kind::Address) {
         addresses(text, &spans, &streets, found);
     }
     if kinds.contains(&Kind::Name) {
-        people(text, &spans, &streets, found);
+        people((text, glance), &spans, &streets, found);
     }
 }
 
@@ -184,7 +255,12 @@ const COMPANIES: &[&str] = &[
     "SA",
 ];
 
-fn people(text: &str, spans: &[Span], streets: &[Range<usize>], found: &mut Vec<Finding>) {
+fn people(
+    (text, glance): (&str, &Glance),
+    spans: &[Span],
+    streets: &[Range<usize>],
+    found: &mut Vec<Finding>,
+) {
     // Streets are in order and apart: the last that begins before the range's end is the one that may touch it.
     let in_street = |range: &Range<usize>| {
         let after = streets.partition_point(|street| street.start < range.end);
@@ -197,7 +273,7 @@ fn people(text: &str, spans: &[Span], streets: &[Range<usize>], found: &mut Vec<
             found.push(Finding { kind: Kind::Name, range, confidence: 85 });
         }
     }
-    for pattern in NAMED.iter() {
+    for (_, pattern) in NAMED.iter().enumerate().filter(|(index, _)| glance.has_name_word(*index)) {
         for captures in pattern.captures_iter(text) {
             let Some(name) = captures.get(1) else { continue };
             let first = name.as_str().split_whitespace().next().unwrap_or_default();
@@ -262,7 +338,26 @@ fn is_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_plain;
+    use super::*;
+
+    #[test]
+    fn every_pattern_compiles_and_has_its_words() {
+        let streets = [STREETS.street.is_some(), STREETS.town.is_some()];
+        assert_eq!((NAMED.len() + STREETS.worded.len(), streets), (WORDS.len(), [true; 2]));
+    }
+
+    #[test]
+    fn streets_are_found_where_they_begin() {
+        let found = |text: &str| -> Vec<String> {
+            streets(text, &Glance::at(text)).into_iter().map(|it| text[it].to_owned()).collect()
+        };
+        assert_eq!(
+            found("At 12 High Street - or Flat 3, 12 Mill Road."),
+            ["12 High Street", "Flat 3, 12 Mill Road"]
+        );
+        assert_eq!(found("Hauptstraße 14, 10115 Berlin"), ["Hauptstraße 14, 10115 Berlin"]);
+        assert!(found("In 1999 we met 12 people on the road.").is_empty());
+    }
 
     #[test]
     fn small_letters_are_a_name_where_somebody_is_known_to_have_it() {

@@ -7,17 +7,19 @@ use craton_api_bedrock::GuardrailPiiEntityType as Kind;
 use regex::{Regex, RegexBuilder};
 
 use super::Finding;
-use super::specs::{Needs, SPECS, Spec};
+use super::glance::{Glance, Needs};
+use super::specs::{SPECS, Spec};
 
 /// One way to find a type.
 pub(super) struct Rule {
     pub kind: Kind,
     pattern: Regex,
+    /// Whether only a part of a match is the value.
+    has_groups: bool,
     /// Words of which one must be near, in lower case. Empty: none is needed.
     context: &'static [&'static str],
     check: fn(&str) -> bool,
     confidence: u8,
-    /// A byte without which nothing can match.
     needs: Needs,
 }
 
@@ -26,27 +28,32 @@ const BEFORE: usize = 64;
 const BEHIND: usize = 32;
 
 impl Rule {
-    pub(super) fn may_match(&self, text: &str) -> bool {
-        match self.needs {
-            Needs::Nothing => true,
-            Needs::Digit => text.bytes().any(|byte| byte.is_ascii_digit()),
-            Needs::Byte(byte) => memchr::memchr(byte, text.as_bytes()).is_some(),
-        }
+    /// Whether the text can have it; `index` is the rule's own.
+    pub(super) fn may_match(&self, index: usize, glance: &Glance) -> bool {
+        let has_context = self.context.is_empty() || glance.has_word_for(index);
+        has_context && glance.has(index, self.needs)
     }
 
     pub(super) fn find(&self, text: &str, found: &mut Vec<Finding>) {
+        if !self.has_groups {
+            self.pattern.find_iter(text).for_each(|it| self.settle(text, it.range(), found));
+            return;
+        }
         for captures in self.pattern.captures_iter(text) {
-            // The first group that took part is the value; a pattern without groups is all value.
-            let Some(value) = captures.iter().skip(1).flatten().next().or_else(|| captures.get(0)) else {
-                continue;
-            };
-            let range = value.range();
-            if stands_alone(text, &range)
-                && (self.check)(value.as_str())
-                && (self.context.is_empty() || near(text, &range, self.context))
-            {
-                found.push(Finding { kind: self.kind, range, confidence: self.confidence });
+            // The first group that took part is the value.
+            if let Some(value) = captures.iter().skip(1).flatten().next().or_else(|| captures.get(0)) {
+                self.settle(text, value.range(), found);
             }
+        }
+    }
+
+    /// Adds a value that its check and the words near by confirm.
+    fn settle(&self, text: &str, range: Range<usize>, found: &mut Vec<Finding>) {
+        if stands_alone(text, &range)
+            && (self.check)(&text[range.clone()])
+            && (self.context.is_empty() || near(text, &range, self.context))
+        {
+            found.push(Finding { kind: self.kind, range, confidence: self.confidence });
         }
     }
 }
@@ -87,7 +94,15 @@ static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
         let Spec(kind, pattern, context, check, confidence, needs) = *spec;
         // Every pattern above compiles: a test walks them.
         let pattern = ascii(pattern)?;
-        Some(Rule { kind, pattern, context, check, confidence, needs })
+        Some(Rule {
+            kind,
+            has_groups: pattern.captures_len() > 1,
+            pattern,
+            context,
+            check,
+            confidence,
+            needs,
+        })
     };
     SPECS.iter().filter_map(rule).collect()
 });
@@ -95,11 +110,15 @@ static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
 /// A pattern whose classes and borders of words are those of ASCII, which the engine decides much quicker: the texts have
 /// been made plain, and [`stands_alone`] looks at other letters. What has to know more than ASCII stays as it is.
 pub(super) fn ascii(pattern: &str) -> Option<Regex> {
-    let borders = pattern.replace(r"\b", r"(?-u:\b)").replace(r"\d", "[0-9]");
     let letters = pattern.contains(r"\w") || pattern.contains(r"\p");
     let bytes = || RegexBuilder::new(pattern).unicode(false).build().ok();
     let bytes = if letters { None } else { bytes() };
-    bytes.or_else(|| Regex::new(&borders).ok()).or_else(|| Regex::new(pattern).ok())
+    bytes.or_else(|| Regex::new(&with_ascii_borders(pattern)).ok()).or_else(|| Regex::new(pattern).ok())
+}
+
+/// The pattern with digits and borders of words as ASCII has them.
+pub(super) fn with_ascii_borders(pattern: &str) -> String {
+    pattern.replace(r"\b", r"(?-u:\b)").replace(r"\d", "[0-9]")
 }
 
 pub(super) fn rules() -> &'static [Rule] {

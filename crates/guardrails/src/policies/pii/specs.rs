@@ -2,15 +2,8 @@
 
 use craton_api_bedrock::GuardrailPiiEntityType as Kind;
 
+use super::glance::Needs;
 use super::validators::*;
-
-/// A byte without which nothing can match.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Needs {
-    Nothing,
-    Digit,
-    Byte(u8),
-}
 
 fn any(_: &str) -> bool {
     true
@@ -209,7 +202,7 @@ pub(super) const SPECS: &[Spec] = &[
         &[],
         any,
         90,
-        Needs::Nothing,
+        Needs::Word(&["[dot]", "(dot)", "{dot}", " dot "]),
     ),
     Spec(
         Kind::Url,
@@ -225,7 +218,7 @@ pub(super) const SPECS: &[Spec] = &[
         &[],
         any,
         95,
-        Needs::Byte(b'.'),
+        Needs::Word(&["www."]),
     ),
     Spec(
         Kind::Url,
@@ -233,9 +226,13 @@ pub(super) const SPECS: &[Spec] = &[
         &[],
         any,
         85,
-        Needs::Byte(b'/'),
+        Needs::Word(&[
+            ".com/", ".org/", ".net/", ".io/", ".co/", ".gov/", ".edu/", ".info/", ".dev/", ".app/", ".ai/",
+            ".uk/", ".de/", ".fr/", ".eu/", ".ca/", ".au/", ".me/", ".biz/", ".us/", ".shop/", ".xyz/",
+            ".online/", ".site/", ".tech/",
+        ]),
     ),
-    Spec(Kind::IpAddress, r"\b\d{1,3}(?:\.\d{1,3}){3}\b", &[], ip_v4, 90, Needs::Byte(b'.')),
+    Spec(Kind::IpAddress, r"\b\d{1,3}(?:\.\d{1,3}){3}\b", &[], ip_v4, 90, Needs::Between(b'.')),
     Spec(
         Kind::IpAddress,
         r"(?i)(?:[0-9a-f]{0,4}:){2,7}[0-9a-f]{0,4}(?:\.\d{1,3}){0,3}",
@@ -266,7 +263,7 @@ pub(super) const SPECS: &[Spec] = &[
         &[],
         any,
         99,
-        Needs::Byte(b'A'),
+        Needs::Word(&["akia", "asia", "aroa", "aida", "agpa", "anpa", "anva", "asca", "abia", "acca"]),
     ),
     Spec(
         Kind::AwsSecretKey,
@@ -286,7 +283,7 @@ pub(super) const SPECS: &[Spec] = &[
         95,
         Needs::Nothing,
     ),
-    Spec(Kind::UsSocialSecurityNumber, r"\b\d{3}-\d{2}-\d{4}\b", &[], ssn_text, 97, Needs::Digit),
+    Spec(Kind::UsSocialSecurityNumber, r"\b\d{3}-\d{2}-\d{4}\b", &[], ssn_text, 97, Needs::Between(b'-')),
     Spec(
         Kind::UsSocialSecurityNumber,
         r"\b(?:\d{3}[ .]\d{2}[ .]\d{4}|\d{9})\b",
@@ -301,7 +298,7 @@ pub(super) const SPECS: &[Spec] = &[
         &[],
         itin_text,
         96,
-        Needs::Digit,
+        Needs::Between(b'-'),
     ),
     Spec(
         Kind::UsIndividualTaxIdentificationNumber,
@@ -335,7 +332,7 @@ pub(super) const SPECS: &[Spec] = &[
         88,
         Needs::Digit,
     ),
-    Spec(Kind::DriverId, r"\b[A-Z9]{5}\d{6}[A-Z9]{2}[A-Z0-9]\d?[A-Z]{2}\b", &[], any, 92, Needs::Digit),
+    Spec(Kind::DriverId, r"\b[A-Z9]{5}\d{6}[A-Z9]{2}[A-Z0-9]\d?[A-Z]{2}\b", &[], any, 92, Needs::Run(16)),
     Spec(
         Kind::LicensePlate,
         r"\b[A-Z0-9]{1,4}(?:[ -]?[A-Z0-9]{1,4}){1,2}\b",
@@ -362,7 +359,7 @@ pub(super) const SPECS: &[Spec] = &[
         85,
         Needs::Digit,
     ),
-    Spec(Kind::VehicleIdentificationNumber, r"(?i)\b[A-HJ-NPR-Z0-9]{17}\b", &[], vin, 97, Needs::Digit),
+    Spec(Kind::VehicleIdentificationNumber, r"(?i)\b[A-HJ-NPR-Z0-9]{17}\b", &[], vin, 97, Needs::Run(17)),
     Spec(
         Kind::VehicleIdentificationNumber,
         r"\b[A-HJ-NPR-Z0-9]{17}\b",
@@ -437,7 +434,7 @@ pub(super) const SPECS: &[Spec] = &[
         &[],
         any,
         90,
-        Needs::Digit,
+        Needs::Word(&["account", "acct", "a/c", "checking", "savings"]),
     ),
     Spec(
         Kind::UsBankAccountNumber,
@@ -471,7 +468,7 @@ pub(super) const SPECS: &[Spec] = &[
         &[],
         any,
         96,
-        Needs::Digit,
+        Needs::Word(&["cvv", "cvc", "cv2", "cid", "security code", "card verification"]),
     ),
     Spec(
         Kind::CreditDebitCardExpiry,
@@ -509,7 +506,7 @@ pub(super) const SPECS: &[Spec] = &[
         &[],
         any,
         94,
-        Needs::Digit,
+        Needs::Word(&["pin"]),
     ),
     Spec(
         Kind::Password,
@@ -517,7 +514,7 @@ pub(super) const SPECS: &[Spec] = &[
         &[],
         secret,
         90,
-        Needs::Nothing,
+        Needs::Word(&["password", "passwd", "passphrase", "passcode", "pwd"]),
     ),
     Spec(
         Kind::Username,
@@ -525,7 +522,7 @@ pub(super) const SPECS: &[Spec] = &[
         &[],
         account_name,
         88,
-        Needs::Nothing,
+        Needs::Word(&["user", "login", "screen", "account name", "handle"]),
     ),
     // The quantity and the unit of time, as the service describes the type: "40 years" of "I am 40 years old".
     Spec(
@@ -534,7 +531,7 @@ pub(super) const SPECS: &[Spec] = &[
         &[],
         age,
         92,
-        Needs::Nothing,
+        Needs::Word(&["of age", "old", "young"]),
     ),
     Spec(
         Kind::Age,
@@ -542,7 +539,7 @@ pub(super) const SPECS: &[Spec] = &[
         &[],
         age,
         88,
-        Needs::Digit,
+        Needs::Word(&["age", "turn"]),
     ),
     Spec(
         Kind::Age,
@@ -558,7 +555,7 @@ pub(super) const SPECS: &[Spec] = &[
         &[],
         age,
         84,
-        Needs::Digit,
+        Needs::Word(&["years", "yrs", "months"]),
     ),
     Spec(
         Kind::Age,
@@ -566,7 +563,7 @@ pub(super) const SPECS: &[Spec] = &[
         &[],
         age,
         82,
-        Needs::Digit,
+        Needs::Word(&["will be", "'ll be", "turn"]),
     ),
     Spec(
         Kind::Age,
@@ -574,7 +571,14 @@ pub(super) const SPECS: &[Spec] = &[
         &[],
         age,
         90,
-        Needs::Digit,
+        Needs::Word(&["age"]),
     ),
-    Spec(Kind::Age, r"(?i)\b(\d{1,3}[- ]?(?:y/o|yo|y\.o\.))", &[], age, 90, Needs::Digit),
+    Spec(
+        Kind::Age,
+        r"(?i)\b(\d{1,3}[- ]?(?:y/o|yo|y\.o\.))",
+        &[],
+        age,
+        90,
+        Needs::Word(&["y/o", "yo", "y.o."]),
+    ),
 ];

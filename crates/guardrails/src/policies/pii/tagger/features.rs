@@ -73,6 +73,11 @@ pub fn say(words: &mut [Word], entities: &[Entity]) {
 }
 
 impl Word {
+    /// Whether the recogniser says anything of it.
+    pub(super) fn is_said(&self) -> bool {
+        self.entity > 0
+    }
+
     pub(super) fn is_lettered(&self) -> bool {
         matches!(self.shape, 1..=8)
     }
@@ -125,7 +130,7 @@ fn word(text: &str, range: Range<usize>, gazetteer: &Gazetteer) -> Word {
             line_has_capital: false,
         };
     }
-    let folded = View::folded(original).text().to_owned();
+    let folded = View::folded(original).into_text();
     let lettered = folded.chars().any(char::is_alphabetic);
     let rank = Statics::shipped().rank(&folded).filter(|_| lettered);
     let rank = rank.map_or(0, |rank| (rank as u32 / 400).checked_ilog2().unwrap_or(0) + 1);
@@ -147,13 +152,16 @@ fn word(text: &str, range: Range<usize>, gazetteer: &Gazetteer) -> Word {
 fn shape(word: &str) -> u32 {
     let mut characters = word.chars();
     let Some(first) = characters.next() else { return 0 };
-    let count = word.chars().count();
     if !first.is_alphanumeric() {
         return 10 + (first as u32).min(127);
     }
-    let digits = word.chars().filter(|it| it.is_numeric()).count();
-    let lower = word.chars().filter(|it| it.is_lowercase()).count();
-    let upper = word.chars().filter(|it| it.is_uppercase()).count();
+    let (mut count, mut digits, mut lower, mut upper) = (0, 0, 0, 0);
+    for it in word.chars() {
+        count += 1;
+        digits += usize::from(it.is_numeric());
+        lower += usize::from(it.is_lowercase());
+        upper += usize::from(it.is_uppercase());
+    }
     match () {
         () if digits == count => 150 + (count.min(9)) as u32,
         () if digits > 0 => 160 + u32::from(first.is_numeric()) + 2 * u32::from(upper > 0),
@@ -193,17 +201,49 @@ impl Out<'_> {
 
 /// The features of the token at `at`, as rows of the table.
 pub fn features(words: &[Word], at: usize, out: &mut Vec<u32>) {
+    own_features(words, at, out);
+    said_features(words, at, Said::All, out);
+}
+
+/// What of the recogniser's words is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Said {
+    Nothing,
+    All,
+}
+
+/// Those that are of what the recogniser says.
+pub(super) fn said_features(words: &[Word], at: usize, said: Said, out: &mut Vec<u32>) {
+    let mut out = Out(out);
+    let word = &words[at];
+    let entity = |by: isize| {
+        let near = at.checked_add_signed(by).and_then(|index| words.get(index)).filter(|_| said == Said::All);
+        u64::from(near.map_or(0, |it| it.entity))
+    };
+    for by in -1..=1_isize {
+        out.add(of_neighbour(by), [6, entity(by), 0]);
+    }
+    out.add(44, [u64::from(word.flags), entity(0), u64::from(word.shape)]);
+    out.add(45, [entity(-1), entity(0), entity(1)]);
+}
+
+/// The kind of features of the token so many places further.
+fn of_neighbour(by: isize) -> u64 {
+    10 + by.unsigned_abs() as u64 * 2 + u64::from(by < 0)
+}
+
+/// The others.
+pub(super) fn own_features(words: &[Word], at: usize, out: &mut Vec<u32>) {
     let mut out = Out(out);
     let word = &words[at];
     let get = |by: isize| at.checked_add_signed(by).and_then(|index| words.get(index));
     let shape = |by: isize| u64::from(get(by).map_or(99, |it| it.shape));
     let flag = |by: isize| u64::from(get(by).map_or(0, |it| it.flags));
     let rank = |by: isize| u64::from(get(by).map_or(0, |it| it.rank));
-    let entity = |by: isize| u64::from(get(by).map_or(0, |it| it.entity));
     let own = |by: isize| get(by).filter(|it| it.known).map(|it| it.identity);
     out.add(0, [0, 0, 0]);
     for by in -3..=3_isize {
-        let kind = 10 + by.unsigned_abs() as u64 * 2 + u64::from(by < 0);
+        let kind = of_neighbour(by);
         if let Some(identity) = own(by) {
             out.add(kind, [1, identity, 0]);
         } else if get(by).is_none() {
@@ -213,9 +253,6 @@ pub fn features(words: &[Word], at: usize, out: &mut Vec<u32>) {
             out.add(kind, [3, shape(by), 0]);
             out.add(kind, [4, flag(by), shape(by)]);
             out.add(kind, [5, rank(by), shape(by)]);
-        }
-        if by.abs() <= 1 {
-            out.add(kind, [6, entity(by), 0]);
         }
     }
     for (kind, a, b) in [(30, -1, 0), (31, 0, 1), (32, -2, -1), (33, 1, 2), (34, -1, 1)] {
@@ -229,8 +266,6 @@ pub fn features(words: &[Word], at: usize, out: &mut Vec<u32>) {
     out.add(41, [shape(-2), shape(-1), shape(0)]);
     out.add(42, [shape(0), shape(1), shape(2)]);
     out.add(43, [flag(0), rank(0), shape(0)]);
-    out.add(44, [flag(0), entity(0), shape(0)]);
-    out.add(45, [entity(-1), entity(0), entity(1)]);
     out.add(46, [flag(0), flag(1), flag(-1)]);
     if let Some(before) = own(-1) {
         out.add(47, [before, shape(0), 0]);

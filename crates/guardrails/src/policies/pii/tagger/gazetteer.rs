@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::fnv;
+use crate::fnv::{self, Quick};
 
 /// What a word is known as.
 pub mod flags {
@@ -18,7 +18,7 @@ pub mod flags {
 /// Folded words (lower case, no accents) and their flags.
 #[derive(Debug, Clone, Default)]
 pub struct Gazetteer {
-    known: HashMap<u32, u8>,
+    known: HashMap<u32, u8, Quick>,
 }
 
 fn hash(word: &str) -> u32 {
@@ -29,7 +29,7 @@ fn hash(word: &str) -> u32 {
 impl Gazetteer {
     /// Of words that come with flags; those of one word are joined.
     pub fn new(words: impl IntoIterator<Item = (String, u8)>) -> Self {
-        let mut known = HashMap::new();
+        let mut known = HashMap::with_hasher(Quick);
         for (word, flags) in words {
             *known.entry(hash(&word)).or_default() |= flags;
         }

@@ -14,6 +14,7 @@ mod gazetteer;
 use std::ops::{Range, RangeInclusive};
 use std::sync::LazyLock;
 
+use features::{Said, said_features};
 pub use features::{Word, features, say, words};
 pub use gazetteer::{Gazetteer, flags};
 
@@ -64,6 +65,11 @@ pub struct Tagger {
     pub weights: Vec<[i8; LABELS]>,
 }
 
+/// What a token's features add up to, in whole numbers, so that what is taken away again leaves nothing: some hundred bytes at
+/// most. A row of the table is read with the bytes behind it, as vectors are of sixteen numbers; those count for nothing.
+type Sums = [i16; LANES];
+const LANES: usize = 16;
+
 static SHIPPED: LazyLock<Tagger> =
     LazyLock::new(|| Tagger::read(include_bytes!("../../../../data/tagger.bin")).unwrap_or_default());
 
@@ -86,9 +92,14 @@ impl Tagger {
             return Vec::new();
         }
         let mut words = words(text, &self.gazetteer);
-        let mut own: Vec<Scores> = Vec::with_capacity(words.len());
+        let mut sums: Vec<Sums> = vec![[0; LANES]; words.len()];
         let mut buckets = Vec::with_capacity(96);
-        own.extend((0..words.len()).map(|at| self.emission(&words, at, &mut buckets)));
+        for (at, sums) in sums.iter_mut().enumerate() {
+            buckets.clear();
+            features(&words, at, &mut buckets);
+            self.add(&buckets, 1, sums);
+        }
+        let mut own: Vec<Scores> = sums.iter().map(|sums| self.scores(sums)).collect();
         if let Some(names) = names {
             let parts = self.unsure(&words, &own);
             let ranges: Vec<Range<usize>> = parts
@@ -96,17 +107,16 @@ impl Tagger {
                 .map(|part| words[part.start].range.start..words[part.end - 1].range.end)
                 .collect();
             let sentences: Vec<&str> = ranges.iter().map(|range| &text[range.clone()]).collect();
-            for ((part, range), mut entities) in parts.iter().zip(ranges).zip(names.entities_of(&sentences)) {
+            for ((part, range), mut entities) in
+                parts.into_iter().zip(ranges).zip(names.entities_of(&sentences))
+            {
                 for entity in &mut entities {
                     entity.range = entity.range.start + range.start..entity.range.end + range.start;
                 }
-                say(&mut words[part.clone()], &entities);
-                // A token's features have what is said of its neighbours.
-                let near = part.start.saturating_sub(1)..(part.end + 1).min(words.len());
-                for at in near.filter(|_| !entities.is_empty()) {
-                    own[at] = self.emission(&words, at, &mut buckets);
-                }
+                say(&mut words[part], &entities);
             }
+            self.hear(&words, &mut sums);
+            own.iter_mut().zip(&sums).for_each(|(own, sums)| *own = self.scores(sums));
         }
         let mut spans = Vec::new();
         for (part, own) in words.chunks(MOST_WORDS).zip(own.chunks(MOST_WORDS)) {
@@ -210,16 +220,38 @@ impl Tagger {
         labels
     }
 
-    fn emission(&self, words: &[Word], at: usize, buckets: &mut Vec<u32>) -> Scores {
-        buckets.clear();
-        features(words, at, buckets);
-        let mut sums = [0_i32; LABELS];
-        for bucket in buckets.iter() {
-            for (sum, weight) in sums.iter_mut().zip(&self.weights[*bucket as usize]) {
-                *sum += i32::from(*weight);
+    /// What the recogniser's words change of the sums: most of a token's features have nothing to do with them.
+    fn hear(&self, words: &[Word], sums: &mut [Sums]) {
+        let mut buckets = Vec::with_capacity(8);
+        for (at, sums) in sums.iter_mut().enumerate() {
+            // A token's features have what is said of its neighbours.
+            let near = at.saturating_sub(1)..(at + 2).min(words.len());
+            if words[near].iter().any(Word::is_said) {
+                for (said, sign) in [(Said::Nothing, -1), (Said::All, 1)] {
+                    buckets.clear();
+                    said_features(words, at, said, &mut buckets);
+                    self.add(&buckets, sign, sums);
+                }
             }
         }
-        sums.map(|sum| sum as f32 * self.scale)
+    }
+
+    /// Adds the weights of features to a token's sums, or takes them away.
+    fn add(&self, buckets: &[u32], sign: i16, sums: &mut Sums) {
+        let flat = self.weights.as_flattened();
+        for bucket in buckets {
+            let row = &flat[*bucket as usize * LABELS..];
+            match row.first_chunk::<LANES>() {
+                Some(row) => sums.iter_mut().zip(row).for_each(|(sum, it)| *sum += sign * i16::from(*it)),
+                None => {
+                    sums.iter_mut().zip(&row[..LABELS]).for_each(|(sum, it)| *sum += sign * i16::from(*it))
+                }
+            }
+        }
+    }
+
+    fn scores(&self, sums: &Sums) -> Scores {
+        std::array::from_fn(|label| f32::from(sums[label]) * self.scale)
     }
 
     /// Reads weights as [`Self::write`] wrote them.

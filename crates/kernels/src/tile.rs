@@ -8,7 +8,7 @@
 use super::{Packed, Rows};
 
 /// Columns of a panel.
-pub(crate) const LANES: usize = 32;
+pub const LANES: usize = 32;
 /// Rows of a tile, at most.
 const TALL: usize = 8;
 

@@ -29,7 +29,7 @@ pub(super) struct Bytes {
 
 /// The left side of a product in bytes.
 #[derive(Debug, Default)]
-pub(in super::super) struct Steps {
+pub struct Steps {
     bytes: Vec<u8>,
     /// Of each row what a step stands for, and its least number.
     scales: Vec<(f32, f32)>,
@@ -92,6 +92,23 @@ impl Bytes {
         if rows == 0 || self.columns == 0 {
             return;
         }
+        #[cfg(target_arch = "x86_64")]
+        if is_fast() {
+            // SAFETY: the processor has what it takes.
+            return unsafe { x86::multiply(self, left, rows, (out, stride), steps) };
+        }
+        self.multiply_with(left, rows, (out, stride), steps);
+    }
+
+    /// The loops of [`Self::multiply`], for vectors as wide as the caller's.
+    #[inline(always)]
+    fn multiply_with(
+        &self,
+        left: Rows<'_>,
+        rows: usize,
+        (out, stride): (&mut [f32], usize),
+        steps: &mut Steps,
+    ) {
         steps.set(left, (rows, self.depth));
         let filled = self.depth.next_multiple_of(DEEP);
         for column in (0..self.columns).step_by(LANES) {
@@ -111,16 +128,19 @@ impl Bytes {
     /// Whole numbers to what they stand for.
     #[inline(always)]
     fn finish(&self, column: usize, (step, least): (f32, f32), sums: &[i32; LANES], to: &mut [f32]) {
-        let of = |numbers: &'_ [f32]| -> [f32; LANES] { std::array::from_fn(|lane| numbers[column + lane]) };
-        let (steps, column_sums, bias) = (of(&self.steps), of(&self.sums), of(&self.bias));
-        let whole: [f32; LANES] = std::array::from_fn(|lane| {
-            (sums[lane] as f32 * step + least * column_sums[lane]) * steps[lane] + bias[lane]
-        });
+        let steps = &self.steps[column..][..LANES];
+        let column_sums = &self.sums[column..][..LANES];
+        let bias = &self.bias[column..][..LANES];
+        let mut whole = [0.0_f32; LANES];
+        for lane in 0..LANES {
+            whole[lane] = (sums[lane] as f32 * step + least * column_sums[lane]) * steps[lane] + bias[lane];
+        }
         to.copy_from_slice(&whole[..to.len()]);
     }
 }
 
 impl Steps {
+    #[inline(always)]
     fn set(&mut self, left: Rows<'_>, (rows, depth): (usize, usize)) {
         // Added, it leaves a whole number in the low bits.
         const SHIFT: f32 = 12_582_912.0;
@@ -142,6 +162,7 @@ impl Steps {
 }
 
 /// The least number and the greatest, in sixteen parts, which need not wait for each other.
+#[inline(always)]
 fn bounds(values: &[f32]) -> (f32, f32) {
     let (mut least, mut most) = ([f32::MAX; 16], [f32::MIN; 16]);
     let chunks = values.chunks_exact(16);
@@ -194,7 +215,22 @@ fn plain(left: &[u8], panel: &[i8], sums: &mut [[i32; LANES]]) {
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::{DEEP, LANES, TALL};
+    use super::{Bytes, DEEP, LANES, Rows, Steps, TALL};
+
+    /// What stands around the tiles, in wide vectors too.
+    ///
+    /// # Safety
+    /// The processor has AVX-512 with VNNI.
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    pub(super) unsafe fn multiply(
+        bytes: &Bytes,
+        left: Rows<'_>,
+        rows: usize,
+        to: (&mut [f32], usize),
+        steps: &mut Steps,
+    ) {
+        bytes.multiply_with(left, rows, to, steps);
+    }
 
     /// # Safety
     /// The processor has AVX-512 with VNNI; `left` has `fours · DEEP` bytes for each row of `sums`, `panel` as many for each

@@ -32,14 +32,14 @@ fn erf(x: f32) -> f32 {
 }
 
 /// GELU with the error function.
-pub(in super::super) fn gelu_erf(values: &mut [f32]) {
+pub fn gelu_erf(values: &mut [f32]) {
     for x in values {
         *x = 0.5 * *x * (1.0 + erf(*x * std::f32::consts::FRAC_1_SQRT_2));
     }
 }
 
 /// GELU by the hyperbolic tangent.
-pub(in super::super) fn gelu_tanh(values: &mut [f32]) {
+pub fn gelu_tanh(values: &mut [f32]) {
     for x in values {
         let inner = 0.797_884_6 * (*x + 0.044_715 * *x * *x * *x);
         // (1 + tanh y) / 2 is the logistic function of 2y.
@@ -47,12 +47,12 @@ pub(in super::super) fn gelu_tanh(values: &mut [f32]) {
     }
 }
 
-pub(in super::super) fn relu(values: &mut [f32]) {
+pub fn relu(values: &mut [f32]) {
     values.iter_mut().for_each(|x| *x = x.max(0.0));
 }
 
 /// Numbers that add up to 1.
-pub(in super::super) fn softmax(row: &mut [f32]) {
+pub fn softmax(row: &mut [f32]) {
     let most = row.iter().fold(f32::MIN, |most, x| most.max(*x));
     row.iter_mut().for_each(|x| *x = exp(*x - most));
     let sum = 1.0 / lane_sum(row, |x| x);
@@ -60,12 +60,13 @@ pub(in super::super) fn softmax(row: &mut [f32]) {
 }
 
 /// Adds `more` to `row` and brings the sum to mean 0 and variance 1, then to the learnt scale.
-pub(in super::super) fn add_layer_norm(
-    row: &mut [f32],
-    more: &[f32],
-    (weight, bias, epsilon): (&[f32], &[f32], f32),
-) {
+pub fn add_layer_norm(row: &mut [f32], more: &[f32], (weight, bias, epsilon): (&[f32], &[f32], f32)) {
     row.iter_mut().zip(more).for_each(|(x, more)| *x += more);
+    layer_norm(row, (weight, bias, epsilon));
+}
+
+/// Brings a row to mean 0 and variance 1, then to the learnt scale.
+pub fn layer_norm(row: &mut [f32], (weight, bias, epsilon): (&[f32], &[f32], f32)) {
     let count = row.len() as f32;
     let mean = lane_sum(row, |x| x) / count;
     let variance = lane_sum(row, |x| (x - mean) * (x - mean)) / count;

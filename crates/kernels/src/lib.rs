@@ -1,7 +1,8 @@
-//! The arithmetic of the encoder: products of matrices, and what is done to single numbers between them.
+//! The arithmetic of small networks that run here: products of matrices, and what is done to single numbers between them.
+//! The encoder of sentences and the recogniser of names stand on it.
 //!
 //! Written out rather than taken from a tensor library, whose products are made for any shape on the way and whose
-//! functions of single numbers run on one thread, unvectorised: together they cost an encoder of this size more than half of its time.
+//! functions of single numbers run on one thread, unvectorised: together they cost a network of this size more than half of its time.
 //! A matrix that stays is packed once, in panels of [`LANES`] columns, which is the order that [`tile`] reads it in.
 
 mod bytes;
@@ -11,20 +12,20 @@ mod tile;
 use std::sync::OnceLock;
 
 use bytes::Bytes;
-pub(super) use bytes::Steps;
-pub(super) use pointwise::{add_layer_norm, gelu_erf, gelu_tanh, relu, softmax};
-pub(super) use tile::LANES;
+pub use bytes::Steps;
+pub use pointwise::{add_layer_norm, gelu_erf, gelu_tanh, layer_norm, relu, softmax};
+pub use tile::LANES;
 
 /// Rows of numbers, `stride` apart, each read from its beginning.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Rows<'a> {
+pub struct Rows<'a> {
     pub data: &'a [f32],
     pub stride: usize,
 }
 
 /// The right side of a product, packed: for each panel, for each row of depth, [`LANES`] columns side by side.
 #[derive(Debug, Default)]
-pub(super) struct Packed {
+pub struct Packed {
     panels: Vec<f32>,
     /// As many as there are columns in all panels; empty for none.
     bias: Vec<f32>,
@@ -51,7 +52,7 @@ impl Packed {
     }
 
     /// Takes the rows of `source` as columns.
-    pub(super) fn set_columns(&mut self, source: Rows<'_>, (depth, columns): (usize, usize)) {
+    pub fn set_columns(&mut self, source: Rows<'_>, (depth, columns): (usize, usize)) {
         self.reset(depth, columns);
         if depth == 0 {
             return;
@@ -65,7 +66,7 @@ impl Packed {
     }
 
     /// Takes the rows of `source` as rows of depth.
-    pub(super) fn set_rows(&mut self, source: Rows<'_>, (depth, columns): (usize, usize)) {
+    pub fn set_rows(&mut self, source: Rows<'_>, (depth, columns): (usize, usize)) {
         self.reset(depth, columns);
         if depth == 0 {
             return;
@@ -79,14 +80,14 @@ impl Packed {
     }
 
     /// Writes `left · self + bias` for `rows` rows of `left` into rows of `out`, `stride` apart.
-    pub(super) fn multiply(&self, left: Rows<'_>, rows: usize, (out, stride): (&mut [f32], usize)) {
+    pub fn multiply(&self, left: Rows<'_>, rows: usize, (out, stride): (&mut [f32], usize)) {
         tile::multiply(self, left, rows, (out, stride));
     }
 }
 
 /// A layer's weight and bias, exact and, once they were asked for, in bytes.
 #[derive(Debug)]
-pub(super) struct Linear {
+pub struct Linear {
     exact: Packed,
     /// None inside where this processor is not faster by them.
     bytes: OnceLock<Option<Bytes>>,
@@ -94,12 +95,12 @@ pub(super) struct Linear {
 
 impl Linear {
     /// A weight, `[columns, depth]`, and its bias.
-    pub(super) fn new(weight: &[f32], bias: &[f32]) -> Self {
+    pub fn new(weight: &[f32], bias: &[f32]) -> Self {
         Self { exact: Packed::layer(weight, bias), bytes: OnceLock::new() }
     }
 
     /// Writes `left · weight + bias` for `rows` rows of `left` into rows of `out`, `stride` apart; with `quick`, in bytes.
-    pub(super) fn multiply(
+    pub fn multiply(
         &self,
         left: Rows<'_>,
         rows: usize,
