@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use craton_api_bedrock_agent as api;
 use craton_core::{Arn, RequestContext};
+use craton_models::Task;
 use craton_wire::ApiError;
 use futures::{StreamExt as _, future, stream};
 use serde::Deserialize as _;
@@ -77,6 +78,15 @@ impl Agents {
         id: &str,
     ) -> Result<bool, ApiError> {
         self.parts.knowledge_bases.exists(&Place::of(context), id).await
+    }
+
+    /// Fails unless a model is there and answers with text.
+    pub(crate) async fn check_model(&self, context: &RequestContext, id: &str) -> Result<(), ApiError> {
+        let resolved = self.parts.models.resolve(context, id).await?;
+        if resolved.model.task() == Task::Chat {
+            return Ok(());
+        }
+        Err(ApiError::validation(format!("The model {id} does not answer with text.")))
     }
 
     /// What an alias serves, by its ARN.

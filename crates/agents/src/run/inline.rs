@@ -6,6 +6,7 @@ use craton_api_bedrock_agent as control;
 use craton_api_bedrock_agent_runtime as api;
 use craton_backend::function::FunctionError;
 use craton_core::RequestContext;
+use craton_guardrails::GuardReference;
 use craton_identity::{Actor, ObjectAccess};
 use craton_objects::{GetOptions, ObjectRef};
 use craton_wire::ApiError;
@@ -161,6 +162,25 @@ impl Reading<'_> {
                 return Err(ApiError::not_found(format!("The knowledge base {id} does not exist.")));
             }
         }
+        let of_steps = agent.prompts.steps.values().filter_map(|step| step.foundation_model.as_ref());
+        for model in std::iter::once(&agent.foundation_model).chain(of_steps) {
+            self.runs.parts.agents.check_model(self.context, model).await?;
+        }
+        if let Some(GuardrailUse { identifier, version }) = &agent.guardrail {
+            let arn = match identifier.starts_with("arn:") {
+                true => identifier.clone(),
+                false => format!("arn:aws:bedrock:{region}:{account}:guardrail/{identifier}"),
+            };
+            if self.may("bedrock:ApplyGuardrail", &arn).await {
+                let (identifier, version) = (identifier.clone(), Some(version.clone()));
+                let reference = GuardReference { identifier, version };
+                self.runs.parts.guardrails.guard(self.context, &reference).await?;
+            }
+        }
+        self.check_functions(agent).await
+    }
+
+    async fn check_functions(&self, agent: &AgentDefinition) -> Result<(), ApiError> {
         let of_group = |group: &ActionGroup| match &group.kind {
             ActionGroupKind::Actions { executor: Executor::Function(arn), .. } => {
                 Some((arn.clone(), format!("the action group {}", group.name)))

@@ -110,6 +110,21 @@ async fn what_an_inline_agent_names_is_there() {
         assert_eq!(answer.error(), (404, "ResourceNotFoundException"), "{}", answer.snapshot());
         assert!(answer.snapshot().contains(named), "{}", answer.snapshot());
     }
+    let guard = json!({ "guardrailIdentifier": "nothere12345", "guardrailVersion": "1" });
+    let step = json!({ "promptConfigurations": [
+        { "promptType": "ORCHESTRATION", "promptState": "ENABLED", "foundationModel": "no.such-model" }] });
+    for more in [
+        json!({ "foundationModel": "no.such-model" }),
+        json!({ "foundationModel": "amazon.titan-embed-text-v2:0" }),
+        json!({ "promptOverrideConfiguration": step }),
+        json!({ "guardrailConfiguration": guard }),
+    ] {
+        let mut body = inline("Hello", json!([]));
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let answer = ask(&client, "names", &body).await;
+        let (status, _) = answer.error();
+        assert!([400, 404].contains(&status), "{more}: {}", answer.snapshot());
+    }
     let orders = || group(json!({ "lambda": FUNCTION }));
     let twice = ask(&client, "names", &inline("Hello", json!([orders(), orders()]))).await;
     assert_eq!(twice.error(), (400, "ValidationException"), "{}", twice.snapshot());

@@ -55,7 +55,13 @@ impl Clients {
             Arc::clone(installed.entry((language, version.to_owned())).or_default())
         };
         let client = cell.get_or_try_init(|| self.install(language, version)).await;
-        client.cloned().map_err(FunctionError::Unavailable)
+        client.cloned().map_err(|why| {
+            // What this machine lacks, and where, is for who runs this server.
+            tracing::error!(?language, version, why, "functions of this runtime can't be run");
+            FunctionError::Unavailable(format!(
+                "{language:?} {version} could not be made ready for functions on this machine. The server's log says why."
+            ))
+        })
     }
 
     async fn install(&self, language: Language, version: &str) -> Result<Client, String> {
