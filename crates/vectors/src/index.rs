@@ -1,6 +1,6 @@
 use async_trait::async_trait;
 
-use crate::{Chunk, Counts, DocumentKey, Hit, Query, VectorError};
+use crate::{Chunk, Counts, DocumentKey, Hit, MAX_LIMIT, Query, VectorError, Want};
 
 /// All chunks of one document, which take the place of those that were there.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,6 +33,16 @@ pub trait VectorIndex: Send + Sync {
 
     /// The nearest chunks, best first. Chunks with equal scores come in the order they were written.
     async fn search(&self, query: &Query) -> Result<Vec<Hit>, VectorError>;
+
+    /// Chunks that a query finds: all of those by words or by attributes alone, up to the query's limit of those by meaning.
+    /// A driver that can't count more than it returns counts up to its most.
+    async fn count(&self, query: &Query) -> Result<u64, VectorError> {
+        let limit = match query.want {
+            Want::Semantic { .. } | Want::Hybrid { .. } => query.limit,
+            Want::Keywords { .. } | Want::Everything => MAX_LIMIT,
+        };
+        Ok(self.search(&Query { limit, ..query.clone() }).await?.len() as u64)
+    }
 
     async fn counts(&self) -> Result<Counts, VectorError>;
 

@@ -132,6 +132,21 @@ impl EmbeddedIndex {
         Ok(())
     }
 
+    /// Has the caches answer a query, once they show what the rows have.
+    async fn ask<T: Send + 'static>(
+        &self,
+        query: &Query,
+        answer: fn(&Caches, &Query) -> Result<T, VectorError>,
+    ) -> Result<T, VectorError> {
+        query.check(self.dimensions)?;
+        if !self.kept.caches.shows(self.kept.rows.sequence().await?) {
+            self.catch_up().await?;
+        }
+        let _permit = self.searching.acquire().await.map_err(|error| internal(&error))?;
+        let (caches, asked) = (Arc::clone(&self.kept.caches), query.clone());
+        blocking(move || answer(&caches, &asked)).await
+    }
+
     /// Changes the rows and then the caches. Answers how many documents were taken out.
     async fn write(&self, write: Write) -> Result<u64, VectorError> {
         let kept = Arc::clone(&self.kept);
@@ -165,14 +180,7 @@ impl VectorIndex for EmbeddedIndex {
     }
 
     async fn search(&self, query: &Query) -> Result<Vec<Hit>, VectorError> {
-        query.check(self.dimensions)?;
-        if !self.kept.caches.shows(self.kept.rows.sequence().await?) {
-            self.catch_up().await?;
-        }
-        let permit = self.searching.acquire().await.map_err(|error| internal(&error))?;
-        let (caches, asked) = (Arc::clone(&self.kept.caches), query.clone());
-        let ranked = blocking(move || caches.search(&asked)).await?;
-        drop(permit);
+        let ranked = self.ask(query, Caches::search).await?;
         let numbers: Vec<u64> = ranked.iter().map(|(number, _)| *number).collect();
         let rows = if numbers.is_empty() { Vec::new() } else { self.kept.rows.get(&numbers).await? };
         let mut chunks: HashMap<u64, Chunk> = rows.into_iter().map(|row| (row.number, row.chunk)).collect();
@@ -180,6 +188,10 @@ impl VectorIndex for EmbeddedIndex {
             .into_iter()
             .filter_map(|(number, score)| chunks.remove(&number).map(|chunk| Hit { chunk, score }));
         Ok(hits.collect())
+    }
+
+    async fn count(&self, query: &Query) -> Result<u64, VectorError> {
+        self.ask(query, Caches::count).await
     }
 
     async fn counts(&self) -> Result<Counts, VectorError> {

@@ -41,6 +41,21 @@ impl Caches {
         }
     }
 
+    /// Chunks that a query finds, as [`crate::VectorIndex::count`] has it.
+    pub(super) fn count(&self, query: &Query) -> Result<u64, VectorError> {
+        let all = {
+            let state = self.state.read();
+            match &query.want {
+                Want::Everything => {
+                    return Ok(state.allowed(query).map_or(state.len(), |slots| slots.count()) as u64);
+                }
+                Want::Keywords { .. } => state.len().max(1),
+                Want::Semantic { .. } | Want::Hybrid { .. } => query.limit,
+            }
+        };
+        Ok(self.search(&Query { limit: all, ..query.clone() })?.len() as u64)
+    }
+
     fn nearest(
         &self,
         state: &State,

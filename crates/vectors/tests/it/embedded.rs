@@ -157,6 +157,14 @@ async fn large_indexes_answer_as_a_scan_would() {
         index.put(vec![part]).await.unwrap();
     }
     let exported = index.export().await.unwrap();
+    let everything = Query::new(Want::Everything, 1);
+    assert_eq!(index.count(&everything).await.unwrap(), 25_000, "more than a search returns");
+    let most = everything.with_filter(Filter::GreaterThanOrEquals("n".into(), 100.0));
+    assert_eq!(index.count(&most).await.unwrap(), 22_500);
+    let worded = Query::new(Want::Keywords { text: "of d07 d08".into() }, 1);
+    assert_eq!(index.count(&worded).await.unwrap(), 25_000);
+    let worded = Query::new(Want::Keywords { text: "d07 d08".into() }, 1);
+    assert_eq!(index.count(&worded).await.unwrap(), 2_000);
     let question = vector();
     let query = Query::new(Want::Semantic { vector: question.clone() }, 20);
     let wide = query.clone().with_filter(Filter::GreaterThanOrEquals("n".into(), 100.0));

@@ -55,8 +55,8 @@ impl Endpoint<'_> {
         let found: Vec<Value> =
             hits.iter().skip(from).take(size).map(|hit| shown(&index, hit, body.get("_source"))).collect();
         let total = match size {
-            0 => self.total(&index, &query).await?,
-            _ => hits.len(),
+            0 => index.vectors.count(&Query { limit: most, ..query }).await?,
+            _ => hits.len() as u64,
         };
         let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or_default();
         Ok(RestReply::ok(json!({
@@ -74,14 +74,10 @@ impl Endpoint<'_> {
         strict::keys("count", body, &["query"])?;
         let asked = Asked::of(body, &index)?;
         let total = match asked.vector.is_none() && asked.words.is_none() && asked.conditions.is_empty() {
-            true => to_usize(index.vectors.counts().await?.chunks),
-            false => self.total(&index, &asked.query(MAX_LIMIT)).await?,
+            true => index.vectors.counts().await?.chunks,
+            false => index.vectors.count(&asked.query(MAX_LIMIT)).await?,
         };
         Ok(RestReply::ok(json!({"count": total, "_shards": shards()})))
-    }
-
-    async fn total(&self, index: &Index, query: &Query) -> Result<usize, RestError> {
-        Ok(index.vectors.search(&Query { limit: MAX_LIMIT, ..query.clone() }).await?.len())
     }
 }
 
