@@ -4,7 +4,7 @@
 //! cargo run -p craton-bench --features guardrails --bin train-guardrails -- statics   # from the embedded sentence encoder, minutes
 //! cargo run -p craton-bench --features guardrails --bin train-guardrails -- content   # from crates/guardrails/corpus, seconds
 //! cargo run -p craton-bench --features guardrails --bin train-guardrails -- tagger    # names and addresses, minutes
-//! cargo run -p craton-bench --features guardrails --bin train-guardrails -- report    # what the shipped weights measure
+//! cargo run -p craton-bench --features guardrails --bin train-guardrails -- report    # what these weights measure
 //! ```
 //!
 //! Everything is deterministic: the same inputs give the same bytes. Rebuild between the two, as the classifiers use the
@@ -63,7 +63,7 @@ enum What {
         #[arg(long)]
         show: Option<usize>,
     },
-    /// Measures the shipped classifiers on what they were not trained on.
+    /// Measures the classifiers in the folder on what they were not trained on.
     Report {
         /// A file of the OpenAI moderation evaluation set (JSON lines), for an opinion from outside.
         #[arg(long)]
@@ -101,7 +101,7 @@ async fn main() -> anyhow::Result<()> {
         }
         What::Report { outside, ordinary } => {
             let corpus = corpus::read(&options.folder.join("corpus"))?;
-            measure::report(&corpus, &options.folder.join("corpus"), outside.as_deref(), &ordinary).await
+            measure::report(&corpus, &options.folder, outside.as_deref(), &ordinary).await
         }
     }
 }

@@ -1,11 +1,11 @@
-//! What the shipped classifiers measure on texts that they were not trained on.
+//! What classifiers measure on texts that they were not trained on.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use craton_backend::EmbeddingModel;
-use craton_guardrails::policies::content::{CATEGORIES, Confidence, ContentModel, confidence};
+use craton_guardrails::policies::content::{CATEGORIES, Confidence, ContentModel};
 use craton_guardrails::policies::content_full::FullHeads;
 use craton_guardrails::text::View;
 use serde_json::Value;
@@ -39,15 +39,21 @@ struct Judged {
 const PAGE: usize = 1000;
 
 struct Judge {
-    model: Arc<ContentModel>,
+    model: ContentModel,
+    heads: FullHeads,
     embedder: Arc<dyn EmbeddingModel>,
 }
 
 impl Judge {
     async fn look(&self, text: &str) -> anyhow::Result<Judged> {
         let light_scores = self.model.scores(&View::folded(text));
-        let light = std::array::from_fn(|category| confidence(category, light_scores[category]));
-        let heads = FullHeads::shipped();
+        let light = std::array::from_fn(|category| {
+            let points = self.model.heads[category].points;
+            let sure = [Confidence::Low, Confidence::Medium, Confidence::High].into_iter().zip(points);
+            let reached = sure.filter(|(_, point)| light_scores[category] >= *point);
+            reached.map(|(sure, _)| sure).max().unwrap_or(Confidence::None)
+        });
+        let heads = &self.heads;
         let judged = heads.judge(text, &self.model, &self.embedder).await;
         let (full, scores) = judged.context("the encoder failed")?;
         // What it would say if it were shown everything.
@@ -60,11 +66,15 @@ impl Judge {
 
 pub(crate) async fn report(
     corpus: &[Example],
-    folder: &Path,
+    crate_folder: &Path,
     outside: Option<&Path>,
     ordinary: &[PathBuf],
 ) -> anyhow::Result<()> {
-    let judge = Judge { model: ContentModel::shipped(), embedder: encoder()? };
+    let (folder, data) = (crate_folder.join("corpus"), crate_folder.join("data"));
+    let read = |name: &str| std::fs::read(data.join(name)).with_context(|| name.to_owned());
+    let model = ContentModel::read(&read("content.bin")?).context("content.bin is something else")?;
+    let heads = FullHeads::read(&read("content_full.bin")?).context("content_full.bin is something else")?;
+    let judge = Judge { model, heads, embedder: encoder()? };
     let mut held: Vec<(&Example, Judged)> = Vec::new();
     for example in corpus.iter().filter(|example| example.held_out) {
         held.push((example, judge.look(&example.text).await?));

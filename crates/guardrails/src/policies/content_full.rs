@@ -164,7 +164,8 @@ impl FullHeads {
         let scores = self.decide(suspects.iter().zip(vectors.iter().map(Vec::as_slice)))?;
         let mut sure = self.confidence(&scores);
         for (category, sure) in sure.iter_mut().enumerate() {
-            *sure = (*sure).max(super::content::confidence(category, unshown[category]));
+            let light = Confidence::of(unshown[category], model.heads[category].points);
+            *sure = (*sure).max(light);
         }
         Some((sure, scores))
     }
