@@ -15,10 +15,12 @@ mod dimensions;
 mod error;
 pub mod function;
 mod geometry;
+mod stops;
 mod vectors;
 
 pub use chat::*;
 pub use dimensions::fit_dimensions;
 pub use error::BackendError;
 pub use geometry::{dot, length, normalise, unit};
+pub use stops::{first_stop, possible_prefix};
 pub use vectors::*;

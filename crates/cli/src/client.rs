@@ -158,6 +158,16 @@ impl Events {
     }
 }
 
+/// Whether the server refuses the endpoint's keys because it does not know them, or their secret is another.
+pub(crate) async fn refuses_keys(endpoint: &Endpoint) -> bool {
+    let Ok(client) = Client::new(endpoint) else { return false };
+    let refused = client.call("/foundation-models", None).await.err();
+    let refused = refused.as_ref().and_then(|error| error.downcast_ref::<ServiceError>());
+    refused.is_some_and(|error| {
+        matches!(error.code.as_str(), "UnrecognizedClientException" | "InvalidSignatureException")
+    })
+}
+
 /// Whether a Craton server answers at the endpoint.
 pub(crate) async fn is_craton(endpoint: &Endpoint) -> bool {
     let asking = async {

@@ -163,6 +163,14 @@ impl Attached {
     pub(crate) async fn find_or_start(config: ServerConfig) -> anyhow::Result<(Self, Endpoint)> {
         let endpoint = Endpoint::of(&config)?;
         if client::is_craton(&endpoint).await {
+            let strange = client::refuses_keys(&endpoint).await;
+            anyhow::ensure!(
+                !strange,
+                "the server at {} does not know the keys in {}: give the --data-dir it was started with, or its keys in \
+                 CRATON_ROOT_ACCESS_KEY_ID and CRATON_ROOT_SECRET_ACCESS_KEY, or another --listen to start a server there",
+                endpoint.url,
+                config.data_dir.display()
+            );
             return Ok((Self::Running, endpoint));
         }
         let listen = config.listen.clone();

@@ -7,7 +7,9 @@
 
 use serde_json::Value;
 
-use crate::output::{JsonScanner, possible_prefix};
+use craton_backend::possible_prefix;
+
+use crate::output::JsonScanner;
 
 /// Longest head of a call, from its marker to its input.
 const MAX_HEAD_BYTES: usize = 512;

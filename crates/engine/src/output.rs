@@ -4,7 +4,7 @@
 //! assembler holds back exactly what might still turn out to be one of those and releases the rest at once, so that
 //! no part of a stop sequence or marker ever reaches the client and nothing waits longer than it must.
 
-use craton_backend::{BlockStart, ChatEvent, Delta};
+use craton_backend::{BlockStart, ChatEvent, Delta, first_stop, possible_prefix};
 
 use crate::dialect::{Dialect, Piece, Reader};
 use crate::tool_text::{self, CALL_CLOSE, CALL_OPEN};
@@ -233,13 +233,7 @@ impl OutputAssembler {
     /// Releases text up to the first stop sequence or marker, or to what may become one. Whether the mode changed;
     /// the stop sequence if one came up.
     fn scan_text(&mut self) -> Result<bool, String> {
-        let stop = self
-            .rules
-            .stop_sequences
-            .iter()
-            .filter_map(|stop| self.held.find(stop.as_str()).map(|at| (at, stop.clone())))
-            // The first to be complete, so that it does not matter how the text was cut into tokens.
-            .min_by_key(|(at, stop)| (at + stop.len(), *at));
+        let stop = first_stop(&self.held, &self.rules.stop_sequences).map(|(at, stop)| (at, stop.to_owned()));
         let call = if self.call_heads.is_empty() { None } else { self.held.find(CALL_OPEN) };
         let think =
             self.rules.reasoning.and_then(|markers| self.held.find(markers.open).map(|at| (at, markers)));
@@ -415,21 +409,6 @@ fn take_characters(bytes: &mut Vec<u8>) -> String {
             }
         }
     }
-}
-
-/// Length in bytes of the longest end of `text` that begins one of `needles` without completing it.
-pub(crate) fn possible_prefix(text: &str, needles: &[&str]) -> usize {
-    let mut longest = 0;
-    for needle in needles {
-        let most = needle.len().saturating_sub(1).min(text.len());
-        for length in (longest + 1..=most).rev() {
-            if needle.is_char_boundary(length) && text.ends_with(&needle[..length]) {
-                longest = length;
-                break;
-            }
-        }
-    }
-    longest
 }
 
 /// Finds the end of a JSON object in pieces of text.

@@ -47,7 +47,7 @@ pub struct ModelConfig {
     /// How an id outside the catalogue is listed.
     pub name: Option<String>,
     pub provider: Option<String>,
-    /// Whether an id outside the catalogue takes images.
+    /// Whether an id outside the catalogue is listed as taking images.
     #[serde(default)]
     pub images: bool,
     pub context_tokens: Option<u32>,

@@ -29,7 +29,12 @@ pub(crate) fn chat_tokens(request: &ChatRequest) -> u32 {
 
 /// Estimated tokens of a text.
 pub(crate) fn text_tokens(text: &str) -> u32 {
-    saturate(text.len().div_ceil(BYTES_PER_TOKEN))
+    tokens_of(text.len())
+}
+
+/// Estimated tokens of a text of so many bytes.
+pub(crate) fn tokens_of(bytes: usize) -> u32 {
+    saturate(bytes.div_ceil(BYTES_PER_TOKEN))
 }
 
 /// Estimated tokens of a query and the documents to be ordered by it.

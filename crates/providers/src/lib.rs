@@ -18,6 +18,7 @@ mod openai;
 mod pump;
 mod settings;
 mod sse;
+mod stops;
 mod upstream;
 mod vectors;
 

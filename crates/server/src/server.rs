@@ -165,12 +165,7 @@ impl Server {
         let audit = composed.services.audit.clone();
         let lambda = composed.services.lambda.clone();
         lambda.sweep_later();
-        let upkeep = compose::Upkeep {
-            sessions: composed.services.sessions.clone(),
-            flows: composed.services.flows.clone(),
-            agent_runs: composed.services.agent_runs.clone(),
-            retrieval: composed.services.retrieval.clone(),
-        };
+        let upkeep = composed.upkeep;
         let pipeline =
             Pipeline::new(Arc::new(composed.services), config.limits.clone(), config.s3.domain.clone());
         let transport = Transport {
@@ -182,9 +177,8 @@ impl Server {
         };
         let serving = tokio::spawn(transport.serve(listener));
         let watching_users = AbortOnDropHandle::new(tokio::spawn(directory.watch()));
-        let mut _background = composed.background;
-        _background.push(watching_users);
-        _background.push(AbortOnDropHandle::new(tokio::spawn(upkeep.clone().keep())));
+        let keeping = AbortOnDropHandle::new(tokio::spawn(upkeep.clone().keep()));
+        let _background = vec![composed.watching, watching_users, keeping];
         Ok(Self {
             address,
             credentials,
@@ -235,6 +229,7 @@ impl Server {
         if let Err(error) = self.serving.await {
             tracing::error!(%error, "the server ended badly");
         }
+        drop(self._background);
         self.jobs.stop().await;
         self.lambda.stop();
         self.store.close().await;
@@ -247,7 +242,9 @@ impl Server {
 
 struct Composed {
     services: Services,
-    background: Vec<AbortOnDropHandle<()>>,
+    upkeep: compose::Upkeep,
+    /// Looks for models that are pulled, imported or removed.
+    watching: AbortOnDropHandle<()>,
 }
 
 /// Puts the services together, and begins to open the models that will be asked for.
@@ -276,7 +273,6 @@ fn compose(
     let identity = Arc::new(identity.with_regions(config.regions()));
     let authorizer = authorizer.unwrap_or_else(|| Arc::new(PolicyAuthorizer::new(Arc::clone(&policies))));
     let objects = compose::objects(config, store, &clock)?;
-    let keeping = compose::keep_objects(&objects, config, &clock);
     let audit = Audit::open(&config.audit, &config.data_dir).map_err(StartError::Audit)?;
     let roles = service_roles(config, &policies, (&account, &audit), (&clock, &ids));
     let sandbox = Sandbox::new(config.sandbox.clone(), &[config.data_dir.as_path()]);
@@ -300,8 +296,19 @@ fn compose(
     let things = (store, &objects);
     let (agents, agent_runs, flows) =
         compose::orchestration(config, things, (&clock, &ids), &permissions, (resources, called));
+    let sessions =
+        Sessions::new(store.clone(), Arc::clone(&clock), Arc::clone(&ids), config.sessions.clone());
+    let upkeep = compose::Upkeep {
+        sessions: sessions.clone(),
+        flows: flows.clone(),
+        agent_runs: agent_runs.clone(),
+        retrieval: retrieval.clone(),
+        objects: objects.clone(),
+        upload_expiry_days: config.s3.upload_expiry_days,
+        clock: Arc::clone(&clock),
+    };
     let services = Services {
-        s3: compose::s3(config, (objects.clone(), buckets.clone()), (&identity, &authorizer, &account)),
+        s3: compose::s3(config, (objects, buckets.clone()), (&identity, &authorizer, &account)),
         buckets,
         identity,
         authorizer,
@@ -319,7 +326,7 @@ fn compose(
         agents,
         agent_runs,
         retrieval,
-        sessions: Sessions::new(store.clone(), Arc::clone(&clock), Arc::clone(&ids), config.sessions.clone()),
+        sessions,
         models: ModelsService::new(models, Arc::clone(&clock), Arc::clone(&ids)),
         iam: Iam::new(directory.clone()),
         sts: Sts::new(directory.clone(), credentials.access_key_id()),
@@ -329,7 +336,7 @@ fn compose(
         clock,
         ids,
     };
-    Ok(Composed { services, background: vec![watching, keeping] })
+    Ok(Composed { services, upkeep, watching })
 }
 
 fn inference(

@@ -8,7 +8,7 @@ use super::format::BodyFormat;
 use super::openai_chat::messages::text_document;
 use super::openai_chat::{self, Envelope, UsageIn, tools};
 use super::reader::{Dialect, Node, Object};
-use super::{Decoded, StreamEncoder};
+use super::{Decoded, StreamEncoder, tool_turns};
 use crate::answer::Answer;
 
 /// `max_tokens` when the body has none.
@@ -38,6 +38,7 @@ impl BodyFormat for Jamba {
             ],
         )?;
         let mut request = openai_chat::messages::read(&body.require("messages")?)?;
+        tool_turns::check(&request.messages, tool_turns::Words::Mistral)?;
         add_documents(&body, &mut request.messages)?;
         request.sampling = Sampling {
             max_tokens: Some(body.count("max_tokens", 1..=DEFAULT_MAX_TOKENS)?.unwrap_or(DEFAULT_MAX_TOKENS)),

@@ -9,6 +9,7 @@ use super::openai_chat::{self, messages, tools};
 use super::prompt_template::Style;
 use super::reader::{Dialect, Node};
 use super::text::{Piece, TextCodec, TextFamily, prompt_request};
+use super::tool_turns;
 use super::{Decoded, StreamEncoder};
 use crate::answer::Answer;
 
@@ -71,6 +72,7 @@ impl BodyFormat for MistralChat {
             ],
         )?;
         let mut request = messages::read(&body.require("messages")?)?;
+        tool_turns::check(&request.messages, tool_turns::Words::Mistral)?;
         request.sampling = Sampling {
             max_tokens: Some(body.count("max_tokens", 1..=MOST_TOKENS)?.unwrap_or(DEFAULT_CHAT_TOKENS)),
             temperature: body.number("temperature", 0.0..=1.0)?,

@@ -24,6 +24,7 @@ mod reader;
 pub mod rerank;
 mod text;
 mod titan_text;
+mod tool_turns;
 
 use bytes::Bytes;
 use craton_backend::{ChatEvent, ChatRequest};

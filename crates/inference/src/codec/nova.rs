@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::format::BodyFormat;
 use super::reader::{Dialect, Node, Object};
-use super::{Decoded, StreamEncoder, media};
+use super::{Decoded, StreamEncoder, media, tool_turns};
 use crate::answer::Answer;
 
 type Result<T> = std::result::Result<T, ApiError>;
@@ -39,6 +39,7 @@ impl BodyFormat for Nova {
         }
         let mut request =
             ChatRequest { messages: messages(&body.require("messages")?)?, ..ChatRequest::default() };
+        tool_turns::check(&request.messages, tool_turns::Words::Nova)?;
         if let Some(system) = body.get("system") {
             for item in system.list()? {
                 request.system.push(system_block(&item)?);

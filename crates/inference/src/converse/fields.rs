@@ -22,7 +22,9 @@ pub(super) fn read(fields: Value, request: &mut ChatRequest) -> Result<(), ApiEr
 fn read_field(name: String, value: Value, request: &mut ChatRequest) -> Result<(), ApiError> {
     let sampling = &mut request.sampling;
     match name.as_str() {
-        "messages" | "system" | "tools" | "toolConfig" => return Err(conflict(&name)),
+        "messages" | "system" | "tools" | "toolConfig" | "model" | "stream" | "stream_options" | "n" => {
+            return Err(conflict(&name));
+        }
         "max_tokens" | "maxTokens" | "max_gen_len" | "maxTokenCount" => {
             set(&mut sampling.max_tokens, &name, positive(&name, &value)?)?;
         }

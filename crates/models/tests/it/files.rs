@@ -105,6 +105,12 @@ fn what_is_damaged_is_refused_with_a_reason_and_leaves_nothing() {
     for id in ["", "a b", "../x", "smollm2-135m-instruct", "default"] {
         assert!(import(&files, &path, id).is_err(), "{id:?}");
     }
+    for task in [Task::Embedding, Task::Rerank, Task::Names, Task::Image] {
+        let source = path.display().to_string();
+        let import = Import { source, id: "m".into(), task: Some(task), file: None };
+        let error = files.import(&import, &Quiet).unwrap_err();
+        assert!(matches!(error, FilesError::NothingToServe { .. }), "{task:?}: {error}");
+    }
     assert!(files.list().unwrap().is_empty());
     if files.directory().exists() {
         assert!(visible(files.directory()).iter().all(|name| name == ".locks"), "leftovers");

@@ -59,6 +59,11 @@ fn pip_fetches_a_package_and_its_model_is_unpacked() {
     assert!(!installed.path().join("__init__.py").exists());
     files.verify("tiny-model").unwrap();
     assert_eq!(files.pull("tiny-model==1.0", &Quiet).unwrap(), [installed], "stays as it is");
+    // Another model of the same name is not what is there.
+    let error = files.pull("tiny-model==2.0", &Quiet).unwrap_err();
+    assert!(error.to_string().contains("from tiny-model==1.0"), "{error}");
+    let error = files.pull("hf:someone/tiny-model", &Quiet).unwrap_err();
+    assert!(matches!(error, FilesError::OtherSource { .. }), "{error}");
     assert_eq!(visible(directory.path()), [".locks", "tiny-model"]);
 }
 

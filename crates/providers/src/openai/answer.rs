@@ -127,7 +127,7 @@ impl WireUsage {
 pub(super) fn estimated_usage(asked: Asked, output_bytes: usize) -> Usage {
     Usage {
         input_tokens: asked.estimated_input_tokens,
-        output_tokens: u32::try_from(output_bytes.div_ceil(4)).unwrap_or(u32::MAX),
+        output_tokens: crate::estimate::tokens_of(output_bytes),
         ..Usage::default()
     }
 }

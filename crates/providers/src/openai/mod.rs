@@ -24,6 +24,7 @@ use crate::estimate;
 use crate::http::{Body, From, Http};
 use crate::pump::Pump;
 use crate::settings::{MaxTokensField, SettingsError, UpstreamSettings};
+use crate::stops::Stops;
 use answer::{Asked, Unreadable};
 use request::Style;
 use stream::OpenAiStream;
@@ -72,13 +73,16 @@ impl OpenAi {
         let style = Style { max_tokens_field: self.max_tokens_field, stream: request.stream };
         let response = self.http.post_ok(&self.chat_path, request::body(&request, style)?).await?;
         let asked = asked(&request);
+        let stops = request.sampling.stop_sequences.clone();
+        let usage = answer::estimated_usage(asked, 0);
         if request.stream && !is_json(&response) {
             let decoder = OpenAiStream::new(self.http.name.clone(), asked);
-            return Ok(Box::pin(Pump::new(response.into_body(), decoder)));
+            let answer = Box::pin(Pump::new(response.into_body(), decoder));
+            return Ok(Stops::keep(answer, stops, usage, false));
         }
         // Some servers ignore `stream` (with tools, say) and answer in one piece.
         let body = response.into_body().collect(MAX_ANSWER_BYTES).await?;
-        self.whole(&body, asked)
+        Ok(Stops::keep(self.whole(&body, asked)?, stops, usage, true))
     }
 
     fn whole(&self, body: &Bytes, asked: Asked) -> Result<ChatStream, BackendError> {

@@ -25,7 +25,7 @@ pub(crate) use functions::functions;
 pub(crate) use guardrails::guardrail_models;
 pub(crate) use knowledge_bases::knowledge_bases;
 pub(crate) use local::LocalModels;
-pub(crate) use objects::{keep_objects, objects, s3};
+pub(crate) use objects::{objects, s3};
 pub(crate) use orchestration::orchestration;
 pub(crate) use upkeep::Upkeep;
 pub(crate) use upstreams::Upstreams;

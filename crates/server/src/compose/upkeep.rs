@@ -1,10 +1,14 @@
-//! Records that are kept for a time: sessions, conversations and memories of all kinds, and executions of flows.
+//! What is kept for a time: sessions, conversations and memories of all kinds, executions of flows, and uploads that nobody
+//! completes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use craton_agents::run::AgentRuns;
+use craton_core::{Clock, DAY_MS};
 use craton_flows::Flows;
 use craton_knowledge_bases::retrieval::Retrieval;
+use craton_objects::Objects;
 use craton_sessions::Sessions;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -15,6 +19,10 @@ pub(crate) struct Upkeep {
     pub(crate) flows: Flows,
     pub(crate) agent_runs: AgentRuns,
     pub(crate) retrieval: Retrieval,
+    pub(crate) objects: Objects,
+    /// Zero keeps uploads for good.
+    pub(crate) upload_expiry_days: u32,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl Upkeep {
@@ -23,12 +31,31 @@ impl Upkeep {
         self.flows.forget_old().await;
         self.agent_runs.forget_old().await;
         self.retrieval.forget_old().await;
+        self.abort_old_uploads().await;
     }
 
+    /// Sweeps up what a crash may have left of objects, then lets go each hour of what is old.
     pub(crate) async fn keep(self) {
+        match self.objects.home().sweep().await {
+            Ok(0) => {}
+            Ok(removed) => tracing::info!(removed, "content files that no object has were removed"),
+            Err(error) => tracing::warn!(%error, "content files could not be swept up"),
+        }
         loop {
             self.once().await;
             tokio::time::sleep(HOUR).await;
+        }
+    }
+
+    async fn abort_old_uploads(&self) {
+        if self.upload_expiry_days == 0 {
+            return;
+        }
+        let before_ms = self.clock.now_ms() - i64::from(self.upload_expiry_days) * DAY_MS;
+        match self.objects.home().expire_uploads(before_ms).await {
+            Ok(0) => {}
+            Ok(aborted) => tracing::info!(aborted, "uploads that were never completed were aborted"),
+            Err(error) => tracing::warn!(%error, "old uploads could not be aborted"),
         }
     }
 }

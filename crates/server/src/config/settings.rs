@@ -305,7 +305,11 @@ pub const SETTINGS: &[Setting] = &[
     ),
     text("[[model]].name", "", "How an id outside the catalogue is listed."),
     text("[[model]].provider", "", "The provider under which an id outside the catalogue is listed."),
-    switch("[[model]].images", "false", "Whether an id outside the catalogue takes images."),
+    switch(
+        "[[model]].images",
+        "false",
+        "Whether an id outside the catalogue is listed as taking images. Whether it does is for its upstream to say.",
+    ),
     number("[[model]].context_tokens", "", "Context of an id outside the catalogue."),
     number("[[model]].max_output_tokens", "", "Longest answer of an id outside the catalogue."),
     text(

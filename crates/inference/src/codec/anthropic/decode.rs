@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::super::Decoded;
 use super::super::reader::{Node, Object};
+use super::super::tool_turns;
 use super::{Door, content};
 
 const SHARED: &[&str] = &[
@@ -178,6 +179,7 @@ fn messages(body: &Object<'_>) -> Result<Vec<Message>, ApiError> {
     {
         return Err(node.refuse("final assistant content cannot end with trailing whitespace"));
     }
+    tool_turns::check(&messages, tool_turns::Words::Anthropic)?;
     Ok(messages)
 }
 

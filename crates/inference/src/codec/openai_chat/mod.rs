@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use super::format::BodyFormat;
 use super::reader::{Dialect, Node, Object};
 use super::text::TextCodec;
-use super::{Decoded, StreamEncoder};
+use super::{Decoded, StreamEncoder, tool_turns};
 use crate::answer::Answer;
 
 pub(super) use encode::{Envelope, Stream, UsageIn, arguments, completion};
@@ -116,6 +116,7 @@ impl OpenAiChat {
 
 fn read(body: &Object<'_>) -> Result<Decoded, ApiError> {
     let mut request = messages::read(&body.require("messages")?)?;
+    tool_turns::check(&request.messages, tool_turns::Words::OpenAi)?;
     request.sampling = sampling(body)?;
     request.tools = tools::read(body)?;
     request.tool_choice = tools::read_choice(body, &request.tools)?;

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use super::super::media;
 use super::super::openai_chat::reason_as;
 use super::super::reader::{Node, Object};
+use super::super::tool_turns;
 use super::ResponsesCall;
 
 type Result<T> = std::result::Result<T, ApiError>;
@@ -123,7 +124,7 @@ fn input(node: &Node<'_>, request: &mut ChatRequest) -> Result<()> {
             }
         }
     }
-    Ok(())
+    tool_turns::check(&request.messages, tool_turns::Words::OpenAiResponses)
 }
 
 /// Items of one side that follow each other are one message, as the internal form has it: an assistant's reasoning,
