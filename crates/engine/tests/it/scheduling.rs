@@ -192,7 +192,7 @@ async fn drafts_save_steps_and_change_nothing() {
     }
     let [(all, plainly), (fewer, drafted)] = &told[..] else { panic!("two engines") };
     assert_eq!(plainly, drafted);
-    assert!(*fewer < all / 2, "{fewer} steps of {all}: {plainly:?}");
+    assert!(*fewer * 3 < all * 2, "{fewer} steps of {all}: {plainly:?}");
 }
 
 #[tokio::test]

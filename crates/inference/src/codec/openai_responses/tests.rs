@@ -208,8 +208,14 @@ fn a_whole_response() {
 #[test]
 fn output_items_can_be_handed_back() {
     let call = decode(&json!({"model": "m", "input": "Hi"})).unwrap();
-    let again = decode(&json!({"model": "m", "input": call.encode(&answer())["output"]})).unwrap();
-    assert_eq!(again.request.messages, [Message { role: Role::Assistant, content: answer().content }]);
+    let mut items = call.encode(&answer())["output"].clone();
+    let handed_back = |items: &Value| decode(&json!({"model": "m", "input": items}));
+    let error = handed_back(&items).unwrap_err();
+    assert_eq!(error.message, "No tool output found for function call c1.");
+    let result = json!({"type": "function_call_output", "call_id": "c1", "output": "2"});
+    items.as_array_mut().unwrap().push(result);
+    let again = handed_back(&items).unwrap();
+    assert_eq!(again.request.messages[0], Message { role: Role::Assistant, content: answer().content });
 }
 
 fn events() -> Vec<ChatEvent> {

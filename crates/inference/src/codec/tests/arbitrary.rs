@@ -221,12 +221,16 @@ fn messages(room: Room) -> BoxedStrategy<Vec<Message>> {
         .prop_map(move |(first, turns, last)| {
             let mut messages = vec![Message { role: Role::User, content: first }];
             let mut calls = 0;
-            for (user, assistant, answered) in turns {
+            let count = turns.len();
+            for (number, (user, mut assistant, calling)) in turns.into_iter().enumerate() {
+                // What is called is answered, and the last turn is not for answers.
+                if !calling || number + 1 == count {
+                    assistant.retain(|block| !matches!(block, Block::ToolUse(_)));
+                }
                 let assistant = numbered(assistant, &mut calls);
-                let results = if answered { results(&assistant, room) } else { Vec::new() };
-                let has_calls = assistant.iter().any(|block| matches!(block, Block::ToolUse(_)));
+                let results = results(&assistant, room);
                 messages.push(Message { role: Role::Assistant, content: assistant });
-                let user = if results.is_empty() || !has_calls { user } else { results };
+                let user = if results.is_empty() { user } else { results };
                 messages.push(Message { role: Role::User, content: user });
             }
             // The last word is the user's own, in words: it is Command R's message.
