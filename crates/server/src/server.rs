@@ -296,19 +296,8 @@ fn compose(
     let things = (store, &objects);
     let (agents, agent_runs, flows) =
         compose::orchestration(config, things, (&clock, &ids), &permissions, (resources, called));
-    let sessions =
-        Sessions::new(store.clone(), Arc::clone(&clock), Arc::clone(&ids), config.sessions.clone());
-    let upkeep = compose::Upkeep {
-        sessions: sessions.clone(),
-        flows: flows.clone(),
-        agent_runs: agent_runs.clone(),
-        retrieval: retrieval.clone(),
-        objects: objects.clone(),
-        upload_expiry_days: config.s3.upload_expiry_days,
-        clock: Arc::clone(&clock),
-    };
     let services = Services {
-        s3: compose::s3(config, (objects, buckets.clone()), (&identity, &authorizer, &account)),
+        s3: compose::s3(config, (objects.clone(), buckets.clone()), (&identity, &authorizer, &account)),
         buckets,
         identity,
         authorizer,
@@ -326,7 +315,7 @@ fn compose(
         agents,
         agent_runs,
         retrieval,
-        sessions,
+        sessions: Sessions::new(store.clone(), Arc::clone(&clock), Arc::clone(&ids), config.sessions.clone()),
         models: ModelsService::new(models, Arc::clone(&clock), Arc::clone(&ids)),
         iam: Iam::new(directory.clone()),
         sts: Sts::new(directory.clone(), credentials.access_key_id()),
@@ -336,6 +325,7 @@ fn compose(
         clock,
         ids,
     };
+    let upkeep = compose::Upkeep::of(&services, objects, config.s3.upload_expiry_days);
     Ok(Composed { services, upkeep, watching })
 }
 

@@ -11,21 +11,35 @@ use craton_knowledge_bases::retrieval::Retrieval;
 use craton_objects::Objects;
 use craton_sessions::Sessions;
 
+use crate::services::Services;
+
 const HOUR: Duration = Duration::from_secs(3600);
 
 #[derive(Clone)]
 pub(crate) struct Upkeep {
-    pub(crate) sessions: Sessions,
-    pub(crate) flows: Flows,
-    pub(crate) agent_runs: AgentRuns,
-    pub(crate) retrieval: Retrieval,
-    pub(crate) objects: Objects,
+    sessions: Sessions,
+    flows: Flows,
+    agent_runs: AgentRuns,
+    retrieval: Retrieval,
+    objects: Objects,
     /// Zero keeps uploads for good.
-    pub(crate) upload_expiry_days: u32,
-    pub(crate) clock: Arc<dyn Clock>,
+    upload_expiry_days: u32,
+    clock: Arc<dyn Clock>,
 }
 
 impl Upkeep {
+    pub(crate) fn of(services: &Services, objects: Objects, upload_expiry_days: u32) -> Self {
+        Self {
+            sessions: services.sessions.clone(),
+            flows: services.flows.clone(),
+            agent_runs: services.agent_runs.clone(),
+            retrieval: services.retrieval.clone(),
+            objects,
+            upload_expiry_days,
+            clock: Arc::clone(&services.clock),
+        }
+    }
+
     pub(crate) async fn once(&self) {
         self.sessions.forget_old().await;
         self.flows.forget_old().await;
