@@ -23,7 +23,7 @@ use craton_store::Store;
 use serde::{Deserialize, Serialize};
 
 pub use identifier::is_prompt_arn;
-pub use render::{Filled, Rendered, fill, variables};
+pub use render::{Filled, Needs, Rendered, fill, variables};
 
 /// Stored prompts; clones share them.
 #[derive(Clone)]

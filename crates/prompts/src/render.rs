@@ -34,15 +34,8 @@ impl Prompts {
     ) -> Result<Rendered, ApiError> {
         let reference = PromptRef::parse(context, identifier)?;
         let prompt = self.find(context, &reference).await?.body;
-        let variant = chosen(&prompt, identifier)?;
-        let Some(model_id) = variant.model_id.clone() else {
-            return Err(ApiError::validation(match &variant.gen_ai_resource {
-                Some(api::PromptGenAiResource::Agent(_)) => {
-                    format!("The prompt {identifier} is for an agent. Ask it through InvokeAgent.")
-                }
-                None => format!("The prompt {identifier} names no model. Give its variant a modelId."),
-            }));
-        };
+        let (variant, model_id) = asked(&prompt, identifier)?;
+        let model_id = model_id.to_owned();
         let Filled { system, messages, tools } = fill(&variant.template_configuration, values)?;
         let inference = variant.inference_configuration.as_ref();
         Ok(Rendered {
@@ -66,6 +59,42 @@ impl Prompts {
         let reference = PromptRef::parse(context, identifier)?;
         let prompt = self.find(context, &reference).await?.body;
         Ok(chosen(&prompt, identifier)?.model_id.clone())
+    }
+}
+
+/// What [`Prompts::render`] needs of a prompt, and will give.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Needs {
+    /// Names of the variables that must have values.
+    pub variables: BTreeSet<String>,
+    pub model_id: String,
+}
+
+impl Prompts {
+    /// What it takes to render a prompt. ValidationException, as [`Prompts::render`] would answer, where no values do.
+    pub async fn needs(&self, context: &RequestContext, identifier: &str) -> Result<Needs, ApiError> {
+        let reference = PromptRef::parse(context, identifier)?;
+        let prompt = self.find(context, &reference).await?.body;
+        let (variant, model_id) = asked(&prompt, identifier)?;
+        let variables = variables(&variant.template_configuration).into_iter().map(str::to_owned).collect();
+        Ok(Needs { variables, model_id: model_id.to_owned() })
+    }
+}
+
+/// The variant that is asked, and its model.
+fn asked<'a>(
+    prompt: &'a StoredPrompt,
+    identifier: &str,
+) -> Result<(&'a api::PromptVariant, &'a str), ApiError> {
+    let variant = chosen(prompt, identifier)?;
+    match (&variant.model_id, &variant.gen_ai_resource) {
+        (Some(model_id), _) => Ok((variant, model_id)),
+        (None, Some(api::PromptGenAiResource::Agent(_))) => Err(ApiError::validation(format!(
+            "The prompt {identifier} is for an agent. Ask it through InvokeAgent."
+        ))),
+        (None, None) => Err(ApiError::validation(format!(
+            "The prompt {identifier} names no model. Give its variant a modelId."
+        ))),
     }
 }
 

@@ -109,13 +109,18 @@ pub(super) fn generates(node: &FlowNode) -> bool {
     )
 }
 
-/// An inline prompt's variables are its node's inputs; a stored prompt's are known when it is asked.
+/// An inline prompt's variables are its node's inputs; a stored prompt's are compared when it is looked up.
 fn variables(node: &FlowNode) -> Ports {
     let Some(Configuration::Prompt(prompt)) = &node.configuration else { return Ports::any() };
     let api::PromptFlowNodeSourceConfiguration::Inline(inline) = &prompt.source_configuration else {
         return Ports::any();
     };
     let names: BTreeSet<&str> = craton_prompts::variables(&inline.template_configuration);
+    required(names)
+}
+
+/// Inputs of these names and no others, of any type.
+pub(super) fn required<'n>(names: impl IntoIterator<Item = &'n str>) -> Ports {
     names.into_iter().fold(Ports::default(), |ports, name| ports.with(name, None))
 }
 

@@ -12,8 +12,8 @@ use craton_api_bedrock_agent::{FlowConnection, FlowDefinition, FlowNode, FlowNod
 use serde_json::Value;
 
 pub use graph::{Gate, Graph, Input, Node, Output, Source};
-pub(crate) use validate::MOST_FINDINGS;
 pub use validate::validate;
+pub(crate) use validate::{MOST_FINDINGS, validate_stored};
 
 /// Nodes and connections of a definition, where there are any.
 pub(crate) fn parts(definition: &FlowDefinition) -> (&[FlowNode], &[FlowConnection]) {

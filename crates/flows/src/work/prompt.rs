@@ -58,19 +58,39 @@ impl Nodes {
         });
         let answer =
             self.parts.inference.ask_prompt(&self.context, rendered, (guardrail, performance)).await?;
-        let said = said(&answer.output);
+        let said = said(&answer.output)?;
+        if answer.stop_reason == runtime::StopReason::MaxTokens {
+            tracing::warn!(
+                flow = self.flow_arn,
+                node = call.node.name,
+                "the answer of a flow's prompt was cut off at its maxTokens, and the flow goes on with what there is"
+            );
+        }
         let response = serde_json::to_value(&answer).unwrap_or_default();
         let action = self.action(("BedrockRuntime", "Converse"), request, response);
         Ok(gave("modelCompletion", Value::String(said), Some(action)))
     }
 }
 
-/// The text of an answer, without reasoning and tool uses.
-fn said(output: &runtime::ConverseOutput) -> String {
+/// The text of an answer, without reasoning. An answer that waits for a tool's result is none: nothing runs tools here.
+fn said(output: &runtime::ConverseOutput) -> Result<String, ApiError> {
     let runtime::ConverseOutput::Message(message) = output;
+    let called = message.content.iter().find_map(|block| match block {
+        // Tools with a type have been run by whoever serves the model.
+        runtime::ContentBlock::ToolUse(tool) if tool.r#type.is_none() => Some(&tool.name),
+        _ => None,
+    });
+    if let Some(tool) = called {
+        return Err(ApiError::new(
+            "DependencyFailedException",
+            format!(
+                "the model called the tool {tool}, and Prompt nodes run no tools. Use an Agent node for that"
+            ),
+        ));
+    }
     let texts = message.content.iter().filter_map(|block| match block {
         runtime::ContentBlock::Text(text) => Some(text.as_str()),
         _ => None,
     });
-    texts.collect()
+    Ok(texts.collect())
 }

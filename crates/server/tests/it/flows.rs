@@ -78,7 +78,7 @@ pub(crate) fn field<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap_or_else(|| panic!("no {name} in {value}"))
 }
 
-async fn create(client: &Client, name: &str, definition: Value) -> String {
+pub(crate) async fn create(client: &Client, name: &str, definition: Value) -> String {
     let body = json!({"name": name, "executionRoleArn": ROLE, "definition": definition});
     let answer = client.post("/flows/", &body).await;
     assert_eq!(answer.status, 201, "{}", answer.snapshot());

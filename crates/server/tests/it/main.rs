@@ -16,6 +16,7 @@ mod denied;
 mod doors;
 mod enforced;
 mod flow_executions;
+mod flow_prompts;
 mod flow_questions;
 mod flows;
 mod front;

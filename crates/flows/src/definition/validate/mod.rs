@@ -21,7 +21,7 @@ use craton_api_bedrock_agent::{
     FlowConnection, FlowDefinition, FlowNode, FlowNodeConfiguration, FlowValidation,
 };
 
-use super::{Graph, parts};
+use super::{Graph, contract, parts};
 use findings::Findings;
 pub(crate) use findings::MOST_FINDINGS;
 
@@ -39,6 +39,14 @@ pub fn validate(definition: &FlowDefinition) -> Vec<FlowValidation> {
     {
         findings.unspecified(format!("The flow can't run: {reason}."));
     }
+    findings.into_list()
+}
+
+/// What is wrong with the inputs of a node that asks a stored prompt with these variables.
+pub(crate) fn validate_stored(node: &FlowNode, variables: &BTreeSet<String>) -> Vec<FlowValidation> {
+    let mut findings = Findings::default();
+    let expected = contract::required(variables.iter().map(String::as_str));
+    nodes::compare_inputs(node, &expected, &mut findings);
     findings.into_list()
 }
 

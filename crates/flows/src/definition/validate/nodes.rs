@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use craton_api_bedrock_agent::{
     FlowConnectionConfiguration, FlowNode, FlowNodeConfiguration, FlowNodeInputCategory, FlowNodeType,
+    KnowledgeBaseFlowNodeConfiguration,
 };
 
 use super::super::{contract, graph};
@@ -29,29 +30,41 @@ pub(super) fn check(level: &Level<'_>, findings: &mut Findings) {
             findings
                 .unspecified(format!("The node {name} can't run: this server does not serve Amazon Lex."));
         }
+        if let Some(FlowNodeConfiguration::KnowledgeBase(base)) = &node.configuration
+            && !contract::generates(node)
+        {
+            check_unused(name, base, findings);
+        }
         check_inputs(node, findings);
         check_outputs(node, findings);
         check_conditions(level, node, findings);
     }
 }
 
+/// Without a model there is nothing that these settings act on. Whoever made them believes that they do.
+fn check_unused(name: &str, base: &KnowledgeBaseFlowNodeConfiguration, findings: &mut Findings) {
+    let guardrail = base.guardrail_configuration.as_ref();
+    let settings = [
+        ("guardrailConfiguration", guardrail.is_some_and(|it| it.guardrail_identifier.is_some())),
+        ("promptTemplate", base.prompt_template.is_some()),
+        ("inferenceConfiguration", base.inference_configuration.is_some()),
+        ("orchestrationConfiguration", base.orchestration_configuration.is_some()),
+    ];
+    let unused: Vec<&str> = settings.into_iter().filter(|(_, is_set)| *is_set).map(|(it, _)| it).collect();
+    if !unused.is_empty() {
+        findings.unspecified(format!(
+            "The node {name} has no modelId, and without one nothing uses its {}. Give it a modelId or leave that out.",
+            unused.join(", ")
+        ));
+    }
+}
+
 fn check_inputs(node: &FlowNode, findings: &mut Findings) {
     let name = &node.name;
-    let expected = contract::of(node).inputs;
     let mut seen = BTreeSet::new();
     for input in node.inputs.iter().flatten() {
         if !seen.insert(input.name.as_str()) {
             findings.unspecified(format!("The node {name} has more than one input named {}.", input.name));
-        }
-        match expected.find(&input.name) {
-            None if !expected.open => {
-                let message = format!("The node {name} can't have an input named {}.", input.name);
-                findings.unknown_input(name, &input.name, message);
-            }
-            Some(port) if port.data_type.is_some_and(|expected| expected != input.r#type) => {
-                findings.mismatched_input(name, &input.name, port.data_type.unwrap_or(input.r#type));
-            }
-            _ => {}
         }
         if let Err(error) = input.expression.parse::<Path>() {
             findings.malformed_input(name, &input.name, error);
@@ -63,11 +76,31 @@ fn check_inputs(node: &FlowNode, findings: &mut Findings) {
             ));
         }
     }
-    for port in expected.known.iter().filter(|port| port.required && !seen.contains(port.name.as_str())) {
-        findings.missing_input(name, &port.name, format!("The node {name} lacks the input {}.", port.name));
-    }
+    compare_inputs(node, &contract::of(node).inputs, findings);
     if node.r#type == FlowNodeType::Condition && seen.is_empty() {
         findings.unspecified(format!("The condition node {name} has no inputs to decide by."));
+    }
+}
+
+/// Compares the inputs that a node has with those that it should have.
+pub(super) fn compare_inputs(node: &FlowNode, expected: &contract::Ports, findings: &mut Findings) {
+    let name = &node.name;
+    let mut seen = BTreeSet::new();
+    for input in node.inputs.iter().flatten() {
+        seen.insert(input.name.as_str());
+        match expected.find(&input.name) {
+            None if !expected.open => {
+                let message = format!("The node {name} can't have an input named {}.", input.name);
+                findings.unknown_input(name, &input.name, message);
+            }
+            Some(port) if port.data_type.is_some_and(|expected| expected != input.r#type) => {
+                findings.mismatched_input(name, &input.name, port.data_type.unwrap_or(input.r#type));
+            }
+            _ => {}
+        }
+    }
+    for port in expected.known.iter().filter(|port| port.required && !seen.contains(port.name.as_str())) {
+        findings.missing_input(name, &port.name, format!("The node {name} lacks the input {}.", port.name));
     }
 }
 

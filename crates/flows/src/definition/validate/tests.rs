@@ -433,6 +433,49 @@ fn nodes_that_need_the_collector_within_its_iteration_can_not_run() {
     );
 }
 
+/// What only a model can use is not taken where there is none, by name.
+#[test]
+fn a_knowledge_base_without_a_model_takes_nothing_for_one() {
+    let settings = [
+        ("guardrailConfiguration", json!({"guardrailIdentifier": "g", "guardrailVersion": "1"})),
+        ("promptTemplate", json!({"textPromptTemplate": "$search_results$"})),
+        ("inferenceConfiguration", json!({"text": {"maxTokens": 5}})),
+        ("orchestrationConfiguration", json!({"performanceConfig": {"latency": "standard"}})),
+    ];
+    let with = |model: Option<&str>, extra: &[(&str, Value)]| {
+        let mut base = json!({"knowledgeBaseId": "KB12345678", "numberOfResults": 3});
+        if let Some(model) = model {
+            base["modelId"] = json!(model);
+        }
+        for (name, value) in extra {
+            base[*name] = value.clone();
+        }
+        let (gives, kind) =
+            if model.is_some() { ("outputText", "String") } else { ("retrievalResults", "Array") };
+        found(&json!({
+            "nodes": [
+                {"name": "In", "type": "Input", "configuration": {"input": {}}, "outputs": [{"name": "document", "type": "String"}]},
+                {"name": "Base", "type": "KnowledgeBase", "configuration": {"knowledgeBase": base},
+                 "inputs": [input("retrievalQuery", "String", "$.data")], "outputs": [{"name": gives, "type": kind}]},
+                {"name": "Out", "type": "Output", "configuration": {"output": {}}, "inputs": [input("document", kind, "$.data")]}],
+            "connections": [
+                data("a", ("In", "document"), ("Base", "retrievalQuery")), data("b", ("Base", gives), ("Out", "document"))]
+        }))
+    };
+    assert!(with(None, &[]).is_empty(), "{:?}", with(None, &[]));
+    assert!(with(Some("m"), &settings).is_empty(), "{:?}", with(Some("m"), &settings));
+    for setting in &settings {
+        let findings = with(None, std::slice::from_ref(setting));
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        assert_eq!(findings[0].severity, FlowValidationSeverity::Error);
+        assert!(findings[0].message.contains(&format!("nothing uses its {}.", setting.0)), "{findings:?}");
+    }
+    let all = with(None, &settings);
+    assert!(all.len() == 1 && settings.iter().all(|(name, _)| all[0].message.contains(name)), "{all:?}");
+    // A guardrail without an identifier asks for nothing.
+    assert!(with(None, &[("guardrailConfiguration", json!({}))]).is_empty());
+}
+
 #[test]
 fn findings_are_bounded() {
     let lonely = |n: usize| json!({"name": format!("N{n}"), "type": "Prompt", "inputs": (0..20).map(|at| input(&format!("i{at}"), "String", "$")).collect::<Vec<_>>()});

@@ -114,8 +114,14 @@ impl Lambda {
         let reference = unqualified(context, &input.function_name)?;
         // Deleting an alias that is not there succeeds, as it does at AWS.
         let scope = self.scope(&reference.region);
-        let deleted = self.inner.store.delete_alias(&scope, &reference.name, &input.name).await;
-        deleted.map(drop).map_err(|error| store_error(&error))
+        let alias = FunctionRef { qualifier: Some(input.name), ..reference };
+        let mut transaction = self.inner.store.begin().await.map_err(|error| store_error(&error))?;
+        // First, because it holds the function: nobody adds to the policy while the alias goes.
+        self.forget_policy(&mut transaction, &alias).await?;
+        let name = alias.qualifier.as_deref().unwrap_or_default();
+        let deleted = transaction.delete_alias(&scope, &alias.name, name).await;
+        deleted.map_err(|error| store_error(&error))?;
+        transaction.commit().await.map_err(|error| store_error(&error))
     }
 
     async fn one_alias(&self, reference: &FunctionRef, name: &str) -> Result<Alias, ApiError> {

@@ -14,7 +14,7 @@ use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::base64;
+use super::{base64, unserved};
 use crate::Lambda;
 use crate::error::{function_error, service, store_error};
 use crate::function::{self, FunctionRef, LATEST, language};
@@ -62,6 +62,7 @@ impl Lambda {
         input: api::InvocationRequest,
     ) -> Result<api::InvocationResponse, ApiError> {
         let reference = FunctionRef::parse(context, &input.function_name, input.qualifier.as_deref())?;
+        unserved::in_invocation(&input)?;
         let payload = input.payload.map(|payload| payload.0).unwrap_or_default();
         let asynchronous = input.invocation_type == Some(api::InvocationType::Event);
         check_payload(&payload, if asynchronous { MAX_EVENT_BYTES } else { MAX_PAYLOAD_BYTES })?;

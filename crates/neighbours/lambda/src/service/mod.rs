@@ -12,7 +12,7 @@ mod versions;
 
 use craton_api_lambda as api;
 use craton_core::RequestContext;
-use craton_store::{Record, Scope};
+use craton_store::{Record, Scope, Transaction};
 use craton_wire::ApiError;
 use serde_json::Value;
 
@@ -28,6 +28,12 @@ pub(crate) struct Found {
     /// `$LATEST` or a number.
     pub version: String,
     pub region: String,
+}
+
+/// A function's record, held in a transaction.
+struct Held {
+    record: Record,
+    function: StoredFunction,
 }
 
 impl Lambda {
@@ -100,18 +106,36 @@ impl Lambda {
         reference: &FunctionRef,
         change: impl FnOnce(&mut StoredFunction) -> Result<(), ApiError>,
     ) -> Result<StoredFunction, ApiError> {
-        let scope = self.scope(&reference.region);
         let mut transaction = self.inner.store.begin().await.map_err(|error| store_error(&error))?;
-        let record = transaction.get(&scope, &reference.name).await.map_err(|error| store_error(&error))?;
-        let mut record = record.ok_or_else(|| self.missing(reference))?;
-        let mut function = read(&record.body)?;
-        change(&mut function)?;
-        record.body = write(&function)?;
-        let now_ms = self.inner.clock.now_ms();
-        let updated = transaction.update(&scope, &record, Some(record.version), now_ms).await;
-        updated.map_err(|error| store_error(&error))?;
+        let mut held =
+            self.hold(&mut transaction, reference).await?.ok_or_else(|| self.missing(reference))?;
+        change(&mut held.function)?;
+        self.put(&mut transaction, reference, &mut held).await?;
         transaction.commit().await.map_err(|error| store_error(&error))?;
-        Ok(function)
+        Ok(held.function)
+    }
+
+    /// A function that nobody else changes until the transaction ends, nor its qualifiers' policies; None where there is none.
+    async fn hold(
+        &self,
+        transaction: &mut Transaction,
+        reference: &FunctionRef,
+    ) -> Result<Option<Held>, ApiError> {
+        let record = transaction.get(&self.scope(&reference.region), &reference.name).await;
+        let Some(record) = record.map_err(|error| store_error(&error))? else { return Ok(None) };
+        Ok(Some(Held { function: read(&record.body)?, record }))
+    }
+
+    async fn put(
+        &self,
+        transaction: &mut Transaction,
+        reference: &FunctionRef,
+        held: &mut Held,
+    ) -> Result<(), ApiError> {
+        held.record.body = write(&held.function)?;
+        let (scope, now_ms) = (self.scope(&reference.region), self.inner.clock.now_ms());
+        let updated = transaction.update(&scope, &held.record, Some(held.record.version), now_ms).await;
+        updated.map(drop).map_err(|error| store_error(&error))
     }
 
     /// Calls of a function that may run at the same time, whichever version is called; None: as many as the server allows.

@@ -5,12 +5,13 @@
 
 use craton_api_lambda as api;
 use craton_core::{Arn, RequestContext};
+use craton_store::Transaction;
 use craton_wire::ApiError;
 use serde_json::{Map, Value, json};
 
 use super::read;
 use crate::Lambda;
-use crate::error::{conflict, invalid, not_found};
+use crate::error::{conflict, invalid, not_found, store_error};
 use crate::function::{FunctionRef, LATEST, StoredFunction};
 
 /// AWS's limit of a function's policy.
@@ -23,31 +24,76 @@ impl Lambda {
         input: api::AddPermissionRequest,
     ) -> Result<api::AddPermissionResponse, ApiError> {
         let reference = FunctionRef::parse(context, &input.function_name, input.qualifier.as_deref())?;
+        if reference.qualifier.as_deref() == Some(LATEST) {
+            return Err(invalid("We currently do not support adding policies for $LATEST."));
+        }
         let resource = self.policy_resource(&reference);
         let statement = statement(&resource, &input);
         let added = self.bound(&statement)?;
-        let revision = self.inner.ids.uuid();
-        self.rewrite(&reference, |function| {
-            check_policy_revision(function, input.revision_id.as_deref())?;
-            if of(function, &resource).any(|statement| statement["Sid"] == input.statement_id) {
-                return Err(conflict(format!(
-                    "The statement id ({}) provided already exists. Please provide a new statement id, or remove the \
-                     existing statement.",
-                    input.statement_id
-                )));
-            }
-            function.statements.push(added);
-            function.policy_revision = Some(revision);
-            if policy(of(function, &resource)).len() > MAX_POLICY_BYTES {
-                return Err(ApiError::new(
-                    "PolicyLengthExceededException",
-                    format!("The final policy size is bigger than the limit ({MAX_POLICY_BYTES})."),
-                ));
-            }
-            Ok(())
-        })
-        .await?;
+        let mut transaction = self.inner.store.begin().await.map_err(|error| store_error(&error))?;
+        let held = self.hold(&mut transaction, &reference).await?;
+        let mut held = held.ok_or_else(|| self.missing(&reference))?;
+        self.check_qualifier(&mut transaction, &reference).await?;
+        check_policy_revision(&held.function, input.revision_id.as_deref())?;
+        if of(&held.function, &resource).any(|statement| statement["Sid"] == input.statement_id) {
+            return Err(conflict(format!(
+                "The statement id ({}) provided already exists. Please provide a new statement id, or remove the \
+                 existing statement.",
+                input.statement_id
+            )));
+        }
+        held.function.statements.push(added);
+        held.function.policy_revision = Some(self.inner.ids.uuid());
+        if policy(of(&held.function, &resource)).len() > MAX_POLICY_BYTES {
+            return Err(ApiError::new(
+                "PolicyLengthExceededException",
+                format!("The final policy size is bigger than the limit ({MAX_POLICY_BYTES})."),
+            ));
+        }
+        self.put(&mut transaction, &reference, &mut held).await?;
+        transaction.commit().await.map_err(|error| store_error(&error))?;
         Ok(api::AddPermissionResponse { statement: Some(statement.to_string()) })
+    }
+
+    /// A permission for a version or alias that is not there would be waiting for whoever makes one of that name.
+    async fn check_qualifier(
+        &self,
+        transaction: &mut Transaction,
+        reference: &FunctionRef,
+    ) -> Result<(), ApiError> {
+        let Some(qualifier) = reference.qualifier.as_deref() else { return Ok(()) };
+        if self.inner.mapped.get(&reference.name).is_some() {
+            // It is one of the function that calls go to.
+            return Ok(());
+        }
+        let scope = self.scope(&reference.region);
+        let there = match qualifier.parse::<i64>() {
+            Ok(number) => transaction
+                .version_numbers(&scope, &reference.name)
+                .await
+                .map(|numbers| number.to_string() == qualifier && numbers.contains(&number)),
+            Err(_) => transaction
+                .list_aliases(&scope, &reference.name)
+                .await
+                .map(|aliases| aliases.iter().any(|alias| alias.name == qualifier)),
+        };
+        if there.map_err(|error| store_error(&error))? { Ok(()) } else { Err(self.missing(reference)) }
+    }
+
+    /// Takes the policy of a version or alias away with it. Nothing where the function is gone.
+    pub(super) async fn forget_policy(
+        &self,
+        transaction: &mut Transaction,
+        reference: &FunctionRef,
+    ) -> Result<(), ApiError> {
+        let Some(mut held) = self.hold(transaction, reference).await? else { return Ok(()) };
+        let resource = self.policy_resource(reference);
+        if of(&held.function, &resource).next().is_none() {
+            return Ok(());
+        }
+        held.function.statements.retain(|statement| statement["Resource"] != resource.as_str());
+        held.function.policy_revision = Some(self.inner.ids.uuid());
+        self.put(transaction, reference, &mut held).await
     }
 
     pub async fn remove_permission(
@@ -98,7 +144,7 @@ impl Lambda {
             return Ok(None);
         };
         let found = self.inner.store.get(&self.scope(&reference.region), &reference.name).await;
-        let Some(record) = found.map_err(|error| crate::error::store_error(&error))? else { return Ok(None) };
+        let Some(record) = found.map_err(|error| store_error(&error))? else { return Ok(None) };
         let (function, resource) = (read(&record.body)?, self.policy_resource(&reference));
         let has_one = of(&function, &resource).next().is_some();
         Ok(has_one.then(|| policy(of(&function, &resource))))

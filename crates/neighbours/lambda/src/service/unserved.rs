@@ -70,6 +70,13 @@ pub(super) fn in_code_update(input: &api::UpdateFunctionCodeRequest) -> Result<(
     ])
 }
 
+pub(super) fn in_invocation(input: &api::InvocationRequest) -> Result<(), ApiError> {
+    refuse([
+        ("TenantId", named(&input.tenant_id)),
+        ("DurableExecutionName", named(&input.durable_execution_name)),
+    ])
+}
+
 fn named(text: &Option<String>) -> bool {
     text.as_ref().is_some_and(|text| !text.is_empty())
 }

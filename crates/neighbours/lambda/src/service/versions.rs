@@ -93,6 +93,8 @@ impl Lambda {
             version.parse().map_err(|_| invalid("Only versions can be deleted by their qualifier."))?;
         let scope = self.scope(&reference.region);
         let mut transaction = self.inner.store.begin().await.map_err(|error| store_error(&error))?;
+        let version = FunctionRef { qualifier: Some(number.to_string()), ..reference.clone() };
+        self.forget_policy(&mut transaction, &version).await?;
         let aliases = transaction.aliases_of(&scope, &reference.name, number).await;
         if let Some(alias) = aliases.map_err(|error| store_error(&error))?.first() {
             return Err(conflict(format!(

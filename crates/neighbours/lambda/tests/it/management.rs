@@ -279,3 +279,73 @@ async fn what_can_not_be_served_is_refused() {
     let twice = world.lambda.create_function(&world.context, request()).await.unwrap_err();
     assert_eq!(twice.code, "ResourceConflictException");
 }
+
+/// A permission is of something that is there, and goes with it.
+#[tokio::test]
+async fn permissions_of_a_version_or_alias_begin_and_end_with_it() {
+    let world = world(Vec::new()).await;
+    world.create("f", "def handler(e, c): return 1").await;
+    let of = |qualifier: &str| api::AddPermissionRequest {
+        qualifier: Some(qualifier.into()),
+        ..permission(format!("to-{}", qualifier.trim_start_matches('$')))
+    };
+    for absent in ["ghost", "1", "7"] {
+        let refused = world.lambda.add_permission(&world.context, of(absent)).await.unwrap_err();
+        assert_eq!(refused.code, "ResourceNotFoundException", "{absent}");
+        assert!(refused.message.contains(&format!("function:f:{absent}")), "{}", refused.message);
+    }
+    let latest = world.lambda.add_permission(&world.context, of("$LATEST")).await.unwrap_err();
+    assert_eq!(latest.code, "InvalidParameterValueException", "{}", latest.message);
+    let publish = || api::PublishVersionRequest { function_name: "f".into(), ..Default::default() };
+    world.lambda.publish_version(&world.context, publish()).await.unwrap();
+    let alias = || api::CreateAliasRequest {
+        function_name: "f".into(),
+        name: "live".into(),
+        function_version: "1".into(),
+        ..Default::default()
+    };
+    world.lambda.create_alias(&world.context, alias()).await.unwrap();
+    for there in ["live", "1"] {
+        world.lambda.add_permission(&world.context, of(there)).await.unwrap();
+    }
+    world.lambda.add_permission(&world.context, permission("whole")).await.unwrap();
+    let delete = || api::DeleteAliasRequest { function_name: "f".into(), name: "live".into() };
+    world.lambda.delete_alias(&world.context, delete()).await.unwrap();
+    world.lambda.create_alias(&world.context, alias()).await.unwrap();
+    assert!(!has_policy(&world, Some("live")).await, "the grant was the old alias's");
+    assert!(has_policy(&world, Some("1")).await && has_policy(&world, None).await);
+    // Again, and twice: an alias that is not there is deleted too.
+    world.lambda.add_permission(&world.context, of("live")).await.unwrap();
+    for _ in 0..2 {
+        world.lambda.delete_alias(&world.context, delete()).await.unwrap();
+    }
+    let version = api::DeleteFunctionRequest { function_name: "f".into(), qualifier: Some("1".into()) };
+    world.lambda.delete_function(&world.context, version).await.unwrap();
+    assert!(!has_policy(&world, Some("1")).await && has_policy(&world, None).await);
+}
+
+async fn has_policy(world: &World, qualifier: Option<&str>) -> bool {
+    let request =
+        api::GetPolicyRequest { function_name: "f".into(), qualifier: qualifier.map(str::to_owned) };
+    world.lambda.get_policy(&world.context, request).await.is_ok()
+}
+
+/// What a call asks for and would not get is refused by name.
+#[tokio::test]
+async fn calls_ask_for_nothing_that_is_not_served() {
+    let world = world(Vec::new()).await;
+    world.create("f", "def handler(e, c): return 1").await;
+    let call = || api::InvocationRequest { function_name: "f".into(), ..Default::default() };
+    let asked = [
+        ("TenantId", api::InvocationRequest { tenant_id: Some("blue".into()), ..call() }),
+        (
+            "DurableExecutionName",
+            api::InvocationRequest { durable_execution_name: Some("d".into()), ..call() },
+        ),
+    ];
+    for (name, request) in asked {
+        let refused = world.lambda.invoke(&world.context, request).await.unwrap_err();
+        assert_eq!(refused.code, "InvalidParameterValueException", "{}", refused.message);
+        assert!(refused.message.starts_with(name), "{}", refused.message);
+    }
+}
