@@ -81,6 +81,8 @@ struct Plan {
 struct Gone {
     document: String,
     had_metadata: bool,
+    /// It failed whenever it was tried: nothing of it ever was in the index.
+    never_was: bool,
 }
 
 /// A document to be done.
@@ -232,9 +234,13 @@ impl<'a> Sync<'a> {
                 }
             }
         }
+        if let Some(gone) = &listing.gone {
+            known.retain(|document, _| gone.contains(document));
+        }
         let gone = |(document, before): (String, Document)| Gone {
             document,
             had_metadata: !before.metadata_fingerprint.is_empty(),
+            never_was: before.status == DocumentStatus::Failed && before.chunks == 0,
         };
         let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         self.write(&[], &[], |found| {
@@ -453,8 +459,9 @@ impl<'a> Sync<'a> {
             self.pipeline.remove(&documents).await?;
             crash::point("kb.removed");
             let metadata = batch.iter().filter(|gone| gone.had_metadata).count();
+            let deleted = batch.iter().filter(|gone| !gone.never_was).count();
             self.write(&[], &documents, |found| {
-                found.body.statistics.deleted += i64::try_from(documents.len()).unwrap_or(i64::MAX);
+                found.body.statistics.deleted += i64::try_from(deleted).unwrap_or(i64::MAX);
                 found.body.statistics.metadata_modified += i64::try_from(metadata).unwrap_or(i64::MAX);
             })
             .await?;

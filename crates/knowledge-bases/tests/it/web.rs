@@ -115,11 +115,45 @@ async fn a_site_is_crawled_within_its_scope_and_as_it_wishes() {
     assert_eq!(pages(world.texts().await), ["/docs/a.html", "/docs/index.html", "/docs/target.html"]);
 
     // A site that is down empties nothing.
-    site.set("/docs/index.html", 500, "");
+    for (page, status) in
+        [("/docs/index.html", 500), ("/docs/index.html", 404), ("/robots.txt", 503), ("/robots.txt", 429)]
+    {
+        let before = site.pages.lock().get(page).cloned().unwrap();
+        site.set(page, status, "");
+        let job = world.sync(&ids).await;
+        assert_eq!(job.status, Failed, "{page} {status}");
+        let reason = &job.failure_reasons.unwrap()[0];
+        assert!(reason.contains(if status == 404 { "no such page" } else { page }), "{status}: {reason}");
+        assert_eq!(world.texts().await.len(), 3, "{page} {status}");
+        site.set(page, before.0, &before.1);
+    }
+    site.set("/robots.txt", 200, "User-agent: *\nDisallow: /");
     let job = world.sync(&ids).await;
-    assert_eq!(job.status, Failed);
-    assert!(job.failure_reasons.unwrap()[0].contains("500"));
-    assert_eq!(world.texts().await.len(), 3);
+    assert_eq!((job.status, world.texts().await.len()), (Failed, 3));
+}
+
+#[tokio::test]
+async fn pages_behind_one_that_fails_stay_and_excluded_ones_are_not_asked_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::open(directory.path()).await;
+    let site = Site::open(&[
+        ("/docs/index.html", "<p>Start.</p><a href='a.html'>a</a> <a href='logout.html'>x</a> <a rel='nofollow' href='n.html'>n</a>"),
+        ("/docs/a.html", "<p>Apples.</p><a href='deep.html'>deep</a>"),
+        ("/docs/deep.html", "<p>Deep.</p>"),
+        ("/docs/n.html", "<p>Not for crawlers.</p>"),
+        ("/docs/logout.html", "<p>Bye.</p>"),
+    ])
+    .await;
+    let ids = site.source(&world, json!({ "exclusionFilters": [".*logout.*"] })).await;
+    assert_eq!(world.counters(&ids).await[..3], [3, 0, 3]);
+    assert!(!site.asked.lock().iter().any(|path| path.contains("logout") || path.contains("/n.html")));
+    site.set("/docs/a.html", 503, "");
+    let job = world.sync(&ids).await;
+    assert_eq!((job.status, world.texts().await.len()), (Complete, 3), "{job:?}");
+    // When all could be looked at, what nothing leads to is gone.
+    site.set("/docs/a.html", 200, "<p>Apples.</p>");
+    let job = world.sync(&ids).await;
+    assert_eq!((job.status, world.texts().await.len()), (Complete, 2), "{job:?}");
 }
 
 #[tokio::test]

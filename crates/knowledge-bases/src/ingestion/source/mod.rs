@@ -3,6 +3,7 @@
 mod s3;
 mod web;
 
+use std::collections::HashSet;
 use std::sync::atomic::AtomicUsize;
 
 use craton_api_bedrock_agent as api;
@@ -36,6 +37,9 @@ pub(crate) struct Listing {
     /// In the order of their names.
     pub(crate) documents: Vec<Listed>,
     pub(crate) metadata_files: usize,
+    /// Where parts of the source could not be looked at: the URIs that are known to be gone, the only ones that leave the
+    /// index. `None`: whatever is not listed is gone.
+    pub(crate) gone: Option<HashSet<String>>,
 }
 
 /// A source of documents.

@@ -148,7 +148,7 @@ impl Source for S3Source {
         // Keys that end so are folders as consoles make them.
         let is_folder = |listed: &craton_objects::Listed| listed.key.ends_with('/') && listed.size == 0;
         let documents = documents.into_iter().filter(|found| !is_folder(found)).map(listed).collect();
-        Ok(Listing { documents, metadata_files: metadata.len() })
+        Ok(Listing { documents, metadata_files: metadata.len(), gone: None })
     }
 
     async fn read(&self, listed: &Listed) -> Result<Content, Failure> {

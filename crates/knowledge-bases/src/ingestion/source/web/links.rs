@@ -57,11 +57,19 @@ impl Scope {
         }
     }
 
+    /// Whether a page that was come by is fetched: what is excluded is not, not even for its links.
+    pub(super) fn may_visit(&self, url: &Url) -> bool {
+        self.reaches(url) && !is_any(&self.exclude, url)
+    }
+
     /// Whether a page's text is wanted.
     pub(super) fn wants(&self, url: &Url) -> bool {
-        let matches = |patterns: &[Regex]| patterns.iter().any(|pattern| pattern.is_match(url.as_str()));
-        (self.include.is_empty() || matches(&self.include)) && !matches(&self.exclude)
+        (self.include.is_empty() || is_any(&self.include, url)) && !is_any(&self.exclude, url)
     }
+}
+
+fn is_any(patterns: &[Regex], url: &Url) -> bool {
+    patterns.iter().any(|pattern| pattern.is_match(url.as_str()))
 }
 
 /// A URL as pages are told apart: without a fragment.
@@ -90,17 +98,26 @@ pub(super) fn wishes(html: &str) -> Wishes {
     wishes
 }
 
-/// Pages that a page links to, each once, in order.
+/// Pages that a page links to, each once, in order; without links that are marked `nofollow`.
 pub(super) fn links(html: &str, page: &Url) -> Vec<Url> {
-    static LINK: LazyLock<Option<Regex>> = LazyLock::new(|| {
-        Regex::new(r#"(?is)<(a|base)\s[^>]{0,2000}?\bhref\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>"']+))"#).ok()
-    });
+    static TAG: LazyLock<Option<Regex>> =
+        LazyLock::new(|| Regex::new(r"(?is)<(a|base)(\s[^>]{0,2000})").ok());
     let mut base = page.clone();
     let mut found = Vec::new();
-    for link in LINK.iter().flat_map(|link| link.captures_iter(html)).take(MAX_LINKS) {
-        let target = (2..=4).find_map(|group| link.get(group)).map_or("", |target| target.as_str().trim());
-        let Ok(url) = base.join(&target.replace("&amp;", "&")) else { continue };
-        if link[1].eq_ignore_ascii_case("base") {
+    for tag in TAG.iter().flat_map(|tag| tag.captures_iter(html)).take(MAX_LINKS) {
+        let (mut target, mut follow) = (None, true);
+        for (name, value) in attributes(&tag[2]) {
+            match name {
+                name if name.eq_ignore_ascii_case("href") => target = target.or(Some(value)),
+                name if name.eq_ignore_ascii_case("rel") => {
+                    follow &= !value.split_whitespace().any(|word| word.eq_ignore_ascii_case("nofollow"));
+                }
+                _ => {}
+            }
+        }
+        let Some(target) = target.filter(|_| follow) else { continue };
+        let Ok(url) = base.join(&target.trim().replace("&amp;", "&")) else { continue };
+        if tag[1].eq_ignore_ascii_case("base") {
             base = url;
             continue;
         }
@@ -110,6 +127,17 @@ pub(super) fn links(html: &str, page: &Url) -> Vec<Url> {
         }
     }
     found
+}
+
+/// Names and values of a tag's attributes.
+fn attributes(tag: &str) -> impl Iterator<Item = (&str, &str)> {
+    static ATTRIBUTE: LazyLock<Option<Regex>> =
+        LazyLock::new(|| Regex::new(r#"\s([^\s=>"']+)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>"']+))"#).ok());
+    let all = ATTRIBUTE.iter().flat_map(move |attribute| attribute.captures_iter(tag));
+    all.filter_map(|one| {
+        let value = (2..=4).find_map(|group| one.get(group)).map_or("", |value| value.as_str());
+        Some((one.get(1)?.as_str(), value))
+    })
 }
 
 #[cfg(test)]
@@ -123,7 +151,7 @@ mod tests {
     #[test]
     fn links_are_found_and_resolved() {
         let html = r##"<A class=x HREF="b.html#part">b</a><a href='/c?x=1&amp;y=2'>c</a><a href=../d>d</a>
-            <a href="b.html">again</a><a name="no"></a><a href="mailto:x@y">m</a><link href="style.css">"##;
+            <a href="e.html" rel="noopener NoFollow">e</a><a rel=nofollow href=f.html>f</a><a href="b.html">again</a><a name="no"></a><a href="mailto:x@y">m</a><link href="style.css">"##;
         let found: Vec<String> = links(html, &url("https://h/f/a.html")).iter().map(Url::to_string).collect();
         assert_eq!(found, ["https://h/f/b.html", "https://h/c?x=1&y=2", "https://h/d", "mailto:x@y"]);
         let based = links(r#"<base href="https://o/x/"><a href="y">"#, &url("https://h/"));

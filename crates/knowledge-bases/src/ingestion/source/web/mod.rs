@@ -2,9 +2,10 @@
 //!
 //! Listing is crawling: breadth first from the seeds, within the scope, as robots.txt and the pages themselves allow,
 //! at the configured rate. Pages are spooled to a temporary file as they come, so that a large site is never in memory,
-//! and read from there. A page that answers with an error of the server's fails alone and keeps what was indexed of it;
-//! one that is gone leaves the index. A seed that can't be reached fails the job, so that a site's bad hour does not
-//! empty the index.
+//! and read from there. A page that answers with an error of the server's fails alone and keeps what was indexed of it, as
+//! do pages that were not come by because of it; one that is gone leaves the index. A host whose robots.txt can't be had
+//! is left alone, and its pages fail. A seed that fails ends the job, as does a crawl of which no seed can be had, so that
+//! a site's bad hour does not empty the index.
 
 mod fetch;
 mod links;
@@ -139,19 +140,33 @@ struct Crawl<'a> {
     queue: VecDeque<Url>,
     seen: HashSet<Url>,
     documents: Vec<Listed>,
+    /// Pages that were looked at, listed or not.
+    visited: HashSet<String>,
+    /// Some page failed: others may not have been come by.
+    partial: bool,
+    /// Why seeds gave no page, and whether one did.
+    without: Vec<String>,
+    seeded: bool,
 }
 
 /// What a host asks of crawlers.
 struct Robots {
     rules: Option<Robot>,
+    /// Why they are not known; nothing is fetched then.
+    unknown: Option<String>,
     pause: Duration,
     next: Instant,
 }
 
 /// What came of a page.
 enum Visit {
-    Page { url: Url, content_type: String, body: Bytes },
-    Nothing,
+    Page {
+        url: Url,
+        content_type: String,
+        body: Bytes,
+    },
+    /// There is none, or none for us.
+    Nothing(&'static str),
     Failed(String),
 }
 
@@ -160,37 +175,51 @@ impl Crawl<'_> {
         while let Some(url) = self.queue.pop_front() {
             self.job.check()?;
             if self.documents.len() >= self.source.max_pages {
-                return Ok(());
+                break;
             }
             let is_seed = self.source.seeds.contains(&url);
+            self.visited.insert(url.as_str().to_owned());
             match self.visit(&url).await {
-                Visit::Page { url, content_type, body } => self.take(&url, content_type, body).await?,
-                Visit::Nothing => {}
-                Visit::Failed(reason) if is_seed => {
-                    let reason = format!("The data source can't be read: {url}: {reason}");
-                    return Err(Failure::Job(JobError::Fail(reason)));
+                Visit::Page { url, content_type, body } => {
+                    self.seeded |= is_seed;
+                    self.take(&url, content_type, body).await?;
                 }
-                Visit::Failed(reason) => self.note(&url, reason),
+                Visit::Nothing(why) if is_seed => self.without.push(format!("{url}: {why}")),
+                Visit::Nothing(_) => {}
+                Visit::Failed(reason) if is_seed => return Err(unreadable(&format!("{url}: {reason}"))),
+                Visit::Failed(reason) => {
+                    self.partial = true;
+                    self.note(&url, reason);
+                }
             }
         }
-        Ok(())
+        match self.without.is_empty() || self.seeded {
+            true => Ok(()),
+            false => Err(unreadable(&self.without.join("; "))),
+        }
     }
 
     /// Fetches a page and what it redirects to, as far as that is within the scope.
     async fn visit(&mut self, url: &Url) -> Visit {
         let mut url = url.clone();
         for _ in 0..=REDIRECTS {
-            if !self.may_fetch(&url).await {
-                return Visit::Nothing;
+            match self.may_fetch(&url).await {
+                Ok(true) => {}
+                Ok(false) => return Visit::Nothing("robots.txt keeps it from crawlers"),
+                Err(reason) => return Visit::Failed(reason),
             }
             match self.source.fetcher.fetch(&url).await {
                 Ok(Fetched::Page { content_type, body }) => return Visit::Page { url, content_type, body },
-                Ok(Fetched::Gone) => return Visit::Nothing,
+                Ok(Fetched::Gone) => return Visit::Nothing("there is no such page, or not for everybody"),
                 Ok(Fetched::Redirect(target)) => {
                     url = canonical(target);
-                    if !self.source.scope.reaches(&url) || !self.seen.insert(url.clone()) {
-                        return Visit::Nothing;
+                    if !self.source.scope.may_visit(&url) {
+                        return Visit::Nothing("it redirects to a page outside of the scope");
                     }
+                    if !self.seen.insert(url.clone()) {
+                        return Visit::Nothing("it redirects to a page that was come by before");
+                    }
+                    self.visited.insert(url.as_str().to_owned());
                 }
                 Err(error) => return Visit::Failed(error.to_string()),
             }
@@ -198,20 +227,23 @@ impl Crawl<'_> {
         Visit::Failed(format!("it redirects more than {REDIRECTS} times"))
     }
 
-    /// Waits for the host's next turn. False when its robots.txt keeps the page from us.
-    async fn may_fetch(&mut self, url: &Url) -> bool {
+    /// Waits for the host's next turn. False when its robots.txt keeps the page from us, an error when that can't be known.
+    async fn may_fetch(&mut self, url: &Url) -> Result<bool, String> {
         let origin = url.origin().ascii_serialization();
         if !self.robots.contains_key(&origin) {
             let robots = self.ask(url).await;
             self.robots.insert(origin.clone(), robots);
         }
-        let Some(robots) = self.robots.get_mut(&origin) else { return false };
+        let Some(robots) = self.robots.get_mut(&origin) else { return Ok(false) };
+        if let Some(why) = &robots.unknown {
+            return Err(why.clone());
+        }
         if robots.rules.as_ref().is_some_and(|rules| !rules.allowed(url.as_str())) {
-            return false;
+            return Ok(false);
         }
         tokio::time::sleep_until(robots.next).await;
         robots.next = Instant::now() + robots.pause;
-        true
+        Ok(true)
     }
 
     /// A host without a robots.txt asks for nothing; one whose robots.txt can't be had is left alone, as crawlers do.
@@ -229,12 +261,18 @@ impl Crawl<'_> {
             Ok(Fetched::Gone | Fetched::Redirect(_)) => b"",
             // Whether the host can be reached at all shows when its page is fetched.
             Err(FetchError::Unreachable(_) | FetchError::Private | FetchError::Timeout) => b"",
-            Err(FetchError::Status(_) | FetchError::TooLarge(_)) => b"User-agent: *\nDisallow: /",
+            Err(FetchError::Status(_) | FetchError::TooLarge(_)) => b"",
+        };
+        let unknown = match &fetched {
+            Err(error @ (FetchError::Status(_) | FetchError::TooLarge(_))) => {
+                Some(format!("{address} can't be read: {error}"))
+            }
+            _ => None,
         };
         let rules = Robot::new(&self.source.agent, text).ok();
         let asked = rules.as_ref().and_then(|rules| rules.delay).filter(|delay| delay.is_finite());
         let asked = Duration::from_secs_f32(asked.unwrap_or(0.0).clamp(0.0, LONGEST_DELAY_S));
-        Robots { rules, pause: self.source.pause.max(asked), next: Instant::now() }
+        Robots { rules, unknown, pause: self.source.pause.max(asked), next: Instant::now() }
     }
 
     /// Keeps a page that is wanted, and queues the pages it leads to.
@@ -252,7 +290,7 @@ impl Crawl<'_> {
             let found;
             (wishes, found) = blocking(read).await?;
             for link in found {
-                if self.source.scope.reaches(&link)
+                if self.source.scope.may_visit(&link)
                     && self.seen.len() < 4 * MOST_PAGES
                     && self.seen.insert(link.clone())
                 {
@@ -289,6 +327,10 @@ impl Crawl<'_> {
     }
 }
 
+fn unreadable(why: &str) -> Failure {
+    Failure::Job(JobError::Fail(format!("The data source can't be read: {why}")))
+}
+
 /// Runs what computes or waits for the disk beside the event loop.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
@@ -309,11 +351,16 @@ impl Source for WebSource {
             queue: self.seeds.iter().cloned().collect(),
             seen: self.seeds.iter().cloned().collect(),
             documents: Vec::new(),
+            visited: HashSet::new(),
+            partial: false,
+            without: Vec::new(),
+            seeded: false,
         };
         crawl.run().await?;
+        let gone = crawl.partial.then_some(crawl.visited);
         let mut documents = crawl.documents;
         documents.sort_by(|a, b| a.location.uri().cmp(b.location.uri()));
-        Ok(Listing { documents, metadata_files: 0 })
+        Ok(Listing { documents, metadata_files: 0, gone })
     }
 
     async fn read(&self, listed: &Listed) -> Result<Content, Failure> {
