@@ -5,6 +5,11 @@
 //! to two sentences to be recognised is recognised before its first character is gone. Where sentences end depends on
 //! the text alone, so it makes no difference how the text was cut into increments. What is held back is bounded: a
 //! sentence without an end is cut after some hundred bytes.
+//!
+//! A custom regex may match more than what is held back: a key of many lines, a whole document. Where one of a guardrail's
+//! can, which its syntax tells (`HELD` characters are safe), nothing leaves before the text is complete and judged as a
+//! whole, exactly as it would be without a stream. What grows beyond `WHOLE` meanwhile is blocked: it can't be held, and
+//! nobody knows what it would turn out to be.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -21,6 +26,9 @@ const CONTEXT: usize = 800;
 /// Letters and digits that stay back behind the last complete sentence: the longest phrase of a word policy is 100
 /// characters. Space and signs don't count, as a phrase is one with any of them between its words and letters.
 const HELD: usize = 120;
+
+/// The longest text that is held until it is complete, in bytes.
+const WHOLE: usize = 1 << 20;
 
 /// What may be done with a part of the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,10 +53,19 @@ pub struct StreamText {
     assessments: Vec<api::GuardrailAssessment>,
     masked: bool,
     blocked: bool,
+    /// Nothing leaves before everything is there.
+    whole: bool,
 }
 
 impl StreamText {
+    /// A text of which nothing leaves but what [`Self::push`] and [`Self::finish`] let pass.
     pub fn new(guard: Arc<Guard>) -> Self {
+        let whole = guard.may_hide_more_than(HELD);
+        Self { whole, ..Self::leaving(guard) }
+    }
+
+    /// A text that leaves as it comes, whatever is said of it: it is judged on the way, to be stopped as soon as can be.
+    pub fn leaving(guard: Arc<Guard>) -> Self {
         Self {
             encoder: guard.remembering(),
             guard,
@@ -59,6 +76,7 @@ impl StreamText {
             assessments: Vec::new(),
             masked: false,
             blocked: false,
+            whole: false,
         }
     }
 
@@ -66,6 +84,9 @@ impl StreamText {
     pub async fn push(&mut self, more: &str) -> Result<Verdict, ApiError> {
         if self.blocked {
             return Ok(Verdict::Blocked);
+        }
+        if self.whole {
+            return Ok(self.hold(more));
         }
         self.text.push_str(more);
         let mut out = String::new();
@@ -92,6 +113,20 @@ impl StreamText {
             self.release(self.text.len(), &mut out);
         }
         Ok(Verdict::Pass(out))
+    }
+
+    /// Keeps more of a text that must be complete before it is judged.
+    fn hold(&mut self, more: &str) -> Verdict {
+        if self.text.len() + more.len() > WHOLE {
+            tracing::warn!(
+                bytes = WHOLE,
+                "an answer is too long to be held for a custom regex that may match all of it"
+            );
+            self.blocked = true;
+            return Verdict::Blocked;
+        }
+        self.text.push_str(more);
+        Verdict::Pass(String::new())
     }
 
     /// Where what stays back begins, when everything up to `end` has been judged.

@@ -1,6 +1,8 @@
-use super::{Guard, Tools};
+use craton_api_bedrock::GuardrailSensitiveInformationAction as Action;
+
+use super::{Guard, Source, Tools};
 use crate::control::Stored;
-use crate::definition::Definition;
+use crate::definition::{CustomRegex, Definition};
 use crate::policies::content::ContentModel;
 use crate::policies::pii::custom;
 use crate::policies::statics::Statics;
@@ -18,6 +20,12 @@ impl Guard {
             .transpose()?;
         let regexes = definition.sensitive.iter().flat_map(|policy| &policy.regexes);
         let regexes: Result<Vec<_>, String> = regexes.map(|regex| custom::compile(&regex.pattern)).collect();
+        let hides = |regex: &&CustomRegex| {
+            matches!(regex.sides.on(Source::Output), Some(Action::Block | Action::Anonymize))
+        };
+        let mut hiding = definition.sensitive.iter().flat_map(|policy| &policy.regexes).filter(hides);
+        let longest_hidden =
+            hiding.try_fold(0, |most, regex| Some(custom::longest(&regex.pattern)?.max(most)));
         if definition.content.is_some() && ContentModel::shipped().sparse.is_empty() {
             return Err("This build has no weights for content filters.".to_owned());
         }
@@ -32,6 +40,7 @@ impl Guard {
             version: stored.version,
             words,
             regexes: regexes?,
+            longest_hidden,
             content,
             topics,
             definition: stored.definition,

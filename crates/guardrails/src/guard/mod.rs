@@ -116,6 +116,8 @@ pub struct Guard {
     definition: Definition,
     words: Option<WordMatcher>,
     regexes: Vec<regex::Regex>,
+    /// The most characters of an answer that one custom regex can hide; none where there is no such number.
+    longest_hidden: Option<usize>,
     content: Option<Arc<ContentModel>>,
     topics: Option<TopicMatcher>,
     tools: Tools,
@@ -173,6 +175,11 @@ impl Guard {
     fn denies_topics(&self, source: Source) -> bool {
         let policy = self.definition.topics.iter().flat_map(|policy| &policy.topics);
         policy.into_iter().any(|it| it.sides.on(source).is_some())
+    }
+
+    /// Whether a custom regex may hide more of an answer at once than so many characters.
+    pub(crate) fn may_hide_more_than(&self, characters: usize) -> bool {
+        self.longest_hidden.is_none_or(|longest| longest > characters)
     }
 
     /// Whether answers are compared with sources and a query, which takes the whole answer.

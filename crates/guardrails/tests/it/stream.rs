@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use craton_api_bedrock::GuardrailSensitiveInformationAction as Action;
+use craton_guardrails::definition::{CustomRegex, Definition, SensitivePolicy, Sides};
 use craton_guardrails::stream::{StreamText, Verdict};
 use craton_guardrails::{Guard, Vectors};
 use proptest::prelude::*;
@@ -28,6 +30,101 @@ fn through(guard: &Arc<Guard>, increments: &[String]) -> (String, bool) {
         }
         (left, false)
     })
+}
+
+/// A guardrail of one custom regex.
+fn guard_of(pattern: &str, action: Action) -> Arc<Guard> {
+    let regex = CustomRegex {
+        name: "key".to_owned(),
+        description: None,
+        pattern: pattern.to_owned(),
+        action,
+        sides: Sides::both(action),
+    };
+    let sensitive = SensitivePolicy { entities: Vec::new(), regexes: vec![regex] };
+    let definition = Definition { sensitive: Some(sensitive), ..Definition::named("keys") };
+    Arc::new(Guard::of(definition, Vectors::default()).unwrap())
+}
+
+/// Whatever the increments: blocked without a word of it gone, or masked as a whole.
+fn long_spans_stay(pattern: &str, before: &str, hidden: &str, after: &str) {
+    let text = format!("{before}{hidden}{after}");
+    for sizes in [vec![1], vec![3, 17, 5], vec![40], vec![211, 1], vec![text.len()]] {
+        let (left, blocked) = through(&guard_of(pattern, Action::Block), &cut(&text, &sizes));
+        assert!(blocked, "{pattern} in {sizes:?}: {left}");
+        assert!(hidden.lines().all(|line| !left.contains(line)), "{pattern} in {sizes:?}: {left}");
+        let (left, blocked) = through(&guard_of(pattern, Action::Anonymize), &cut(&text, &sizes));
+        assert!(!blocked);
+        assert_eq!(left, format!("{before}{{key}}{after}"), "{pattern} in {sizes:?}");
+    }
+}
+
+#[test]
+fn nothing_of_a_key_of_many_lines_leaves() {
+    let lines: Vec<String> = (0..26)
+        .map(|line| format!("MIIEvgIBADANBgkqhkiG9w0BAQEFAASCBKgwggSkAgEAAoIBAQDZ{line:012}"))
+        .collect();
+    let key = format!("-----BEGIN RSA PRIVATE KEY-----\n{}\n-----END", lines.join("\n"));
+    assert!(key.len() > 1_700);
+    let pattern = r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]+?-----END";
+    long_spans_stay(
+        pattern,
+        "Here is the key. Keep it well.\n",
+        &key,
+        " RSA PRIVATE KEY-----\nThat was it. Bye.",
+    );
+}
+
+#[test]
+fn nothing_of_a_span_of_many_sentences_leaves() {
+    for count in [8, 30, 60] {
+        let hidden = format!("BEGIN {}END", "A rather short line. ".repeat(count));
+        long_spans_stay(r"BEGIN[\s\S]*?END", "It is this. ", &hidden, ". And that is all of it.");
+    }
+    let hidden = format!("BEGIN {}END", "y".repeat(3_000));
+    long_spans_stay(r"BEGIN[\s\S]*?END", "It is this. ", &hidden, ". And that is all of it.");
+}
+
+#[test]
+fn nothing_of_a_bounded_span_beyond_what_is_held_leaves() {
+    let hidden = format!("id-{}", "Ab1. ".repeat(79) + "Ab1.");
+    long_spans_stay(r"id-(?:[A-Za-z0-9]{3}\. ?){80}", "It is this. ", &hidden, "\nAnd that is all of it.");
+}
+
+#[test]
+fn what_short_patterns_let_pass_still_leaves_early() {
+    let text = "Nothing is to be found in this one. ".repeat(20);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    for (pattern, action, early) in [
+        (r"TCK-\d{4}", Action::Block, true),
+        (r"[a-z]{120}", Action::Block, true),
+        (r"[a-z]{121}", Action::Block, false),
+        (r"\w+", Action::None, true),
+        (r"zz+", Action::Block, false),
+        (r"zz+", Action::Anonymize, false),
+    ] {
+        let mut stream = StreamText::new(guard_of(pattern, action));
+        let left = runtime.block_on(stream.push(&text)).unwrap();
+        assert_eq!(left != Verdict::Pass(String::new()), early, "{pattern}");
+    }
+}
+
+#[test]
+fn what_is_too_long_to_be_held_is_blocked() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let guard = guard_of(r"BEGIN[\s\S]*?END", Action::Block);
+    let mut stream = StreamText::new(Arc::clone(&guard));
+    let part = "All is well here. ".repeat(10_000);
+    let passed = Verdict::Pass(String::new());
+    for _ in 0..5 {
+        assert_eq!(runtime.block_on(stream.push(&part)).unwrap(), passed);
+    }
+    assert_eq!(runtime.block_on(stream.push(&part)).unwrap(), Verdict::Blocked);
+    assert_eq!(runtime.block_on(stream.push("And more.")).unwrap(), Verdict::Blocked);
+    assert_eq!(runtime.block_on(stream.finish()).unwrap(), Verdict::Blocked);
+    // Text that leaves at once is not held: it is judged on the way.
+    let mut stream = StreamText::leaving(guard);
+    assert!(runtime.block_on(stream.push(&part)).unwrap() != passed);
 }
 
 fn cut(text: &str, sizes: &[usize]) -> Vec<String> {

@@ -115,7 +115,11 @@ impl Filter {
         }
         match event {
             ChatEvent::BlockStart { block: BlockStart::Text, .. } => {
-                self.text = Some(StreamText::new(Arc::clone(&self.applied.guard)));
+                let guard = Arc::clone(&self.applied.guard);
+                self.text = Some(match self.mode {
+                    Mode::Async => StreamText::leaving(guard),
+                    _ => StreamText::new(guard),
+                });
                 self.ready.push_back(event);
             }
             ChatEvent::BlockDelta { index, delta: Delta::Text(more) } if self.text.is_some() => {
