@@ -15,6 +15,7 @@ use craton_api_bedrock_agent::FlowNodeType;
 use craton_api_bedrock_agent_runtime as api;
 use craton_api_bedrock_agent_runtime::FlowResponseStream as Event;
 use craton_core::RequestContext;
+use craton_inference::error::{RUNTIME_STREAM_ERRORS, in_runtime_stream};
 use craton_wire::ApiError;
 use craton_wire::driven::{Driven, Feed};
 use futures::future::FutureExt as _;
@@ -175,7 +176,8 @@ impl Flows {
         let most = Duration::from_secs(self.parts.config.invoke_timeout_s);
         let engine = Engine::new(&nodes, listener, &*self.parts.clock, limits);
         let run = tokio::time::timeout(most, engine.run(graph, input)).await;
-        run.map_err(|_| too_slow(most))?.map_err(|error| streamable(error.into_api()))
+        run.map_err(|_| too_slow(most))?
+            .map_err(|error| in_runtime_stream(error.into_api(), RUNTIME_STREAM_ERRORS))
     }
 }
 
@@ -186,25 +188,6 @@ fn too_slow(most: Duration) -> ApiError {
 fn has_agents(graph: &Graph) -> bool {
     let mut nodes = graph.nodes.iter();
     nodes.any(|node| node.kind == FlowNodeType::Agent || node.body.as_deref().is_some_and(has_agents))
-}
-
-/// Errors that the stream's model has no name for are a dependency's.
-fn streamable(mut error: ApiError) -> ApiError {
-    const NAMED: [&str; 9] = [
-        "AccessDeniedException",
-        "BadGatewayException",
-        "ConflictException",
-        "DependencyFailedException",
-        "InternalServerException",
-        "ResourceNotFoundException",
-        "ServiceQuotaExceededException",
-        "ThrottlingException",
-        "ValidationException",
-    ];
-    if !NAMED.contains(&error.code.as_ref()) {
-        error.code = "DependencyFailedException".into();
-    }
-    error
 }
 
 /// Passes what happens on to a client.

@@ -42,6 +42,30 @@ pub const INVOKE_STREAM_ERRORS: &[&str] = &[
     "ValidationException",
 ];
 
+/// Exceptions that the streams of the agents' runtime have in common: RetrieveAndGenerateStream, InvokeInlineAgent,
+/// InvokeFlow.
+pub const RUNTIME_STREAM_ERRORS: &[&str] = &[
+    "AccessDeniedException",
+    "BadGatewayException",
+    "ConflictException",
+    "DependencyFailedException",
+    "InternalServerException",
+    "ResourceNotFoundException",
+    "ServiceQuotaExceededException",
+    "ThrottlingException",
+    "ValidationException",
+];
+
+/// Exceptions that a stream of OptimizePrompt may carry.
+pub const OPTIMIZE_STREAM_ERRORS: &[&str] = &[
+    "AccessDeniedException",
+    "BadGatewayException",
+    "DependencyFailedException",
+    "InternalServerException",
+    "ThrottlingException",
+    "ValidationException",
+];
+
 /// An error of the backend behind `model_id`, as AWS would put it.
 pub fn from_backend(error: BackendError, model_id: &str) -> ApiError {
     match error {
@@ -162,6 +186,20 @@ pub(crate) fn in_stream(error: ApiError, listed: &[&str]) -> ApiError {
     streamed
 }
 
+/// An error as a stream of the agents' runtime can carry it: what a model or a store says under a name that the stream
+/// does not list becomes a bad gateway or a failed dependency.
+pub fn in_runtime_stream(mut error: ApiError, listed: &[&str]) -> ApiError {
+    if listed.contains(&error.code.as_ref()) {
+        return error;
+    }
+    error.code = match error.code.as_ref() {
+        "ServiceUnavailableException" => "BadGatewayException".into(),
+        _ => "DependencyFailedException".into(),
+    };
+    error.fields.remove("originalStatusCode");
+    error
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -243,5 +281,22 @@ mod tests {
         assert_eq!(streamed.fields["originalMessage"], streamed.message);
         let upstream = mapped(BackendError::Upstream { status: 500, message: "boom".into() });
         assert_eq!(in_stream(upstream, CONVERSE_STREAM_ERRORS).fields["originalStatusCode"], 500);
+    }
+
+    #[test]
+    fn streams_of_the_agents_runtime_list_what_they_carry() {
+        for code in ["ModelErrorException", "ModelTimeoutException", "ServiceUnavailableException", "Odd"] {
+            for listed in [RUNTIME_STREAM_ERRORS, OPTIMIZE_STREAM_ERRORS] {
+                let error =
+                    in_runtime_stream(ApiError::new(code, "x").with_field("originalStatusCode", 500), listed);
+                assert!(listed.contains(&error.code.as_ref()) && error.fields.is_empty(), "{code}");
+            }
+        }
+        let conflict = in_runtime_stream(ApiError::conflict("x"), OPTIMIZE_STREAM_ERRORS);
+        assert_eq!(conflict.code, "DependencyFailedException");
+        assert_eq!(
+            in_runtime_stream(ApiError::conflict("x"), RUNTIME_STREAM_ERRORS).code,
+            "ConflictException"
+        );
     }
 }

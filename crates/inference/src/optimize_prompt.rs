@@ -9,8 +9,10 @@ use craton_backend::{Block, ChatRequest, Message, Role, Sampling};
 use craton_core::RequestContext;
 use craton_prompts::template;
 use craton_wire::ApiError;
+use futures::TryStreamExt as _;
 
 use crate::chat::{ChatCall, Inference, ModelChoice};
+use crate::error;
 
 /// A few sentences.
 const ANALYSIS_TOKENS: u32 = 256;
@@ -59,6 +61,7 @@ impl Inference {
                 }
             }
         });
+        let events = events.map_err(|failed| error::in_runtime_stream(failed, error::OPTIMIZE_STREAM_ERRORS));
         Ok(api::OptimizePromptResponse { optimized_prompt: Box::pin(events) })
     }
 

@@ -19,7 +19,7 @@ use crate::schema::{self, MAX_BYTES};
 
 /// Action groups of an agent, and how many of them may be enabled, as AWS's default quotas have it.
 const MOST: usize = 20;
-const MOST_ENABLED: usize = 15;
+pub(crate) const MOST_ENABLED: usize = 15;
 
 /// The requests that create and change a group have the same fields.
 macro_rules! body {

@@ -11,7 +11,7 @@ use super::records::{DRAFT, KnowledgeBaseRecord, Place, StoredKnowledgeBase, bad
 use crate::error::missing;
 
 /// Knowledge bases of an agent, as AWS's default quota has it.
-const MOST: usize = 2;
+pub(crate) const MOST: usize = 2;
 
 impl Agents {
     pub async fn associate_agent_knowledge_base(

@@ -42,6 +42,8 @@ use craton_store::Store;
 
 use crate::prepared::Cache;
 
+pub(crate) use action_group::MOST_ENABLED as MOST_ACTION_GROUPS;
+pub(crate) use knowledge_base::MOST as MOST_KNOWLEDGE_BASES;
 pub(crate) use prompt_overrides::{check as check_prompts, compile as compile_prompts};
 pub(crate) use records::kinds;
 pub use resolve::AliasRef;

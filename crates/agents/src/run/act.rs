@@ -1,5 +1,6 @@
 //! The calls of one answer: checked, traced, carried out side by side, and what they gave.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,10 +12,11 @@ use futures::StreamExt as _;
 use serde_json::{Map, Value};
 
 use super::arguments::{self, Argument, Invocation};
+use super::asked::{MOST_ATTRIBUTES, length};
 use super::collaborate::Noted;
 use super::conversation::{self, Part, Turn};
 use super::failure;
-use super::functions::{self, Caller, Reply};
+use super::functions::{self, Caller, Changes, Reply};
 use super::knowledge::Found;
 use super::session::{Asked, Waiting, Want};
 use super::tools::{Action, Does};
@@ -387,9 +389,7 @@ impl Run {
         tool: &str,
         metadata: api::Metadata,
     ) -> Result<(String, bool), ApiError> {
-        let (session, prompt) = reply.changed;
-        functions::apply(session, &mut self.session.attributes);
-        functions::apply(prompt, &mut self.prompt_attributes);
+        let kept = self.change_attributes(reply.changed);
         self.session.knowledge_bases.extend(reply.knowledge_bases);
         if reply.state == Some(api::ResponseState::Failure) {
             return Err(failure::dependency(
@@ -413,7 +413,29 @@ impl Run {
                 });
             });
         }
-        Ok((reply.text, reply.failed || reprompt))
+        let mut text = reply.text;
+        if let Err(TooLarge) = kept {
+            text.push_str(LEFT);
+        }
+        Ok((text, reply.failed || reprompt))
+    }
+
+    /// Changes attributes, the session's first, unless they would be larger than they can be: then they stay as they are.
+    pub(super) fn change_attributes(&mut self, changes: (Changes, Changes)) -> Result<(), TooLarge> {
+        let (mut session, mut prompt) = (self.session.attributes.clone(), self.prompt_attributes.clone());
+        let bytes = |one: &BTreeMap<String, String>, other: &BTreeMap<String, String>| -> usize {
+            one.iter().chain(other).map(length).sum()
+        };
+        let before = bytes(&session, &prompt);
+        functions::apply(changes.0, &mut session);
+        functions::apply(changes.1, &mut prompt);
+        let after = bytes(&session, &prompt);
+        if after > MOST_ATTRIBUTES && after > before {
+            tracing::warn!(bytes = after, "attributes that a function set are too large, and are not kept");
+            return Err(TooLarge);
+        }
+        (self.session.attributes, self.prompt_attributes) = (session, prompt);
+        Ok(())
     }
 
     /// A tool failed: the model is told once, and the turn given up when it happens again.
@@ -442,6 +464,13 @@ impl Run {
         Ok(why)
     }
 }
+
+/// Attributes were to become larger than they can be.
+pub(super) struct TooLarge;
+
+/// What the model is told of that.
+pub(super) const LEFT: &str = "\n(The session attributes that were set by this are too large together. They were left as \
+                               they were before.)";
 
 /// The collaborator that a message is for.
 fn recipient(call: &Ready) -> Option<&str> {

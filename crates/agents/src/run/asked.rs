@@ -18,6 +18,9 @@ use super::turn::Options;
 use crate::definition::AgentDefinition;
 use crate::prepared::Prepared;
 
+/// Bytes that the attributes of a session and those of a prompt have together, names and values: every event of a
+/// function's has them, and a function's answer too.
+pub(super) const MOST_ATTRIBUTES: usize = 128 * 1024;
 /// Files that come with a request.
 const MOST_FILES: usize = 5;
 
@@ -97,6 +100,14 @@ impl Asked {
                  enable memory for the agent.",
             ));
         }
+        let given = [&self.state.attributes, &self.state.prompt_attributes];
+        let bytes: usize = given.into_iter().flatten().flat_map(|map| map.iter().map(length)).sum();
+        if bytes > MOST_ATTRIBUTES {
+            return Err(ApiError::validation(format!(
+                "sessionAttributes and promptSessionAttributes have {bytes} bytes, and at most {MOST_ATTRIBUTES} bytes \
+                 together can be kept. Keep what is larger in S3, and its name in an attribute."
+            )));
+        }
         if self.state.files.len() > MOST_FILES {
             return Err(ApiError::validation(format!(
                 "At most {MOST_FILES} files can be sent with a request."
@@ -128,6 +139,11 @@ impl Asked {
         }
         Ok(())
     }
+}
+
+/// Bytes of an attribute.
+pub(super) fn length((name, value): (&String, &String)) -> usize {
+    name.len() + value.len()
 }
 
 impl AgentRuns {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use craton_api_bedrock_agent_runtime as api;
 use craton_wire::ApiError;
 
+use super::act::{LEFT, TooLarge};
 use super::conversation::{Exchange, Part, Turn};
 use super::functions::{self, Changes};
 use super::knowledge::Found;
@@ -180,7 +181,7 @@ impl Run {
         metadata: api::Metadata,
     ) -> Noted {
         let Delivered { recipient, alias_arn, outcome, files, attributes, found } = delivered;
-        functions::apply(attributes, &mut self.session.attributes);
+        let kept = self.change_attributes((attributes, Changes::new()));
         self.found.extend(found);
         let (output, noted) = match outcome {
             Outcome::Answer(answered) => {
@@ -189,7 +190,8 @@ impl Run {
                     text: Some(answered.text.clone()),
                     r#type: Some(api::PayloadType::Text),
                 };
-                (output, Noted::Text(answered.text))
+                let note = kept.err().map(|TooLarge| LEFT).unwrap_or_default();
+                (output, Noted::Text(answered.text + note))
             }
             Outcome::Returned(payload) => {
                 let inner = payload.invocation_id.clone().unwrap_or_default();

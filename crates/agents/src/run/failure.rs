@@ -1,39 +1,22 @@
 //! How a run's errors reach its caller: as exceptions that its stream has.
 
+use craton_inference::error::{RUNTIME_STREAM_ERRORS, in_runtime_stream};
 use craton_wire::ApiError;
-
-/// The exceptions that both streams of agents model.
-const LISTED: &[&str] = &[
-    "AccessDeniedException",
-    "BadGatewayException",
-    "ConflictException",
-    "DependencyFailedException",
-    "InternalServerException",
-    "ModelNotReadyException",
-    "ResourceNotFoundException",
-    "ServiceQuotaExceededException",
-    "ThrottlingException",
-    "ValidationException",
-];
 
 /// Something that the agent leans on failed for good. `resource` names it.
 pub(super) fn dependency(message: impl Into<String>, resource: &str) -> ApiError {
     ApiError::new("DependencyFailedException", message).with_field("resourceName", resource)
 }
 
-/// An error as the stream can carry it: what a model or a store says under another name becomes a failed dependency or
-/// a bad gateway. What their upstreams say is the log's, and not for whoever talks to the agent.
-pub(super) fn in_stream(error: ApiError) -> ApiError {
-    let mut error = error.without_quotes();
-    if LISTED.contains(&error.code.as_ref()) {
+/// An error as the stream of the operation can carry it. What upstreams say is the log's, and not for whoever talks to
+/// the agent.
+pub(super) fn in_stream(error: ApiError, operation: &str) -> ApiError {
+    let error = error.without_quotes();
+    // InvokeAgent's stream alone has it.
+    if error.code == "ModelNotReadyException" && operation == "InvokeAgent" {
         return error;
     }
-    error.code = match error.code.as_ref() {
-        "ServiceUnavailableException" => "BadGatewayException".into(),
-        _ => "DependencyFailedException".into(),
-    };
-    error.fields.remove("originalStatusCode");
-    error
+    in_runtime_stream(error, RUNTIME_STREAM_ERRORS)
 }
 
 /// The code that a failure's trace shows: the status that the exception has in HTTP.
@@ -46,16 +29,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_error_is_one_the_stream_has() {
-        for code in ["ModelErrorException", "ModelTimeoutException", "ServiceUnavailableException", "Odd"] {
-            let error = in_stream(ApiError::new(code, "x"));
-            assert!(LISTED.contains(&error.code.as_ref()), "{code}");
-        }
-        assert_eq!(in_stream(ApiError::throttling("x")).code, "ThrottlingException");
-        assert_eq!(
-            in_stream(ApiError::model_error("at 10.0.0.1").quoting("It failed.")).message,
-            "It failed."
-        );
+    fn errors_are_those_of_the_operations_stream() {
+        let of = |error: ApiError, operation: &str| in_stream(error, operation);
+        let not_ready = || ApiError::model_not_ready("x");
+        assert_eq!(of(not_ready(), "InvokeAgent").code, "ModelNotReadyException");
+        assert_eq!(of(not_ready(), "InvokeInlineAgent").code, "DependencyFailedException");
+        let quoting = ApiError::model_error("at 10.0.0.1").quoting("It failed.");
+        assert_eq!(of(quoting, "InvokeAgent").message, "It failed.");
         assert_eq!(status(&dependency("x", "y")), 424);
     }
 }

@@ -12,7 +12,9 @@ use craton_objects::{GetOptions, ObjectRef};
 use craton_wire::ApiError;
 
 use super::AgentRuns;
-use crate::control::{check_prompts, compile_prompts, refuse_custom};
+use crate::control::{
+    MOST_ACTION_GROUPS, MOST_KNOWLEDGE_BASES, check_prompts, compile_prompts, refuse_custom,
+};
 use crate::definition::{
     ActionGroup, ActionGroupKind, Actions, AgentDefinition, Collaboration, Collaborator, CollaboratorAgent,
     Executor, FunctionAction, FunctionParameter, GuardrailUse, KnowledgeBaseUse, PromptOverrides,
@@ -21,6 +23,9 @@ use crate::schema;
 
 const INLINE_AGENT: &str = "INLINE_AGENT";
 const IDLE_S: u32 = 600;
+
+/// Characters of an instruction, as a stored agent's model has it.
+const MOST_INSTRUCTION: usize = 4000;
 
 /// Retrieval configurations by knowledge base, as the request has them.
 pub(super) type Retrievals = HashMap<String, api::KnowledgeBaseRetrievalConfiguration>;
@@ -224,6 +229,7 @@ impl Reading<'_> {
         given: Given,
         retrievals: &mut Retrievals,
     ) -> Result<(AgentDefinition, Vec<api::CollaboratorConfiguration>), ApiError> {
+        check_size(&given)?;
         let mut groups = Vec::new();
         for group in given.groups {
             groups.push(self.group(group).await?);
@@ -313,6 +319,31 @@ impl Reading<'_> {
         let read = read.map_err(|error| super::session::internal(&error))?;
         read.map(Actions::Api).map_err(|error| invalid(&error))
     }
+}
+
+/// An agent that comes with its call has the limits of a stored one.
+fn check_size(given: &Given) -> Result<(), ApiError> {
+    let limits = [
+        (given.instruction.chars().count(), MOST_INSTRUCTION, "characters of instruction"),
+        (given.groups.len(), MOST_ACTION_GROUPS, "action groups"),
+        (given.bases.len(), MOST_KNOWLEDGE_BASES, "knowledge bases"),
+    ];
+    for (count, most, what) in limits {
+        if count > most {
+            let name = &given.name;
+            return Err(ApiError::validation(format!(
+                "The agent {name} has {count}, and at most {most} {what} can be used."
+            )));
+        }
+    }
+    let signatures: Vec<_> =
+        given.groups.iter().filter_map(|group| group.parent_action_group_signature).collect();
+    for (at, signature) in signatures.iter().enumerate() {
+        if signatures[..at].contains(signature) {
+            return Err(twice("parentActionGroupSignature", signature.as_str()));
+        }
+    }
+    Ok(())
 }
 
 fn check_names<'n>(what: &str, names: impl Iterator<Item = &'n str>) -> Result<(), ApiError> {

@@ -196,7 +196,7 @@ impl Run {
             }
             Err(error) => {
                 self.send_files();
-                let error = failure::in_stream(error);
+                let error = failure::in_stream(error, self.options.operation);
                 self.tracer.failure(&error, self.started);
                 Err(error)
             }
@@ -234,7 +234,10 @@ impl Run {
     async fn end(self, mut lease: Lease) -> Result<(), ApiError> {
         let limit = Duration::from_secs(self.runs.parts.config.max_run_s);
         let summed_up = tokio::time::timeout(limit, self.remember()).await;
-        summed_up.unwrap_or_else(|_| Err(too_slow(limit))).map_err(failure::in_stream)?;
+        let operation = self.options.operation;
+        summed_up
+            .unwrap_or_else(|_| Err(too_slow(limit)))
+            .map_err(|error| failure::in_stream(error, operation))?;
         self.runs.end_session(&mut lease).await?;
         self.feed.send(RunEvent::Chunk { text: SESSION_ENDED.to_owned(), citations: Vec::new() });
         Ok(())

@@ -221,7 +221,7 @@ impl Run {
     /// Calls the function that the user agreed to.
     async fn confirmed(&mut self, call: &Waiting) -> Result<Noted, ApiError> {
         let Some((action, _)) = self.action_of(call) else {
-            return Ok(Noted::Failed("The action is gone.".to_owned()));
+            return Ok(Noted::Failed(GONE.to_owned()));
         };
         let nothing = serde_json::Map::new();
         let work = self.invoke(&action.clone(), call.input.as_object().unwrap_or(&nothing));
@@ -236,11 +236,9 @@ impl Run {
         })
     }
 
-    /// What the caller brought for an action, or that its function may now be called.
+    /// What the caller brought for an action, or that its function may now be called. What the caller did is told as it
+    /// is even where the agent has that action no more: it was done.
     fn brought(&mut self, call: &Waiting) -> Result<Result<Noted, Agreed>, ApiError> {
-        if self.action_of(call).is_none() {
-            return Ok(Ok(Noted::Failed("The action is gone.".to_owned())));
-        }
         let Some(brought) = bound(call)?.into_iter().next().map(Brought::of) else {
             return Ok(Ok(Noted::Failed("The action was not carried out: no result came back.".to_owned())));
         };
@@ -260,6 +258,9 @@ impl Run {
         Ok(Ok(if failed { Noted::Failed(text) } else { Noted::Text(text) }))
     }
 }
+
+const GONE: &str =
+    "The user agreed to this action, but the agent has changed and has it no more. It was not carried out.";
 
 /// The user agreed to an action that has a function.
 struct Agreed;

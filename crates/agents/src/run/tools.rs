@@ -4,9 +4,9 @@
 //! `VERB__GROUP__OPERATION`, `GET__x_amz_knowledgebase_ID__Search`, `user__askuser`, `get__codeinterpreteraction__execute`
 //! and `AgentCommunication__sendMessage`. Where that makes a name that models don't accept, it is cut to fit.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-use craton_backend::Tool;
+use craton_backend::{Block, Message, Tool};
 use serde_json::{Map, Value, json};
 
 use super::arguments::InputCheck;
@@ -329,6 +329,22 @@ pub(super) fn type_name(schema: &Value) -> String {
     named.unwrap_or_else(|| {
         if schema.get("properties").is_some() { "object".to_owned() } else { "string".to_owned() }
     })
+}
+
+/// The tools that a conversation speaks of, by their names alone.
+pub(super) fn called(messages: &[Message]) -> Vec<Tool> {
+    let names: BTreeSet<&str> = messages
+        .iter()
+        .flat_map(|message| &message.content)
+        .filter_map(|block| if let Block::ToolUse(call) = block { Some(call.name.as_str()) } else { None })
+        .collect();
+    let tool = |name: &str| Tool {
+        name: name.to_owned(),
+        description: Some("Is not there any more.".to_owned()),
+        input_schema: json!({ "type": "object" }),
+        strict: false,
+    };
+    names.into_iter().map(tool).collect()
 }
 
 #[cfg(test)]

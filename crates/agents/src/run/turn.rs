@@ -21,7 +21,7 @@ use super::returned::HandedOver;
 use super::session::Session;
 use super::step::{Plan, Said};
 use super::tell::{self, Parts, Teller};
-use super::tools::Does;
+use super::tools::{Does, called};
 use super::trace::{Identity, Span, Tracer};
 use crate::prepared::Prepared;
 
@@ -233,12 +233,17 @@ impl Run {
     async fn consider(&mut self, last: bool, mut teller: Option<&mut Teller>) -> Result<Said, ApiError> {
         loop {
             let choice = if last { ToolChoice::None } else { ToolChoice::Auto };
-            let plan = Plan {
-                kind: PromptKind::Orchestration,
-                prompt: self.orchestration_prompt(),
-                tools: self.agent.toolbox.tools(),
-                choice: if self.agent.toolbox.tools().is_empty() { ToolChoice::Auto } else { choice },
+            let prompt = self.orchestration_prompt();
+            // Models take no calls in a conversation without tools. Where the agent has none any more, those are named
+            // that it called.
+            let own = self.agent.toolbox.tools();
+            let gone = if own.is_empty() { called(&prompt.messages) } else { Vec::new() };
+            let (tools, choice) = match (own, gone.as_slice()) {
+                ([], []) => (own, ToolChoice::Auto),
+                ([], gone) => (gone, ToolChoice::None),
+                _ => (own, choice),
             };
+            let plan = Plan { kind: PromptKind::Orchestration, prompt, tools, choice };
             match self.ask(plan, teller.as_deref_mut()).await {
                 Err(error) if is_too_long(&error) && !self.session.exchanges.is_empty() => {
                     let half = self.session.exchanges.len().div_ceil(2);

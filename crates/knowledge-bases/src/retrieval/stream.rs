@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use craton_api_bedrock_agent_runtime as api;
 use craton_backend::{ChatEvent, StopReason};
 use craton_core::RequestContext;
+use craton_inference::error::{RUNTIME_STREAM_ERRORS, in_runtime_stream};
 use craton_wire::ApiError;
 use futures::StreamExt as _;
 
@@ -54,7 +55,9 @@ impl Retrieval {
             queue: VecDeque::new(),
         };
         let events = futures::stream::try_unfold(telling, |mut telling| async move {
-            Ok(telling.next().await?.map(|event| (event, telling)))
+            let next = telling.next().await;
+            let event = next.map_err(|error| in_runtime_stream(error, RUNTIME_STREAM_ERRORS))?;
+            Ok(event.map(|event| (event, telling)))
         });
         Ok(api::RetrieveAndGenerateStreamResponse { session_id, stream: Box::pin(events) })
     }

@@ -94,6 +94,48 @@ async fn what_an_agent_has_no_use_for_is_refused_before_the_model_is_asked() {
     assert_eq!(answer.error(), (400, "ValidationException"), "{}", answer.snapshot());
 }
 
+/// An agent that comes with its call may be as large as a stored one, and no larger.
+#[tokio::test]
+async fn an_inline_agent_has_the_limits_of_a_stored_one() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    let named = |count: usize| -> Value {
+        let one = |number: usize| {
+            json!({ "actionGroupName": format!("g{number}"), "actionGroupExecutor": { "customControl": "RETURN_CONTROL" },
+                "functionSchema": { "functions": [{ "name": "bring", "description": "Brings it" }] } })
+        };
+        (0..count).map(one).collect()
+    };
+    let bases = |count: usize| -> Value {
+        let one =
+            |number: usize| json!({ "knowledgeBaseId": format!("BASE{number:06}"), "description": "x" });
+        (0..count).map(one).collect()
+    };
+    let mut long = inline("Tea, please", json!([]));
+    long["instruction"] = "Be nice. ".repeat(500).into();
+    let mut learned = inline("Tea, please", json!([]));
+    learned["knowledgeBases"] = bases(3);
+    let mut below = inline("Tea, please", json!([]));
+    below["agentCollaboration"] = "SUPERVISOR".into();
+    below["collaborators"] = json!([{ "agentName": "clerk", "foundationModel": MODEL,
+        "instruction": "You are the clerk who looks orders up in the books.", "actionGroups": named(16) }]);
+    below["collaboratorConfigurations"] =
+        json!([{ "collaboratorName": "clerk", "collaboratorInstruction": "for all" }]);
+    for (body, limit) in [
+        (inline("Tea, please", named(16)), "15 action groups"),
+        (inline("Tea, please", json!([interpreter(), interpreter()])), "twice"),
+        (long, "4000 characters"),
+        (learned, "2 knowledge bases"),
+        (below, "15 action groups"),
+    ] {
+        let refused = ask(&client, "limits", &body).await;
+        assert_eq!(refused.error(), (400, "ValidationException"), "{limit}: {}", refused.snapshot());
+        assert!(refused.snapshot().contains(limit), "{limit}: {}", refused.snapshot());
+    }
+    assert_eq!(server.model.requests().len(), 0);
+    assert_eq!(said(&ask(&client, "limits", &inline("Tea, please", named(15))).await), "Hello there.");
+}
+
 /// Functions are often made after the agent: the prepared agent says which are missing.
 #[tokio::test]
 async fn a_prepared_agent_says_which_of_its_functions_are_missing() {

@@ -5,7 +5,10 @@ use http::Method;
 use serde_json::{Value, json};
 
 use crate::agent_requests::{interpreter, stored, turn};
-use crate::agent_runs::{ask, asked, group, inline, kind, last, payload, result_text, results, said, tool};
+use crate::agent_runs::{
+    FUNCTION, ask, asked, function, group, inline, kind, last, payload, replied, result_text, results, said,
+    tool,
+};
 
 /// Runs what it is asked as code, and says what came of it.
 fn runs_code() -> Scripted {
@@ -142,6 +145,97 @@ async fn results_fit_the_calls_or_are_refused() {
     assert_eq!(server.model.requests().len(), asked, "nothing began");
     body["inlineSessionState"]["returnControlInvocationResults"] = json!(good);
     assert_eq!(said(&ask(&client, "fit", &body).await), "first | second");
+}
+
+/// What the caller has done stays done when the agent has changed meanwhile: a result needs no definition of its action.
+#[tokio::test]
+async fn results_outlive_the_definition_of_their_action() {
+    let (mapped, events) = function(|event| replied(event, &json!("done"))).await;
+    let server = TestServer::with(returning(), |config| config.functions.push(mapped)).await;
+    let client = server.client();
+    let result = |text: &str| {
+        json!({ "functionResult": { "actionGroup": "orders", "function": "get_order", "confirmationState": "CONFIRM",
+                "responseBody": { "TEXT": { "body": text } } } })
+    };
+    let brought = |returned: &Value| {
+        json!({ "invocationId": returned["invocationId"],
+                "returnControlInvocationResults": [result("refunded"), result("kept")] })
+    };
+    let returns = group(json!({ "customControl": "RETURN_CONTROL" }));
+    let (_, returned) = last(&ask(&client, "bare", &inline("Orders?", json!([returns.clone()]))).await);
+    let mut body = inline("", json!([]));
+    body["inlineSessionState"] = brought(&returned);
+    let answer = ask(&client, "bare", &body).await;
+    assert_eq!(said(&answer), "refunded | kept", "{}", answer.snapshot());
+    let request = server.model.requests().pop().unwrap();
+    assert_eq!(request.tools.len(), 1, "models take no calls in a conversation without tools");
+
+    // A stored agent whose group has another name since.
+    let id = stored(&client, json!({}), &[returns.clone()]).await;
+    let (_, returned) = last(&turn(&client, (&id, "renamed"), &json!({ "inputText": "Orders?" })).await);
+    let groups = format!("/agents/{id}/agentversions/DRAFT/actiongroups/");
+    let listed = client.post(&groups, &json!({})).await.json();
+    let own = listed["actionGroupSummaries"][0]["actionGroupId"].as_str().unwrap().to_owned();
+    let mut renamed = returns;
+    renamed["actionGroupName"] = "purchases".into();
+    let changed = client.json(Method::PUT, &format!("{groups}{own}/"), &renamed).await;
+    assert_eq!(changed.status, 200, "{}", changed.snapshot());
+    assert_eq!(prepared(&client, &id).await["agentStatus"], "PREPARED");
+    let body = json!({ "sessionState": brought(&returned) });
+    let answer = turn(&client, (&id, "renamed"), &body).await;
+    assert_eq!(said(&answer), "refunded | kept", "{}", answer.snapshot());
+
+    // A function that was only agreed to is another matter: it is not there to be called.
+    let mut careful = group(json!({ "lambda": FUNCTION }));
+    careful["functionSchema"]["functions"][0]["requireConfirmation"] = "ENABLED".into();
+    let (_, returned) = last(&ask(&client, "agreed", &inline("Orders?", json!([careful]))).await);
+    let mut body = inline("", json!([]));
+    body["inlineSessionState"] = brought(&returned);
+    let told = said(&ask(&client, "agreed", &body).await);
+    assert!(told.contains("was not carried out") && events.lock().is_empty(), "{told}");
+}
+
+/// Attributes go into every event of a function's and stay for the session: what is too large for that is refused, and
+/// what a function makes too large is left as it was.
+#[tokio::test]
+async fn attributes_are_bounded() {
+    const MOST: usize = 128 * 1024;
+    let (mapped, events) = function(|event| {
+        let mut reply = replied(event, &json!("done"));
+        reply["sessionAttributes"] = json!({ "kept": "k".repeat(MOST / 2), "large": "x".repeat(MOST / 2) });
+        reply
+    })
+    .await;
+    let model = Scripted::deciding(|request| match results(request).as_slice() {
+        [] => calls("", &[(&tool(request, "get_order"), json!({ "order_id": "1" }))]),
+        given => text(result_text(given[0])),
+    });
+    let server = TestServer::with(model, |config| config.functions.push(mapped)).await;
+    let client = server.client();
+    let id = stored(&client, json!({}), &[group(json!({ "lambda": FUNCTION }))]).await;
+    let state = |session: usize, prompt: usize| {
+        json!({ "sessionAttributes": { "kept": "k".repeat(session) },
+                "promptSessionAttributes": { "today": "m".repeat(prompt) } })
+    };
+    let mut body = inline("Orders?", json!([group(json!({ "lambda": FUNCTION }))]));
+    for (session, prompt) in [(MOST, 0), (0, MOST), (MOST / 2, MOST / 2)] {
+        body["inlineSessionState"] = state(session, prompt);
+        let refused = ask(&client, "large", &body).await;
+        assert_eq!(refused.error(), (400, "ValidationException"), "{}", refused.status);
+        assert!(refused.snapshot().contains("131072 bytes"), "{}", refused.snapshot());
+        let stored = json!({ "inputText": "Orders?", "sessionState": state(session, prompt) });
+        let refused = turn(&client, (&id, "large"), &stored).await;
+        assert_eq!(refused.error(), (400, "ValidationException"), "{}", refused.status);
+    }
+    assert!(server.model.requests().is_empty());
+    body["inlineSessionState"] = state(MOST / 2, 0);
+    body["enableTrace"] = false.into();
+    let told = said(&ask(&client, "large", &body).await);
+    assert!(told.starts_with("\"done\"") && told.contains("attributes"), "{told}");
+    body.as_object_mut().unwrap().remove("inlineSessionState");
+    ask(&client, "large", &body).await;
+    let seen = events.lock().last().unwrap()["sessionAttributes"].clone();
+    assert_eq!(seen, json!({ "kept": "k".repeat(MOST / 2) }), "as it was");
 }
 
 #[tokio::test]

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use craton_backend::{BackendError, ChatEvent, Usage};
 use craton_models::ModelsConfig;
-use craton_testkit::{Answer, TestServer};
+use craton_testkit::{Answer, Scripted, Step, TestServer};
 use http::Method;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -220,6 +221,47 @@ async fn each_failure_is_told_in_the_doors_dialect() {
                 "{fault}"
             );
             assert_eq!(told(door, &answer).1, name, "{door:?} {fault}, streamed");
+        }
+    }
+}
+
+/// The streams of the agents' runtime have exceptions of their own, and a client can read no others.
+#[tokio::test]
+async fn failures_in_streams_are_exceptions_that_the_streams_have() {
+    const MODEL: &str = "anthropic.claude-3-haiku-20240307-v1:0";
+    let model_arn = format!("arn:aws:bedrock:us-east-1::foundation-model/{MODEL}");
+    let source = json!({"sourceType": "BYTE_CONTENT", "byteContent": {
+        "contentType": "text/plain", "identifier": "a.txt", "data": "U291cCBpcyBzZXJ2ZWQgb24gTW9uZGF5cy4="}});
+    let doors = [
+        (
+            "/optimize-prompt",
+            json!({"input": {"textPrompt": {"text": "tell {{who}}"}}, "targetModelId": MODEL}),
+        ),
+        (
+            "/retrieveAndGenerateStream",
+            json!({"input": {"text": "When is soup served?"}, "retrieveAndGenerateConfiguration": {
+                "type": "EXTERNAL_SOURCES",
+                "externalSourcesConfiguration": {"modelArn": model_arn, "sources": [source]}}}),
+        ),
+    ];
+    let message = || "It broke.".to_owned();
+    for (error, name) in [
+        (BackendError::BrokenStream(message()), "dependencyFailedException"),
+        (BackendError::Upstream { status: 500, message: message() }, "dependencyFailedException"),
+        (BackendError::Timeout(Duration::from_secs(1)), "dependencyFailedException"),
+        (BackendError::NotReady(message()), "dependencyFailedException"),
+        (BackendError::Unreachable(message()), "badGatewayException"),
+        (BackendError::Overloaded { message: message(), retry_after: None }, "throttlingException"),
+    ] {
+        let begun = Step::Event(ChatEvent::Started { usage: Usage::default() });
+        let model = Scripted::playing(vec![begun, Step::Fail(error.clone())]);
+        let server = TestServer::with(model, |_| {}).await;
+        for (path, body) in &doors {
+            let answer = server.client().post(path, body).await;
+            let frames = answer.frames();
+            let told = frames.last().and_then(|frame| frame.header(":exception-type"));
+            assert_eq!(told, Some(name), "{path} {error:?}: {}", answer.snapshot());
+            assert!(!answer.snapshot().contains("originalStatusCode"), "{}", answer.snapshot());
         }
     }
 }
