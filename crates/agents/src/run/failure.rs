@@ -30,12 +30,11 @@ mod tests {
 
     #[test]
     fn errors_are_those_of_the_operations_stream() {
-        let of = |error: ApiError, operation: &str| in_stream(error, operation);
         let not_ready = || ApiError::model_not_ready("x");
-        assert_eq!(of(not_ready(), "InvokeAgent").code, "ModelNotReadyException");
-        assert_eq!(of(not_ready(), "InvokeInlineAgent").code, "DependencyFailedException");
+        assert_eq!(in_stream(not_ready(), "InvokeAgent").code, "ModelNotReadyException");
+        assert_eq!(in_stream(not_ready(), "InvokeInlineAgent").code, "DependencyFailedException");
         let quoting = ApiError::model_error("at 10.0.0.1").quoting("It failed.");
-        assert_eq!(of(quoting, "InvokeAgent").message, "It failed.");
+        assert_eq!(in_stream(quoting, "InvokeAgent").message, "It failed.");
         assert_eq!(status(&dependency("x", "y")), 424);
     }
 }
