@@ -171,7 +171,7 @@ async fn results_outlive_the_definition_of_their_action() {
     assert_eq!(request.tools.len(), 1, "models take no calls in a conversation without tools");
 
     // A stored agent whose group has another name since.
-    let id = stored(&client, json!({}), &[returns.clone()]).await;
+    let id = stored(&client, json!({}), std::slice::from_ref(&returns)).await;
     let (_, returned) = last(&turn(&client, (&id, "renamed"), &json!({ "inputText": "Orders?" })).await);
     let groups = format!("/agents/{id}/agentversions/DRAFT/actiongroups/");
     let listed = client.post(&groups, &json!({})).await.json();
