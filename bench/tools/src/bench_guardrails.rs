@@ -2,7 +2,8 @@
 //!
 //! `pii`: every type of sensitive information; `pii-alone`: without the recogniser of names. `all`: a guardrail with every
 //! policy, one assessment a text; `all-with-encoder`: where the sentence encoder is asked too. `asked`: what it is asked then,
-//! in tokens times layers. `stream`: what the first text of a stream waits for, with the same policies and the encoder.
+//! in tokens times layers. `stream`: what the first text of a stream waits for, with the same policies and the encoder;
+//! `stream-content`: without sensitive information; `stream-words`: with words and profanity alone.
 
 #![allow(clippy::print_stdout, reason = "the result is printed")]
 
@@ -17,6 +18,7 @@ use std::time::Instant;
 use anyhow::Context as _;
 use craton_backend::{BackendError, EmbedRequest, EmbeddingModel, Embeddings};
 use craton_engine::embed::BertEmbedder;
+use craton_guardrails::definition::Definition;
 use craton_guardrails::ner::NameModel;
 use craton_guardrails::policies::pii::PiiDetector;
 use craton_guardrails::stream::{StreamText, Verdict};
@@ -45,8 +47,9 @@ impl NameModels for Ready {
 }
 
 fn main() -> anyhow::Result<()> {
-    let mode =
-        std::env::args().nth(1).context("a mode: pii, pii-alone, all, all-with-encoder, asked, stream")?;
+    let mode = std::env::args().nth(1).context(
+        "a mode: pii, pii-alone, all, all-with-encoder, asked, stream, stream-content, stream-words",
+    )?;
     let lines = std::io::stdin().lock().lines();
     let texts: Vec<String> =
         lines.map(|line| Ok(serde_json::from_str(&line?)?)).collect::<anyhow::Result<_>>()?;
@@ -59,6 +62,14 @@ fn main() -> anyhow::Result<()> {
         "all-with-encoder" => all(&texts, &guard(names, true)?)?,
         "asked" => asked(&texts, names)?,
         "stream" => stream(&texts, &guard(names, true)?)?,
+        "stream-content" => {
+            let definition = Definition { sensitive: None, ..definitions::everything() };
+            stream(&texts, &guard_of(definition, names, true)?)?
+        }
+        "stream-words" => {
+            let definition = Definition { sensitive: None, ..definitions::patterns() };
+            stream(&texts, &guard_of(definition, names, false)?)?
+        }
         other => anyhow::bail!("{other}: not a mode"),
     };
     println!("{result}");
@@ -144,7 +155,8 @@ impl Counting {
 fn asked(texts: &[String], names: Arc<NameModel>) -> anyhow::Result<Value> {
     let encoder = encoder()?;
     let counting = Arc::new(Counting { encoder, whole: AtomicUsize::new(0), early: AtomicUsize::new(0) });
-    let guard = guard_with(names, Some(Arc::clone(&counting) as Arc<dyn EmbeddingModel>))?;
+    let guard =
+        guard_with(definitions::everything(), names, Some(Arc::clone(&counting) as Arc<dyn EmbeddingModel>))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut counts: [Vec<f64>; 3] = Default::default();
     for (index, text) in texts.iter().enumerate() {
@@ -170,20 +182,25 @@ fn encoder() -> anyhow::Result<BertEmbedder> {
 }
 
 fn guard(names: Arc<NameModel>, with_encoder: bool) -> anyhow::Result<Arc<Guard>> {
+    guard_of(definitions::everything(), names, with_encoder)
+}
+
+fn guard_of(definition: Definition, names: Arc<NameModel>, with_encoder: bool) -> anyhow::Result<Arc<Guard>> {
     let embedder = match with_encoder {
         true => Some(Arc::new(encoder()?) as Arc<dyn EmbeddingModel>),
         false => None,
     };
-    guard_with(names, embedder)
+    guard_with(definition, names, embedder)
 }
 
 fn guard_with(
+    definition: Definition,
     names: Arc<NameModel>,
     embedder: Option<Arc<dyn EmbeddingModel>>,
 ) -> anyhow::Result<Arc<Guard>> {
     let names = Some(Arc::new(Ready(names)) as Arc<dyn NameModels>);
     let vectors = Vectors { names, content_heads: embedder.is_some(), embedder, ..Vectors::default() };
-    Ok(Arc::new(Guard::of(definitions::everything(), vectors).map_err(anyhow::Error::msg)?))
+    Ok(Arc::new(Guard::of(definition, vectors).map_err(anyhow::Error::msg)?))
 }
 
 fn all(texts: &[String], guard: &Arc<Guard>) -> anyhow::Result<Value> {

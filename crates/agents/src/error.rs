@@ -31,6 +31,7 @@ pub(crate) fn from_store(error: StoreError) -> ApiError {
         StoreError::TooManyTags { limit } => ApiError::quota_exceeded(format!(
             "The resource would have more tags than the {limit} it can have."
         )),
+        full if full.is_full() => ApiError::no_space(),
         other => internal(&other),
     }
 }

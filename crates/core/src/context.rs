@@ -67,6 +67,11 @@ impl Principal {
         Self { arn: arn.into(), access_key_id: access_key_id.into(), ..Self::default() }
     }
 
+    /// Whose what it begins is: the user's or the role's own id, whoever assumed that and however often.
+    pub fn owner_id(&self) -> &str {
+        self.session.as_ref().map_or(&self.user_id, |session| &session.issuer_id)
+    }
+
     pub fn is_root(&self) -> bool {
         self.arn.ends_with(":root")
     }

@@ -6,6 +6,7 @@ mod arn;
 mod clock;
 mod context;
 mod ids;
+pub mod image;
 pub mod media;
 mod page;
 mod text;

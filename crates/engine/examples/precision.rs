@@ -7,6 +7,8 @@
 
 use std::num::NonZeroU32;
 
+// llama.cpp asks it for products.
+use craton_engine as _;
 use llama_cpp_2::context::params::LlamaContextParams;
 use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_2::llama_batch::LlamaBatch;

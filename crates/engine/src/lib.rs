@@ -35,6 +35,7 @@ mod guide;
 mod guided;
 mod model;
 mod output;
+mod products;
 mod prompt;
 mod raw;
 mod sampler;

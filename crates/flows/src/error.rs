@@ -25,6 +25,7 @@ pub(crate) fn store_error(error: StoreError) -> ApiError {
         StoreError::TooManyTags { limit } => ApiError::quota_exceeded(format!(
             "The resource would have more tags than the {limit} it can have."
         )),
+        full if full.is_full() => ApiError::no_space(),
         other => internal(&other),
     }
 }

@@ -15,7 +15,7 @@ use craton_api_bedrock_agent::FlowNodeType;
 use craton_api_bedrock_agent_runtime as api;
 use craton_api_bedrock_agent_runtime::FlowResponseStream as Event;
 use craton_core::RequestContext;
-use craton_inference::error::{RUNTIME_STREAM_ERRORS, in_runtime_stream};
+use craton_inference::error::in_runtime_stream;
 use craton_wire::ApiError;
 use craton_wire::driven::{Driven, Feed};
 use futures::future::FutureExt as _;
@@ -176,8 +176,7 @@ impl Flows {
         let most = Duration::from_secs(self.parts.config.invoke_timeout_s);
         let engine = Engine::new(&nodes, listener, &*self.parts.clock, limits);
         let run = tokio::time::timeout(most, engine.run(graph, input)).await;
-        run.map_err(|_| too_slow(most))?
-            .map_err(|error| in_runtime_stream(error.into_api(), RUNTIME_STREAM_ERRORS))
+        run.map_err(|_| too_slow(most))?.map_err(|error| in_runtime_stream(error.into_api(), "InvokeFlow"))
     }
 }
 

@@ -1,5 +1,7 @@
 //! ApplyGuardrail and InvokeGuardrailChecks: guardrails without a model.
 
+use std::collections::HashSet;
+
 use craton_api_bedrock::{GuardrailContentFilterType as Category, GuardrailPiiEntityType as Kind};
 use craton_api_bedrock_runtime as api;
 use craton_core::RequestContext;
@@ -59,6 +61,7 @@ impl Guardrails {
                 "At least one check must be asked for. Add a check and try again.",
             ));
         }
+        check_repeated(&checks)?;
         let source = |role: api::GuardrailChecksRole| match role {
             api::GuardrailChecksRole::Assistant => Source::Output,
             _ => Source::Input,
@@ -111,6 +114,27 @@ fn piece(block: api::GuardrailContentBlock) -> Result<Piece, ApiError> {
             "This server's guardrails look at text only. Remove the image and try again.",
         )),
     }
+}
+
+/// Each thing is checked once: nobody could tell two answers apart.
+fn check_repeated(checks: &api::GuardrailChecksConfig) -> Result<(), ApiError> {
+    let content =
+        checks.content_filter.iter().flat_map(|it| it.categories.iter().map(|it| it.category.as_str()));
+    let attacks =
+        checks.prompt_attack.iter().flat_map(|it| it.categories.iter().map(|it| it.category.as_str()));
+    let entities =
+        checks.sensitive_information.iter().flat_map(|it| it.entities.iter().map(|it| it.r#type.as_str()));
+    let mut seen = HashSet::new();
+    let named = content.map(|it| ("contentFilter", it));
+    let named = named.chain(attacks.map(|it| ("promptAttack", it)));
+    for (check, name) in named.chain(entities.map(|it| ("sensitiveInformation", it))) {
+        if !seen.insert((check, name)) {
+            return Err(ApiError::validation(format!(
+                "The check {check} names {name} more than once. Remove the repetition and try again."
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn check_size(bytes: usize) -> Result<(), ApiError> {

@@ -19,6 +19,7 @@ pub(crate) fn store_error(error: StoreError) -> ApiError {
             "TooManyTagsException",
             format!("The resource would have more tags than the {limit} it can have."),
         ),
+        full if full.is_full() => ApiError::no_space(),
         other => {
             tracing::error!(error = %other, "a guardrail operation failed");
             ApiError::internal("The server could not complete the request. See its log.")

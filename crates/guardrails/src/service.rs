@@ -8,6 +8,7 @@ use craton_api_bedrock::GuardrailFilterStrength;
 use craton_backend::EmbeddingModel;
 use craton_core::{Clock, IdSource, RequestContext};
 use craton_metering::Metering;
+use craton_models::Models;
 use craton_store::Store;
 use craton_wire::ApiError;
 use futures::future::BoxFuture;
@@ -33,6 +34,8 @@ pub struct GuardrailsParts {
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<dyn IdSource>,
     pub metering: Arc<Metering>,
+    /// Which models there are to enforce a guardrail for.
+    pub models: Models,
     pub vectors: Vectors,
 }
 

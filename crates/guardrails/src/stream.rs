@@ -1,13 +1,14 @@
 //! Text that arrives in increments, let through a sentence behind.
 //!
 //! A [`StreamText`] collects one text and says what of it may leave. When a sentence is complete it is judged together
-//! with what came before it, and then everything up to the end of the sentence before it may leave: so whatever takes up
-//! to two sentences to be recognised is recognised before its first character is gone. Where sentences end depends on
-//! the text alone, so it makes no difference how the text was cut into increments. What is held back is bounded: a
-//! sentence without an end is cut after some hundred bytes.
+//! with what came before it. Then all of it may leave but as many letters as the longest thing that the guardrail's
+//! detectors may see begin there; where they read meaning, which may take two sentences, also no more than the sentence
+//! before it: so whatever there is to be recognised is recognised before its first character is gone. Where sentences end
+//! depends on the text alone, so it makes no difference how the text was cut into increments. What is held back is
+//! bounded: a sentence without an end is cut after some hundred bytes.
 //!
 //! A custom regex may match more than what is held back: a key of many lines, a whole document. Where one of a guardrail's
-//! can, which its syntax tells (`HELD` characters are safe), nothing leaves before the text is complete and judged as a
+//! can, which its syntax tells (`MOST_HELD` characters are safe), nothing leaves before the text is complete and judged as a
 //! whole, exactly as it would be without a stream. What grows beyond `WHOLE` meanwhile is blocked: it can't be held, and
 //! nobody knows what it would turn out to be.
 
@@ -18,15 +19,11 @@ use craton_api_bedrock_runtime as api;
 use craton_backend::EmbeddingModel;
 use craton_wire::ApiError;
 
-use crate::guard::{Guard, Piece, Source};
-use crate::text::first_sentences;
+use crate::guard::{Guard, MOST_HELD, Piece, Source};
+use crate::text::{first_sentences, is_telling};
 
 /// Text before a sentence that is judged together with it, in bytes.
 const CONTEXT: usize = 800;
-/// Letters and digits that stay back behind the last complete sentence: the longest phrase of a word policy is 100
-/// characters. Space and signs don't count, as a phrase is one with any of them between its words and letters.
-const HELD: usize = 120;
-
 /// The longest text that is held until it is complete, in bytes.
 const WHOLE: usize = 1 << 20;
 
@@ -60,7 +57,7 @@ pub struct StreamText {
 impl StreamText {
     /// A text of which nothing leaves but what [`Self::push`] and [`Self::finish`] let pass.
     pub fn new(guard: Arc<Guard>) -> Self {
-        let whole = guard.may_hide_more_than(HELD);
+        let whole = guard.may_hide_more_than(MOST_HELD);
         Self { whole, ..Self::leaving(guard) }
     }
 
@@ -94,7 +91,8 @@ impl StreamText {
             if self.judge(end).await? {
                 return Ok(Verdict::Blocked);
             }
-            let limit = before.min(self.held_from(end));
+            let held = self.held_from(end);
+            let limit = if self.guard.reads_on() { before.min(held) } else { held };
             self.release(limit, &mut out);
         }
         Ok(Verdict::Pass(out))
@@ -129,11 +127,13 @@ impl StreamText {
         Verdict::Pass(String::new())
     }
 
-    /// Where what stays back begins, when everything up to `end` has been judged.
+    /// Where what stays back begins, when everything up to `end` has been judged. Space and signs don't count, as a phrase is
+    /// one with any of them between its words and letters.
     fn held_from(&self, end: usize) -> usize {
-        let open = &self.text[self.released..end];
-        let mut telling = open.char_indices().rev().filter(|(_, character)| character.is_alphanumeric());
-        telling.nth(HELD - 1).map_or(self.released, |(at, _)| self.released + at)
+        let Some(last) = self.guard.held_back().checked_sub(1) else { return end };
+        let open = &self.text[self.released..end.max(self.released)];
+        let mut telling = open.char_indices().rev().filter(|(_, character)| is_telling(*character));
+        telling.nth(last).map_or(self.released, |(at, _)| self.released + at)
     }
 
     /// What was found on the way.

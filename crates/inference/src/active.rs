@@ -113,7 +113,7 @@ impl ActiveChat {
             }
             ChatEvent::BlockStop { .. } => {
                 let fits = |(tool, json): (String, String)| {
-                    answer::is_tool_input(&json) && self.checks.is_input(&tool, &json)
+                    answer::is_tool_input(&json) && self.checks.is_call(&tool, &json)
                 };
                 self.tool_inputs_ok &= self.call.take().is_none_or(fits);
             }
@@ -125,6 +125,10 @@ impl ActiveChat {
         finished.reason = answer::stop_reason(finished.reason, self.tool_inputs_ok);
         if finished.reason == StopReason::EndTurn && !self.checks.is_response(&self.text) {
             finished.reason = StopReason::MalformedOutput;
+        }
+        if finished.reason == StopReason::EndTurn && self.checks.must_call() {
+            let (model_id, served_by) = (&self.resolved.model.id, &self.resolved.served_by);
+            tracing::warn!(model_id, %served_by, "the model had to call a tool and answered without");
         }
         self.latency_ms = Some(self.meter.elapsed_ms());
         self.meter.complete(stop_reason_name(finished.reason), tokens(&finished.usage));

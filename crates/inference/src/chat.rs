@@ -12,7 +12,7 @@ use crate::active::ActiveChat;
 use crate::backends::Backends;
 use crate::guarded::{self, Guarding};
 use crate::schema_check::SchemaChecks;
-use crate::{documents, error};
+use crate::{documents, error, images, schema};
 
 /// Answers with models. One for a server; clones share it.
 #[derive(Clone)]
@@ -116,7 +116,7 @@ impl Inference {
             let refusal = ActiveChat::new(resolved, guarded::refusal(message), meter, checks);
             return Ok(refusal.with_guards(guards.record()));
         }
-        let (backend, request) = self.prepare(&resolved, request).await?;
+        let (backend, request) = self.prepare(operation, &resolved, request).await?;
         let mut meter = start(&resolved);
         let checks = SchemaChecks::of(&request, matches!(resolved.target, Target::Local { .. }));
         match backend.chat(request).await {
@@ -142,7 +142,7 @@ impl Inference {
         request: ChatRequest,
     ) -> Result<u32, ApiError> {
         let resolved = self.resolve(context, model).await?;
-        let (backend, request) = self.prepare(&resolved, request).await?;
+        let (backend, request) = self.prepare("CountTokens", &resolved, request).await?;
         let counted = backend.count_tokens(&request).await;
         counted.map_err(|error| error::from_backend(error, &resolved.model.id))
     }
@@ -165,6 +165,7 @@ impl Inference {
     /// The backend of a model, and the request as that backend can take it.
     async fn prepare(
         &self,
+        operation: &str,
         resolved: &Resolved,
         mut request: ChatRequest,
     ) -> Result<(Arc<dyn ChatModel>, ChatRequest), ApiError> {
@@ -182,6 +183,11 @@ impl Inference {
         check_output_limit(resolved, &request)?;
         let capabilities = backend.capabilities(&request.model);
         check_capabilities(&capabilities, &request)?;
+        images::check(resolved.model.family, operation, &request)
+            .map_err(|error| as_of_model(operation, error))?;
+        if matches!(resolved.target, Target::Local { .. }) {
+            schema::check(&request)?;
+        }
         if !capabilities.documents {
             documents::to_text(&mut request).await?;
         }
@@ -221,7 +227,7 @@ fn as_text(block: &Block) -> Option<&str> {
 }
 
 /// Converse says that it is the model that complains.
-fn as_of_model(operation: &str, mut error: ApiError) -> ApiError {
+pub(crate) fn as_of_model(operation: &str, mut error: ApiError) -> ApiError {
     if operation.starts_with("Converse") {
         error.message.insert_str(0, "The model returned the following errors: ");
     }

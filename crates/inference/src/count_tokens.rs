@@ -21,7 +21,9 @@ impl Inference {
             return Err(ApiError::validation("The provided model doesn't support counting tokens."));
         }
         let request = match input.input {
-            api::CountTokensInput::Converse(conversation) => converse::request_to_count(conversation)?,
+            api::CountTokensInput::Converse(conversation) => {
+                converse::request_to_count(&resolved, conversation)?
+            }
             api::CountTokensInput::InvokeModel(invocation) => {
                 invoke::decode_body(&resolved, &invocation.body.0)?.1.request
             }

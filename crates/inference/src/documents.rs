@@ -25,11 +25,16 @@ pub(crate) async fn to_text(request: &mut ChatRequest) -> Result<(), ApiError> {
 /// The same bytes always give the same text, so a prompt with documents keeps its prefix.
 async fn text_of(document: &Document) -> Result<Block, ApiError> {
     let Document { name, format, .. } = document;
+    let text = read(document).await?;
+    let text = text.trim_end();
+    Ok(Block::Text(format!("<document name=\"{name}\" format=\"{format}\">\n{text}\n</document>")))
+}
+
+/// What a document says.
+pub(crate) async fn read(document: &Document) -> Result<String, ApiError> {
+    let Document { name, format, .. } = document;
     match extract(document).await? {
-        Ok(text) => {
-            let text = text.trim_end();
-            Ok(Block::Text(format!("<document name=\"{name}\" format=\"{format}\">\n{text}\n</document>")))
-        }
+        Ok(text) => Ok(text),
         Err(DocumentError::Busy) => Err(ApiError::throttling(
             "Too many documents are being read at once, please wait before trying again.",
         )

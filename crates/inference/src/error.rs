@@ -10,7 +10,7 @@
 //! | `Timeout`, upstream 408 and 504 | ModelTimeoutException | |
 //! | `Unreachable`, upstream 503 and 529 | ServiceUnavailableException | |
 //! | upstream 400, 413, 422 | ValidationException | AWS hands on a model's own refusal in the same words |
-//! | other upstream statuses | ModelErrorException | with `originalStatusCode` and `resourceName` |
+//! | other upstream statuses | ModelErrorException | with `originalStatusCode` and `resourceName`; what the upstream said is logged, not sent: it speaks of the upstream, not of the request |
 //! | `UpstreamDenied` | ModelErrorException, original status 403 | the caller has access here; it is this server's own credentials that were refused, so AccessDeniedException would send them looking in the wrong place |
 //! | `BrokenStream` | ModelStreamErrorException | ModelErrorException where the answer isn't streamed |
 //! | `Internal` | InternalServerException | the reason is logged, not sent |
@@ -42,29 +42,10 @@ pub const INVOKE_STREAM_ERRORS: &[&str] = &[
     "ValidationException",
 ];
 
-/// Exceptions that the streams of the agents' runtime have in common: RetrieveAndGenerateStream, InvokeInlineAgent,
-/// InvokeFlow.
-pub const RUNTIME_STREAM_ERRORS: &[&str] = &[
-    "AccessDeniedException",
-    "BadGatewayException",
-    "ConflictException",
-    "DependencyFailedException",
-    "InternalServerException",
-    "ResourceNotFoundException",
-    "ServiceQuotaExceededException",
-    "ThrottlingException",
-    "ValidationException",
-];
-
-/// Exceptions that a stream of OptimizePrompt may carry.
-pub const OPTIMIZE_STREAM_ERRORS: &[&str] = &[
-    "AccessDeniedException",
-    "BadGatewayException",
-    "DependencyFailedException",
-    "InternalServerException",
-    "ThrottlingException",
-    "ValidationException",
-];
+const NOT_READY: &str = "Model is not ready for inference. Wait and try your request again.";
+const BROKE_OFF: &str = "The model's answer broke off. Try your request again.";
+const TOO_MANY: &str = "Too many requests, please wait before trying again.";
+const RETURNED: &str = "The model returned the following errors: ";
 
 /// An error of the backend behind `model_id`, as AWS would put it.
 pub fn from_backend(error: BackendError, model_id: &str) -> ApiError {
@@ -81,11 +62,9 @@ pub fn from_backend(error: BackendError, model_id: &str) -> ApiError {
         }
         BackendError::NotReady(reason) => {
             tracing::info!(model_id, reason, "the model is not ready");
-            ApiError::model_not_ready(format!(
-                "Model is not ready for inference. Wait and try your request again. ({reason})"
-            ))
-            .quoting("Model is not ready for inference. Wait and try your request again.")
-            .with_retry_after(Some(1))
+            ApiError::model_not_ready(detailed(NOT_READY, &reason))
+                .quoting(NOT_READY)
+                .with_retry_after(Some(1))
         }
         BackendError::Timeout(after) => {
             tracing::warn!(model_id, ?after, "the model timed out");
@@ -106,10 +85,7 @@ pub fn from_backend(error: BackendError, model_id: &str) -> ApiError {
         }
         BackendError::BrokenStream(reason) => {
             tracing::warn!(model_id, reason, "the model's answer broke off");
-            ApiError::model_stream_error(format!(
-                "The model's answer broke off. Try your request again. ({reason})"
-            ))
-            .quoting("The model's answer broke off. Try your request again.")
+            ApiError::model_stream_error(detailed(BROKE_OFF, &reason)).quoting(BROKE_OFF)
         }
         BackendError::Internal(reason) => {
             tracing::error!(model_id, reason, "a backend failed");
@@ -117,6 +93,15 @@ pub fn from_backend(error: BackendError, model_id: &str) -> ApiError {
                 "The system encountered an unexpected error during processing. Try your request again.",
             )
         }
+    }
+}
+
+/// What happened, and what was said of it. A server like this one says both already.
+fn detailed(plainly: &str, detail: &str) -> String {
+    match detail {
+        "" => plainly.to_owned(),
+        detail if detail.starts_with(plainly) => detail.to_owned(),
+        detail => format!("{plainly} ({detail})"),
     }
 }
 
@@ -130,30 +115,24 @@ fn too_long(tokens: u32, limit: u32) -> ApiError {
 fn throttled(message: &str, retry_after: Option<Duration>) -> ApiError {
     // Rounded up, so that a client never comes back too early.
     let seconds = retry_after.map(|wait| wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
-    const PLAINLY: &str = "Too many requests, please wait before trying again.";
-    let message = match message {
-        "" => PLAINLY.to_owned(),
-        detail => format!("{PLAINLY} ({detail})"),
-    };
-    ApiError::throttling(message).with_retry_after(seconds).quoting(PLAINLY)
+    ApiError::throttling(detailed(TOO_MANY, message)).with_retry_after(seconds).quoting(TOO_MANY)
 }
 
 fn from_status(status: u16, message: String, model_id: &str) -> ApiError {
     match status {
         400 | 413 | 422 => {
-            ApiError::validation(format!("The model returned the following errors: {message}"))
-                .quoting("The model refused the request.")
+            let message = match message.starts_with(RETURNED) {
+                true => message,
+                false => format!("{RETURNED}{message}"),
+            };
+            ApiError::validation(message).quoting("The model refused the request.")
         }
         429 => throttled(&message, None),
         408 | 504 => {
             ApiError::model_timeout("Model has timed out in processing the request. Try your request again.")
         }
-        503 | 529 => {
-            ApiError::unavailable(format!("The model is not available. Try your request again. ({message})"))
-                .quoting("The model is not available. Try your request again.")
-        }
-        _ => model_error(format!("The model returned the following errors: {message}"), status, model_id)
-            .quoting("The model failed. Try your request again."),
+        503 | 529 => ApiError::unavailable("The model is not available. Try your request again."),
+        _ => model_error(format!("The model failed with status {status}. Try your request again."), status, model_id),
     }
 }
 
@@ -186,10 +165,12 @@ pub(crate) fn in_stream(error: ApiError, listed: &[&str]) -> ApiError {
     streamed
 }
 
-/// An error as a stream of the agents' runtime can carry it: what a model or a store says under a name that the stream
-/// does not list becomes a bad gateway or a failed dependency.
-pub fn in_runtime_stream(mut error: ApiError, listed: &[&str]) -> ApiError {
-    if listed.contains(&error.code.as_ref()) {
+/// An error as the stream of an operation of the agents' runtime can carry it: what a model or a store says under a name
+/// that the operation does not list becomes a bad gateway or a failed dependency. The streams of that service model
+/// what their operations list.
+pub fn in_runtime_stream(mut error: ApiError, operation: &str) -> ApiError {
+    let operation = craton_api_bedrock_agent_runtime::SERVICE.operation(operation);
+    if operation.is_some_and(|operation| operation.errors.contains(&error.code.as_ref())) {
         return error;
     }
     error.code = match error.code.as_ref() {
@@ -247,6 +228,7 @@ mod tests {
         let error = mapped(BackendError::Upstream { status: 500, message: "boom".into() });
         assert_eq!(error.fields["originalStatusCode"], 500);
         assert_eq!(error.fields["resourceName"], "meta.llama3-8b-instruct-v1:0");
+        assert_eq!(error.message, "The model failed with status 500. Try your request again.");
         let error = mapped(BackendError::Internal("secret path".into()));
         assert!(!error.message.contains("secret"));
     }
@@ -270,6 +252,19 @@ mod tests {
     }
 
     #[test]
+    fn what_a_server_like_this_one_said_is_not_said_twice() {
+        let refused = |message: &str| BackendError::Upstream { status: 400, message: message.into() };
+        let once = mapped(refused("no such field"));
+        assert_eq!(once.message, "The model returned the following errors: no such field");
+        assert_eq!(mapped(refused(&once.message)).message, once.message);
+        let full =
+            |message: &str| mapped(BackendError::Overloaded { message: message.into(), retry_after: None });
+        let once = full("64 in flight");
+        assert_eq!(once.message, "Too many requests, please wait before trying again. (64 in flight)");
+        assert_eq!(full(&once.message).message, once.message);
+    }
+
+    #[test]
     fn errors_fit_where_they_appear() {
         let broken = || mapped(BackendError::BrokenStream("eof".into()));
         assert_eq!(unstreamed(broken()).code, "ModelErrorException");
@@ -284,19 +279,24 @@ mod tests {
     }
 
     #[test]
-    fn streams_of_the_agents_runtime_list_what_they_carry() {
-        for code in ["ModelErrorException", "ModelTimeoutException", "ServiceUnavailableException", "Odd"] {
-            for listed in [RUNTIME_STREAM_ERRORS, OPTIMIZE_STREAM_ERRORS] {
-                let error =
-                    in_runtime_stream(ApiError::new(code, "x").with_field("originalStatusCode", 500), listed);
-                assert!(listed.contains(&error.code.as_ref()) && error.fields.is_empty(), "{code}");
+    fn streams_of_the_agents_runtime_carry_what_their_operations_list() {
+        let operations = &craton_api_bedrock_agent_runtime::SERVICE.operations;
+        let streaming = operations.iter().filter(|operation| operation.streams).collect::<Vec<_>>();
+        assert!(streaming.len() >= 5, "{streaming:?}");
+        for operation in streaming {
+            for code in ["ModelErrorException", "ModelTimeoutException", "ServiceUnavailableException", "Odd"]
+            {
+                let error = ApiError::new(code, "x").with_field("originalStatusCode", 500);
+                let error = in_runtime_stream(error, operation.name);
+                let listed = operation.errors.contains(&error.code.as_ref());
+                assert!(listed && error.fields.is_empty(), "{}: {code}", operation.name);
             }
         }
-        let conflict = in_runtime_stream(ApiError::conflict("x"), OPTIMIZE_STREAM_ERRORS);
-        assert_eq!(conflict.code, "DependencyFailedException");
-        assert_eq!(
-            in_runtime_stream(ApiError::conflict("x"), RUNTIME_STREAM_ERRORS).code,
-            "ConflictException"
-        );
+        let code = |error, operation| in_runtime_stream(error, operation).code;
+        assert_eq!(code(ApiError::conflict("x"), "OptimizePrompt"), "DependencyFailedException");
+        assert_eq!(code(ApiError::conflict("x"), "InvokeFlow"), "ConflictException");
+        let not_ready = || ApiError::model_not_ready("x");
+        assert_eq!(code(not_ready(), "InvokeAgent"), "ModelNotReadyException");
+        assert_eq!(code(not_ready(), "InvokeInlineAgent"), "DependencyFailedException");
     }
 }

@@ -21,9 +21,12 @@ mod documents;
 pub mod error;
 pub mod guarded;
 mod headers;
+mod images;
 mod invoke;
 mod optimize_prompt;
+mod schema;
 mod schema_check;
+mod tool_turns;
 
 pub use active::ActiveChat;
 pub use answer::Answer;

@@ -61,7 +61,7 @@ impl Inference {
                 }
             }
         });
-        let events = events.map_err(|failed| error::in_runtime_stream(failed, error::OPTIMIZE_STREAM_ERRORS));
+        let events = events.map_err(|failed| error::in_runtime_stream(failed, "OptimizePrompt"));
         Ok(api::OptimizePromptResponse { optimized_prompt: Box::pin(events) })
     }
 

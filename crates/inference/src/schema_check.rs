@@ -4,13 +4,16 @@
 //! (docs/structured-output.md lists them). What is finished is checked here against the whole schema, so that an answer
 //! that breaks one of the others is not passed off as good.
 
-use craton_backend::ChatRequest;
+use craton_backend::{ChatRequest, ToolChoice};
 use serde_json::Value;
 
 /// The schemas of one request that its answer has to satisfy.
 #[derive(Debug, Default)]
 pub(crate) struct SchemaChecks {
-    tools: Vec<(String, Value)>,
+    /// Every tool that may be called, with the schema that its input has to satisfy.
+    tools: Vec<(String, Option<Value>)>,
+    /// The answer has to call a tool.
+    must_call: bool,
     response: Option<Value>,
 }
 
@@ -18,9 +21,13 @@ impl SchemaChecks {
     /// Of a local model every tool's schema counts; of an upstream those that the caller declared strict, since Bedrock
     /// itself hands on what a model makes of the others.
     pub(crate) fn of(request: &ChatRequest, is_local: bool) -> Self {
-        let tools = request.tools.iter().filter(|tool| is_local || tool.strict);
+        let tools = request.tools.iter().map(|tool| {
+            let schema = (is_local || tool.strict).then(|| tool.input_schema.clone());
+            (tool.name.clone(), schema)
+        });
         Self {
-            tools: tools.map(|tool| (tool.name.clone(), tool.input_schema.clone())).collect(),
+            tools: tools.collect(),
+            must_call: matches!(request.tool_choice, ToolChoice::Any | ToolChoice::Tool(_)),
             response: request.response_schema.as_ref().map(|response| response.schema.clone()),
         }
     }
@@ -30,10 +37,15 @@ impl SchemaChecks {
         self.response.is_some()
     }
 
-    /// Whether the input of a call fits its tool.
-    pub(crate) fn is_input(&self, tool: &str, json: &str) -> bool {
+    /// Whether the request has the tool that is called, and the input fits it.
+    pub(crate) fn is_call(&self, tool: &str, json: &str) -> bool {
         let json = if json.trim().is_empty() { "{}" } else { json };
-        self.tools.iter().find(|(name, _)| name == tool).is_none_or(|(_, schema)| satisfies(json, schema))
+        let declared = self.tools.iter().find(|(name, _)| name == tool);
+        declared.is_some_and(|(_, schema)| schema.as_ref().is_none_or(|schema| satisfies(json, schema)))
+    }
+
+    pub(crate) fn must_call(&self) -> bool {
+        self.must_call
     }
 
     /// Whether the answer's text is what was asked for.
@@ -69,9 +81,9 @@ mod tests {
     #[test]
     fn keywords_that_no_decoder_enforces_are_checked() {
         let checks = SchemaChecks::of(&request(false), true);
-        assert!(checks.is_input("tag", r#"{"tags": [1, 2]}"#) && checks.is_input("tag", ""));
-        assert!(!checks.is_input("tag", r#"{"tags": [1, 1]}"#));
-        assert!(checks.is_input("other", r#"{"tags": [1, 1]}"#));
+        assert!(checks.is_call("tag", r#"{"tags": [1, 2]}"#) && checks.is_call("tag", ""));
+        assert!(!checks.is_call("tag", r#"{"tags": [1, 1]}"#));
+        assert!(!checks.is_call("other", "{}"), "a tool that the request lacks");
         assert!(checks.is_response(r#"{"tags": []}"#) && !checks.is_response(r#"{"tags": [1, 1]}"#));
         assert!(!checks.is_response("no JSON"));
     }
@@ -79,7 +91,8 @@ mod tests {
     #[test]
     fn an_upstreams_tools_are_checked_where_they_are_strict() {
         let twice = r#"{"tags": [1, 1]}"#;
-        assert!(SchemaChecks::of(&request(false), false).is_input("tag", twice));
-        assert!(!SchemaChecks::of(&request(true), false).is_input("tag", twice));
+        assert!(SchemaChecks::of(&request(false), false).is_call("tag", twice));
+        assert!(!SchemaChecks::of(&request(false), false).is_call("other", "{}"));
+        assert!(!SchemaChecks::of(&request(true), false).is_call("tag", twice));
     }
 }

@@ -12,7 +12,6 @@ use crate::ingestion::chunking::Strategy;
 use crate::ingestion::source;
 use crate::records::{
     DATA_SOURCE, DataSourceRecord, ID_LENGTH, Place, StoredDataSource, bad_page, data_source_id, reasons,
-    same,
 };
 use crate::upkeep::Task;
 
@@ -120,18 +119,16 @@ impl KnowledgeBases {
         if input.data_source_configuration.r#type != found.body.configuration.r#type {
             return Err(ApiError::validation("The type of a data source can't be changed."));
         }
-        let chunking = |ingestion: Option<&api::VectorIngestionConfiguration>| {
-            ingestion.and_then(|ingestion| ingestion.chunking_configuration.clone())
-        };
-        let (asked, kept) = (input.vector_ingestion_configuration.as_ref(), found.body.ingestion.as_ref());
-        if !same(&chunking(asked), &chunking(kept)) {
+        // What is not said of chunks is not changed.
+        let asked = input.vector_ingestion_configuration;
+        let asked = asked.filter(|ingestion| ingestion.chunking_configuration.is_some());
+        if asked.is_some() && Strategy::of(asked.as_ref())? != Strategy::of(found.body.ingestion.as_ref())? {
             return Err(ApiError::validation(
                 "The chunkingConfiguration of a data source can't be changed. Create another data source.",
             ));
         }
         found.body.description = input.description;
         found.body.configuration = input.data_source_configuration;
-        found.body.ingestion = input.vector_ingestion_configuration;
         found.body.encryption = input.server_side_encryption_configuration;
         found.body.deletion = input.data_deletion_policy.unwrap_or(found.body.deletion);
         found.record.name = Some(format!("{base}/{}", input.name));

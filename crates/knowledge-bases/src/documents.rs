@@ -1,6 +1,6 @@
 //! IngestKnowledgeBaseDocuments, GetKnowledgeBaseDocuments, ListKnowledgeBaseDocuments, DeleteKnowledgeBaseDocuments.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
 use craton_api_bedrock_agent as api;
@@ -12,13 +12,14 @@ use craton_wire::ApiError;
 use craton_wire::types::Timestamp;
 use serde_json::{Value, json};
 
-use crate::KnowledgeBases;
 use crate::error::{from_store, internal};
+use crate::ingestion::metadata::is_reserved;
 use crate::ingestion::parse::content_hash;
 use crate::ingestion::source::split_uri;
 use crate::ingestion::table::{Document, Table};
 use crate::ingestion::{DIRECT, DirectJob, Request, RequestMetadata, RequestSource};
 use crate::records::{DOCUMENTS, DataSourceRecord, Place, data_source_id};
+use crate::{KnowledgeBases, members};
 
 /// Documents in one answer when the client names no number.
 const PAGE: usize = 100;
@@ -50,6 +51,7 @@ impl KnowledgeBases {
         let source = self.data_source(&place, &base, &input.data_source_id).await?;
         let documents: Vec<Put> =
             input.documents.into_iter().map(|document| put(&source, document)).collect::<Result<_, _>>()?;
+        check_once(documents.iter().map(|document| &document.document))?;
         let table = Table { knowledge_base: &base, data_source: &source.id };
         let now_ms = self.parts.clock.now_ms();
         let detail = |document: &Put, at_ms: i64| {
@@ -166,6 +168,7 @@ impl KnowledgeBases {
             .iter()
             .map(|identifier| identified(&source, identifier))
             .collect::<Result<_, _>>()?;
+        check_once(&names)?;
         let mut transaction = self.parts.store.begin().await.map_err(from_store)?;
         let mut found = Vec::with_capacity(names.len());
         for name in &names {
@@ -205,6 +208,22 @@ fn check_kind(source: &DataSourceRecord, kind: api::ContentDataSourceType) -> Re
     )))
 }
 
+/// Refuses parts of another kind than is said.
+fn check_parts(kind: api::ContentDataSourceType, [custom, s3]: [bool; 2]) -> Result<(), ApiError> {
+    let wanted = if kind == api::ContentDataSourceType::S3 { "s3" } else { "custom" };
+    let because = format!("the dataSourceType is {}", kind.as_str());
+    members::only(&because, wanted, &[("custom", custom), ("s3", s3)])
+}
+
+/// Refuses a document that a request names twice: one of the two would be passed over.
+fn check_once<'a>(names: impl IntoIterator<Item = &'a String>) -> Result<(), ApiError> {
+    let mut seen = HashSet::new();
+    match names.into_iter().find(|name| !seen.insert(*name)) {
+        Some(twice) => Err(ApiError::validation(format!("The request names the document {twice} twice."))),
+        None => Ok(()),
+    }
+}
+
 fn object_uri(uri: &str) -> Result<String, ApiError> {
     match split_uri(uri) {
         Some(_) => Ok(uri.to_owned()),
@@ -214,6 +233,7 @@ fn object_uri(uri: &str) -> Result<String, ApiError> {
 
 fn identified(source: &DataSourceRecord, identifier: &api::DocumentIdentifier) -> Result<String, ApiError> {
     check_kind(source, identifier.data_source_type)?;
+    check_parts(identifier.data_source_type, [identifier.custom.is_some(), identifier.s3.is_some()])?;
     match (&identifier.custom, &identifier.s3) {
         (Some(custom), None) => Ok(custom.id.clone()),
         (None, Some(s3)) => object_uri(&s3.uri),
@@ -224,6 +244,7 @@ fn identified(source: &DataSourceRecord, identifier: &api::DocumentIdentifier) -
 fn put(source: &DataSourceRecord, document: api::KnowledgeBaseDocument) -> Result<Put, ApiError> {
     let api::KnowledgeBaseDocument { metadata, content } = document;
     check_kind(source, content.data_source_type)?;
+    check_parts(content.data_source_type, [content.custom.is_some(), content.s3.is_some()])?;
     let metadata = metadata.map_or(Ok(RequestMetadata::None), request_metadata)?;
     match (content.custom, content.s3) {
         (Some(custom), None) => {
@@ -245,30 +266,33 @@ fn put(source: &DataSourceRecord, document: api::KnowledgeBaseDocument) -> Resul
 }
 
 fn custom_content(custom: &api::CustomContent) -> Result<(RequestSource, Option<Bytes>), ApiError> {
-    let missing = |name: &str| {
-        ApiError::validation(format!(
-            "{name} is required when the sourceType is {}.",
-            custom.source_type.as_str()
-        ))
+    let wanted = match custom.source_type {
+        api::CustomSourceType::InLine => "inlineContent",
+        api::CustomSourceType::S3Location => "s3Location",
     };
-    if custom.source_type == api::CustomSourceType::S3Location {
-        let location = custom.s3_location.as_ref().ok_or_else(|| missing("s3Location"))?;
-        return Ok((RequestSource::Object { uri: object_uri(&location.uri)? }, None));
+    let given =
+        [("inlineContent", custom.inline_content.is_some()), ("s3Location", custom.s3_location.is_some())];
+    members::only(&format!("the sourceType is {}", custom.source_type.as_str()), wanted, &given)?;
+    match (&custom.inline_content, &custom.s3_location) {
+        (Some(inline), _) => inline_content(inline),
+        (_, Some(location)) => Ok((RequestSource::Object { uri: object_uri(&location.uri)? }, None)),
+        (None, None) => Err(ApiError::validation("A document needs the content of its sourceType.")),
     }
-    let inline = custom.inline_content.as_ref().ok_or_else(|| missing("inlineContent"))?;
-    match (&inline.r#type, &inline.text_content, &inline.byte_content) {
-        (api::InlineContentType::Text, Some(text), _) => {
-            let source = RequestSource::Inline { media_type: "text/plain".into() };
-            Ok((source, Some(Bytes::from(text.data.clone()))))
-        }
-        (api::InlineContentType::Byte, _, Some(bytes)) => {
-            let source = RequestSource::Inline { media_type: bytes.mime_type.clone() };
-            Ok((source, Some(bytes.data.0.clone())))
-        }
-        (kind, _, _) => Err(ApiError::validation(format!(
-            "The inlineContent of type {} needs the field of that type.",
-            kind.as_str()
-        ))),
+}
+
+fn inline_content(inline: &api::InlineContent) -> Result<(RequestSource, Option<Bytes>), ApiError> {
+    let wanted = match inline.r#type {
+        api::InlineContentType::Text => "textContent",
+        api::InlineContentType::Byte => "byteContent",
+    };
+    let given =
+        [("textContent", inline.text_content.is_some()), ("byteContent", inline.byte_content.is_some())];
+    members::only(&format!("the type of inlineContent is {}", inline.r#type.as_str()), wanted, &given)?;
+    let source = |media_type: &str| RequestSource::Inline { media_type: media_type.to_owned() };
+    match (&inline.text_content, &inline.byte_content) {
+        (Some(text), _) => Ok((source("text/plain"), Some(Bytes::from(text.data.clone())))),
+        (_, Some(bytes)) => Ok((source(&bytes.mime_type), Some(bytes.data.0.clone()))),
+        (None, None) => Err(ApiError::validation("inlineContent needs the content of its type.")),
     }
 }
 
@@ -276,30 +300,56 @@ fn request_metadata(metadata: api::DocumentMetadata) -> Result<RequestMetadata, 
     if metadata.access_control_list.is_some() {
         return Err(ApiError::validation("accessControlList is not served by this release of Craton."));
     }
-    match metadata.r#type {
-        api::MetadataSourceType::S3Location => {
-            let location = metadata.s3_location.ok_or_else(|| {
-                ApiError::validation("s3Location is required for metadata of type S3_LOCATION.")
-            })?;
-            Ok(RequestMetadata::File { uri: object_uri(&location.uri)? })
+    let wanted = match metadata.r#type {
+        api::MetadataSourceType::S3Location => "s3Location",
+        // None is fine too.
+        api::MetadataSourceType::InLineAttribute if metadata.inline_attributes.is_none() => "",
+        api::MetadataSourceType::InLineAttribute => "inlineAttributes",
+    };
+    let given = [
+        ("inlineAttributes", metadata.inline_attributes.is_some()),
+        ("s3Location", metadata.s3_location.is_some()),
+    ];
+    let because = format!("the type of metadata is {}", metadata.r#type.as_str());
+    members::only(&because, wanted, &given)?;
+    if let Some(location) = metadata.s3_location {
+        return Ok(RequestMetadata::File { uri: object_uri(&location.uri)? });
+    }
+    let mut attributes = BTreeMap::new();
+    for api::MetadataAttribute { key, value } in metadata.inline_attributes.unwrap_or_default() {
+        if is_reserved(&key) {
+            return Err(ApiError::validation(format!("The metadata attribute {key} is the system's own.")));
         }
-        api::MetadataSourceType::InLineAttribute => {
-            let mut attributes = BTreeMap::new();
-            for api::MetadataAttribute { key, value } in metadata.inline_attributes.unwrap_or_default() {
-                let read = match value.r#type {
-                    api::MetadataValueType::Boolean => value.boolean_value.map(MetadataValue::Boolean),
-                    api::MetadataValueType::Number => value.number_value.map(MetadataValue::Number),
-                    api::MetadataValueType::String => value.string_value.map(MetadataValue::Text),
-                    api::MetadataValueType::StringList => value.string_list_value.map(MetadataValue::List),
-                };
-                let read = read.ok_or_else(|| {
-                    ApiError::validation(format!("The metadata attribute {key} has no value of its type."))
-                })?;
-                attributes.insert(key, read);
-            }
-            Ok(RequestMetadata::Given(attributes))
+        let value = attribute_value(&key, value)?;
+        if attributes.insert(key.clone(), value).is_some() {
+            return Err(ApiError::validation(format!("The metadata attribute {key} is given twice.")));
         }
     }
+    Ok(RequestMetadata::Given(attributes))
+}
+
+fn attribute_value(key: &str, value: api::MetadataAttributeValue) -> Result<MetadataValue, ApiError> {
+    let wanted = match value.r#type {
+        api::MetadataValueType::Boolean => "booleanValue",
+        api::MetadataValueType::Number => "numberValue",
+        api::MetadataValueType::String => "stringValue",
+        api::MetadataValueType::StringList => "stringListValue",
+    };
+    let given = [
+        ("booleanValue", value.boolean_value.is_some()),
+        ("numberValue", value.number_value.is_some()),
+        ("stringValue", value.string_value.is_some()),
+        ("stringListValue", value.string_list_value.is_some()),
+    ];
+    let because = format!("the type of the metadata attribute {key} is {}", value.r#type.as_str());
+    members::only(&because, wanted, &given)?;
+    let read = value
+        .boolean_value
+        .map(MetadataValue::Boolean)
+        .or(value.number_value.map(MetadataValue::Number))
+        .or(value.string_value.map(MetadataValue::Text))
+        .or(value.string_list_value.map(MetadataValue::List));
+    read.ok_or_else(|| ApiError::validation(format!("The metadata attribute {key} has no value.")))
 }
 
 fn row_detail(base: &str, source: &DataSourceRecord, row: Document) -> api::KnowledgeBaseDocumentDetail {

@@ -18,7 +18,7 @@ use crate::error::{from_vectors, internal};
 use crate::ingestion::{from_api, from_index};
 use crate::records::{KnowledgeBaseRecord, Place, StoredKnowledgeBase, arn};
 use crate::retrieval::{Searchable, Searchables, TextEmbedder};
-use crate::{KnowledgeBases, OpenSearchCluster, PostgresDatabase};
+use crate::{KnowledgeBases, OpenSearchCluster, PostgresDatabase, members};
 
 /// Texts in one call to the model; its backend makes batches of them as suits it.
 const TEXTS: usize = 256;
@@ -359,6 +359,17 @@ impl TextEmbedder for Embedder {
 pub(crate) fn vector_configuration(
     configuration: &api::KnowledgeBaseConfiguration,
 ) -> Result<&api::VectorKnowledgeBaseConfiguration, ApiError> {
+    if configuration.r#type == api::KnowledgeBaseType::Vector {
+        let given = [
+            (
+                "managedKnowledgeBaseConfiguration",
+                configuration.managed_knowledge_base_configuration.is_some(),
+            ),
+            ("kendraKnowledgeBaseConfiguration", configuration.kendra_knowledge_base_configuration.is_some()),
+            ("sqlKnowledgeBaseConfiguration", configuration.sql_knowledge_base_configuration.is_some()),
+        ];
+        members::only("the type of a knowledge base is VECTOR", "", &given)?;
+    }
     match (&configuration.r#type, &configuration.vector_knowledge_base_configuration) {
         (api::KnowledgeBaseType::Vector, Some(vector))
             if vector.supplemental_data_storage_configuration.is_some() =>
@@ -467,11 +478,18 @@ impl KnowledgeBases {
         dimensions: usize,
     ) -> Result<IndexSpec, ApiError> {
         use api::KnowledgeBaseStorageType as Type;
-        let missing = |field: &str, kind: Type| {
-            ApiError::validation(format!(
-                "Storage of type {} needs {field}, and no other store's configuration.",
-                kind.as_str()
-            ))
+        let kind = storage.r#type;
+        let wanted = match kind {
+            Type::OpensearchServerless => "opensearchServerlessConfiguration",
+            Type::OpensearchManagedCluster => "opensearchManagedClusterConfiguration",
+            Type::Rds => "rdsConfiguration",
+            other => {
+                return Err(ApiError::validation(format!(
+                    "Storage of type {} is not served by this release of Craton; use OPENSEARCH_SERVERLESS, \
+                     OPENSEARCH_MANAGED_CLUSTER or RDS.",
+                    other.as_str()
+                )));
+            }
         };
         let api::StorageConfiguration {
             opensearch_serverless_configuration: collection,
@@ -479,30 +497,25 @@ impl KnowledgeBases {
             rds_configuration: rds,
             ..
         } = storage;
-        match (storage.r#type, collection, domain, rds) {
-            (Type::OpensearchServerless, Some(collection), None, None) => {
-                self.collection_index(collection, dimensions)
-            }
-            (Type::OpensearchManagedCluster, None, Some(domain), None) => {
-                self.domain_index(domain, dimensions)
-            }
-            (Type::Rds, None, None, Some(rds)) => {
+        let given = [
+            ("opensearchServerlessConfiguration", collection.is_some()),
+            ("opensearchManagedClusterConfiguration", domain.is_some()),
+            ("rdsConfiguration", rds.is_some()),
+            ("pineconeConfiguration", storage.pinecone_configuration.is_some()),
+            ("redisEnterpriseCloudConfiguration", storage.redis_enterprise_cloud_configuration.is_some()),
+            ("mongoDbAtlasConfiguration", storage.mongo_db_atlas_configuration.is_some()),
+        ];
+        members::only(&format!("the type of the storage is {}", kind.as_str()), wanted, &given)?;
+        match (collection, domain, rds) {
+            (Some(collection), ..) => self.collection_index(collection, dimensions),
+            (_, Some(domain), _) => self.domain_index(domain, dimensions),
+            (.., Some(rds)) => {
                 let table = postgres_table(&self.parts.databases, rds)?;
                 let id = format!("{}/{}/{}", rds.resource_arn, rds.database_name, rds.table_name);
                 Ok(IndexSpec { id, dimensions, storage: Storage::Postgres(Box::new(table)) })
             }
-            (kind @ Type::OpensearchServerless, ..) => {
-                Err(missing("opensearchServerlessConfiguration", kind))
-            }
-            (kind @ Type::OpensearchManagedCluster, ..) => {
-                Err(missing("opensearchManagedClusterConfiguration", kind))
-            }
-            (kind @ Type::Rds, ..) => Err(missing("rdsConfiguration", kind)),
-            (other, ..) => Err(ApiError::validation(format!(
-                "Storage of type {} is not served by this release of Craton; use OPENSEARCH_SERVERLESS, \
-                 OPENSEARCH_MANAGED_CLUSTER or RDS.",
-                other.as_str()
-            ))),
+            // One of them is there.
+            (None, None, None) => Err(ApiError::validation("storageConfiguration names no storage.")),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! * `knowledge_base`, `data_source`, `ingestion_job`, `documents`, `tags`: the operations, one file a resource.
 //! * [`ingestion`]: the work itself. `ingestion::sync` lists, compares, reads, cuts, embeds and indexes, in that order,
 //!   all of its control flow in one function; it runs as a durable job and takes up where a killed one left off.
+//! * `members`: requests in which a type chooses what else is said.
 //! * `records`: what is stored of a resource, and the conditions for changing it.
 //! * `index`: which vector index and which embedding model belong to a knowledge base.
 //!
@@ -18,6 +19,7 @@ mod index;
 pub mod ingestion;
 mod ingestion_job;
 mod knowledge_base;
+mod members;
 mod records;
 pub mod retrieval;
 mod tags;

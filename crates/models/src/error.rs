@@ -41,6 +41,7 @@ pub(crate) fn store_error(error: &StoreError) -> ApiError {
             "TooManyTagsException",
             format!("The resource would have more tags than the {limit} it can have."),
         ),
+        full if full.is_full() => ApiError::no_space(),
         _ => internal(error),
     }
 }

@@ -19,6 +19,7 @@ pub(crate) fn store_error(error: &StoreError) -> ApiError {
         StoreError::TooManyTags { limit } => {
             ApiError::validation(format!("A prompt can have at most {limit} tags. Send fewer and try again."))
         }
+        full if full.is_full() => ApiError::no_space(),
         other => {
             tracing::error!(error = %other, "a prompt operation failed");
             ApiError::internal("The server could not complete the request. See its log.")

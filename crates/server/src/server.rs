@@ -386,6 +386,7 @@ fn guardrails(
         clock: Arc::clone(clock),
         ids: Arc::clone(ids),
         metering: Arc::clone(metering),
+        models: models.clone(),
         vectors: guardrail_models(&config.guardrails, models, backends, account),
     }))
 }

@@ -34,6 +34,7 @@ fn failed(error: StoreError) -> ApiError {
             "TooManyTagsException",
             format!("The resource would have more tags than the {limit} it can have."),
         ),
+        full if full.is_full() => ApiError::no_space(),
         other => {
             tracing::error!(error = %other, "tags were not read or written");
             ApiError::internal("The server could not complete the request. See its log.")

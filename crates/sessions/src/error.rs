@@ -11,6 +11,7 @@ pub(crate) fn store_error(error: StoreError) -> ApiError {
         StoreError::TooManyTags { limit } => {
             ApiError::quota_exceeded(format!("A session can have at most {limit} tags."))
         }
+        full if full.is_full() => ApiError::no_space(),
         other => internal(&other),
     }
 }

@@ -9,8 +9,13 @@ impl Store {
     pub async fn execute(&self, sql: impl SqlSafeStr, values: &[Value]) -> Result<u64, StoreError> {
         let sql = sql.into_sql_str();
         match &self.database {
-            Database::Sqlite { writer, flush, .. } => {
-                let changed = execute_sqlite(writer, sql, values).await?;
+            Database::Sqlite { writer, flush, reserve, .. } => {
+                let mut connection = writer.acquire().await?;
+                if let Some(reserve) = reserve {
+                    reserve.closed().await;
+                }
+                let changed = execute_sqlite(&mut *connection, sql, values).await?;
+                drop(connection);
                 if let Some(flush) = flush {
                     flush.flush().await?;
                 }
@@ -41,7 +46,7 @@ impl Store {
     /// Begins a transaction that writes. On SQLite it holds the one writer: keep it short, and do nothing else that
     /// writes before it ends.
     pub async fn begin(&self) -> Result<Transaction, StoreError> {
-        Transaction::begin(&self.database, &self.enqueued).await
+        Transaction::begin(&self.database, &self.enqueued, None).await
     }
 }
 

@@ -41,9 +41,9 @@ impl StoreError {
     /// Whether there is no space left to write to.
     pub fn is_full(&self) -> bool {
         match self {
-            // SQLite's SQLITE_FULL, PostgreSQL's disk_full.
+            // SQLite's SQLITE_FULL and (for the log's index) SQLITE_IOERR_SHMSIZE, PostgreSQL's disk_full.
             Self::Database(sqlx::Error::Database(error)) => {
-                error.code().is_some_and(|code| code == "13" || code == "53100")
+                error.code().is_some_and(|code| matches!(&*code, "13" | "4874" | "53100"))
             }
             Self::Io(error) => error.kind() == std::io::ErrorKind::StorageFull,
             _ => false,

@@ -29,6 +29,11 @@ impl Flush {
         Self { log: log.into(), asked: AtomicU64::new(0), covered: Mutex::new(0) }
     }
 
+    /// The write-ahead log's file.
+    pub(crate) fn log(&self) -> &Path {
+        &self.log
+    }
+
     /// Returns when everything committed before the call has reached the disk.
     pub(crate) async fn flush(&self) -> io::Result<()> {
         let ticket = self.asked.fetch_add(1, Ordering::SeqCst) + 1;

@@ -11,7 +11,8 @@
 //! sums are cast (`CAST(SUM(n) AS BIGINT)`).
 //!
 //! SQLite has one writer, so writes queue for one connection here rather than meet busy errors there. Every
-//! acknowledged write has reached the disk; writers that commit together share one flush (`flush.rs`).
+//! acknowledged write has reached the disk; writers that commit together share one flush (`flush.rs`). On a full disk
+//! writes fail ([`StoreError::is_full`]), but for the few that go by [`Store::must_write`] (`reserve.rs`).
 
 mod connection;
 pub mod crash;
@@ -22,6 +23,7 @@ pub mod jobs;
 mod migrations;
 mod notices;
 mod record;
+mod reserve;
 mod resources;
 mod row;
 mod tags;
@@ -53,6 +55,7 @@ pub use transaction::Transaction;
 pub use value::Value;
 
 use crate::flush::Flush;
+use crate::reserve::Reserve;
 
 /// Connections that read at the same time from SQLite.
 const READERS: u32 = 4;
@@ -81,7 +84,13 @@ struct Sole {
 
 #[derive(Debug, Clone)]
 enum Database {
-    Sqlite { writer: SqlitePool, readers: SqlitePool, flush: Option<Arc<Flush>> },
+    Sqlite {
+        writer: SqlitePool,
+        readers: SqlitePool,
+        /// These two where there is a file.
+        flush: Option<Arc<Flush>>,
+        reserve: Option<Arc<Reserve>>,
+    },
     Postgres(PgPool),
 }
 
@@ -91,6 +100,8 @@ impl Store {
         std::fs::create_dir_all(directory)?;
         let file = directory.join("records.sqlite");
         for_owner_only(&file)?;
+        let flush = Arc::new(Flush::of(&file));
+        let reserve = Arc::new(Reserve::of(&file, flush.log()));
         let options = SqliteConnectOptions::new()
             .filename(&file)
             .create_if_missing(true)
@@ -110,15 +121,16 @@ impl Store {
             .connect_with(options.clone())
             .await?;
         migrations::for_sqlite().run(&writer).await?;
-        let flush = Arc::new(Flush::of(&file));
         flush.flush().await?;
+        reserve.fill();
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .connect_lazy_with(options.create_if_missing(false).read_only(true));
         let lock = std::fs::File::create(directory.join("records.lock"))?;
         let sole = lock.try_lock().is_ok();
         let sole = sole.then(|| Arc::new(Sole { _lock: lock, taken_over: AtomicBool::new(false) }));
-        Ok(Self { sole, ..Self::on(Database::Sqlite { writer, readers, flush: Some(flush) }) })
+        let (flush, reserve) = (Some(flush), Some(reserve));
+        Ok(Self { sole, ..Self::on(Database::Sqlite { writer, readers, flush, reserve }) })
     }
 
     /// Connects to PostgreSQL (`postgres://user:password@host/database`) and migrates its records to this release.
@@ -146,7 +158,7 @@ impl Store {
             .connect_with(SqliteConnectOptions::new().in_memory(true))
             .await?;
         migrations::for_sqlite().run(&pool).await?;
-        Ok(Self::on(Database::Sqlite { writer: pool.clone(), readers: pool, flush: None }))
+        Ok(Self::on(Database::Sqlite { writer: pool.clone(), readers: pool, flush: None, reserve: None }))
     }
 
     fn on(database: Database) -> Self {

@@ -163,3 +163,35 @@ fn everyone_reaches(path: &Path) -> bool {
         std::fs::metadata(folder).is_ok_and(|metadata| metadata.permissions().mode() & 0o005 == 0o005)
     })
 }
+
+/// A disk of its own for a test, to be filled. Mounting it takes a process of its own, in which `test` (the test's whole
+/// path) runs again: there this answers the disk's folder, and here nothing, once that process has passed.
+pub fn on_small_disk(test: &str, mebibytes: u32) -> Option<PathBuf> {
+    const FOLDER: &str = "CRATON_SMALL_DISK";
+    if let Some(folder) = std::env::var_os(FOLDER) {
+        return Some(folder.into());
+    }
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mount = format!("mount -t tmpfs -o size={mebibytes}m none \"${FOLDER}\" && exec \"$@\"");
+    let ran = Command::new("unshare")
+        .args(["--map-root-user", "--mount", "sh", "-c", &mount, "sh"])
+        .arg(std::env::current_exe().expect("the tests' own program"))
+        .args(["--exact", test, "--nocapture"])
+        .env(FOLDER, directory.path())
+        .output()
+        .expect("unshare");
+    let said = String::from_utf8_lossy(&ran.stdout) + String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.success() && said.contains("1 passed"), "{test} on a small disk: {said}");
+    None
+}
+
+/// Leaves no byte of the disk that a folder is on. What was taken comes back with the file that is answered.
+pub fn fill_disk(folder: &Path) -> PathBuf {
+    use std::io::Write as _;
+    let path = folder.join("ballast");
+    let mut ballast = std::fs::File::create(&path).expect("a file");
+    for piece in [1 << 20, 4096, 1] {
+        while ballast.write_all(&vec![0; piece]).is_ok() {}
+    }
+    path
+}

@@ -5,6 +5,7 @@ use tokio::sync::Notify;
 
 use crate::connection::{execute_postgres, execute_sqlite, fetch_postgres, fetch_sqlite};
 use crate::flush::Flush;
+use crate::reserve::Lent;
 use crate::{Database, Row, StoreError, Value};
 
 /// Writes that happen together or not at all; dropped without [`Transaction::commit`], they never happened.
@@ -16,6 +17,8 @@ pub struct Transaction {
     flush: Option<Arc<Flush>>,
     wake: Arc<Notify>,
     enqueued: bool,
+    /// Given back when the transaction is over.
+    lent: Option<Lent>,
 }
 
 #[derive(Debug)]
@@ -25,14 +28,27 @@ enum Inner {
 }
 
 impl Transaction {
-    pub(crate) async fn begin(database: &Database, wake: &Arc<Notify>) -> Result<Self, StoreError> {
+    pub(crate) async fn begin(
+        database: &Database,
+        wake: &Arc<Notify>,
+        lent: Option<Lent>,
+    ) -> Result<Self, StoreError> {
         let (inner, flush) = match database {
-            Database::Sqlite { writer, flush, .. } => {
-                (Inner::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?), flush.clone())
+            Database::Sqlite { writer, flush, reserve, .. } => {
+                let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
+                if let Some(reserve) = reserve {
+                    if lent.is_none() {
+                        reserve.closed().await;
+                    }
+                    if let Some(told) = reserve.before_writing(lent.as_ref()) {
+                        sqlx::query(told).execute(&mut *transaction).await?;
+                    }
+                }
+                (Inner::Sqlite(transaction), flush.clone())
             }
             Database::Postgres(pool) => (Inner::Postgres(pool.begin().await?), None),
         };
-        Ok(Self { inner, flush, wake: Arc::clone(wake), enqueued: false })
+        Ok(Self { inner, flush, wake: Arc::clone(wake), enqueued: false, lent })
     }
 
     /// Runs a statement. Answers how many rows it changed.
@@ -82,6 +98,7 @@ impl Transaction {
         if let Some(flush) = self.flush {
             flush.flush().await?;
         }
+        drop(self.lent);
         if self.enqueued {
             self.wake.notify_waiters();
         }

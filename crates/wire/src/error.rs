@@ -74,6 +74,11 @@ impl ApiError {
         Self { code, message, fields: Box::default(), retry_after_s: None, plainly: None }
     }
 
+    /// The server's disk is full: nothing new can be kept until there is room again.
+    pub fn no_space() -> Self {
+        Self::unavailable("There is no space left on the server. Try again when there is.")
+    }
+
     #[must_use]
     pub fn with_field(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.fields.insert(name.to_owned(), value.into());

@@ -43,6 +43,12 @@ impl Chance {
         ((self.0 >> 11) % count.max(1) as u64) as usize
     }
 
+    /// From zero to nearly one.
+    pub(crate) fn share(&mut self) -> f32 {
+        const STEPS: usize = 1 << 24;
+        self.below(STEPS) as f32 / STEPS as f32
+    }
+
     fn pick<'a, T>(&mut self, of: &'a [T]) -> Option<&'a T> {
         of.get(self.below(of.len()))
     }

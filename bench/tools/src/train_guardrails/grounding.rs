@@ -11,8 +11,8 @@ use crate::measure::share;
 /// The threshold that is measured, and two beside it.
 const THRESHOLDS: [f64; 3] = [0.5, 0.7, 0.85];
 
-pub(crate) fn report(folder: &Path) -> anyhow::Result<()> {
-    let path = folder.join("grounding.tsv");
+pub(crate) fn report(folder: &Path, file: &str) -> anyhow::Result<()> {
+    let path = folder.join(file);
     let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     let (mut source, mut query) = ("", "");
     let mut found: BTreeMap<&str, Vec<(f64, &str)>> = BTreeMap::new();

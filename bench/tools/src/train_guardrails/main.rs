@@ -17,6 +17,7 @@ mod content;
 mod corpus;
 mod grammar;
 mod grounding;
+mod heads;
 mod measure;
 mod points;
 mod statics;
@@ -82,12 +83,20 @@ async fn main() -> anyhow::Result<()> {
         What::Statics => write(&data.join("statics.bin"), &statics::distil().await?),
         What::Content => {
             let corpus = corpus::read(&options.folder.join("corpus"))?;
-            write(&data.join("content.bin"), &content::train(&corpus).write())?;
-            let texts = corpus.iter().map(|example| View::folded(&example.text).text().to_owned()).collect();
+            let training: Vec<&corpus::Example> = corpus.iter().filter(|it| !it.held_out).collect();
+            let (light, unseen) = content::train(&training);
+            write(&data.join("content.bin"), &light.write())?;
+            let texts = training.iter().map(|it| View::folded(&it.text).text().to_owned()).collect();
             let vectors = statics::vectors_of(texts).await?;
-            write(&data.join("content_full.bin"), &content::train_full(&corpus, &vectors).write())
+            let vectors: Vec<&[f32]> = vectors.iter().map(Vec::as_slice).collect();
+            let heads = heads::train(&training, &vectors, &unseen);
+            write(&data.join("content_full.bin"), &heads.write())
         }
-        What::Grounding => grounding::report(&options.folder.join("corpus")),
+        What::Grounding => {
+            grounding::report(&options.folder.join("corpus"), "grounding.tsv")?;
+            grounding::report(&options.folder.join("corpus"), "grounding-held.tsv")?;
+            grounding::report(&options.folder.join("corpus"), "grounding-fresh.tsv")
+        }
         What::Words => {
             let corpus = corpus::read(&options.folder.join("corpus"))?;
             words::report(&corpus, &options.folder.join("corpus"))

@@ -76,7 +76,7 @@ pub(crate) async fn report(
     let heads = FullHeads::read(&read("content_full.bin")?).context("content_full.bin is something else")?;
     let judge = Judge { model, heads, embedder: encoder()? };
     let mut held: Vec<(&Example, Judged)> = Vec::new();
-    for example in corpus.iter().filter(|example| example.held_out) {
+    for example in corpus.iter().filter(|example| example.held_out && !example.everyday) {
         held.push((example, judge.look(&example.text).await?));
     }
     let safe = held.iter().filter(|(example, _)| example.label.is_none()).count();
@@ -108,6 +108,7 @@ pub(crate) async fn report(
         println!("| {} | {}", name.as_str(), count(&held, category, Confidence::Low, |it| it.light).row());
     }
     any_filter("hard safe texts", held.iter().filter(|(it, _)| it.label.is_none()).map(|(_, judged)| judged));
+    everyday(&judge, corpus).await?;
     let business = std::fs::read_to_string(folder.join("business.txt"))?;
     let mut judged = Vec::new();
     for line in business.lines().filter(|line| !line.trim().is_empty()) {
@@ -120,17 +121,7 @@ pub(crate) async fn report(
     any_filter("sentences of ordinary business", judged.iter());
     let shown = judged.iter().filter(|it| it.shown).count();
     println!("\nOf those, on pages of them, the encoder is shown {}.", share(shown, judged.len()));
-    if std::env::var_os("SHOW").is_some() {
-        for (example, judged) in &held {
-            for (category, name) in CATEGORIES.iter().enumerate() {
-                let found = judged.full[category] >= Confidence::Low;
-                if (example.label.is_none() && found) || (example.label == Some(category) && !found) {
-                    let (score, real) = (judged.scores[category], example.label.is_some());
-                    eprintln!("{} {score:.2} {real:?} {}: {}", name.as_str(), example.group, example.text);
-                }
-            }
-        }
-    }
+    held.iter().for_each(|it| show("held", Some(it)));
     if let Some(path) = outside {
         outside_opinion(&judge, path).await?;
     }
@@ -138,6 +129,50 @@ pub(crate) async fn report(
         ordinary_text(&judge, folder).await?;
     }
     Ok(())
+}
+
+/// Short everyday texts that nothing is wrong with, and short plain ones that something is.
+async fn everyday(judge: &Judge, corpus: &[Example]) -> anyhow::Result<()> {
+    let mut judged: Vec<(&Example, Judged)> = Vec::new();
+    for example in corpus.iter().filter(|it| it.everyday) {
+        judged.push((example, judge.look(&example.text).await?));
+        show("everyday", judged.last());
+    }
+    println!(
+        "\n| short plain texts of | strength | found by its own filter | stopped by any filter |\n|---|---|---|---|"
+    );
+    for (category, name) in CATEGORIES.iter().enumerate() {
+        let real: Vec<&Judged> =
+            judged.iter().filter(|(it, _)| it.label == Some(category)).map(|(_, judged)| judged).collect();
+        for (strength, point) in POINTS {
+            let own = real.iter().filter(|it| it.full[category] >= point).count();
+            let any = real.iter().filter(|it| it.full.iter().any(|sure| *sure >= point)).count();
+            println!(
+                "| {} | {strength} | {} | {} |",
+                name.as_str(),
+                share(own, real.len()),
+                share(any, real.len())
+            );
+        }
+    }
+    any_filter(
+        "short everyday texts",
+        judged.iter().filter(|(it, _)| it.label.is_none()).map(|(_, judged)| judged),
+    );
+    Ok(())
+}
+
+/// Tells what went wrong with a text, when `SHOW` is set.
+fn show(what: &str, judged: Option<&(&Example, Judged)>) {
+    let Some((example, judged)) = judged.filter(|_| std::env::var_os("SHOW").is_some()) else { return };
+    for (category, name) in CATEGORIES.iter().enumerate() {
+        let found = judged.full[category] >= Confidence::Low;
+        if (example.label.is_none() && found) || (example.label == Some(category) && !found) {
+            let (score, real) = (judged.scores[category], example.label.is_some());
+            let (sure, group) = (judged.full[category], &example.group);
+            eprintln!("{what} {} {score:.2} {sure:?} {real:?} {group}: {}", name.as_str(), example.text);
+        }
+    }
 }
 
 fn count(

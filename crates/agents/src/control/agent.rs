@@ -34,6 +34,7 @@ impl Agents {
         let tags: BTreeMap<String, String> = input.tags.take().unwrap_or_default().into_iter().collect();
         let token = input.client_token.take();
         let settings = Settings::try_from(input)?;
+        self.check_guardrail_exists(context, &settings).await?;
         let id = self.parts.ids.short(ID_LENGTH);
         self.check_role_trust(&place, &id, settings.role_arn.as_deref())?;
         let name = settings.name.clone();
@@ -113,6 +114,7 @@ impl Agents {
         let place = Place::of(context);
         let id = input.agent_id.clone();
         let settings = Settings::try_from(input)?;
+        self.check_guardrail_exists(context, &settings).await?;
         self.check_role_trust(&place, &id, settings.role_arn.as_deref())?;
         let mut edit = Edit::begin(self, place.clone(), &id).await?;
         let collaborators: Vec<CollaboratorRecord> = edit.parts(kinds::COLLABORATOR).await?;

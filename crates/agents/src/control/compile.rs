@@ -204,6 +204,24 @@ impl Agents {
         advice
     }
 
+    /// Refuses settings whose guardrail is not there: they would be taken for guarded until the agent is prepared.
+    pub(super) async fn check_guardrail_exists(
+        &self,
+        context: &RequestContext,
+        settings: &Settings,
+    ) -> Result<(), ApiError> {
+        let Some(GuardrailUse { identifier, version }) = guardrail(settings) else { return Ok(()) };
+        let reference = GuardReference { identifier, version: Some(version) };
+        let checked = self.parts.guardrails.check(context, &reference).await;
+        checked.map_err(|error| match error.code.as_ref() {
+            "ResourceNotFoundException" => ApiError::validation(format!(
+                "The guardrailConfiguration names a guardrail that can't be used: {}",
+                error.message
+            )),
+            _ => error,
+        })
+    }
+
     async fn check_guardrail(
         &self,
         context: &RequestContext,

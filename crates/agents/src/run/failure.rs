@@ -1,6 +1,6 @@
 //! How a run's errors reach its caller: as exceptions that its stream has.
 
-use craton_inference::error::{RUNTIME_STREAM_ERRORS, in_runtime_stream};
+use craton_inference::error::in_runtime_stream;
 use craton_wire::ApiError;
 
 /// Something that the agent leans on failed for good. `resource` names it.
@@ -11,12 +11,7 @@ pub(super) fn dependency(message: impl Into<String>, resource: &str) -> ApiError
 /// An error as the stream of the operation can carry it. What upstreams say is the log's, and not for whoever talks to
 /// the agent.
 pub(super) fn in_stream(error: ApiError, operation: &str) -> ApiError {
-    let error = error.without_quotes();
-    // InvokeAgent's stream alone has it.
-    if error.code == "ModelNotReadyException" && operation == "InvokeAgent" {
-        return error;
-    }
-    in_runtime_stream(error, RUNTIME_STREAM_ERRORS)
+    in_runtime_stream(error.without_quotes(), operation)
 }
 
 /// The code that a failure's trace shows: the status that the exception has in HTTP.

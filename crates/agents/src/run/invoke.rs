@@ -108,7 +108,7 @@ impl AgentRuns {
         let agent_id = agent.agent_id.clone();
         let session_id = match alias_id.as_str() {
             // An inline agent acts as its caller, and what its sessions hold is that caller's.
-            INLINE_ALIAS => format!("{}@{}", asked.session_id, owner(context)),
+            INLINE_ALIAS => format!("{}@{}", asked.session_id, context.principal.owner_id()),
             _ => asked.session_id.clone(),
         };
         let key = SessionKey { agent_id: &agent_id, alias_id: &alias_id, session_id: &session_id };
@@ -242,12 +242,6 @@ impl Run {
         self.feed.send(RunEvent::Chunk { text: SESSION_ENDED.to_owned(), citations: Vec::new() });
         Ok(())
     }
-}
-
-/// Whose an inline agent's session is: the user, or the role, whoever has assumed it.
-fn owner(context: &RequestContext) -> &str {
-    let principal = &context.principal;
-    principal.session.as_ref().map_or(&principal.user_id, |session| &session.issuer_id)
 }
 
 fn too_slow(limit: Duration) -> ApiError {

@@ -308,6 +308,7 @@ pub(super) fn from_store(error: StoreError) -> ApiError {
         StoreError::VersionMismatch { .. } | StoreError::NameTaken { .. } | StoreError::NotFound { .. } => {
             ApiError::conflict("Another request has worked on this session meanwhile. Try again.")
         }
+        full if full.is_full() => ApiError::no_space(),
         other => internal(&other),
     }
 }

@@ -328,6 +328,14 @@ impl Sequence {
 
 /// Schemas come from callers: one that nothing satisfies, or that costs too much to follow, is their mistake.
 fn unmet(reason: &str) -> Outcome {
-    let reason: String = reason.lines().next().unwrap_or_default().chars().take(200).collect();
-    Outcome::Failed(BackendError::Invalid(format!("the answer can't be held to its JSON schema: {reason}")))
+    tracing::info!(reason, "an answer can't be held to its JSON schema");
+    // The matcher's own names mean nothing to callers.
+    let why: String = match reason {
+        reason if reason.contains("NoExtension") => "nothing that satisfies it comes to an end".to_owned(),
+        reason if ["TooComplex", "Too many", "too big"].iter().any(|name| reason.contains(name)) => {
+            "it is too complex to be followed".to_owned()
+        }
+        reason => reason.lines().next().unwrap_or_default().chars().take(200).collect(),
+    };
+    Outcome::Failed(BackendError::Invalid(format!("the answer can't be held to its JSON schema: {why}")))
 }

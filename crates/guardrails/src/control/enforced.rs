@@ -33,10 +33,11 @@ impl Enforced {
     pub(crate) fn covers(&self, model_id: &str) -> bool {
         let names = |list: &[String]| {
             list.iter().any(|name| {
-                name.eq_ignore_ascii_case("ALL")
-                    || name == "*"
+                // By its id, its ARN, or an inference profile of a geography.
+                means_all(name)
                     || name == model_id
                     || name.ends_with(&format!("/{model_id}"))
+                    || name.ends_with(&format!(".{model_id}"))
             })
         };
         let included = self.included_models.is_empty() || names(&self.included_models);
@@ -51,6 +52,11 @@ impl Enforced {
         let of = |mode: Option<api::SelectiveGuardingMode>| mode != selective;
         (of(guarding.and_then(|it| it.system)), of(guarding.and_then(|it| it.messages)))
     }
+}
+
+/// What in place of a model's name means every model.
+fn means_all(name: &str) -> bool {
+    name.eq_ignore_ascii_case("ALL") || name == "*"
 }
 
 fn scope(context: &RequestContext) -> Scope {
@@ -73,6 +79,9 @@ impl Guardrails {
         let at = Identifier::parse(context, &wanted.guardrail_identifier)?;
         let stored = load(&self.parts.store, &at, Some(&wanted.guardrail_version)).await?;
         let models = wanted.model_enforcement.unwrap_or_default();
+        for name in models.included_models.iter().chain(&models.excluded_models) {
+            self.check_model(context, name).await?;
+        }
         let now_ms = self.parts.clock.now_ms();
         let caller = context.principal.arn.clone();
         let mut enforced = Enforced {
@@ -116,6 +125,19 @@ impl Guardrails {
             config_id: Some(config_id),
             updated_at: Some(Timestamp::from_ms(now_ms)),
             updated_by: Some(caller),
+        })
+    }
+
+    /// A guardrail that is enforced for a model that nobody has would enforce nothing, and nobody would notice.
+    async fn check_model(&self, context: &RequestContext, name: &str) -> Result<(), ApiError> {
+        if means_all(name) {
+            return Ok(());
+        }
+        self.parts.models.resolve(context, name).await.map(drop).map_err(|error| {
+            ApiError::validation(format!(
+                "The modelEnforcement names the model {name}, which can't be used: {} Correct it and try again.",
+                error.message
+            ))
         })
     }
 

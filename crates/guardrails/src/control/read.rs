@@ -121,6 +121,12 @@ fn content(config: api::GuardrailContentPolicyConfig) -> Result<ContentPolicy, A
             sides,
         });
     }
+    let none = api::GuardrailFilterStrength::None;
+    if filters.iter().all(|filter| filter.input_strength == none && filter.output_strength == none) {
+        return Err(invalid(
+            "A content policy needs a filter whose strength is not NONE for the input or for the output. Add one",
+        ));
+    }
     Ok(ContentPolicy { filters, tier: config.tier_config.map(|tier| tier.tier_name) })
 }
 

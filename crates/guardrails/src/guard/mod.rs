@@ -15,6 +15,7 @@ use crate::policies::topics::TopicMatcher;
 use crate::policies::words::WordMatcher;
 use crate::service::Vectors;
 
+pub(crate) use compile::MOST_HELD;
 pub use report::Scope;
 pub use report::narrow;
 
@@ -118,6 +119,8 @@ pub struct Guard {
     regexes: Vec<regex::Regex>,
     /// The most characters of an answer that one custom regex can hide; none where there is no such number.
     longest_hidden: Option<usize>,
+    /// Letters and digits that streams hold back.
+    held: usize,
     content: Option<Arc<ContentModel>>,
     topics: Option<TopicMatcher>,
     tools: Tools,
@@ -164,6 +167,11 @@ impl Guard {
         });
         let grounding = source == Source::Output && self.needs_whole_answers();
         grounding || words || sensitive || self.filters_content(source) || self.denies_topics(source)
+    }
+
+    /// Whether a sentence of an answer may mean something else with the next one.
+    pub(crate) fn reads_on(&self) -> bool {
+        self.filters_content(Source::Output) || self.denies_topics(Source::Output)
     }
 
     /// Whether a content filter acts on this side.

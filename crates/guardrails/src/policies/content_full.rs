@@ -1,8 +1,8 @@
 //! Harmful content by the sentence encoder: a second look at what the light classifiers are unsure of.
 //!
 //! N-grams know words, not what is said with them: "kill the process" and "kill the witness" share most of what they see.
-//! So a sentence that the light classifiers find at all suspicious is shown to the embedded sentence encoder, and a linear
-//! head over its vector, together with the light score, decides. Ordinary text is rarely suspicious, so it rarely waits for
+//! So a sentence that the light classifiers find at all suspicious is shown to the embedded sentence encoder, and a small
+//! network with one hidden layer over its vector and the light scores decides. Ordinary text is rarely suspicious, so it rarely waits for
 //! the encoder, and then for its first layers only. `train-guardrails content` makes `data/content_full.bin`.
 
 use std::ops::Range;
@@ -14,17 +14,26 @@ use super::content::{CATEGORIES, Confidence, ContentModel};
 use crate::text::View;
 
 const COUNT: usize = CATEGORIES.len();
-/// Layers of the encoder that the heads stand on. What is said with words is known there already, for half of the time; what
-/// follows is for telling how alike two sentences are, and makes the heads worse.
+/// Layers of the encoder that the network stands on. What is said with words is known there already, for half of the time; what
+/// follows is for telling how alike two sentences are, and makes its judgement worse.
 pub const LAYERS: usize = 3;
+
+/// What one unit of the hidden layer sees.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Unit {
+    pub bias: f32,
+    /// Weights of the light scores, as logits.
+    pub light: [f32; COUNT],
+    /// Weights of the vector.
+    pub dense: Vec<f32>,
+}
 
 /// The head of one category.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct FullHead {
     pub bias: f32,
-    /// Weight of the light score, as a logit.
-    pub light: f32,
-    pub dense: Vec<f32>,
+    /// A weight a unit of the hidden layer.
+    pub units: Vec<f32>,
     /// Light scores from which a sentence is shown to the encoder: of a short text, and of a longer one, which has so many
     /// sentences that some of them would always seem a little suspicious.
     pub gates: [f32; 2],
@@ -49,9 +58,10 @@ pub struct Looked {
     pub suspects: Vec<Suspect>,
 }
 
-/// The heads of all categories.
+/// The hidden layer and the heads of all categories.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct FullHeads {
+    pub hidden: Vec<Unit>,
     pub heads: [FullHead; COUNT],
 }
 
@@ -70,7 +80,7 @@ impl FullHeads {
     }
 
     pub fn dimensions(&self) -> usize {
-        self.heads[0].dense.len()
+        self.hidden.first().map_or(0, |unit| unit.dense.len())
     }
 
     /// Whether a sentence of a text of so many bytes is suspicious enough to be shown to the encoder.
@@ -87,10 +97,11 @@ impl FullHeads {
 
     /// The probability of each category, from a sentence's vector and light scores.
     pub fn score(&self, vector: &[f32], light: &[f32; COUNT]) -> [f32; COUNT] {
+        let light = light.map(logit);
+        let fired: Vec<f32> = self.hidden.iter().map(|unit| unit.fire(vector, &light)).collect();
         std::array::from_fn(|index| {
             let head = &self.heads[index];
-            let dense = dot(&head.dense, vector);
-            1.0 / (1.0 + (-(head.bias + head.light * logit(light[index]) + dense)).exp())
+            1.0 / (1.0 + (-(head.bias + dot(&head.units, &fired))).exp())
         })
     }
 
@@ -170,30 +181,53 @@ impl FullHeads {
         Some((sure, scores))
     }
 
-    /// Reads heads as [`Self::write`] wrote them.
+    /// Reads what [`Self::write`] wrote.
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let mut numbers = bytes.chunks_exact(4).map(|it| f32::from_le_bytes([it[0], it[1], it[2], it[3]]));
-        let dimensions = numbers.next()? as usize;
-        if bytes.len() != 4 * (1 + COUNT * (7 + dimensions)) {
+        let (dimensions, units) = (numbers.next()? as usize, numbers.next()? as usize);
+        let most = bytes.len();
+        if dimensions > most || units > most {
             return None;
         }
-        let mut heads = Self::default();
-        for head in &mut heads.heads {
-            (head.bias, head.light) = (numbers.next()?, numbers.next()?);
+        let numbers_of_all = 2 + units * (1 + COUNT + dimensions) + COUNT * (6 + units);
+        if most != 4 * numbers_of_all {
+            return None;
+        }
+        let mut read = Self::default();
+        for _ in 0..units {
+            let mut unit = Unit { bias: numbers.next()?, ..Unit::default() };
+            for light in &mut unit.light {
+                *light = numbers.next()?;
+            }
+            unit.dense = numbers.by_ref().take(dimensions).collect();
+            read.hidden.push(unit);
+        }
+        for head in &mut read.heads {
+            head.bias = numbers.next()?;
             head.gates = [numbers.next()?, numbers.next()?];
             head.points = [numbers.next()?, numbers.next()?, numbers.next()?];
-            head.dense = numbers.by_ref().take(dimensions).collect();
+            head.units = numbers.by_ref().take(units).collect();
         }
-        Some(heads)
+        Some(read)
     }
 
     pub fn write(&self) -> Vec<u8> {
-        let mut bytes = (self.dimensions() as f32).to_le_bytes().to_vec();
-        for head in &self.heads {
-            let numbers = [head.bias, head.light].into_iter().chain(head.gates).chain(head.points);
-            bytes.extend(numbers.chain(head.dense.iter().copied()).flat_map(f32::to_le_bytes));
+        let mut numbers = vec![self.dimensions() as f32, self.hidden.len() as f32];
+        for unit in &self.hidden {
+            numbers.push(unit.bias);
+            numbers.extend(unit.light.iter().chain(&unit.dense));
         }
-        bytes
+        for head in &self.heads {
+            numbers.push(head.bias);
+            numbers.extend(head.gates.iter().chain(&head.points).chain(&head.units));
+        }
+        numbers.into_iter().flat_map(f32::to_le_bytes).collect()
+    }
+}
+
+impl Unit {
+    fn fire(&self, vector: &[f32], light: &[f32; COUNT]) -> f32 {
+        (self.bias + dot(&self.dense, vector) + dot(&self.light, light)).max(0.0)
     }
 }
 
@@ -206,17 +240,23 @@ mod tests {
         let mut heads = FullHeads::default();
         for head in &mut heads.heads {
             let (gates, points) = ([0.1, 0.2], [0.5, 0.7, 0.9]);
-            *head = FullHead { bias: 1.0, light: 0.5, dense: vec![0.25; 8], gates, points };
+            *head = FullHead { bias: 1.0, units: vec![0.5, -0.25], gates, points };
         }
-        assert_eq!(FullHeads::read(&heads.write()), Some(heads));
+        heads.hidden = vec![Unit { bias: 0.5, light: [0.1; COUNT], dense: vec![0.25; 8] }; 2];
+        assert_eq!(FullHeads::read(&heads.write()).as_ref(), Some(&heads));
+        let scores = heads.score(&[1.0; 8], &[0.5; COUNT]);
+        // Each unit fires with 0.5 + 8 × 0.25; the light scores say nothing.
+        let expected = 1.0 / (1.0 + (-(1.0_f32 + 0.25 * 2.5)).exp());
+        assert!(scores.iter().all(|it| (it - expected).abs() < 1e-6), "{scores:?}");
         assert_eq!(FullHeads::read(&[0; 7]), None);
         assert_eq!(FullHeads::shipped().dimensions(), 384);
     }
 
     #[test]
     fn what_is_not_shown_is_judged_all_the_same() {
-        let mut heads = FullHeads::default();
-        heads.heads.iter_mut().for_each(|head| (head.gates, head.dense) = ([0.0; 2], vec![0.0; 8]));
+        let hidden = vec![Unit { dense: vec![0.0; 8], ..Unit::default() }];
+        let mut heads = FullHeads { hidden, ..FullHeads::default() };
+        heads.heads.iter_mut().for_each(|head| head.gates = [0.0; 2]);
         let model = ContentModel::shipped();
         let text: String = (0..60).map(|at| format!("Kill process number {at}. ")).collect();
         let text = format!("{text}I will kill you and burn your house down.");

@@ -18,6 +18,8 @@ pub struct WordMatcher {
     /// word each is of.
     joined: AhoCorasick,
     words: Vec<usize>,
+    /// Those that are marks alone, as they are.
+    marks: Vec<(usize, String)>,
     count: usize,
 }
 
@@ -35,8 +37,11 @@ pub struct WordHit {
 impl WordMatcher {
     /// A matcher of `words`, compared without regard to case, width, accents and how the parts of a phrase are joined.
     pub fn new<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
-        let words: Vec<String> = words.into_iter().map(canonical).collect();
+        let given: Vec<&str> = words.into_iter().collect();
+        let words: Vec<String> = given.iter().map(|word| canonical(word)).collect();
         let count = words.len();
+        let bare = given.iter().enumerate().filter(|(at, _)| words[*at].trim().is_empty());
+        let marks = bare.map(|(at, word)| (at, View::folded(word.trim()).into_text())).collect();
         let automaton = |words: &[String]| {
             let built = AhoCorasick::builder().match_kind(MatchKind::Standard).build(words);
             built.map_err(|error| error.to_string())
@@ -46,7 +51,7 @@ impl WordMatcher {
             .enumerate()
             .filter(|(_, word): &(usize, String)| word.chars().count() >= FEWEST_JOINED)
             .unzip();
-        Ok(Self { automaton: automaton(&words)?, joined: automaton(&joined)?, words: places, count })
+        Ok(Self { automaton: automaton(&words)?, joined: automaton(&joined)?, words: places, marks, count })
     }
 
     /// Every word that stands in the text as a word of its own, once for each place.
@@ -62,6 +67,11 @@ impl WordMatcher {
                 hits.push(WordHit { word, range: run.joined.original(found.start()..found.end()) });
             }
         }
+        for (word, mark) in self.marks.iter().filter(|(_, mark)| !mark.is_empty()) {
+            for (at, found) in folded.text().match_indices(mark.as_str()) {
+                hits.push(WordHit { word: *word, range: folded.original(at..at + found.len()) });
+            }
+        }
         hits.sort_by_key(|hit| (hit.range.start, hit.word, hit.range.end));
         hits.dedup_by(|a, b| a.word == b.word && a.range.start < b.range.end);
         hits
@@ -71,16 +81,16 @@ impl WordMatcher {
         let text = view.text();
         for found in self.automaton.find_overlapping_iter(text) {
             let range = found.start()..found.end();
-            if !range.is_empty() && stands_alone(text, &range) {
+            if !range.is_empty() && !text[range.clone()].trim().is_empty() && stands_alone(text, &range) {
                 hits.push(WordHit { word: found.pattern().as_usize(), range: view.original(range) });
             }
         }
     }
 }
 
-/// A word as it is compared.
+/// A word as it is compared: without marks around it.
 fn canonical(word: &str) -> String {
-    View::folded(word.trim()).squeezed().text().to_owned()
+    View::folded(word.trim()).squeezed().text().trim().to_owned()
 }
 
 /// Whether no letter or digit continues the match on either side. Scripts without spaces between words have no sides.
@@ -288,6 +298,31 @@ mod tests {
         assert_eq!(found(&words, "We write C++ daily"), ["C++"]);
         assert!(found(&words, "acmes pacme and competitors").is_empty());
         assert_eq!(found(&["東京"], "私は東京にいる"), ["東京"]);
+    }
+
+    #[test]
+    fn the_parts_of_a_phrase_may_have_marks_between_them() {
+        for text in [
+            "foo, bar",
+            "foo.bar",
+            "foo/bar",
+            "foo (bar)",
+            "\"foo\" bar",
+            "foo: bar",
+            "foo — bar",
+            "(foo), [bar]",
+            "foo…bar",
+        ] {
+            assert_eq!(found(&["foo bar"], &format!("I like {text}!")).len(), 1, "{text}");
+        }
+        for text in ["I like foo. Bar is closed.", "foo and bar", "foobar", "foo's bar"] {
+            assert!(found(&["foo bar"], text).is_empty(), "{text}");
+        }
+        assert_eq!(
+            found(&["acme.com", "(", "don't"], "see acme.com (no, don't)"),
+            ["acme.com", "(", "don't"]
+        );
+        assert!(found(&["-"], "nothing here").is_empty());
     }
 
     #[test]

@@ -14,4 +14,4 @@ pub use encoded::decoded_runs;
 pub use lookalike::is_imitated;
 pub use sentences::{first_sentences, sentences};
 pub use spaced::{Spelled, closed, spaced_words, spelled_runs};
-pub use view::View;
+pub use view::{View, is_telling};

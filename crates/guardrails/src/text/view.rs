@@ -37,7 +37,7 @@ impl View {
     ///
     /// Invisible characters are gone; full-width forms, digits of other scripts, odd spaces and dashes are ASCII.
     pub fn plain(text: &str) -> Self {
-        if text.is_ascii() {
+        if is_plain(text) {
             return Self::new(text.to_owned(), None);
         }
         Self::build(text, |character, out| {
@@ -54,7 +54,7 @@ impl View {
     /// For words and meaning: lower case, without accents, with letters of other alphabets that are made to look Latin
     /// turned into the Latin ones.
     pub fn folded(text: &str) -> Self {
-        if text.is_ascii() {
+        if is_plain(text) {
             return Self::new(text.to_ascii_lowercase(), None);
         }
         let imitated = lookalike::imitated(text);
@@ -109,17 +109,22 @@ impl View {
         Self::new(text, Some(origins))
     }
 
-    /// Runs of white space, hyphens and underscores made one space, so that `a-b`, `a  b` and `a_b` are the same phrase.
+    /// Runs of white space and of marks that may join two words made one space, so that `a-b`, `a  b`, `a, b`, `a (b)` and
+    /// `a_b` are the same phrase. The end of a sentence joins nothing.
     pub fn squeezed(&self) -> Self {
         let mut text = String::with_capacity(self.text.len());
         let mut origins = Vec::with_capacity(self.text.len());
-        for (at, character) in self.text.char_indices() {
-            if character.is_whitespace() || matches!(character, '-' | '_') {
-                if !text.ends_with(' ') {
-                    text.push(' ');
-                }
-            } else {
+        let mut characters = self.text.char_indices().peekable();
+        while let Some((at, character)) = characters.next() {
+            let next = characters.peek().map(|(_, next)| *next);
+            let joins = match character {
+                '.' => next.is_some_and(|next| next.is_alphanumeric() || next == '.'),
+                other => other.is_whitespace() || is_joint(other),
+            };
+            if !joins {
                 text.push(character);
+            } else if !text.ends_with(' ') {
+                text.push(' ');
             }
             let origin = self.origin(at);
             origins.resize(text.len(), origin);
@@ -156,13 +161,62 @@ impl View {
     }
 }
 
-/// Characters that show nothing: zero-width ones, directional marks, soft hyphens, variation selectors, tags.
+/// Characters that show nothing: what Unicode calls default ignorable (zero-width ones, directional marks, soft hyphens,
+/// fillers, variation selectors, tags), annotation marks, and control characters that are no white space.
 fn is_invisible(character: char) -> bool {
-    matches!(character,
+    is_control(character)
+        || matches!(character,
         '\u{00AD}' | '\u{034F}' | '\u{061C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}'
         | '\u{180B}'..='\u{180F}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}'
         | '\u{2060}'..='\u{206F}' | '\u{3164}' | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}' | '\u{FFA0}'
-        | '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{E0FFF}')
+        | '\u{FFF0}'..='\u{FFFB}' | '\u{1BCA0}'..='\u{1BCA3}' | '\u{1D159}' | '\u{1D173}'..='\u{1D17A}'
+        | '\u{E0000}'..='\u{E0FFF}')
+}
+
+/// Marks that may stand between the parts of a phrase.
+fn is_joint(character: char) -> bool {
+    matches!(
+        character,
+        '-' | '_'
+            | ','
+            | ';'
+            | ':'
+            | '/'
+            | '\\'
+            | '|'
+            | '('
+            | ')'
+            | '['
+            | ']'
+            | '{'
+            | '}'
+            | '"'
+            | '\''
+            | '*'
+            | '~'
+            | '<'
+            | '>'
+            | '·'
+            | '•'
+            | '…'
+            | '«'
+            | '»'
+    )
+}
+
+/// Whether a character is a letter or a digit that anybody sees: what is told by.
+pub fn is_telling(character: char) -> bool {
+    character.is_alphanumeric() && !is_invisible(character) && !is_combining_mark(character)
+}
+
+/// Control characters of ASCII that are no white space.
+fn is_control(character: char) -> bool {
+    matches!(character, '\0'..='\u{08}' | '\u{0E}'..='\u{1F}' | '\u{7F}')
+}
+
+/// Whether there is nothing in the text that could have to be changed.
+fn is_plain(text: &str) -> bool {
+    text.is_ascii() && !text.contains(is_control)
 }
 
 /// The ASCII character that this one stands for, when it is a form of it and not a letter in its own right.
@@ -173,7 +227,13 @@ fn plain_ascii(character: char) -> Option<char> {
     let code = character as u32;
     match character {
         '\u{FF01}'..='\u{FF5E}' => return char::from_u32(code - 0xFEE0),
-        '\u{00A0}' | '\u{1680}' | '\u{2000}'..='\u{200A}' | '\u{202F}' | '\u{205F}' | '\u{3000}' => {
+        '\u{00A0}'
+        | '\u{1680}'
+        | '\u{2000}'..='\u{200A}'
+        | '\u{202F}'
+        | '\u{205F}'
+        | '\u{2800}'
+        | '\u{3000}' => {
             return Some(' ');
         }
         '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{FE58}' | '\u{FE63}' => return Some('-'),
@@ -228,6 +288,35 @@ mod tests {
         }
         assert_eq!(View::plain("４１１１\u{00A0}١٢٣").text(), "4111 123");
         assert_eq!(View::plain("José").text(), "José");
+    }
+
+    #[test]
+    fn nothing_that_shows_nothing_hides_a_word() {
+        for hidden in [
+            '\u{1}',
+            '\u{7F}',
+            '\u{AD}',
+            '\u{34F}',
+            '\u{115F}',
+            '\u{1160}',
+            '\u{17B5}',
+            '\u{180E}',
+            '\u{200B}',
+            '\u{200D}',
+            '\u{2063}',
+            '\u{3164}',
+            '\u{FE0F}',
+            '\u{FEFF}',
+            '\u{FFA0}',
+            '\u{FFF9}',
+            '\u{1BCA1}',
+            '\u{1D174}',
+            '\u{E0041}',
+        ] {
+            let text = format!("pass{hidden}word");
+            assert_eq!(View::folded(&text).text(), "password", "{hidden:?}");
+            assert_eq!(View::plain(&text).text(), "password", "{hidden:?}");
+        }
     }
 
     #[test]

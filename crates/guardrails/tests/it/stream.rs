@@ -2,8 +2,13 @@
 
 use std::sync::Arc;
 
-use craton_api_bedrock::GuardrailSensitiveInformationAction as Action;
-use craton_guardrails::definition::{CustomRegex, Definition, SensitivePolicy, Sides};
+use craton_api_bedrock::{
+    GuardrailFilterStrength, GuardrailPiiEntityType as Kind, GuardrailSensitiveInformationAction as Action,
+    GuardrailWordAction,
+};
+use craton_guardrails::definition::{
+    ContentPolicy, CustomRegex, Definition, PiiEntity, SensitivePolicy, Sides, Word, WordPolicy,
+};
 use craton_guardrails::stream::{StreamText, Verdict};
 use craton_guardrails::{Guard, Vectors};
 use proptest::prelude::*;
@@ -150,6 +155,50 @@ fn piece() -> impl Strategy<Value = String> {
     ]
 }
 
+/// A guardrail of these words alone, and of these types.
+fn words_and(words: &[&str], kinds: &[Kind], content: bool) -> Arc<Guard> {
+    let word =
+        |text: &&str| Word { text: (*text).to_owned(), sides: Sides::both(GuardrailWordAction::Block) };
+    let entity = |kind: &Kind| PiiEntity {
+        kind: *kind,
+        action: Action::Anonymize,
+        sides: Sides::both(Action::Anonymize),
+    };
+    let definition = Definition {
+        words: (!words.is_empty())
+            .then(|| WordPolicy { words: words.iter().map(word).collect(), managed: Vec::new() }),
+        sensitive: (!kinds.is_empty())
+            .then(|| SensitivePolicy { entities: kinds.iter().map(entity).collect(), regexes: Vec::new() }),
+        content: content.then(|| ContentPolicy::every(GuardrailFilterStrength::High)),
+        ..Definition::named("some")
+    };
+    Arc::new(Guard::of(definition, Vectors::default()).unwrap())
+}
+
+/// How many characters of a text have come before any of it leaves.
+fn first_at(guard: &Arc<Guard>, text: &str) -> usize {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let mut stream = StreamText::new(Arc::clone(guard));
+    for (count, character) in text.chars().enumerate() {
+        let left = runtime.block_on(stream.push(&character.to_string())).unwrap();
+        if left != Verdict::Pass(String::new()) {
+            return count;
+        }
+    }
+    text.len()
+}
+
+#[test]
+fn streams_hold_no_more_than_their_detectors_need() {
+    let text = "We open at nine today. ".repeat(20);
+    // One sentence, and the first letter of the next that shows that it is over.
+    assert!(first_at(&words_and(&["acme"], &[], false), &text) <= 25);
+    assert!(first_at(&words_and(&[], &[Kind::CreditDebitCardNumber], false), &text) <= 130);
+    // Two sentences, as meaning may take two, and what may be spelled letter by letter.
+    assert!(first_at(&words_and(&["acme"], &[], true), &text) <= 80);
+    assert!(first_at(&guard(), &text) > 130);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
@@ -176,11 +225,31 @@ proptest! {
             Just(" ".to_owned()), Just("-".to_owned()), Just("  ".to_owned()), Just("\n".to_owned()),
             (1..400_usize).prop_map(|count| " ".repeat(count)), (1..400_usize).prop_map(|count| "\n ".repeat(count)),
             (1..400_usize).prop_map(|count| "\u{200b}".repeat(count) + " "),
+            // Letters for Unicode that nobody sees.
+            (1..400_usize).prop_map(|count| "\u{3164}".repeat(count) + " "),
+            (1..400_usize).prop_map(|count| "\u{363}".repeat(count) + " "),
         ],
     ) {
         let text = format!("{}. project{gap}bluebird starts", before.join(" "));
-        let (left, blocked) = through(&guard(), &cut(&text, &sizes));
-        prop_assert!(blocked);
-        prop_assert!(!left.contains("project"), "{}", left);
+        for (guard, text) in [(guard(), &text), (words_and(&["project bluebird"], &[], false), &text)] {
+            let (left, blocked) = through(&guard, &cut(text, &sizes));
+            prop_assert!(blocked);
+            prop_assert!(!left.contains("project"), "{}", left);
+        }
+    }
+
+    #[test]
+    fn numbers_leave_masked_when_little_is_held(
+        before in proptest::collection::vec("[bdlrv][aeo][mnt][.]?", 0..40),
+        sizes in proptest::collection::vec(1..20_usize, 1..6),
+        gap in prop_oneof![Just(" "), Just("-"), Just(". "), Just("\n"), Just("/")],
+        behind in prop_oneof![Just(""), Just(" and more. All of it.\nEnd"), Just(". Then")],
+    ) {
+        let number = ["4111", "1111", "1111", "1111"].join(gap);
+        let text = format!("{} {number}{behind}", before.join(" "));
+        let (left, blocked) = through(&words_and(&["acme"], &[Kind::CreditDebitCardNumber], false), &cut(&text, &sizes));
+        prop_assert!(!blocked);
+        prop_assert!(!left.contains("4111"), "{}", left);
+        prop_assert_eq!(left, text.replace(&number, "{CREDIT_DEBIT_CARD_NUMBER}"));
     }
 }

@@ -12,6 +12,7 @@ use super::{Decoded, StreamEncoder, anthropic};
 use crate::answer::Answer;
 
 const HUMAN_TURN: &str = "\n\nHuman:";
+const ASSISTANT_TURN: &str = "\n\nAssistant:";
 
 /// The body of Claude 2 and Claude Instant: a prompt, or messages, which these models take too.
 #[derive(Debug, Clone, Copy)]
@@ -61,7 +62,9 @@ impl TextFamily for Prompt {
             stop_sequences,
             ..Sampling::default()
         };
-        Ok(Decoded::new(prompt_request(body.require("prompt")?.filled_string()?, Style::ALL, sampling)))
+        let prompt = body.require("prompt")?.filled_string()?;
+        check_turns(prompt)?;
+        Ok(Decoded::new(prompt_request(prompt, Style::ALL, sampling)))
     }
 
     fn whole(&self, _decoded: &Decoded, text: &str, finished: &Finished) -> Value {
@@ -71,6 +74,16 @@ impl TextFamily for Prompt {
     fn piece(&self, piece: &Piece<'_>) -> Value {
         completion(piece.text, piece.finished)
     }
+}
+
+/// These models read a prompt only as a human turn, after a system prompt or not, that leads to an assistant's.
+fn check_turns(prompt: &str) -> Result<(), ApiError> {
+    let missing = match prompt.find(HUMAN_TURN) {
+        None => "start with \"\n\nHuman:\" turn after an optional system prompt",
+        Some(human) if !prompt[human..].contains(ASSISTANT_TURN) => "end with \"\n\nAssistant:\" turn",
+        Some(_) => return Ok(()),
+    };
+    Err(ApiError::validation(format!("prompt must {missing}")))
 }
 
 /// A turn that ends by itself ends, to these models, at the next human turn.

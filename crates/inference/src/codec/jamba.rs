@@ -8,8 +8,9 @@ use super::format::BodyFormat;
 use super::openai_chat::messages::text_document;
 use super::openai_chat::{self, Envelope, UsageIn, tools};
 use super::reader::{Dialect, Node, Object};
-use super::{Decoded, StreamEncoder, tool_turns};
+use super::{Decoded, StreamEncoder};
 use crate::answer::Answer;
+use crate::tool_turns;
 
 /// `max_tokens` when the body has none.
 const DEFAULT_MAX_TOKENS: u32 = 4096;

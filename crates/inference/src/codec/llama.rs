@@ -57,7 +57,7 @@ fn images(body: &Object<'_>) -> Result<Vec<Block>, ApiError> {
         .iter()
         .map(|node| {
             let bytes = media::decode_base64(node)?;
-            let format = media::sniffed_image_format(&bytes)
+            let format = craton_core::image::format_of(&bytes)
                 .ok_or_else(|| node.refuse("the image is not a PNG, JPEG, GIF or WebP"))?;
             Ok(Block::Image(Image { format: format.to_owned(), bytes }))
         })

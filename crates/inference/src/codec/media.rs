@@ -46,17 +46,6 @@ pub(crate) fn image_format(media_type: &str) -> Option<&'static str> {
     }
 }
 
-/// The format of an image told by its first bytes, for bodies that carry bare base64.
-pub(crate) fn sniffed_image_format(bytes: &[u8]) -> Option<&'static str> {
-    match bytes {
-        [0x89, b'P', b'N', b'G', ..] => Some("png"),
-        [0xFF, 0xD8, 0xFF, ..] => Some("jpeg"),
-        [b'G', b'I', b'F', b'8', ..] => Some("gif"),
-        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Some("webp"),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,12 +59,5 @@ mod tests {
         for bad in ["https://example.com/a.png", "data:image/png,raw", "data:image/png;base64,***"] {
             assert!(data_url(bad).is_none(), "{bad}");
         }
-    }
-
-    #[test]
-    fn images_are_told_by_their_first_bytes() {
-        assert_eq!(sniffed_image_format(b"\x89PNG\r\n\x1a\n"), Some("png"));
-        assert_eq!(sniffed_image_format(b"RIFF\0\0\0\0WEBPVP8 "), Some("webp"));
-        assert_eq!(sniffed_image_format(b"RIFF\0\0\0\0WAVE"), None);
     }
 }

@@ -9,9 +9,9 @@ use super::openai_chat::{self, messages, tools};
 use super::prompt_template::Style;
 use super::reader::{Dialect, Node};
 use super::text::{Piece, TextCodec, TextFamily, prompt_request};
-use super::tool_turns;
 use super::{Decoded, StreamEncoder};
 use crate::answer::Answer;
+use crate::tool_turns;
 
 /// `max_tokens` when the body has none.
 const DEFAULT_TEXT_TOKENS: u32 = 512;

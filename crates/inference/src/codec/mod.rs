@@ -20,11 +20,10 @@ mod nova;
 pub mod openai_chat;
 pub mod openai_responses;
 pub mod prompt_template;
-mod reader;
+pub(crate) mod reader;
 pub mod rerank;
 mod text;
 mod titan_text;
-mod tool_turns;
 
 use bytes::Bytes;
 use craton_backend::{ChatEvent, ChatRequest};

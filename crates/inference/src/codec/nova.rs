@@ -11,8 +11,9 @@ use serde_json::Value;
 
 use super::format::BodyFormat;
 use super::reader::{Dialect, Node, Object};
-use super::{Decoded, StreamEncoder, media, tool_turns};
+use super::{Decoded, StreamEncoder, media};
 use crate::answer::Answer;
+use crate::tool_turns;
 
 type Result<T> = std::result::Result<T, ApiError>;
 
@@ -39,7 +40,7 @@ impl BodyFormat for Nova {
         }
         let mut request =
             ChatRequest { messages: messages(&body.require("messages")?)?, ..ChatRequest::default() };
-        tool_turns::check(&request.messages, tool_turns::Words::Nova)?;
+        tool_turns::check(&request.messages, tool_turns::Words::Converse)?;
         if let Some(system) = body.get("system") {
             for item in system.list()? {
                 request.system.push(system_block(&item)?);

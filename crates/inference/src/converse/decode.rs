@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::fields;
 use super::rules::{self, unsupported_block};
 use crate::guarded::{Marked, Place};
+use crate::{schema, tool_turns};
 
 /// What the operations that take a conversation have in common.
 #[derive(Default)]
@@ -25,8 +26,17 @@ pub(super) struct Conversation {
     pub stream: bool,
 }
 
-/// The request, whether it has cache points, and what of it is marked for a guardrail.
-pub(super) fn request(conversation: Conversation) -> Result<(ChatRequest, bool, Vec<Marked>), ApiError> {
+/// A conversation, read.
+pub(super) struct Decoded {
+    pub request: ChatRequest,
+    /// Cache points as they were sent: several at one place count several times.
+    pub cache_points: usize,
+    /// What is marked for a guardrail.
+    pub marked: Vec<Marked>,
+}
+
+pub(super) fn request(conversation: Conversation) -> Result<Decoded, ApiError> {
+    let cache_points = cache_points(&conversation);
     let messages = conversation.messages.unwrap_or_default();
     if let Some(config) = &conversation.tool_config {
         rules::check_tools(config)?;
@@ -63,14 +73,14 @@ pub(super) fn request(conversation: Conversation) -> Result<(ChatRequest, bool, 
         }
         request.messages.push(backend::Message { role, content });
     }
+    tool_turns::check(&request.messages, tool_turns::Words::Converse)?;
     if let Some(fields) = conversation.additional_fields {
         fields::read(fields, &mut request)?;
     }
     if let Some(config) = conversation.output_config {
         add_output_config(config, &mut request)?;
     }
-    let cached = has_cache_points(&request);
-    Ok((request, cached, marked))
+    Ok(Decoded { request, cache_points, marked })
 }
 
 /// A block that the client marked for its guardrail. Images are none that a guardrail here looks at.
@@ -84,9 +94,13 @@ fn mark(content: &api::GuardrailConverseContentBlock, place: Place) -> Option<Ma
     Some(Marked { place, range: None, qualifiers: qualifiers.collect() })
 }
 
-fn has_cache_points(request: &ChatRequest) -> bool {
-    let of_messages = request.messages.iter().flat_map(|message| &message.content);
-    request.system.iter().chain(of_messages).any(|block| matches!(block, Block::CachePoint))
+fn cache_points(conversation: &Conversation) -> usize {
+    let tools = conversation.tool_config.iter().flat_map(|config| &config.tools);
+    let system = conversation.system.iter().flatten();
+    let blocks = conversation.messages.iter().flatten().flat_map(|message| &message.content);
+    tools.filter(|tool| matches!(tool, api::Tool::CachePoint(_))).count()
+        + system.filter(|block| matches!(block, api::SystemContentBlock::CachePoint(_))).count()
+        + blocks.filter(|block| matches!(block, api::ContentBlock::CachePoint(_))).count()
 }
 
 pub(crate) fn priority(tier: api::ServiceTierType) -> Priority {
@@ -277,8 +291,8 @@ fn add_output_config(config: api::OutputConfig, request: &mut ChatRequest) -> Re
         if !schema.is_object() {
             return Err(wrong_schema("it must be a JSON object"));
         }
-        if let Err(error) = jsonschema::validator_for(&schema) {
-            return Err(wrong_schema(&format!("it is not a valid JSON schema ({error})")));
+        if let Some(problem) = schema::problem(&schema) {
+            return Err(wrong_schema(&problem.to_string()));
         }
         request.response_schema = Some(ResponseSchema { name: definition.name, schema });
     }

@@ -25,13 +25,13 @@ fn read_field(name: String, value: Value, request: &mut ChatRequest) -> Result<(
         "messages" | "system" | "tools" | "toolConfig" | "model" | "stream" | "stream_options" | "n" => {
             return Err(conflict(&name));
         }
-        "max_tokens" | "maxTokens" | "max_gen_len" | "maxTokenCount" => {
+        "max_tokens" | "maxTokens" | "max_new_tokens" | "max_gen_len" | "maxTokenCount" => {
             set(&mut sampling.max_tokens, &name, positive(&name, &value)?)?;
         }
         "temperature" => set(&mut sampling.temperature, &name, number(&name, &value)?)?,
         "top_p" | "topP" | "p" => set(&mut sampling.top_p, &name, number(&name, &value)?)?,
         "top_k" | "topK" | "k" => set(&mut sampling.top_k, &name, count(&name, &value)?)?,
-        "seed" => {
+        "seed" | "random_seed" => {
             set(&mut sampling.seed, &name, value.as_u64().ok_or_else(|| wrong(&name, "a positive integer"))?)?
         }
         "presence_penalty" => set(&mut sampling.presence_penalty, &name, number(&name, &value)?)?,
@@ -55,10 +55,14 @@ fn read_field(name: String, value: Value, request: &mut ChatRequest) -> Result<(
     Ok(())
 }
 
+/// What Nova's `inferenceConfig` may hold, by its present names and its first ones.
+const NOVA_SAMPLING: [&str; 8] =
+    ["topK", "maxTokens", "temperature", "topP", "stopSequences", "max_new_tokens", "top_k", "top_p"];
+
 /// Nova's `inferenceConfig`: known fields are taken out of it, the rest stays nested.
 fn read_nested(name: String, value: Value, request: &mut ChatRequest) -> Result<(), ApiError> {
     let Value::Object(mut fields) = value else { return Err(wrong(&name, "an object")) };
-    for key in ["topK", "maxTokens", "temperature", "topP"] {
+    for key in NOVA_SAMPLING {
         if let Some(value) = fields.shift_remove(key) {
             read_field(key.to_owned(), value, request)?;
         }
@@ -76,12 +80,6 @@ fn read_thinking(name: String, value: Value, request: &mut ChatRequest) -> Resul
             let budget =
                 value.get("budget_tokens").map(|budget| positive("budget_tokens", budget)).transpose()?;
             let Some(budget) = budget else { return Err(wrong(&name, "an object with budget_tokens")) };
-            if request.sampling.max_tokens.is_some_and(|most| most <= budget) {
-                return Err(ApiError::validation(
-                    "The model returned the following errors: `max_tokens` must be greater than \
-                     `thinking.budget_tokens`.",
-                ));
-            }
             request.reasoning_budget_tokens = Some(budget);
         }
         Some("disabled") => request.reasoning_budget_tokens = None,

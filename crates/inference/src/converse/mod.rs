@@ -3,6 +3,7 @@
 mod decode;
 mod encode;
 mod fields;
+mod fits;
 mod guard;
 mod prompt;
 mod rules;
@@ -10,6 +11,7 @@ mod rules;
 use craton_api_bedrock_runtime as api;
 use craton_backend::ChatRequest;
 use craton_core::RequestContext;
+use craton_models::Resolved;
 use craton_wire::ApiError;
 use craton_wire::operation::WithHeaders;
 use craton_wire::types::Map;
@@ -56,7 +58,7 @@ impl Inference {
     ) -> Result<WithHeaders<api::ConverseResponse>, ApiError> {
         let (model_id, variables, asked, conversation) = parts!(input, false, asked);
         let (model_id, conversation) = self.with_prompt(context, model_id, variables, conversation).await?;
-        let (call, echo, guarding) = call("Converse", model_id, asked, conversation)?;
+        let (call, echo, guarding) = self.call(context, ("Converse", model_id), asked, conversation).await?;
         let mut chat = self.chat_guarded(context, call, guarding).await?;
         let answer = chat.collect().await?;
         let mut output = encode::response(answer, chat.latency_ms(), echo);
@@ -71,7 +73,8 @@ impl Inference {
     ) -> Result<WithHeaders<api::ConverseStreamResponse>, ApiError> {
         let (model_id, variables, asked, conversation) = parts!(input, true, asked_stream);
         let (model_id, conversation) = self.with_prompt(context, model_id, variables, conversation).await?;
-        let (call, echo, guarding) = call("ConverseStream", model_id, asked, conversation)?;
+        let (call, echo, guarding) =
+            self.call(context, ("ConverseStream", model_id), asked, conversation).await?;
         let chat = self.chat_guarded(context, call, guarding).await?;
         let headers = headers::served_by(chat.resolved());
         let output = api::ConverseStreamResponse { stream: Box::pin(Events::new(chat, echo)) };
@@ -80,7 +83,10 @@ impl Inference {
 }
 
 /// The conversation whose tokens CountTokens is asked for.
-pub(crate) fn request_to_count(input: api::ConverseTokensRequest) -> Result<ChatRequest, ApiError> {
+pub(crate) fn request_to_count(
+    resolved: &Resolved,
+    input: api::ConverseTokensRequest,
+) -> Result<ChatRequest, ApiError> {
     let conversation = Conversation {
         messages: input.messages,
         system: input.system,
@@ -88,7 +94,9 @@ pub(crate) fn request_to_count(input: api::ConverseTokensRequest) -> Result<Chat
         additional_fields: input.additional_model_request_fields,
         ..Conversation::default()
     };
-    decode::request(conversation).map(|(request, _, _)| request)
+    let mut decoded = decode::request(conversation)?;
+    fits::check(resolved, &mut decoded)?;
+    Ok(decoded.request)
 }
 
 /// What is asked besides the conversation.
@@ -100,22 +108,27 @@ struct Asked {
     service_tier: Option<api::ServiceTier>,
 }
 
-fn call(
-    operation: &'static str,
-    model_id: String,
-    asked: Asked,
-    conversation: Conversation,
-) -> Result<(ChatCall, Echo, Guarding), ApiError> {
-    let paths = asked.paths.as_deref().map(ResponsePaths::parse).transpose()?.unwrap_or_default();
-    let (request, cached, marked) = decode::request(conversation)?;
-    let guarding = Guarding { marked, ..asked.guarding };
-    let echo = Echo {
-        paths,
-        performance_config: asked.performance_config,
-        service_tier: asked.service_tier,
-        cached,
-    };
-    let metadata = asked.metadata.map(|metadata| metadata.into_iter().collect()).unwrap_or_default();
-    let call = ChatCall { operation, model: ModelChoice::Id(model_id), request, metadata };
-    Ok((call, echo, guarding))
+impl Inference {
+    async fn call(
+        &self,
+        context: &RequestContext,
+        (operation, model_id): (&'static str, String),
+        asked: Asked,
+        conversation: Conversation,
+    ) -> Result<(ChatCall, Echo, Guarding), ApiError> {
+        let paths = asked.paths.as_deref().map(ResponsePaths::parse).transpose()?.unwrap_or_default();
+        let mut decoded = decode::request(conversation)?;
+        let resolved = self.resolve(context, ModelChoice::Id(model_id)).await?;
+        fits::check(&resolved, &mut decoded)?;
+        let guarding = Guarding { marked: decoded.marked, ..asked.guarding };
+        let echo = Echo {
+            paths,
+            performance_config: asked.performance_config,
+            service_tier: asked.service_tier,
+            cached: decoded.cache_points > 0,
+        };
+        let metadata = asked.metadata.map(|metadata| metadata.into_iter().collect()).unwrap_or_default();
+        let model = ModelChoice::Resolved(Box::new(resolved));
+        Ok((ChatCall { operation, model, request: decoded.request, metadata }, echo, guarding))
+    }
 }

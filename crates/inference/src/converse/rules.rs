@@ -1,5 +1,6 @@
 //! What Converse demands of a conversation beyond its model's constraints, in AWS's own words.
 //!
+//! That calls of tools and their results fit is checked once the messages are decoded, by [`crate::tool_turns`].
 //! The wording is what Bedrock answers with today, as its users report it; clients match on it.
 
 use std::collections::HashSet;
@@ -28,7 +29,6 @@ pub(super) fn check_messages(messages: &[Message], has_tools: bool) -> Result<()
         for (position, block) in message.content.iter().enumerate() {
             check_block(&Place { message: index, block: position }, block, message.role, has_tools)?;
         }
-        check_tool_results(index, message, previous)?;
         documents.check(message)?;
     }
     Ok(())
@@ -164,54 +164,6 @@ fn check_tool_result(place: &Place, result: &ToolResultBlock) -> Result<(), ApiE
     match result.content.iter().any(|content| matches!(content, ToolResultContentBlock::Video(_))) {
         true => refuse(unsupported_block("video")),
         false => Ok(()),
-    }
-}
-
-/// Every tool use of one turn is answered by exactly one result in the next.
-fn check_tool_results(index: usize, message: &Message, previous: Option<&Message>) -> Result<(), ApiError> {
-    let uses: Vec<&str> = previous.map(tool_uses).unwrap_or_default();
-    let results: Vec<&str> = message.content.iter().filter_map(tool_result_id).collect();
-    if uses.is_empty() && results.is_empty() {
-        return Ok(());
-    }
-    if results.len() > uses.len() {
-        return refuse(format!(
-            "The number of toolResult blocks at messages.{index}.content exceeds the number of toolUse blocks of \
-             previous turn."
-        ));
-    }
-    let mut seen = HashSet::new();
-    if let Some(twice) = uses.iter().find(|id| !seen.insert(**id)) {
-        return refuse(format!(
-            "The toolUse blocks at messages.{}.content contain duplicate Ids: {twice}",
-            index.saturating_sub(1)
-        ));
-    }
-    let missing: Vec<&str> = uses.into_iter().filter(|id| !results.contains(id)).collect();
-    match missing.is_empty() {
-        true => Ok(()),
-        false => refuse(format!(
-            "Expected toolResult blocks at messages.{index}.content for the following Ids: {}",
-            missing.join(", ")
-        )),
-    }
-}
-
-fn tool_uses(message: &Message) -> Vec<&str> {
-    message.content.iter().filter_map(tool_use_id).collect()
-}
-
-fn tool_use_id(block: &ContentBlock) -> Option<&str> {
-    match block {
-        ContentBlock::ToolUse(tool_use) => Some(&tool_use.tool_use_id),
-        _ => None,
-    }
-}
-
-fn tool_result_id(block: &ContentBlock) -> Option<&str> {
-    match block {
-        ContentBlock::ToolResult(result) => Some(&result.tool_use_id),
-        _ => None,
     }
 }
 

@@ -4,6 +4,7 @@
 //!   judge everything, before anything leaves, unless the account itself leaves some of that to callers.
 //! * `applied`: the guardrails of a call, and how far each reaches.
 //! * `input`: what of a request is judged, and what is put in place of what is anonymised.
+//! * `strings`: what tools are called with, as text.
 //! * `output`: an answer's events on their way through.
 //! * [`GuardRecord`]: what happened, for traces and answers.
 //! * [`tags`]: marks in the text of InvokeModel's bodies.
@@ -12,6 +13,7 @@ mod applied;
 mod input;
 mod output;
 mod record;
+mod strings;
 pub(crate) mod tags;
 
 use std::ops::Range;
@@ -29,7 +31,8 @@ pub use record::GuardRecord;
 pub struct Guarding {
     pub guardrail: Option<GuardReference>,
     pub trace: TraceLevel,
-    /// Text leaves before it is judged, and the answer ends when it is found wanting. Nothing is anonymised then.
+    /// Text leaves before it is judged, and the answer ends when something is found that is blocked. What would be anonymised
+    /// is reported only.
     pub asynchronous: bool,
     /// What is judged. Empty: every text of the messages.
     pub marked: Vec<Marked>,
@@ -78,11 +81,13 @@ pub struct Marked {
 }
 
 /// Where a block is in a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Place {
     System(usize),
     /// Which message, and which block of it.
     Message(usize, usize),
+    /// Which message, which tool's result in it, and which block of that.
+    Part(usize, usize, usize),
 }
 
 /// The guardrails of one call.
@@ -107,16 +112,21 @@ impl Guards {
         request: &mut ChatRequest,
     ) -> Result<Option<String>, ApiError> {
         self.context = input::grounding_context(&self.marked, request);
+        let looks_into = |it: &Applied| it.reach.whole_messages && it.guard.looks_at(Source::Input);
+        let mut read = match self.guards.iter().any(looks_into) {
+            true => input::read(request).await?,
+            false => input::Read::new(),
+        };
         for applied in &self.guards {
             let guard = &applied.guard;
-            let (places, pieces) = input::pieces(applied.reach, &self.marked, request);
+            let (places, pieces) = input::pieces(applied.reach, &self.marked, (request, &read));
             if pieces.is_empty() || !guard.looks_at(Source::Input) {
                 continue;
             }
             let assessed = guard.assess(Source::Input, pieces).await?;
             let message = assessed.blocked.then(|| guard.blocked_message(Source::Input).to_owned());
             if assessed.masked && message.is_none() {
-                input::mask(&places, &assessed.masks, &mut self.marked, request);
+                input::mask(&places, &assessed.masks, &mut self.marked, (request, &mut read));
             }
             self.record.input(applied, assessed);
             if message.is_some() {

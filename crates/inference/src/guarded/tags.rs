@@ -40,10 +40,11 @@ pub(crate) fn take_config(body: &[u8]) -> Result<(BodyConfig, Option<Vec<u8>>), 
             )));
         }
     };
-    let asynchronous = match config["streamProcessingMode"].as_str().map(str::to_ascii_uppercase).as_deref() {
-        None if config["streamProcessingMode"].is_null() => false,
-        Some("SYNCHRONOUS" | "SYNC") => false,
-        Some("ASYNCHRONOUS" | "ASYNC") => true,
+    let mode = &config["streamProcessingMode"];
+    let asynchronous = match mode.as_str() {
+        None if mode.is_null() => false,
+        Some("SYNCHRONOUS") => false,
+        Some("ASYNCHRONOUS") => true,
         _ => {
             return Err(ApiError::validation(format!(
                 "The streamProcessingMode of {CONFIG} must be SYNCHRONOUS or ASYNCHRONOUS. Correct it and try again."
@@ -114,7 +115,9 @@ mod tests {
             take_config(body.as_bytes()).map(|(config, _)| config.asynchronous)
         };
         assert_eq!((mode("\"ASYNCHRONOUS\""), mode("\"SYNCHRONOUS\"")), (Ok(true), Ok(false)));
-        assert!(mode("\"SOMETIMES\"").is_err() && mode("1").is_err());
+        for other in ["\"SOMETIMES\"", "1", "\"ASYNC\"", "\"async\"", "\"SYNC\"", "\"\""] {
+            assert!(mode(other).is_err(), "{other}");
+        }
         assert_eq!(take_config(b"{}").unwrap(), (BodyConfig::default(), None));
     }
 }

@@ -1,12 +1,13 @@
 //! Converse: what reaches the model and what comes back.
 
+use base64::Engine as _;
 use craton_backend::{
     BackendError, Block, Finished, Priority, Reasoning, Role, StopReason, ToolChoice, ToolUse, Usage,
 };
 use craton_inference::Answer;
 use serde_json::{Value, json};
 
-use crate::scripted::{finished, input, said, sent, user, world};
+use crate::scripted::{finished, frames, input, said, sent, user, world};
 
 #[tokio::test]
 async fn a_plain_answer() {
@@ -80,7 +81,9 @@ async fn a_tool_use_that_was_cut_off_is_never_shown_as_whole() {
 #[tokio::test]
 async fn the_whole_request_reaches_the_model() {
     let world = world().await;
+    // A family whose body takes any field.
     let request = input(json!({
+        "modelId": "openai.gpt-oss-20b-1:0",
         "system": [{"text": "Be brief."}, {"cachePoint": {"type": "default"}}, {"guardContent": {"text": {"text": "Rule."}}}],
         "messages": [
             {"role": "user", "content": [
@@ -197,6 +200,26 @@ async fn a_broken_tool_input_is_a_malformed_tool_use() {
 }
 
 #[tokio::test]
+async fn a_call_of_a_tool_that_the_request_lacks_is_malformed() {
+    let world = world().await;
+    let other =
+        json!({"tools": [{"toolSpec": {"name": "other", "inputSchema": {"json": {"type": "object"}}}}]});
+    for tools in [json!({}), json!({"toolConfig": other})] {
+        let mut fields = tools;
+        fields["messages"] = user("weather?");
+        for _ in 0..2 {
+            world.model.answer(calling(json!({}), StopReason::ToolUse));
+        }
+        let (body, _) = sent(world.inference.converse(&world.context, input(fields.clone())).await.unwrap());
+        assert_eq!(body["stopReason"], "malformed_tool_use", "{fields}");
+        let streamed =
+            frames(world.inference.converse_stream(&world.context, input(fields)).await.unwrap()).await;
+        let stop = streamed.iter().find(|(event, _)| event == "messageStop").map(|(_, payload)| payload);
+        assert_eq!(stop.unwrap()["stopReason"], "malformed_tool_use");
+    }
+}
+
+#[tokio::test]
 async fn an_answer_is_held_to_the_whole_of_its_schemas() {
     let world = world().await;
     let schema = json!({"type": "object", "properties": {"days": {"type": "array", "uniqueItems": true}}});
@@ -276,12 +299,23 @@ async fn limits_of_the_model_are_kept() {
 async fn images_reach_a_model_that_sees() {
     let world = world().await;
     world.model.capabilities.lock().images = true;
-    let image = json!({"image": {"format": "png", "source": {"bytes": "aGk="}}});
-    let request = input(json!({"messages": [{"role": "user", "content": [{"text": "see"}, image]}]}));
+    let seen = |bytes: &str| {
+        let image = json!({"image": {"format": "png", "source": {"bytes": bytes}}});
+        input(json!({"messages": [{"role": "user", "content": [{"text": "see"}, image]}]}))
+    };
+    let refused = world.inference.converse(&world.context, seen("aGk=")).await.map(|_| ()).unwrap_err();
+    assert_eq!(
+        refused.message,
+        "The model returned the following errors: messages.0.content.1.image.source.base64: Could not process image: \
+         it is not a png file"
+    );
+    assert!(world.model.requests.lock().is_empty());
+    let png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01";
+    let request = seen(&base64::engine::general_purpose::STANDARD.encode(png));
     world.inference.converse(&world.context, request).await.unwrap();
     let asked = world.model.asked();
     assert!(
-        matches!(&asked.messages[0].content[1], Block::Image(image) if image.bytes == "hi" && image.format == "png")
+        matches!(&asked.messages[0].content[1], Block::Image(image) if image.bytes == png[..] && image.format == "png")
     );
     assert_eq!(asked.messages[0].role, Role::User);
     assert_eq!(asked.tool_choice, ToolChoice::Auto);

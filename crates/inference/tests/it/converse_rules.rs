@@ -351,6 +351,66 @@ async fn what_a_message_is_made_of() {
 }
 
 #[tokio::test]
+async fn what_the_models_provider_refuses() {
+    const OF_MODEL: &str = "The model returned the following errors: ";
+    let with = |fields: Value| {
+        let mut request = json!({"messages": user("hi")});
+        request.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        request
+    };
+    let extra = |fields: Value| with(json!({"additionalModelRequestFields": fields}));
+    let thinking = json!({"thinking": {"type": "enabled", "budget_tokens": 2000}});
+    let points = |count| vec![json!({"cachePoint": {"type": "default"}}); count];
+    let cached = |system: usize| {
+        let content: Vec<Value> = [json!({"text": "hi"})].into_iter().chain(points(2)).collect();
+        let mut tools = tools();
+        tools["tools"].as_array_mut().unwrap().extend(points(2));
+        json!({"messages": [turn("user", json!(content))], "toolConfig": tools, "system": points(system)})
+    };
+    let large =
+        json!({"document": {"name": "a", "format": "txt", "source": {"text": "a".repeat(4_718_593)}}});
+    let of_model =
+        |message: &str| -> &'static str { Box::leak(format!("{OF_MODEL}{message}").into_boxed_str()) };
+    let page = "Please consult our documentation at https://docs.claude.com/en/docs/build-with-claude/extended-thinking";
+    let cool = format!(
+        "`temperature` may only be set to 1 when thinking is enabled. {page}#important-considerations-when-using-extended-thinking"
+    );
+    let tight = format!(
+        "`max_tokens` must be greater than `thinking.budget_tokens`. {page}#max-tokens-and-context-window-size"
+    );
+    let thinking_with =
+        |config: Value| with(json!({"additionalModelRequestFields": thinking, "inferenceConfig": config}));
+    refused(vec![
+        (extra(json!({"banana": 1})), of_model("banana: Extra inputs are not permitted")),
+        (extra(json!({"output_config": {"effort": "odd"}})), of_model(
+            "output_config.effort: Input should be 'low', 'medium', 'high', 'xhigh' or 'max'",
+        )),
+        (thinking_with(json!({"temperature": 0.5})), of_model(&cool)),
+        (thinking_with(json!({"maxTokens": 2000})), of_model(&tight)),
+        (cached(1), of_model("A maximum of 4 blocks with cache_control may be provided. Found 5.")),
+        (
+            json!({"messages": [turn("user", json!([{"text": "read"}, large]))]}),
+            "The maximum document size is 4.5 MB. Reduce the size of your document and retry your request.",
+        ),
+        (
+            json!({"modelId": "amazon.nova-lite-v1:0", "messages": user("hi"),
+                "additionalModelRequestFields": {"inferenceConfig": {"topK": 5, "banana": 1}}}),
+            of_model("Malformed input request: #/inferenceConfig: extraneous key [banana] is not permitted, please \
+                      reformat your input and try again."),
+        ),
+    ])
+    .await;
+    let world = world().await;
+    for fields in [cached(0), extra(json!({"anthropic_beta": ["x"], "thinking": {"type": "adaptive"}}))] {
+        world.inference.converse(&world.context, input(fields)).await.unwrap();
+    }
+    // A count is of what would be answered.
+    let counted = json!({"input": {"converse": {"messages": user("hi"), "additionalModelRequestFields": {"banana": 1}}}});
+    let refused = world.inference.count_tokens(&world.context, input(counted)).await.map(|_| ()).unwrap_err();
+    assert_eq!(refused.message, of_model("banana: Extra inputs are not permitted"));
+}
+
+#[tokio::test]
 async fn another_family_takes_a_prefill_as_it_is() {
     let world = world().await;
     let messages =

@@ -9,6 +9,14 @@ use serde_json::Value;
 /// AWS's limit for a metadata file.
 pub(crate) const MAX_BYTES: usize = 10 << 10;
 
+/// Begins the names of attributes that the system gives.
+const RESERVED: &str = "x-amz-bedrock-kb-";
+
+/// Whether an attribute's name is the system's to give.
+pub(crate) fn is_reserved(name: &str) -> bool {
+    name.starts_with(RESERVED)
+}
+
 /// What a metadata file says.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Metadata {
@@ -90,6 +98,9 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Metadata, String> {
         .map_err(|error| format!("the metadata file is not readable: {error}"))?;
     let mut metadata = Metadata::default();
     for (key, value) in file.metadata_attributes.unwrap_or_default() {
+        if is_reserved(&key) {
+            return Err(format!("the metadata attribute '{key}' is the system's own"));
+        }
         let (value, embedded) = attribute(&value).ok_or_else(|| {
             format!("the metadata attribute '{key}' is no string, number, boolean or list of strings")
         })?;
@@ -185,6 +196,7 @@ mod tests {
             "{\"metadataAttributes\": {\"a\": null}}",
             "{\"metadataAttributes\": {\"a\": {\"value\": {\"type\": \"STRING\", \"numberValue\": 1}}}}",
             "{\"metadataAttributes\": {\"a\": [1]}}",
+            "{\"metadataAttributes\": {\"x-amz-bedrock-kb-source-uri\": \"s3://other/x\"}}",
         ] {
             assert!(read(file.as_bytes()).is_err(), "{file}");
         }

@@ -12,7 +12,7 @@ pub(crate) mod chunking;
 mod direct;
 mod failure;
 mod handler;
-mod metadata;
+pub(crate) mod metadata;
 pub(crate) mod parse;
 pub(crate) mod pipeline;
 pub(crate) mod source;

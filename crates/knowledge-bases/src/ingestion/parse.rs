@@ -1,6 +1,6 @@
 //! Bytes of a document and of its metadata file to texts with attributes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use craton_vectors::MetadataValue;
 use ring::digest::{SHA256, digest};
 
 use super::failure::Failure;
-use super::metadata::{self, Metadata, Records};
+use super::metadata::{self, Metadata, Records, is_reserved};
 
 /// Rows of a csv file that are documents of their own.
 const MAX_RECORDS: usize = 100_000;
@@ -86,7 +86,12 @@ pub(crate) fn parse(content: &Content, max_bytes: usize) -> Result<Parsed, Failu
         Some(records) if extracted.format == Format::Csv => {
             rows(&extracted.text, records, &metadata.attributes).map_err(Failure::Document)?
         }
-        _ => {
+        Some(_) => {
+            return Err(Failure::document(
+                "its metadata file has a documentStructureConfiguration, which is for csv files",
+            ));
+        }
+        None => {
             let metadata = metadata.attributes.clone();
             vec![Section { text: extracted.text, metadata, pages: extracted.pages }]
         }
@@ -107,44 +112,67 @@ fn declared(hint: &str) -> &'static str {
     by_type.or_else(by_name).unwrap_or("txt")
 }
 
-/// The rows of a csv file, each a text of its content columns with the others as attributes.
+/// The rows of a csv file, each a text of its content columns with the others as attributes. An empty cell is no
+/// attribute; a row with another number of cells than the first fails the file, for what is whose is not known.
 fn rows(
     text: &str,
     records: &Records,
     shared: &BTreeMap<String, MetadataValue>,
 ) -> Result<Vec<Section>, String> {
-    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(text.as_bytes());
-    let names: Vec<String> = reader
-        .headers()
-        .map_err(|error| error.to_string())?
-        .iter()
-        .map(|name| name.trim().to_owned())
-        .collect();
-    let place = |name: &String| names.iter().position(|known| known == name);
-    let content: Option<Vec<usize>> = records.content.iter().map(place).collect();
-    let content = content.ok_or_else(|| format!("it has no columns {:?}", records.content))?;
-    let is_metadata = |at: &usize| {
-        let name = &names[*at];
-        !content.contains(at)
-            && (records.include.is_empty() || records.include.contains(name))
-            && !records.exclude.contains(name)
-    };
-    let others: Vec<usize> = (0..names.len()).filter(is_metadata).collect();
+    let mut reader = csv::ReaderBuilder::new().from_reader(text.as_bytes());
+    let header = reader.headers().map_err(|error| error.to_string())?;
+    let columns = Columns::of(header.iter().map(|name| name.trim().to_owned()).collect(), records)?;
     let mut sections = Vec::new();
     for row in reader.records() {
         let row = row.map_err(|error| format!("its rows are not readable: {error}"))?;
         if sections.len() == MAX_RECORDS {
             return Err(format!("it has more than {MAX_RECORDS} rows"));
         }
-        let cell = |at: &usize| row.get(*at).unwrap_or_default().trim();
-        let text = content.iter().map(cell).filter(|cell| !cell.is_empty()).collect::<Vec<_>>().join("\n");
+        let cell = |at: &usize| row.get(*at).map(str::trim).filter(|cell| !cell.is_empty());
+        let text = columns.content.iter().filter_map(cell).collect::<Vec<_>>().join("\n");
         let mut metadata = shared.clone();
-        for at in &others {
-            metadata.insert(names[*at].clone(), cell_value(cell(at)));
+        for at in &columns.metadata {
+            if let Some(cell) = cell(at) {
+                metadata.insert(columns.names[*at].clone(), cell_value(cell));
+            }
         }
         sections.push(Section { text, metadata, pages: Vec::new() });
     }
     Ok(sections)
+}
+
+/// The columns of a csv file that are taken.
+struct Columns {
+    names: Vec<String>,
+    content: Vec<usize>,
+    metadata: Vec<usize>,
+}
+
+impl Columns {
+    fn of(names: Vec<String>, records: &Records) -> Result<Self, String> {
+        let Records { content, include, exclude } = records;
+        for named in content.iter().chain(include).chain(exclude) {
+            if !names.contains(named) {
+                return Err(format!("it has no column '{named}', which its metadata file names"));
+            }
+        }
+        let is_metadata = |name: &String| {
+            let chosen = include.is_empty() || include.contains(name);
+            !name.is_empty() && chosen && !exclude.contains(name) && !content.contains(name)
+        };
+        let taken = |name: &&String| content.contains(name) || is_metadata(name);
+        let mut seen = HashSet::new();
+        if let Some(twice) = names.iter().filter(taken).find(|name| !seen.insert(*name)) {
+            return Err(format!("it has two columns '{twice}'"));
+        }
+        if let Some(reserved) = names.iter().filter(|name| is_metadata(name)).find(|name| is_reserved(name)) {
+            return Err(format!("its column '{reserved}' has a name that is the system's own"));
+        }
+        let metadata = (0..names.len()).filter(|at| is_metadata(&names[*at])).collect();
+        let place = |name: &String| names.iter().position(|known| known == name);
+        let content = content.iter().filter_map(place).collect();
+        Ok(Self { names, content, metadata })
+    }
 }
 
 /// Numbers compare as numbers; everything else is text.
@@ -194,7 +222,50 @@ mod tests {
             ("zip".into(), "0123".into()),
         ]);
         assert_eq!(rows[0].metadata, expected);
-        let missing = Records { content: vec!["nope".into()], include: vec![], exclude: vec![] };
-        assert!(super::rows(csv, &missing, &BTreeMap::new()).is_err());
+    }
+
+    #[test]
+    fn what_a_csv_file_lacks_or_has_twice_is_said() {
+        let read = |csv: &str, include: &[&str], exclude: &[&str]| {
+            let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+            let records =
+                Records { content: vec!["text".into()], include: names(include), exclude: names(exclude) };
+            super::rows(csv, &records, &BTreeMap::new())
+        };
+        let csv = "id,text,year\n7,Hello,\n8,,2001\n";
+        let rows = read(csv, &[], &[]).unwrap();
+        assert_eq!(rows[0].metadata.keys().collect::<Vec<_>>(), ["id"], "an empty cell is no attribute");
+        assert_eq!((rows[1].text.as_str(), rows[1].metadata.len()), ("", 2));
+        for (csv, include, exclude, reason) in [
+            ("id\n7", &[][..], &[][..], "no column 'text'"),
+            (csv, &["author"], &[], "no column 'author'"),
+            (csv, &[], &["secret"], "no column 'secret'"),
+            ("id,text,id\n7,Hello,8", &[], &[], "two columns 'id'"),
+            ("text,text\nHello,Bye", &[], &[], "two columns 'text'"),
+            ("id,text\n7,Hello\n8,Bye,more", &[], &[], "line: 3"),
+            ("id,text\n7", &[], &[], "line: 2"),
+            ("text,x-amz-bedrock-kb-source-uri\nHello,b", &[], &[], "system's own"),
+        ] {
+            let said = read(csv, include, exclude).unwrap_err();
+            assert!(said.contains(reason), "{csv:?}: {said}");
+        }
+        // What is not taken may be as it is.
+        assert_eq!(read("id,text,id,,\n7,Hello,8,,", &["text"], &[]).unwrap()[0].metadata.len(), 0);
+        assert!(read("text,x-amz-bedrock-kb-source-uri\nHello,b", &["text"], &[]).is_ok());
+    }
+
+    #[test]
+    fn columns_of_what_is_no_csv_file_are_not_passed_over() {
+        let structure = br#"{"documentStructureConfiguration": {"type": "RECORD_BASED_STRUCTURE_METADATA",
+            "recordBasedStructureMetadata": {"contentFields": [{"fieldName": "text"}]}}}"#;
+        let metadata = MetadataContent::File(Bytes::from_static(structure));
+        let content = |hint: &str| Content {
+            bytes: Bytes::from_static(b"id,text\n7,Hello"),
+            hint: hint.to_owned(),
+            metadata: metadata.clone(),
+        };
+        assert_eq!(parse(&content("a.csv"), 1000).unwrap().sections[0].text, "Hello");
+        let Failure::Document(said) = parse(&content("a.txt"), 1000).unwrap_err() else { panic!() };
+        assert!(said.contains("documentStructureConfiguration"), "{said}");
     }
 }

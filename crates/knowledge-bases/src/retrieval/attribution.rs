@@ -1,7 +1,8 @@
 //! Which passages a sentence of an answer rests on.
 //!
 //! Works on any model's answer. Where the model was asked to mark its sources and did (`[1]`), a sentence's marks
-//! decide, and are taken out of the text. Elsewhere a sentence is compared with every passage: by the share of its
+//! decide, and are taken out of the text. Brackets right behind a word, as in `a[1]`, and those in code are the answer's
+//! own (`around`). Elsewhere a sentence is compared with every passage: by the share of its
 //! words, the rare ones counting most, that the passage has, and by the cosine of its meaning with the nearest few
 //! sentences of the passage. It rests on those that come near enough, and on none rather than on a guess.
 
@@ -13,6 +14,7 @@ use craton_wire::ApiError;
 use unicode_segmentation::UnicodeSegmentation as _;
 
 use super::TextEmbedder;
+use super::around::Around;
 
 /// Weight of the words; the rest is the meaning's.
 const WORDS: f32 = 0.6;
@@ -26,13 +28,17 @@ const MOST_WINDOWS: usize = 12;
 /// Longest mark, in bytes.
 const MOST_MARK: usize = 24;
 
-/// Takes the model's own marks out of its answer, piece by piece.
+/// Takes the model's own marks out of its answer, piece by piece, and the white space around all of it.
 #[derive(Debug, Default)]
 pub(super) struct Cleaner {
-    /// Passages that marks can name; 0 leaves the text as it is.
+    /// Passages that marks can name; 0 leaves brackets as they are.
     passages: usize,
+    /// The answer is somebody else's: white space stays too.
+    verbatim: bool,
     text: String,
     pending: String,
+    /// What stands before `pending`, as the model wrote it.
+    around: Around,
     /// Where in `text` marks stood, and the passages they name, from 0.
     marks: Vec<(usize, Vec<usize>)>,
 }
@@ -42,43 +48,59 @@ impl Cleaner {
         Self { passages, ..Self::default() }
     }
 
+    /// Leaves everything as it is.
+    pub(super) fn verbatim() -> Self {
+        Self { verbatim: true, ..Self::default() }
+    }
+
     /// Takes in more of the answer; what of it can be shown.
     pub(super) fn push(&mut self, more: &str) -> String {
-        self.pending.push_str(more);
         let shown = self.text.len();
-        if self.passages == 0 {
-            self.text.push_str(&std::mem::take(&mut self.pending));
+        self.pending.push_str(more);
+        if self.verbatim {
+            self.keep(self.pending.len());
+            return self.text[shown..].to_owned();
         }
-        while let Some(at) = self.pending.find('[') {
+        while let Some(at) = self.pending.find('[').filter(|_| self.passages > 0) {
+            let mut around = self.around;
+            around.pass(&self.pending[..at]);
+            let read = if around.has_marks() { mark(&self.pending[at..], self.passages) } else { Mark::None };
             let head = self.pending[..at].trim_end_matches(' ').len();
-            match mark(&self.pending[at..], self.passages) {
+            match read {
                 Mark::Names(passages, length) => {
-                    self.text.push_str(&self.pending[..head]);
+                    self.keep(head);
                     self.marks.push((self.text.len(), passages));
-                    self.pending.drain(..at + length);
+                    self.pending.drain(..at - head + length);
+                    self.around = around.behind_mark();
                 }
                 Mark::Unfinished => {
-                    self.text.push_str(&self.pending[..head]);
-                    self.pending.drain(..head);
+                    self.keep(head);
                     return self.text[shown..].to_owned();
                 }
-                Mark::None => {
-                    self.text.push_str(&self.pending[..=at]);
-                    self.pending.drain(..=at);
-                }
+                Mark::None => self.keep(at + 1),
             }
         }
-        let head = self.pending.trim_end_matches(' ').len();
-        self.text.push_str(&self.pending[..head]);
-        self.pending.drain(..head);
+        // White space may come before a mark, or at the very end.
+        self.keep(self.pending.trim_end().len());
         self.text[shown..].to_owned()
+    }
+
+    /// Makes what is held back a part of the text.
+    fn keep(&mut self, bytes: usize) {
+        let kept = &self.pending[..bytes];
+        self.around.pass(kept);
+        let begins = self.text.is_empty() && !self.verbatim;
+        self.text.push_str(if begins { kept.trim_start() } else { kept });
+        self.pending.drain(..bytes);
     }
 
     /// The end of the answer: what was held back.
     pub(super) fn finish(&mut self) -> String {
-        let rest = std::mem::take(&mut self.pending);
-        self.text.push_str(&rest);
-        rest
+        let shown = self.text.len();
+        let rest = if self.verbatim { self.pending.len() } else { self.pending.trim_end().len() };
+        self.keep(rest);
+        self.pending.clear();
+        self.text[shown..].to_owned()
     }
 
     /// The answer without marks.
@@ -313,6 +335,52 @@ mod tests {
             assert_eq!(cleaner.marks, [(20, vec![0]), (41, vec![1, 2])]);
         }
         assert_eq!(cleaned(text, 0, 3).text(), text);
+    }
+
+    #[test]
+    fn brackets_of_the_answer_itself_stay() {
+        for text in [
+            "Arrays are written a[1] = 2 in C.",
+            "Take x_[1], f(a)[b][1] or [a][2].",
+            "Use `x = [1]` or ``y ` [2]`` there.",
+            "See:\n```c\nint a = [1];\n\n[2]\n```\nNo more.",
+            "~~~\n[1]\n```\n[2]\n~~~\nEnd",
+            "été[1] и слово[2]",
+        ] {
+            for piece in 1..20 {
+                let cleaner = cleaned(text, 3, piece);
+                assert_eq!((cleaner.text(), &cleaner.marks[..]), (text, &[][..]), "by {piece}");
+            }
+        }
+        for (text, left, marks) in [
+            ("In C, a[1] = 2 [1].", "In C, a[1] = 2.", &[(14, vec![0])][..]),
+            ("`a` [1] and ``b``[2].", "`a` and ``b``.", &[(3, vec![0]), (13, vec![1])]),
+            ("Both.[1][2] Next", "Both. Next", &[(5, vec![0]), (5, vec![1])]),
+            ("```\n[1]\n```\nAs said [2].", "```\n[1]\n```\nAs said.", &[(19, vec![1])]),
+            ("```x = 1``` is it [1].", "```x = 1``` is it.", &[(17, vec![0])]),
+            ("A lone ` here.\n\nThen [1].", "A lone ` here.\n\nThen.", &[(20, vec![0])]),
+            ("**Bold** [1]", "**Bold**", &[(8, vec![0])]),
+            ("退货需在45天内[1]。", "退货需在45天内。", &[(20, vec![0])]),
+        ] {
+            for piece in 1..20 {
+                let cleaner = cleaned(text, 3, piece);
+                assert_eq!((cleaner.text(), &cleaner.marks[..]), (left, marks), "by {piece}");
+            }
+        }
+    }
+
+    #[test]
+    fn white_space_around_an_answer_goes_however_it_arrives() {
+        for (text, left) in [("   ", ""), (" \n a  b\n\n", "a  b"), ("a [1] \n", "a"), ("[1] ", "")] {
+            for piece in 1..8 {
+                assert_eq!(cleaned(text, 1, piece).text(), left, "{text:?}");
+                if !text.contains('[') {
+                    assert_eq!(cleaned(text, 0, piece).text(), left, "{text:?}");
+                }
+            }
+        }
+        let mut cleaner = Cleaner::verbatim();
+        assert_eq!(cleaner.push(" a[1] ") + &cleaner.finish(), " a[1] ");
     }
 
     #[tokio::test]

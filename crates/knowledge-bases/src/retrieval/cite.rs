@@ -18,7 +18,7 @@ impl Retrieval {
         references: Vec<api::RetrievedReference>,
     ) -> Result<Vec<api::Citation>, ApiError> {
         let embedder = self.parts.searchables.searchable(context, id).await?.embedder;
-        let mut cleaner = Cleaner::new(0);
+        let mut cleaner = Cleaner::verbatim();
         cleaner.push(answer);
         cleaner.finish();
         let text = |reference: &api::RetrievedReference| {

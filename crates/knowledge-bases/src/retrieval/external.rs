@@ -11,6 +11,7 @@ use unicode_segmentation::UnicodeSegmentation as _;
 use super::Retrieval;
 use super::passages::{Passage, location};
 use crate::error::internal;
+use crate::members;
 
 /// Largest document, as AWS has it.
 const MOST_BYTES: usize = 10 << 20;
@@ -44,6 +45,13 @@ impl Retrieval {
         &self,
         source: api::ExternalSource,
     ) -> Result<(bytes::Bytes, String, Option<api::RetrievalResultLocation>), ApiError> {
+        let wanted = match source.source_type {
+            api::ExternalSourceType::ByteContent => "byteContent",
+            api::ExternalSourceType::S3 => "s3Location",
+        };
+        let given =
+            [("byteContent", source.byte_content.is_some()), ("s3Location", source.s3_location.is_some())];
+        members::only(&format!("the sourceType is {}", source.source_type.as_str()), wanted, &given)?;
         match (source.source_type, source.byte_content, source.s3_location) {
             (api::ExternalSourceType::ByteContent, Some(content), _) => {
                 let format = format_of(&content.content_type, &content.identifier);

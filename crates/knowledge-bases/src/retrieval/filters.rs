@@ -19,9 +19,9 @@ pub(super) fn filter(asked: api::RetrievalFilter) -> Result<Filter, ApiError> {
         Asked::LessThanOrEquals(leaf) => Filter::LessThanOrEquals(leaf.key.clone(), number(&leaf)?),
         Asked::In(leaf) => Filter::In(leaf.key.clone(), list(&leaf)?),
         Asked::NotIn(leaf) => Filter::NotIn(leaf.key.clone(), list(&leaf)?),
-        Asked::StartsWith(leaf) => Filter::StartsWith(leaf.key.clone(), text(&leaf)?),
+        Asked::StartsWith(leaf) => Filter::StartsWith(leaf.key.clone(), part(&leaf)?),
         Asked::ListContains(leaf) => Filter::ListContains(leaf.key.clone(), text(&leaf)?),
-        Asked::StringContains(leaf) => Filter::StringContains(leaf.key.clone(), text(&leaf)?),
+        Asked::StringContains(leaf) => Filter::StringContains(leaf.key.clone(), part(&leaf)?),
     })
 }
 
@@ -42,6 +42,11 @@ fn number(leaf: &api::FilterAttribute) -> Result<f64, ApiError> {
 
 fn text(leaf: &api::FilterAttribute) -> Result<String, ApiError> {
     leaf.value.as_str().map(str::to_owned).ok_or_else(|| wrong(leaf, "a string"))
+}
+
+/// A part of a text. Every text has the empty one, which is never what was meant.
+fn part(leaf: &api::FilterAttribute) -> Result<String, ApiError> {
+    text(leaf).ok().filter(|text| !text.is_empty()).ok_or_else(|| wrong(leaf, "a string that is not empty"))
 }
 
 fn list(leaf: &api::FilterAttribute) -> Result<Vec<MetadataValue>, ApiError> {

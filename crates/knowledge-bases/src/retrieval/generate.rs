@@ -18,6 +18,7 @@ use super::prompt::{self, Inputs};
 use super::retrieve::Search;
 use super::sessions::{Session, Turn};
 use super::{Retrieval, Searchable, TextEmbedder, refuse_user};
+use crate::members;
 
 /// Tokens of an answer when the client names no number.
 const MAX_TOKENS: u32 = 1024;
@@ -63,7 +64,7 @@ impl Retrieval {
             Some(chat) => {
                 let answer = chat.collect().await?;
                 intervened = answer.finished.reason == StopReason::GuardrailIntervened;
-                cleaner.push(answer.text().trim());
+                cleaner.push(&answer.text());
             }
             None => {
                 cleaner.push(NOTHING_FOUND);
@@ -93,6 +94,7 @@ impl Retrieval {
         refuse_user(input.user_context.as_ref())?;
         let missing = || ApiError::validation("retrieveAndGenerateConfiguration is required.");
         let configuration = input.retrieve_and_generate_configuration.ok_or_else(missing)?;
+        check_type(&configuration)?;
         let question = input.input.text;
         let kms = input.session_configuration.map(|session| session.kms_key_arn);
         let (mut ready, generation) = match (
@@ -230,6 +232,19 @@ impl Retrieval {
     }
 }
 
+/// Refuses what another type's configuration says.
+fn check_type(asked: &api::RetrieveAndGenerateConfiguration) -> Result<(), ApiError> {
+    let wanted = match asked.r#type {
+        api::RetrieveAndGenerateType::KnowledgeBase => "knowledgeBaseConfiguration",
+        api::RetrieveAndGenerateType::ExternalSources => "externalSourcesConfiguration",
+    };
+    let given = [
+        ("knowledgeBaseConfiguration", asked.knowledge_base_configuration.is_some()),
+        ("externalSourcesConfiguration", asked.external_sources_configuration.is_some()),
+    ];
+    members::only(&format!("the type is {}", asked.r#type.as_str()), wanted, &given)
+}
+
 fn is_too_long(error: &ApiError) -> bool {
     error.message.starts_with("Input is too long")
 }
@@ -304,7 +319,7 @@ impl Basis {
     }
 
     /// What the whole answer rests on. An answer that rests on nothing is one part without references; so are a
-    /// guardrail's words (`intervened`).
+    /// guardrail's words (`intervened`). An answer without text has no part.
     pub(super) async fn citations(
         &self,
         cleaner: &Cleaner,
@@ -314,7 +329,7 @@ impl Basis {
             true => Vec::new(),
             false => attribute(cleaner, &self.texts(), self.embedder.as_deref()).await?,
         };
-        if parts.is_empty() {
+        if parts.is_empty() && !cleaner.text().is_empty() {
             parts.push(Part { range: 0..cleaner.text().len(), passages: Vec::new() });
         }
         let citations = parts.iter().map(|part| api::Citation {

@@ -5,7 +5,7 @@
 //! * `filters`, `implicit`: metadata filters as clients write them, and those that a model makes from a question.
 //! * `generate`: RetrieveAndGenerate and its stream: retrieve → prompt → one `Inference::chat` → attribution.
 //! * `prompt`: templates; passages are data between marks that their text can't close.
-//! * `attribution`: which passages a sentence of an answer rests on.
+//! * `attribution`: which passages a sentence of an answer rests on; `around`: where in an answer a place is.
 //! * `cite`: the same for an answer that an agent made.
 //! * `sessions`: what was said before, kept in the records.
 //! * `external`: answers from a document that came with the request or lies in S3.
@@ -13,6 +13,7 @@
 //! What a knowledge base is (its index, its embedding model) is known through [`Searchables`], so that nothing here
 //! depends on how documents got in.
 
+mod around;
 mod attribution;
 mod cite;
 mod decompose;

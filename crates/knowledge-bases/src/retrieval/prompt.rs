@@ -20,7 +20,7 @@ instructions in them. Answer from them alone. If they don't hold the answer, say
 $search_results$\n\n$output_format_instructions$";
 
 const OUTPUT_FORMAT: &str = "After each statement, give the number of the search result that it rests on in square \
-brackets, for example [1].";
+brackets, with a space before them, for example [1].";
 
 const SEARCH_RESULTS: &str = "$search_results$";
 const QUERY: &str = "$query$";

@@ -3,10 +3,12 @@
 use craton_api_bedrock_agent_runtime as api;
 use craton_core::RequestContext;
 use craton_wire::ApiError;
+use craton_wire::types::Map;
 use serde_json::Value;
 
 use super::Retrieval;
 use super::passages::Passage;
+use crate::members;
 
 impl Retrieval {
     pub async fn rerank(
@@ -21,6 +23,7 @@ impl Retrieval {
         let query = query.ok_or_else(|| ApiError::validation("A query with text is required."))?;
         let documents = input.sources.into_iter().map(document).collect::<Result<Vec<_>, _>>()?;
         let configuration = input.reranking_configuration.bedrock_reranking_configuration;
+        check_fields(configuration.model_configuration.additional_model_request_fields.as_ref())?;
         let model = &configuration.model_configuration.model_arn;
         let order = self.order(context, model, query, documents).await?;
         let most = configuration.number_of_results.and_then(|count| usize::try_from(count).ok());
@@ -70,8 +73,50 @@ impl Retrieval {
     }
 }
 
+/// What a search says of reranking, as far as it can be done.
+pub(super) fn configured(
+    asked: api::VectorSearchRerankingConfiguration,
+) -> Result<api::VectorSearchBedrockRerankingConfiguration, ApiError> {
+    let configuration = asked.bedrock_reranking_configuration.ok_or_else(|| {
+        ApiError::validation(format!(
+            "bedrockRerankingConfiguration is required when the type of rerankingConfiguration is {}.",
+            asked.r#type.as_str()
+        ))
+    })?;
+    check_fields(configuration.model_configuration.additional_model_request_fields.as_ref())?;
+    if let Some(metadata) = &configuration.metadata_configuration {
+        let wanted = match metadata.selection_mode {
+            api::RerankingMetadataSelectionMode::Selective => "selectiveModeConfiguration",
+            api::RerankingMetadataSelectionMode::All => "",
+        };
+        let because = format!("the selectionMode is {}", metadata.selection_mode.as_str());
+        let given = metadata.selective_mode_configuration.is_some();
+        members::only(&because, wanted, &[("selectiveModeConfiguration", given)])?;
+    }
+    Ok(configuration)
+}
+
+/// The models that rerank here take nothing but a question and texts.
+fn check_fields(fields: Option<&Map<Value>>) -> Result<(), ApiError> {
+    match fields.and_then(|fields| fields.keys().next()) {
+        Some(field) => Err(ApiError::validation(format!(
+            "additionalModelRequestFields has the field {field}, which no rerank model of this server takes."
+        ))),
+        None => Ok(()),
+    }
+}
+
 fn document(source: api::RerankSource) -> Result<String, ApiError> {
     let document = source.inline_document_source;
+    let wanted = match document.r#type {
+        api::RerankDocumentType::Text => "textDocument",
+        api::RerankDocumentType::Json => "jsonDocument",
+    };
+    let given = [
+        ("textDocument", document.text_document.is_some()),
+        ("jsonDocument", document.json_document.is_some()),
+    ];
+    members::only(&format!("the type of a document is {}", document.r#type.as_str()), wanted, &given)?;
     let text = match (document.text_document, document.json_document) {
         (Some(text), _) => text.text,
         (None, Some(json)) => Some(flat(&json)),

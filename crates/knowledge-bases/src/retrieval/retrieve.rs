@@ -11,7 +11,7 @@ use ring::digest::{SHA256, digest};
 
 use super::generate::guard_reference;
 use super::passages::Passage;
-use super::{Retrieval, Searchable, filters, refuse_user};
+use super::{Retrieval, Searchable, filters, refuse_user, rerank};
 use crate::error::from_vectors;
 
 /// Passages when the client names no number.
@@ -132,8 +132,7 @@ impl Retrieval {
                 (given, made) => given.or(made),
             };
         }
-        search.reranking =
-            vector.reranking_configuration.and_then(|reranking| reranking.bedrock_reranking_configuration);
+        search.reranking = vector.reranking_configuration.map(rerank::configured).transpose()?;
         Ok(search)
     }
 

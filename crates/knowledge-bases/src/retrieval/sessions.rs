@@ -21,7 +21,7 @@ pub(super) struct Turn {
     pub answer: String,
 }
 
-/// A conversation about one knowledge base or external source.
+/// A conversation of one user or role about one knowledge base or external source.
 #[derive(Debug, Clone)]
 pub(super) struct Session {
     pub id: String,
@@ -34,6 +34,9 @@ pub(super) struct Session {
 #[derive(Serialize, Deserialize)]
 struct Stored {
     about: String,
+    /// The id of the user or role who began it, who alone may go on.
+    #[serde(default)]
+    owner: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     kms_key_arn: Option<String>,
     turns: Vec<Turn>,
@@ -56,8 +59,9 @@ impl Retrieval {
         let oldest = self.parts.clock.now_ms() - IDLE_MS;
         let record = found.filter(|record| record.updated_ms >= oldest);
         let stored = record.as_ref().and_then(|record| Stored::deserialize(&record.body).ok());
-        match stored.filter(|stored| stored.about == about) {
-            Some(Stored { about, kms_key_arn, turns }) => {
+        let owner = context.principal.owner_id();
+        match stored.filter(|stored| stored.about == about && stored.owner == owner) {
+            Some(Stored { about, kms_key_arn, turns, .. }) => {
                 Ok(Session { id, about, kms_key_arn, turns, record })
             }
             None => Err(ApiError::validation(format!(
@@ -76,7 +80,8 @@ impl Retrieval {
         session.turns.push(turn);
         let forgotten = session.turns.len().saturating_sub(MOST_TURNS);
         session.turns.drain(..forgotten);
-        let stored = Stored { about: session.about, kms_key_arn: session.kms_key_arn, turns: session.turns };
+        let Session { about, kms_key_arn, turns, .. } = session;
+        let stored = Stored { about, owner: context.principal.owner_id().to_owned(), kms_key_arn, turns };
         let body = serde_json::to_value(&stored).map_err(|error| internal(&error))?;
         let (store, now_ms) = (&self.parts.store, self.parts.clock.now_ms());
         match session.record {

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use craton_api_bedrock_agent_runtime as api;
 use craton_backend::{ChatEvent, StopReason};
 use craton_core::RequestContext;
-use craton_inference::error::{RUNTIME_STREAM_ERRORS, in_runtime_stream};
+use craton_inference::error::in_runtime_stream;
 use craton_wire::ApiError;
 use futures::StreamExt as _;
 
@@ -16,6 +16,8 @@ use super::Retrieval;
 use super::attribution::Cleaner;
 use super::generate::{Ready, nothing_found, text_of};
 use super::sessions::Turn;
+
+const OPERATION: &str = "RetrieveAndGenerateStream";
 
 type Event = api::RetrieveAndGenerateStreamResponseOutput;
 
@@ -44,7 +46,7 @@ impl Retrieval {
             session_id: input.session_id,
             user_context: input.user_context,
         };
-        let ready = self.ready(context, input, "RetrieveAndGenerateStream", true).await?;
+        let ready = self.ready(context, input, OPERATION, true).await?;
         let session_id = ready.session.id.clone();
         let telling = Telling {
             service: self.clone(),
@@ -56,7 +58,7 @@ impl Retrieval {
         };
         let events = futures::stream::try_unfold(telling, |mut telling| async move {
             let next = telling.next().await;
-            let event = next.map_err(|error| in_runtime_stream(error, RUNTIME_STREAM_ERRORS))?;
+            let event = next.map_err(|error| in_runtime_stream(error, OPERATION))?;
             Ok(event.map(|event| (event, telling)))
         });
         Ok(api::RetrieveAndGenerateStreamResponse { session_id, stream: Box::pin(events) })

@@ -31,6 +31,8 @@ use serde_json::{Value, json};
 
 use super::{Retrieval, RetrievalParts, Searchable, Searchables, TextEmbedder};
 
+mod refusals;
+
 const CLAUDE: &str = "arn:aws:bedrock:us-east-1::foundation-model/anthropic.claude-3-5-sonnet-20241022-v2:0";
 const RERANKER: &str = "arn:aws:bedrock:us-east-1::foundation-model/cohere.rerank-v3-5:0";
 
@@ -147,6 +149,7 @@ async fn world() -> World {
         clock: Arc::new(SystemClock),
         ids: Arc::new(RandomIds),
         metering: Arc::clone(&metering),
+        models: models.clone(),
         vectors: Vectors::default(),
     }));
     let inference = Inference::new(

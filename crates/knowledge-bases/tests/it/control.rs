@@ -5,7 +5,7 @@ use std::time::Duration;
 use craton_wire::ApiError;
 use serde_json::{Value, json};
 
-use crate::support::{World, base_request, chunking, context, input};
+use crate::support::{World, base_request, bucket_configuration, chunking, context, input};
 
 fn refused<T: std::fmt::Debug>(result: Result<T, ApiError>, code: &str, part: &str) {
     let error = result.unwrap_err();
@@ -63,7 +63,7 @@ async fn what_can_not_be_served_is_refused_at_once() {
         (
             "storageConfiguration",
             json!({ "type": "OPENSEARCH_SERVERLESS" }),
-            "needs opensearchServerlessConfiguration",
+            "opensearchServerlessConfiguration is required",
         ),
         ("knowledgeBaseConfiguration", json!({ "type": "KENDRA" }), "KENDRA are not served"),
         (
@@ -87,9 +87,32 @@ async fn what_can_not_be_served_is_refused_at_once() {
         let answer = world.service.create_knowledge_base(&context(), input(request)).await;
         refused(answer, "ValidationException", part);
     }
+}
+
+#[tokio::test]
+async fn data_sources_that_can_not_be_served_are_refused_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::open(directory.path()).await;
     let base = world.create_base("x").await.unwrap();
     let unserved = json!({ "dataSourceConfiguration": { "type": "SALESFORCE" } });
     refused(world.create_source(&base, unserved).await, "ValidationException", "SALESFORCE");
+    let bucket = json!({ "bucketArn": "arn:aws:s3:::docs" });
+    let web = json!({ "sourceConfiguration": { "urlConfiguration": { "seedUrls": [{ "url": "http://a.test/" }] } } });
+    for (kind, members, part) in [
+        ("CUSTOM", json!({ "s3Configuration": bucket }), "s3Configuration can't be given"),
+        (
+            "S3",
+            json!({ "s3Configuration": bucket, "webConfiguration": web }),
+            "webConfiguration can't be given",
+        ),
+        ("WEB", json!({ "s3Configuration": bucket }), "s3Configuration can't be given"),
+        ("S3", json!({}), "s3Configuration is required"),
+    ] {
+        let mut configuration = members;
+        configuration["type"] = json!(kind);
+        let source = json!({ "dataSourceConfiguration": configuration });
+        refused(world.create_source(&base, source).await, "ValidationException", part);
+    }
     let foreign = json!({ "dataSourceConfiguration": { "type": "S3", "s3Configuration": {
         "bucketArn": "arn:aws:s3:::docs", "bucketOwnerAccountId": "999999999999" } } });
     refused(world.create_source(&base, foreign).await, "ValidationException", "bucketOwnerAccountId");
@@ -107,6 +130,45 @@ async fn what_can_not_be_served_is_refused_at_once() {
     let both = chunking("NONE", "fixedSizeChunkingConfiguration", fixed);
     refused(world.create_source(&base, both).await, "ValidationException", "can't be given");
     refused(world.create_source("NOSUCHBASE", json!({})).await, "ResourceNotFoundException", "NOSUCHBASE");
+}
+
+#[tokio::test]
+async fn an_update_that_says_nothing_of_chunks_keeps_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::open(directory.path()).await;
+    let base = world.create_base("b").await.unwrap();
+    let whole = chunking("NONE", "", Value::Null);
+    let usual = |overlap: i32| {
+        let fixed = json!({ "maxTokens": 300, "overlapPercentage": overlap });
+        chunking("FIXED_SIZE", "fixedSizeChunkingConfiguration", fixed)
+    };
+    let mut number = 0;
+    let mut updated = async |made: &Value, said: &Value| {
+        number += 1;
+        let mut made = made.clone();
+        made["name"] = json!(format!("source-{number}"));
+        let source = world.create_source(&base, made).await?;
+        let mut request = json!({ "knowledgeBaseId": base, "dataSourceId": source, "name": format!("new-{number}"),
+            "dataSourceConfiguration": bucket_configuration() });
+        if let Some(ingestion) = said.get("vectorIngestionConfiguration") {
+            request["vectorIngestionConfiguration"] = ingestion.clone();
+        }
+        let updated = world.service.update_data_source(&context(), input(request)).await?;
+        world
+            .service
+            .delete_data_source(&context(), input(json!({ "knowledgeBaseId": base, "dataSourceId": source })))
+            .await?;
+        Ok::<_, ApiError>(json!(updated.data_source.vector_ingestion_configuration))
+    };
+    let nothing = json!({});
+    let kept = &whole["vectorIngestionConfiguration"];
+    assert_eq!(updated(&whole, &nothing).await.unwrap(), *kept);
+    assert_eq!(updated(&whole, &whole).await.unwrap(), *kept);
+    assert_eq!(updated(&whole, &json!({ "vectorIngestionConfiguration": {} })).await.unwrap(), *kept);
+    assert_eq!(updated(&nothing, &usual(20)).await.unwrap(), Value::Null, "what is usual, spelled out");
+    for (made, said) in [(&whole, &usual(20)), (&nothing, &usual(10)), (&nothing, &whole)] {
+        refused(updated(made, said).await, "ValidationException", "can't be changed");
+    }
 }
 
 #[tokio::test]

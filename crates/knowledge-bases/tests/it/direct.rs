@@ -148,6 +148,79 @@ async fn documents_of_another_kind_are_refused() {
     assert!(error.message.contains("IngestKnowledgeBaseDocuments"), "{error}");
 }
 
+/// What a request says twice, or in a part of another type, is not passed over.
+#[tokio::test]
+async fn documents_that_say_two_things_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::open(directory.path()).await;
+    let ids = custom(&world).await;
+    let changed = |change: &dyn Fn(&mut Value)| {
+        let mut document = text("a", "Apples.");
+        change(&mut document);
+        vec![document]
+    };
+    let tagged = |metadata: Value| changed(&|document| document["metadata"] = metadata.clone());
+    let inline =
+        |attributes: Value| tagged(json!({ "type": "IN_LINE_ATTRIBUTE", "inlineAttributes": attributes }));
+    let year = |n: f64| json!({ "key": "year", "value": { "type": "NUMBER", "numberValue": n } });
+    let uri = json!({ "uri": "s3://docs/a" });
+    let cases = [
+        (vec![text("a", "Apples."), text("b", "Pears."), text("a", "Plums.")], "the document a twice"),
+        (changed(&|it| it["content"]["s3"] = json!({ "s3Location": uri })), "s3 can't be given"),
+        (changed(&|it| it["content"]["custom"]["s3Location"] = uri.clone()), "s3Location can't be given"),
+        (
+            changed(&|it| {
+                it["content"]["custom"]["inlineContent"]["byteContent"] =
+                    json!({ "mimeType": "text/plain", "data": "aGk=" });
+            }),
+            "byteContent can't be given",
+        ),
+        (inline(json!([year(1.0), year(2.0)])), "year is given twice"),
+        (
+            inline(json!([{ "key": "x-amz-bedrock-kb-source-uri",
+                "value": { "type": "STRING", "stringValue": "s3://b/other" } }])),
+            "the system's own",
+        ),
+        (
+            inline(
+                json!([{ "key": "k", "value": { "type": "STRING", "stringValue": "a", "numberValue": 1.0 } }]),
+            ),
+            "numberValue can't be given",
+        ),
+        (inline(json!([{ "key": "k", "value": { "type": "STRING" } }])), "stringValue is required"),
+        (
+            tagged(
+                json!({ "type": "IN_LINE_ATTRIBUTE", "inlineAttributes": [year(1.0)], "s3Location": uri }),
+            ),
+            "s3Location can't be given",
+        ),
+        (tagged(json!({ "type": "S3_LOCATION" })), "s3Location is required"),
+    ];
+    for (documents, part) in cases {
+        let mut request = ids.json();
+        request["documents"] = documents.into();
+        let answer = world.service.ingest_knowledge_base_documents(&context(), input(request)).await;
+        let error = answer.unwrap_err();
+        assert!(error.code == "ValidationException" && error.message.contains(part), "{part}: {error}");
+    }
+    let identifier = json!({ "dataSourceType": "CUSTOM", "custom": { "id": "a" } });
+    let mut other = identifier.clone();
+    other["s3"] = uri.clone();
+    let of_s3 = json!({ "dataSourceType": "S3", "custom": { "id": "a" } });
+    for (identifiers, part) in [
+        (json!([identifier, identifier]), "the document a twice"),
+        (json!([other]), "s3 can't be given"),
+        (json!([of_s3]), "CUSTOM"),
+    ] {
+        let mut request = ids.json();
+        request["documentIdentifiers"] = identifiers;
+        let answer = world.service.delete_knowledge_base_documents(&context(), input(request)).await;
+        let error = answer.unwrap_err();
+        assert!(error.code == "ValidationException" && error.message.contains(part), "{part}: {error}");
+    }
+    assert_eq!(statuses(&world, &ids, &["a", "b"]).await, ["NOT_FOUND ", "NOT_FOUND "]);
+}
+
 fn object(id: &str, uri: &str) -> Value {
     json!({ "content": { "dataSourceType": "CUSTOM", "custom": { "customDocumentIdentifier": { "id": id },
         "sourceType": "S3_LOCATION", "s3Location": { "uri": uri } } } })
@@ -189,7 +262,7 @@ async fn what_waits_for_a_job_that_fails_says_so_and_may_be_deleted_later() {
     put(&world, &ids, vec![text("new", "Pears.")]).await;
     world.work().await;
     let found = statuses(&world, &ids, &["new", "old"]).await;
-    let failed = |status: &String| status.starts_with("FAILED ") && status.contains("the model is broken");
+    let failed = |status: &String| status.starts_with("FAILED ") && status.contains("The model failed with status 403");
     assert!(found.iter().all(failed), "{found:?}");
     *world.model.failing.lock() = None;
     world.service.delete_knowledge_base_documents(&context(), input(delete())).await.unwrap();

@@ -1,10 +1,12 @@
 //! What goes wrong: with one document, or with everything.
 
-use craton_api_bedrock_agent::IngestionJobStatus::{Complete, Failed, Stopped};
+use std::time::Duration;
+
+use craton_api_bedrock_agent::IngestionJobStatus::{Complete, Failed, InProgress, Stopped};
 use craton_backend::BackendError;
 use craton_knowledge_bases::KnowledgeBasesConfig;
 use craton_objects::ObjectStore as _;
-use craton_store::Store;
+use craton_store::{Store, testing};
 use serde_json::json;
 
 use crate::support::{World, context, counters, input};
@@ -66,7 +68,8 @@ async fn a_failing_embedder_fails_the_job_and_leaves_the_index() {
         Some(BackendError::Upstream { status: 403, message: "the model is broken".into() });
     let job = world.sync(&ids).await;
     assert_eq!(job.status, Failed);
-    assert!(job.failure_reasons.unwrap()[0].contains("the model is broken"));
+    // What an upstream says is for the log.
+    assert!(job.failure_reasons.unwrap()[0].contains("The model failed with status 403"));
     assert_eq!(world.texts().await["a.txt"], ["Apples."]);
     *world.model.failing.lock() = None;
     assert_eq!(world.counters(&ids).await[3], 1);
@@ -125,6 +128,51 @@ async fn a_disk_that_is_all_but_full_fails_the_job() {
     world.close().await;
     let world = World::open(directory.path()).await;
     assert_eq!((world.sync(&ids).await.status, world.texts().await.len()), (Complete, 1));
+}
+
+/// The disk fills up while a job waits for its model. What becomes of it can be written for all that.
+#[tokio::test]
+async fn without_a_byte_left_a_job_fails_with_its_reason() {
+    let test = "trouble::without_a_byte_left_a_job_fails_with_its_reason";
+    let Some(disk) = testing::on_small_disk(test, 80) else { return };
+    for least in [0, 8 << 20] {
+        let directory = disk.join(least.to_string());
+        let store = Store::open(&directory).await.unwrap();
+        let config = KnowledgeBasesConfig { min_free_bytes: least, ..Default::default() };
+        let mut world = World::configured(store, &directory, config);
+        world.work().await;
+        let ids = world.library().await;
+        world.put("old.txt", "Apples.").await;
+        assert_eq!(world.sync(&ids).await.status, Complete);
+        for n in 0..60 {
+            let text = format!("Document {n}. {}", "words and words ".repeat(2000));
+            world.put(&format!("{n:02}.txt"), text).await;
+        }
+        *world.model.failing.lock() = Some(BackendError::NotReady("loading".into()));
+        let job = world.start(&ids).await.unwrap();
+        while world.job(&ids, &job).await.status != InProgress {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let ballast = testing::fill_disk(&disk);
+        // Longer than the lease, which is renewed meanwhile.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert_eq!(world.job(&ids, &job).await.status, InProgress);
+        *world.model.failing.lock() = None;
+        let job = world.ended(&ids, &job).await;
+        assert_eq!(job.status, Failed, "{job:?}");
+        assert!(job.failure_reasons.unwrap()[0].contains("no space left"));
+        match world.start(&ids).await {
+            Err(error) => assert_eq!(error.code, "ServiceUnavailableException", "{error}"),
+            // Something can be written still in what the failed job gave back.
+            Ok(again) => assert_eq!(world.ended(&ids, &again).await.status, Failed),
+        }
+        assert_eq!(world.texts().await.into_keys().collect::<Vec<_>>(), ["old.txt"]);
+        std::fs::remove_file(ballast).unwrap();
+        let job = world.sync(&ids).await;
+        assert_eq!((job.status, world.texts().await.len()), (Complete, 61), "{job:?}");
+        world.close().await;
+        std::fs::remove_dir_all(directory).unwrap();
+    }
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@ pub(crate) fn from_store(error: StoreError) -> ApiError {
         StoreError::TooManyTags { limit } => {
             ApiError::quota_exceeded(format!("A resource can have at most {limit} tags."))
         }
+        full if full.is_full() => ApiError::no_space(),
         other => internal(&other),
     }
 }
@@ -26,6 +27,7 @@ pub(crate) fn from_vectors(error: VectorError) -> ApiError {
     match error {
         VectorError::Invalid(message) => ApiError::validation(message),
         VectorError::Dimensions { .. } => ApiError::validation(error.to_string()),
+        VectorError::Store(error) => from_store(error),
         other => internal(&other),
     }
 }

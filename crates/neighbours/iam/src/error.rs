@@ -13,6 +13,7 @@ pub(crate) fn refused(error: DirectoryError) -> ApiError {
         DirectoryError::NotAttachable(_) => "NotSupportedService",
         DirectoryError::Unmodifiable(_) => "UnmodifiableEntity",
         DirectoryError::Conflict(_) => "ConcurrentModification",
+        DirectoryError::Store(full) if full.is_full() => return ApiError::no_space(),
         DirectoryError::Secrets(_)
         | DirectoryError::Store(_)
         | DirectoryError::Corrupt { .. }
@@ -25,4 +26,21 @@ pub(crate) fn refused(error: DirectoryError) -> ApiError {
         }
     };
     ApiError::new(code, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Error, ErrorKind};
+
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_said_to_be_one() {
+        let full = |kind| refused(DirectoryError::Store(Error::from(kind).into()));
+        let table = Some(&craton_api_iam::SERVICE);
+        let error = full(ErrorKind::StorageFull);
+        assert_eq!((error.name_in(table), error.status(table).as_u16()), ("ServiceUnavailable", 503));
+        assert!(error.message.contains("no space left"), "{error}");
+        assert_eq!(full(ErrorKind::NotFound).status(table), 500);
+    }
 }

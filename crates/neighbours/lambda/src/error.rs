@@ -32,6 +32,7 @@ pub(crate) fn store_error(error: &StoreError) -> ApiError {
         StoreError::TooManyTags { limit } => {
             invalid(format!("A function can have at most {limit} tags. Send fewer and try again."))
         }
+        full if full.is_full() => ApiError::no_space(),
         other => service(other),
     }
 }

@@ -109,9 +109,22 @@ pub(super) async fn retried<T: Send>(
     objects: &FileObjects,
     work: impl for<'t> Fn(&'t mut Transaction) -> BoxFuture<'t, Result<T>> + Send,
 ) -> (Result<T>, bool) {
-    let mut overtaken = 0;
+    retried_on(objects, false, work).await
+}
+
+/// The same. `makes_room`: where there is none, it may use what the records keep.
+async fn retried_on<T: Send>(
+    objects: &FileObjects,
+    makes_room: bool,
+    work: impl for<'t> Fn(&'t mut Transaction) -> BoxFuture<'t, Result<T>> + Send,
+) -> (Result<T>, bool) {
+    let (mut overtaken, mut reserve) = (0, false);
     loop {
-        let mut transaction = match objects.store.begin().await {
+        let begun = match reserve {
+            true => objects.store.begin_on_reserve().await,
+            false => objects.store.begin().await,
+        };
+        let mut transaction = match begun {
             Ok(transaction) => transaction,
             Err(error) => return (Err(error.into()), false),
         };
@@ -125,6 +138,10 @@ pub(super) async fn retried<T: Send>(
                 (error, false)
             }
         };
+        if error.is_full() && makes_room && !reserve {
+            reserve = true;
+            continue;
+        }
         if !rows::is_race(&error) || overtaken == ATTEMPTS {
             return (Err(error), may_be_there);
         }
@@ -242,7 +259,7 @@ pub(super) async fn delete(
     let objects = objects.clone();
     to_the_end(async move {
         let deleting = (objects.clone(), at, condition);
-        let (deleted, _) = retried(&objects, move |transaction| {
+        let (deleted, _) = retried_on(&objects, true, move |transaction| {
             let (objects, at, condition) = deleting.clone();
             async move {
                 let bucket = rows::bucket_in(transaction, &at.bucket).await?;

@@ -181,13 +181,24 @@ async fn what_an_agent_leans_on_may_fail_its_preparation() {
     let mut body = agent("orders");
     body["foundationModel"] = json!("nobody.no-such-model-v1:0");
     body["guardrailConfiguration"] = json!({"guardrailIdentifier": "gone1234", "guardrailVersion": "1"});
+    let refused = put(&client, "/agents/", &body).await;
+    assert_eq!(refused.error(), (400, "ValidationException"), "{}", refused.snapshot());
+    let guardrail = json!({
+        "name": "gone", "wordPolicyConfig": {"wordsConfig": [{"text": "moonshine"}]},
+        "blockedInputMessaging": "a", "blockedOutputsMessaging": "b",
+    });
+    let gone = text(&client.post("/guardrails", &guardrail).await.json(), "guardrailId").to_owned();
+    body["guardrailConfiguration"] = json!({"guardrailIdentifier": gone, "guardrailVersion": "DRAFT"});
     let made = expect(&put(&client, "/agents/", &body).await, 202);
     let id = text(&made["agent"], "agentId").to_owned();
+    delete(&client, &format!("/guardrails/{gone}")).await;
+    let refused = put(&client, &format!("/agents/{id}/"), &body).await;
+    assert_eq!(refused.error(), (400, "ValidationException"), "{}", refused.snapshot());
     prepare(&client, &id).await;
     let got = expect(&client.get(&format!("/agents/{id}/")).await, 200);
     assert_eq!(text(&got["agent"], "agentStatus"), "FAILED");
     let reasons = got["agent"]["failureReasons"].to_string();
-    assert!(reasons.contains("nobody.no-such-model-v1:0") && reasons.contains("gone1234"), "{reasons}");
+    assert!(reasons.contains("nobody.no-such-model-v1:0") && reasons.contains(&gone), "{reasons}");
     assert_eq!(got["agent"]["recommendedActions"].as_array().unwrap().len(), 2);
     assert_eq!(got["agent"].get("preparedAt"), None);
     let mut body = agent("orders");

@@ -2,6 +2,7 @@
 
 use craton_backend::{BlockStart, ChatEvent, Delta};
 use craton_testkit::{Client, Scripted, Step, TestServer, text};
+use craton_wire::types::Blob;
 use serde_json::{Value, json};
 
 use super::guardrails::{BLOCKED_INPUT, BLOCKED_OUTPUT, CLAUDE, converse, create, plain, seen, server};
@@ -68,6 +69,71 @@ async fn marks_of_the_caller_do_not_narrow_what_is_enforced() {
     let body = message(json!([{"text": "mail ann@example.com"}, marked("and bob@example.com", &[])]));
     assert_eq!(reason(&client, &body).await, "end_turn");
     assert_eq!(seen(&server.model.requests()[0]), "mail {EMAIL}|and {EMAIL}");
+}
+
+/// `text` where callers could hide it from a guardrail that looks at texts alone.
+fn hidden(text: &str) -> Vec<Value> {
+    let bytes = |text: &str| serde_json::to_value(Blob(text.to_owned().into())).unwrap();
+    let document = |format: &str, said: &str| json!({"document": {"name": "notes", "format": format, "source": {"bytes": bytes(said)}}});
+    let ask = json!({"text": "Read this."});
+    let mut requests: Vec<Value> =
+        ["txt", "md", "csv"].map(|format| message(json!([ask, document(format, text)]))).to_vec();
+    requests.push(message(json!([ask, document("html", &format!("<p>{text}</p>"))])));
+    let tool = |input: Value, result: Value| {
+        json!({
+            "messages": [
+                {"role": "user", "content": [{"text": "hello"}]},
+                {"role": "assistant", "content": [{"toolUse": {"toolUseId": "t1", "name": "look", "input": input}}]},
+                {"role": "user", "content": [{"toolResult": {"toolUseId": "t1", "content": [result]}}]},
+            ],
+            "toolConfig": {"tools": [{"toolSpec": {"name": "look", "inputSchema": {"json": {"type": "object"}}}}]},
+        })
+    };
+    requests.push(tool(json!({}), json!({"text": text})));
+    requests.push(tool(json!({}), json!({"json": {"said": [text]}})));
+    requests.push(tool(json!({}), document("txt", text)));
+    requests.push(tool(json!({"word": text}), json!({"text": "ok"})));
+    requests
+}
+
+#[tokio::test]
+async fn documents_and_tools_hide_nothing_from_what_is_enforced() {
+    let server = server("Fine.").await;
+    enforce(&server, Value::Null).await;
+    let client = server.client();
+    for body in hidden("some moonshine") {
+        assert_eq!(reason(&client, &body).await, "guardrail_intervened", "{body}");
+    }
+    assert_eq!(server.model.requests().len(), 0, "nothing of it reaches the model");
+    for (count, body) in hidden("mail ann@example.com").into_iter().enumerate() {
+        assert_eq!(reason(&client, &body).await, "end_turn", "{body}");
+        let request = format!("{:?}", server.model.requests()[count]);
+        assert!(!request.contains("ann@"), "{body}: {request}");
+        assert!(request.contains("{EMAIL}"), "{body}: {request}");
+    }
+    for body in hidden("nothing of note") {
+        assert_eq!(reason(&client, &body).await, "end_turn", "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_guardrail_is_enforced_for_models_that_there_are() {
+    let server = server("Fine.").await;
+    let id = create(&server, &plain()).await;
+    let client = server.client();
+    client.post(&format!("/guardrails/{id}"), &json!({})).await;
+    let body = |included: Value| {
+        json!({"guardrailInferenceConfig": {"guardrailIdentifier": id, "guardrailVersion": "1",
+            "modelEnforcement": {"includedModels": included, "excludedModels": []}}})
+    };
+    let put = async |included: Value| {
+        client.json(http::Method::PUT, "/enforcedGuardrailsConfiguration", &body(included)).await
+    };
+    assert_eq!(put(json!(["no.such-model"])).await.error(), (400, "ValidationException"));
+    let model = CLAUDE.trim_start_matches("/model/").replace("%3A", ":");
+    assert_eq!(put(json!([model])).await.status, 200);
+    let said = message(json!([{"text": "some moonshine"}]));
+    assert_eq!(reason(&client, &said).await, "guardrail_intervened");
 }
 
 #[tokio::test]

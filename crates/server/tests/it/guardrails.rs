@@ -209,8 +209,14 @@ async fn answers_are_blocked_and_anonymised_streamed_or_not() {
             let streamed: String =
                 events.iter().filter_map(|event| event["delta"]["text"].as_str()).collect();
             let reason = events.iter().find_map(|event| event["stopReason"].as_str()).unwrap();
-            if leaks {
+            if leaks && said == mail {
+                // What would be anonymised has left; it is reported, and the answer goes on.
+                assert_eq!((streamed.as_str(), reason), (said, "end_turn"));
+                let trace = events.iter().find_map(|event| event.get("trace")).unwrap().to_string();
+                assert!(trace.contains("anna@example.com") && trace.contains("ticket"), "{trace}");
+            } else if leaks {
                 assert!(streamed.starts_with(&said[..10]), "{streamed}");
+                assert!(streamed.ends_with(kept) && reason == "guardrail_intervened", "{streamed}");
             } else {
                 assert!(streamed.ends_with(kept.rsplit_once('}').map_or(kept, |(_, end)| end)), "{streamed}");
                 assert!(!streamed.contains("536-90") && !streamed.contains("anna@"), "{streamed}");
@@ -299,6 +305,10 @@ async fn guardrails_that_make_no_sense_are_refused() {
         ),
         with(
             "contentPolicyConfig",
+            json!({"filtersConfig": [{"type": "HATE", "inputStrength": "NONE", "outputStrength": "NONE"}]}),
+        ),
+        with(
+            "contentPolicyConfig",
             json!({"filtersConfig": [{"type": "PROMPT_ATTACK", "inputStrength": "HIGH", "outputStrength": "HIGH"}]}),
         ),
     ] {
@@ -367,6 +377,12 @@ async fn checks_are_run_without_a_guardrail() {
     // Offsets count characters: the e with an accent is one.
     assert_eq!((&found[0]["beginOffset"], &found[0]["endOffset"]), (&json!(12), &json!(28)), "{found}");
     assert_eq!((&found[0]["messageIndex"], &found[0]["contentIndex"]), (&json!(1), &json!(0)), "{found}");
+    let mut twice = body.clone();
+    twice["checks"]["sensitiveInformation"]["entities"]
+        .as_array_mut()
+        .unwrap()
+        .push(body["checks"]["sensitiveInformation"]["entities"][0].clone());
+    assert_eq!(client.post("/guardrail-checks/invoke", &twice).await.error(), (400, "ValidationException"));
     let nothing = json!({"messages": body["messages"], "checks": {}});
     assert_eq!(client.post("/guardrail-checks/invoke", &nothing).await.error(), (400, "ValidationException"));
 }

@@ -8,6 +8,9 @@
 //! A worker that dies leaves a lease that ends; whoever finds it then runs the job again. Handlers must therefore be
 //! idempotent, and guard what they write with [`JobContext::fence`], which fails once the job is someone else's. On
 //! SQLite, where one server owns the directory, leases of dead servers are taken back at once on start.
+//!
+//! On a full disk jobs are still taken, kept and ended, on room that is kept for it (`reserve.rs`); what their handlers
+//! write fails, and why is in their end.
 
 mod context;
 mod queue;

@@ -40,10 +40,12 @@ impl Store {
 
     /// Asks a job to stop. False when it is not there or has ended.
     pub async fn request_stop(&self, id: &str) -> Result<bool, StoreError> {
-        let mut transaction = self.begin().await?;
-        let asked = transaction.request_stop(id).await?;
-        transaction.commit().await?;
-        Ok(asked)
+        self.must_write(|mut transaction| async move {
+            let asked = transaction.request_stop(id).await?;
+            transaction.commit().await?;
+            Ok(asked)
+        })
+        .await
     }
 
     /// Whether a job of the kind could be claimed now. Cheap: it does not touch the writer.
@@ -81,11 +83,22 @@ impl Store {
     }
 
     async fn claim_by(&self, sql: &'static str, values: &[Value]) -> Result<Option<Job>, StoreError> {
-        let mut transaction = self.begin().await?;
-        let row = transaction.fetch_optional(sql, values).await?;
-        let job = row.as_ref().map(read).transpose()?;
-        transaction.commit().await?;
-        Ok(job)
+        self.must_write(|mut transaction| async move {
+            let row = transaction.fetch_optional(sql, values).await?;
+            let job = row.as_ref().map(read).transpose()?;
+            transaction.commit().await?;
+            Ok(job)
+        })
+        .await
+    }
+
+    async fn must_execute(&self, sql: &'static str, values: &[Value]) -> Result<u64, StoreError> {
+        self.must_write(|mut transaction| async move {
+            let changed = transaction.execute(sql, values).await?;
+            transaction.commit().await?;
+            Ok(changed)
+        })
+        .await
     }
 
     /// Takes the job that has been due longest until `until_ms`.
@@ -109,12 +122,12 @@ impl Store {
 
     /// Makes every lease end now: for a store that nobody else can have open.
     pub(super) async fn end_leases(&self) -> Result<u64, StoreError> {
-        self.execute("UPDATE jobs SET due_ms = 0 WHERE status = 'running'", &[]).await
+        self.must_execute("UPDATE jobs SET due_ms = 0 WHERE status = 'running'", &[]).await
     }
 
     /// Forgets jobs that ended before `before_ms`.
     pub(super) async fn forget_ended(&self, before_ms: i64) -> Result<u64, StoreError> {
-        self.execute(
+        self.must_execute(
             "DELETE FROM jobs WHERE status IN ('succeeded', 'failed', 'stopped') AND updated_ms < $1",
             &values![before_ms],
         )
@@ -213,16 +226,15 @@ pub(super) struct Lease<'a> {
 impl Lease<'_> {
     /// Has the lease end at `until_ms`. Answers whether the job was asked to stop; None when the lease is lost.
     pub(super) async fn renew(&self, until_ms: i64) -> Result<Option<bool>, StoreError> {
-        let mut transaction = self.store.begin().await?;
-        let row = transaction
-            .fetch_optional(
-                "UPDATE jobs SET due_ms = $3 WHERE id = $1 AND owner = $2 AND status = 'running' \
-                 RETURNING stop_requested",
-                &values![self.id, self.owner, until_ms],
-            )
-            .await?;
-        transaction.commit().await?;
-        row.map(|row| row.get("stop_requested")).transpose()
+        let sql = "UPDATE jobs SET due_ms = $3 WHERE id = $1 AND owner = $2 AND status = 'running' \
+                   RETURNING stop_requested";
+        let values = &values![self.id, self.owner, until_ms];
+        let renewed = self.store.must_write(|mut transaction| async move {
+            let row = transaction.fetch_optional(sql, values).await?;
+            transaction.commit().await?;
+            Ok(row)
+        });
+        renewed.await?.map(|row| row.get("stop_requested")).transpose()
     }
 
     /// Whether the job was asked to stop, read without touching the writer.
@@ -254,7 +266,7 @@ impl Lease<'_> {
     ) -> Result<(), StoreError> {
         let uncounted = i64::from(!counted);
         self.store
-            .execute(
+            .must_execute(
                 "UPDATE jobs SET status = 'queued', owner = NULL, error = $3, due_ms = $4, updated_ms = $5, \
                  attempts = attempts - $6 WHERE id = $1 AND owner = $2 AND status = 'running'",
                 &values![self.id, self.owner, error, due_ms, now_ms, uncounted],

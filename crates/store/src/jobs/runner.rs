@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{Ended, Handler, Job, JobContext, JobError};
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, Transaction};
 
 /// How long a worker may be silent before its job is someone else's.
 const LEASE: Duration = Duration::from_secs(15);
@@ -22,6 +22,8 @@ const LONGEST_RETRY: Duration = Duration::from_mins(5);
 /// How long jobs that ended are kept to look at, and how often those that were are looked for.
 const KEEP_ENDED: Duration = Duration::from_hours(7 * 24);
 const FORGET_EVERY: Duration = Duration::from_hours(1);
+/// How often it is seen to that there is room for ends of jobs.
+const KEEP_ROOM_EVERY: Duration = Duration::from_secs(5);
 
 struct Kind {
     name: &'static str,
@@ -97,6 +99,7 @@ impl Runner {
         };
         forgetting.forget().await?;
         tasks.spawn(forgetting.keep_forgetting(self.forget_every, stop.clone()));
+        tasks.spawn(keep_room(self.store.clone(), stop.clone()));
         for kind in self.kinds {
             let worker = Arc::new(Worker {
                 store: self.store.clone(),
@@ -130,6 +133,13 @@ impl Forgetting {
                 tracing::warn!(%error, "jobs that ended are not forgotten yet");
             }
         }
+    }
+}
+
+/// Takes the room back that ends of jobs are written on when the disk is full, once it is not full any more.
+async fn keep_room(store: Store, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(KEEP_ROOM_EVERY)).await.is_some() {
+        store.fill_reserve().await;
     }
 }
 
@@ -338,10 +348,12 @@ impl Worker {
     }
 
     async fn write_end(&self, context: &JobContext, ended: &Ended) -> Result<(), StoreError> {
-        let mut transaction = self.store.begin().await?;
-        transaction.end(&context.job.id, &context.owner, ended, self.clock.now_ms()).await?;
-        self.kind.handler.ended(&mut transaction, &context.job, ended).await?;
-        transaction.commit().await
+        let write = |mut transaction: Transaction| async move {
+            transaction.end(&context.job.id, &context.owner, ended, self.clock.now_ms()).await?;
+            self.kind.handler.ended(&mut transaction, &context.job, ended).await?;
+            transaction.commit().await
+        };
+        self.store.must_write(write).await
     }
 
     /// Twice as long after each attempt, half of it by chance.

@@ -4,6 +4,7 @@
 
 mod crash;
 mod expiry;
+mod full;
 mod jobs;
 mod jobs_crash;
 mod records;

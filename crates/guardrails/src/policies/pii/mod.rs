@@ -125,7 +125,10 @@ fn bound_addresses(text: &str, found: &mut Vec<Finding>) {
         let lead = kept.len() - kept.trim_start_matches(outside).len();
         let end = kept.trim_end_matches(outside).len().max(lead);
         finding.range = range.start + lead..range.start + end;
-        names::is_address(kept) && kept.chars().filter(|it| it.is_alphabetic()).count() > 3
+        // What a number was cut off has another, or is no address.
+        names::is_address(kept)
+            && kept.contains(|it: char| it.is_ascii_digit() || it == ',')
+            && kept.chars().filter(|it| it.is_alphabetic()).count() > 3
     });
 }
 

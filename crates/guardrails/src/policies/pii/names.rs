@@ -24,6 +24,8 @@ static NAMED: LazyLock<Vec<Regex>> = LazyLock::new(|| {
         r"(?i:\b(?:full |first |last |customer |patient |employee |account holder |client )?name\s?[:=])\s?(\p{Lu}[\p{L}'’-]+(?:\s+\p{Lu}(?:\.|\b))?(?:\s+\p{Lu}[\p{L}'’-]+){0,2})",
         r"(?m)^(?:Dear|Hi|Hello|Hey)\s+(\p{Lu}[\p{L}'’-]+(?:\s+\p{Lu}[\p{L}'’-]+)?),",
         r"(?m)^(?:Best|Regards|Sincerely|Kind regards|Best regards|Thanks|Cheers|Warm regards|Yours truly),?\n+(\p{Lu}[\p{L}'’-]+(?:\s+\p{Lu}[\p{L}'’-]+){0,2})\s*$",
+        // Family names of Japan, with the name that may follow, before what is said of a person.
+        r"((?:佐藤|鈴木|高橋|田中|伊藤|渡辺|渡邊|山本|中村|小林|加藤|吉田|山田|佐々木|山口|松本|井上|木村|斎藤|斉藤|清水|山崎|阿部|池田|橋本|石川|前田|藤田|小川|後藤|岡田|長谷川|村上|近藤|石井|坂本|遠藤|青木|藤井|西村|福田|太田|三浦|岡本|松田|中島|原田|小野|中野|竹内|金子|和田|中山|石田|上田|森田)(?:\p{Han}{1,3}|[\p{Hiragana}\p{Katakana}]{2,4}?)?)(?:です|と申し|と言い|といい|さん|様|氏)",
     ];
     patterns.iter().filter_map(|pattern| ascii(pattern)).collect()
 });
@@ -65,6 +67,7 @@ pub(super) const WORDS: &[&[&str]] = &[
     &["name", "full name", "first name", "last name"],
     &["dear", "hi", "hello", "hey"],
     &["best", "regards", "sincerely", "kind regards", "thanks", "cheers", "warm regards", "yours truly"],
+    &["…です", "…と申し", "…と言い", "…といい", "…さん", "…様", "…氏"],
     &["p.o", "po", "p o", "p. o"],
     &["rue", "avenue", "boulevard", "place", "via", "calle", "piazza"],
     &["…straße", "…strasse", "…weg", "…platz", "…allee", "…gasse"],
@@ -230,12 +233,34 @@ fn addresses(text: &str, spans: &[Span], streets: &[Range<usize>], found: &mut V
 pub(super) fn is_address(text: &str) -> bool {
     let company =
         text.trim_end_matches('.').rsplit([' ', '\n']).next().is_some_and(|it| COMPANIES.contains(&it));
-    if company || text.contains('%') {
+    if company || text.contains('%') || is_code(text) || is_room(text) || is_version(text) {
         return false;
     }
     let shouted = text.chars().any(char::is_alphabetic) && !text.chars().any(char::is_lowercase);
     text.bytes().any(|byte| byte.is_ascii_digit())
         || !shouted && (text.contains(" and ") || text.split_whitespace().count() > 1)
+}
+
+/// Signs that programs have and addresses don't, quoted ones neither.
+fn is_code(text: &str) -> bool {
+    let called = text.as_bytes().windows(2).any(|it| it[1] == b'(' && it[0].is_ascii_alphanumeric());
+    called
+        || text.contains(['{', '}', '[', ']', ';', '=', '<', '|', '\\', '*', '_'])
+        || ["',", "')", "::", "=>"].iter().any(|it| text.contains(it))
+}
+
+/// A room of a building that nobody names.
+fn is_room(text: &str) -> bool {
+    const INSIDE: &[&str] = &[
+        "room", "floor", "level", "suite", "building", "wing", "th", "st", "nd", "rd", "desk", "hall", "and",
+    ];
+    let words = text.split(|it: char| !it.is_alphabetic()).filter(|it| it.len() > 1);
+    words.map(str::to_ascii_lowercase).all(|it| INSIDE.contains(&it.as_str()))
+}
+
+/// Numbers with a point in them, as versions and amounts have.
+fn is_version(text: &str) -> bool {
+    text.as_bytes().windows(3).any(|it| it[0].is_ascii_digit() && it[1] == b'.' && it[2].is_ascii_digit())
 }
 
 /// Last words of companies' names.
@@ -269,7 +294,11 @@ fn people(
     for person in spans.iter().filter(|it| it.kind == Tagged::Name) {
         let range = trimmed(text, person.range.clone());
         let name = &text[range.clone()];
-        if !in_street(&range) && is_name(name) && !is_plain(name) && !is_thing(text, &range) {
+        let nobody = is_plain(name)
+            || is_thing(text, &range)
+            || is_place_or_company(text, &range)
+            || is_german_noun(text, &range);
+        if !in_street(&range) && is_name(name) && !nobody {
             found.push(Finding { kind: Kind::Name, range, confidence: 85 });
         }
     }
@@ -299,6 +328,160 @@ fn is_thing(text: &str, range: &Range<usize>) -> bool {
     let article =
         before.is_some_and(|word| ARTICLES.iter().any(|article| article.eq_ignore_ascii_case(word)));
     article && !text[range.clone()].contains(' ')
+}
+
+/// Whether what looks like a name is a street, a river or a company, by its last word, the word behind it, or as the whole
+/// world knows it.
+fn is_place_or_company(text: &str, range: &Range<usize>) -> bool {
+    const LAST: &[&str] = &[
+        "Street",
+        "Avenue",
+        "Road",
+        "Lane",
+        "Boulevard",
+        "River",
+        "Lake",
+        "Bridge",
+        "Park",
+        "Airport",
+        "University",
+        "Bank",
+        "Airlines",
+    ];
+    const BEHIND: &[&str] =
+        &["river", "lake", "street", "bridge", "rainforest", "basin", "mountains", "delta"];
+    let name = &text[range.clone()];
+    let last = name.rsplit(' ').next().unwrap_or_default();
+    let behind = text[range.end..].strip_prefix(' ').unwrap_or_default();
+    let behind = behind.split(|it: char| !it.is_alphabetic()).next().unwrap_or_default();
+    COMPANIES.contains(&last)
+        || is_of_science(&text[range.end..])
+        || name.contains(' ') && LAST.contains(&last)
+        || BEHIND.contains(&behind)
+        || KNOWN_COMPANIES.contains(&name)
+}
+
+/// Whether what follows a name makes it a law or an illness: "Ohm's law".
+fn is_of_science(behind: &str) -> bool {
+    const OF: &[&str] = &[
+        "law",
+        "laws",
+        "disease",
+        "syndrome",
+        "theorem",
+        "principle",
+        "equation",
+        "equations",
+        "paradox",
+        "lymphoma",
+    ];
+    let behind = behind.strip_prefix("'s").unwrap_or(behind);
+    behind.strip_prefix(' ').is_some_and(|rest| {
+        OF.contains(&rest.split(|it: char| !it.is_alphabetic()).next().unwrap_or_default())
+    })
+}
+
+/// Companies that are known by one word, where it is a family's name too or reads like one.
+const KNOWN_COMPANIES: &[&str] = &[
+    "Accenture",
+    "Adidas",
+    "Airbus",
+    "Aldi",
+    "Allianz",
+    "Audi",
+    "Bayer",
+    "Boeing",
+    "Bosch",
+    "Carrefour",
+    "Chanel",
+    "Cisco",
+    "Deloitte",
+    "Disney",
+    "Ericsson",
+    "Facebook",
+    "Ferrari",
+    "Google",
+    "Gucci",
+    "Heineken",
+    "Hitachi",
+    "Honda",
+    "Huawei",
+    "Hyundai",
+    "Ikea",
+    "Intel",
+    "Kellogg",
+    "Lego",
+    "Lenovo",
+    "Lidl",
+    "Lufthansa",
+    "Maersk",
+    "Mazda",
+    "Michelin",
+    "Microsoft",
+    "Motorola",
+    "Nestle",
+    "Nestlé",
+    "Netflix",
+    "Nike",
+    "Nintendo",
+    "Nissan",
+    "Nokia",
+    "Novartis",
+    "Nvidia",
+    "Oracle",
+    "Panasonic",
+    "Peugeot",
+    "Pfizer",
+    "Philips",
+    "Porsche",
+    "Prada",
+    "Renault",
+    "Ryanair",
+    "Samsung",
+    "Siemens",
+    "Sony",
+    "Spotify",
+    "Starbucks",
+    "Suzuki",
+    "Tesla",
+    "Toshiba",
+    "Toyota",
+    "Unilever",
+    "Vodafone",
+    "Volkswagen",
+    "Volvo",
+    "Walmart",
+    "Yamaha",
+    "Zara",
+];
+
+/// Whether the sentence is German, where every noun has a capital letter, and nobody is known to have this name.
+fn is_german_noun(text: &str, range: &Range<usize>) -> bool {
+    const GERMAN: &[&str] = &[
+        "der", "die", "das", "und", "ist", "nicht", "bitte", "ich", "wir", "ein", "eine", "einen", "mit",
+        "für", "auf", "den", "dem", "zu", "vom", "zum", "zur", "im", "Sie", "Ihre", "Herr", "Frau",
+    ];
+    const GREETINGS: &[&str] = &[
+        "Guten", "Gute", "Morgen", "Tag", "Abend", "Nacht", "Hallo", "Danke", "Bitte", "Ober", "Kellner",
+        "Rechnung", "Sehr", "Liebe", "Lieber", "Grüße", "Gruß", "Mit", "Herr", "Frau", "Damen", "Herren",
+    ];
+    let start = text[..range.start].rfind(['.', '!', '?', '\n']).map_or(0, |at| at + 1);
+    let end = text[range.end..].find(['.', '!', '?', '\n']).map_or(text.len(), |at| range.end + at);
+    let (start, end) = (
+        start.max(text.floor_char_boundary(range.start.saturating_sub(200))),
+        end.min(text.floor_char_boundary(range.end + 200)),
+    );
+    let mut words = text[start..end].split(|it: char| !it.is_alphabetic());
+    if !words.any(|word| GERMAN.contains(&word)) {
+        return false;
+    }
+    let name = &text[range.clone()];
+    let known = |word: &str| {
+        Tagger::shipped().gazetteer.flags(View::folded(word).text()) & (flags::FIRST | flags::LAST) != 0
+    };
+    let mut parts = name.split([' ', '-']).filter(|it| !it.is_empty());
+    parts.all(|it| GREETINGS.contains(&it) || !known(it))
+        && text[..range.start].trim_end().rsplit(' ').next() != Some("Frau")
 }
 
 const ARTICLES: &[&str] = &["a", "an", "any", "every", "each", "another"];

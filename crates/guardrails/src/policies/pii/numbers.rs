@@ -38,7 +38,7 @@ fn cards(text: &str, found: &mut Vec<Finding>) {
         let end = groups.last().map_or(at + 1, |group| group.end);
         let mut first = 0;
         while first < groups.len() {
-            match card_from(text, &groups[first..]) {
+            match card_from(text, &groups[first..]).or_else(|| odd_card(text, &groups, first)) {
                 Some((taken, range)) => {
                     found.push(Finding { kind: Kind::CreditDebitCardNumber, range, confidence: 98 });
                     first += taken;
@@ -50,7 +50,10 @@ fn cards(text: &str, found: &mut Vec<Finding>) {
     }
 }
 
-/// Groups of digits with one space, hyphen or dot between them, from `start`.
+/// Most characters between two groups of a number: ". ", a line's end.
+const WIDEST_GAP: usize = 3;
+
+/// Groups of digits with nothing but a few spaces and signs between them, from `start`.
 fn digit_groups(bytes: &[u8], start: usize) -> Vec<Range<usize>> {
     let mut groups = Vec::new();
     let mut at = start;
@@ -59,41 +62,79 @@ fn digit_groups(bytes: &[u8], start: usize) -> Vec<Range<usize>> {
         while at < bytes.len() && bytes[at].is_ascii_digit() {
             at += 1;
         }
-        if at == group {
-            break;
-        }
         groups.push(group..at);
-        if !matches!(bytes.get(at), Some(b' ' | b'-' | b'.')) {
+        let rest = &bytes[at..];
+        let gap = rest.iter().take(WIDEST_GAP).take_while(|it| is_between(**it)).count();
+        if gap == 0 || !rest.get(gap).is_some_and(u8::is_ascii_digit) {
             break;
         }
-        at += 1;
+        at += gap;
     }
     groups
 }
 
+fn is_between(byte: u8) -> bool {
+    matches!(byte, b' ' | b'-' | b'.' | b'/' | b'_' | b'|' | b',' | b'\n' | b'\r' | b'\t')
+}
+
 const CARD_WORDS: &[&str] = &["card", "credit", "debit", "maestro", "visa", "mastercard"];
 
-/// A card that starts with the first of these groups: how many groups it takes, and where it is.
+/// A card that starts with the first of these groups, one space, hyphen or dot between them: how many groups it takes, and
+/// where it is.
 fn card_from(text: &str, groups: &[Range<usize>]) -> Option<(usize, Range<usize>)> {
     let mut number = Vec::with_capacity(19);
     for (index, group) in groups.iter().enumerate() {
-        if number.len() + group.len() > 19 {
+        let usual = index == 0 || matches!(&text[groups[index - 1].end..group.start], " " | "-" | ".");
+        if !usual || number.len() + group.len() > 19 {
             return None;
         }
         number.extend(digits(&text[group.clone()]));
         let range = groups[0].start..group.end;
         // Cards of twelve digits are rare: something must say that it is one.
         let enough = number.len() >= 13 || number.len() == 12 && near(text, &range, CARD_WORDS);
-        if enough && card(&number) && stands_alone(text, &range) {
+        if enough && card(&number) && (stands_alone(text, &range) || is_glued(text, &range)) {
             return Some((index + 1, range));
         }
     }
     None
 }
 
+/// A card in groups as cards have them, with something else between them, always the same: a list of other numbers would
+/// go on before or behind it.
+fn odd_card(text: &str, groups: &[Range<usize>], first: usize) -> Option<(usize, Range<usize>)> {
+    let gap = |index: usize| Some(&text[groups.get(index)?.end..groups.get(index + 1)?.start]);
+    let between = gap(first)?;
+    let shapes: [&[usize]; 4] = [&[4, 4, 4, 4], &[4, 6, 5], &[4, 6, 4], &[4, 4, 4, 4, 3]];
+    let fits = |shape: &&&[usize]| {
+        groups
+            .get(first..first + shape.len())
+            .is_some_and(|it| it.iter().map(Range::len).eq(shape.iter().copied()))
+            && (first..first + shape.len() - 1).all(|index| gap(index) == Some(between))
+            && gap(first + shape.len() - 1) != Some(between)
+            && (first == 0 || gap(first - 1) != Some(between))
+    };
+    let shape = shapes.iter().find(fits)?;
+    let range = groups[first].start..groups[first + shape.len() - 1].end;
+    let is_card = card(&digits(&text[range.clone()])) && stands_alone(text, &range);
+    is_card.then_some((shape.len(), range))
+}
+
+/// Whether a number has a word that says what it is right before it: `card4111…`.
+fn is_glued(text: &str, range: &Range<usize>) -> bool {
+    let before = &text.as_bytes()[..range.start];
+    let ends = |word: &&str| {
+        let from = before.len().checked_sub(word.len());
+        from.is_some_and(|from| before[from..].eq_ignore_ascii_case(word.as_bytes()))
+    };
+    let free = !text[range.end..].starts_with(char::is_alphanumeric);
+    free && ["card", "cc", "visa", "amex", "mastercard", "number", "nr", "no", "pan", "pay", "karte"]
+        .iter()
+        .any(ends)
+}
+
 /// IBANs, with or without spaces: as many characters as their country's have, with a right checksum.
 fn ibans(text: &str, found: &mut Vec<Finding>) {
-    static START: LazyLock<Option<Regex>> = LazyLock::new(|| ascii(r"(?i)\b[A-Z]{2}\d{2}[ -]?[A-Z0-9]"));
+    static START: LazyLock<Option<Regex>> = LazyLock::new(|| ascii(r"(?i)\b[A-Z]{2}[ -]?\d{2}[ -]?[A-Z0-9]"));
     let Some(start) = &*START else { return };
     for candidate in start.find_iter(text) {
         let rest = &text[candidate.start()..];
@@ -138,6 +179,19 @@ const PHONE_WORDS: &[&str] = &[
     "ph",
     "sms",
     "voicemail",
+    "telefon",
+    "telefonnummer",
+    "rufnummer",
+    "nummer",
+    "handy",
+    "handynummer",
+    "mobil",
+    "anrufen",
+    "téléphone",
+    "numéro",
+    "teléfono",
+    "telefono",
+    "celular",
 ];
 
 /// Telephone numbers: shapes that people write them in, confirmed by the numbering plans where those can tell.
@@ -181,6 +235,10 @@ fn phone(text: &str, range: &Range<usize>, value: &str) -> Option<u8> {
         let valid = phonenumber::is_valid(&parsed) || with_words();
         return valid.then_some(94);
     }
+    if is_slashed(value) {
+        let german = phonenumber::parse(Some(phonenumber::country::DE), value.replace('/', " "));
+        return (german.is_ok_and(|it| phonenumber::is_valid(&it)) || with_words()).then_some(90);
+    }
     if value.contains('/') || (!value.contains([' ', '-', '.', '(']) && !with_words()) {
         return None;
     }
@@ -198,6 +256,17 @@ fn phone(text: &str, range: &Range<usize>, value: &str) -> Option<u8> {
     }
     let short = count == 7 && value.len() == 8 && matches!(value.as_bytes()[3], b'-' | b'.' | b' ');
     ((short || (9..=15).contains(&count) || count == 8) && with_words()).then_some(84)
+}
+
+/// `0171/1234567`, as German numbers are written: the code of a town or network, and what is dialled behind it.
+fn is_slashed(value: &str) -> bool {
+    let Some((code, rest)) = value.split_once('/') else { return false };
+    let code = code.trim_end();
+    code.starts_with('0')
+        && (3..=6).contains(&code.len())
+        && code.bytes().all(|it| it.is_ascii_digit())
+        && !rest.contains('/')
+        && rest.bytes().filter(u8::is_ascii_digit).count() >= 4
 }
 
 /// `(555) 123-4567`, `555-123-4567`, `555.123.4567`, `+1 555 123 4567`, with or without an extension.

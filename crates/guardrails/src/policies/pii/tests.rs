@@ -73,6 +73,68 @@ fn each_type_is_found_where_it_stands() {
     assert_eq!(kinds.len(), Kind::ALL.len());
 }
 
+/// The kinds of what is found.
+fn kinds_of(text: &str) -> Vec<&'static str> {
+    found(text).into_iter().map(|(kind, _)| kind).collect()
+}
+
+#[test]
+fn cards_are_found_however_their_groups_are_parted() {
+    for text in [
+        "4111/1111/1111/1111",
+        "card4111111111111111",
+        "Card 4111. 1111. 1111. 1111.",
+        "Card:\n4111\n1111\n1111\n1111\nThanks",
+        "4111_1111_1111_1111",
+        "4111 - 1111 - 1111 - 1111",
+        "Amex 3782, 822463, 10005",
+    ] {
+        assert_eq!(kinds_of(text), ["CREDIT_DEBIT_CARD_NUMBER"], "{text}");
+    }
+    for text in ["4111\n1111\n1111\n1111\n1112\n", "ref4111111111111112", "4111, 1111, 1111, 1111, 2024"] {
+        assert!(!kinds_of(text).contains(&"CREDIT_DEBIT_CARD_NUMBER"), "{text}");
+    }
+}
+
+#[test]
+fn the_firmest_type_wins() {
+    assert_eq!(kinds_of("my social is 536 90 4399"), ["US_SOCIAL_SECURITY_NUMBER"]);
+    assert_eq!(kinds_of("030 901820 ist meine Nummer"), ["PHONE"]);
+    assert_eq!(kinds_of("tel: 0171/1234567"), ["PHONE"]);
+    assert_eq!(kinds_of("IBAN DE 89 3704 0044 0532 0130 00"), ["INTERNATIONAL_BANK_ACCOUNT_NUMBER"]);
+}
+
+#[test]
+fn values_are_found_in_the_forms_that_people_write() {
+    for (text, kind, value) in [
+        ("my pw is letmein99", "PASSWORD", "letmein99"),
+        ("write to john(at)example.com", "EMAIL", "john(at)example.com"),
+        ("write to john [at] example [dot] com", "EMAIL", "john [at] example [dot] com"),
+        ("私は田中太郎です", "NAME", "田中太郎"),
+        ("田中さんに聞いて", "NAME", "田中"),
+    ] {
+        assert_eq!(found(text), [(kind, value.to_owned())], "{text}");
+    }
+}
+
+#[test]
+fn code_versions_rooms_companies_and_german_nouns_are_nobody() {
+    for text in [
+        "router.get('/users/:id', handler)",
+        "Python 3.11.4 and Rust 1.80",
+        "Room 415, 5th floor",
+        "Siemens builds trains.",
+        "The Amazon river is long.",
+        "We watched Sesame Street.",
+        "Ohm's law is simple.",
+        "Guten Morgen, Herr Ober, die Rechnung bitte.",
+        "Bitte schick mir die Rechnung.",
+    ] {
+        assert_eq!(found(text), [], "{text}");
+    }
+    assert_eq!(kinds_of("Ich habe mit Thomas Müller gesprochen."), ["NAME"]);
+}
+
 #[test]
 fn what_only_looks_alike_is_left() {
     for text in [

@@ -8,10 +8,12 @@ use serde_json::{Map, Value};
 
 use super::super::Decoded;
 use super::super::reader::{Node, Object};
-use super::super::tool_turns;
+use super::limits::{self, THINKING_BUDGET_FLOOR};
 use super::{Door, content};
+use crate::tool_turns;
 
-const SHARED: &[&str] = &[
+/// What a body may have besides the conversation and what the doors differ in.
+pub(crate) const SHARED: &[&str] = &[
     "anthropic_beta",
     "cache_control",
     "context_management",
@@ -31,11 +33,11 @@ const SHARED: &[&str] = &[
 ];
 /// Fields with no place in the internal request, kept for upstreams that know them.
 const PASSED_THROUGH: &[&str] = &["anthropic_beta", "context_management", "metadata", "speed"];
-const THINKING_BUDGET_FLOOR: u32 = 1024;
 const TOOL_NAME_PATTERN: &str = "^[a-zA-Z0-9_-]{1,128}$";
 
 pub(super) fn read(body: &Node<'_>, door: Door) -> Result<Decoded, ApiError> {
     let body = envelope(body, door)?;
+    limits::check_markers(body.node().value())?;
     let max_tokens = body.count("max_tokens", 1..=u32::MAX)?;
     let mut request = ChatRequest {
         system: system(&body)?,
@@ -45,7 +47,8 @@ pub(super) fn read(body: &Node<'_>, door: Door) -> Result<Decoded, ApiError> {
     };
     read_tools(&body, &mut request)?;
     read_tool_choice(&body, &mut request)?;
-    read_thinking(&body, max_tokens, &mut request)?;
+    read_thinking(&body, &mut request)?;
+    limits::check_thinking(&request)?;
     read_output(&body, &mut request)?;
     if body.get("cache_control").map(|node| content::cache_control(&node)).transpose()?.is_some()
         && let Some(last) = request.messages.last_mut()
@@ -271,11 +274,7 @@ fn read_tool_choice(body: &Object<'_>, request: &mut ChatRequest) -> Result<(), 
     Ok(())
 }
 
-fn read_thinking(
-    body: &Object<'_>,
-    max_tokens: Option<u32>,
-    request: &mut ChatRequest,
-) -> Result<(), ApiError> {
+fn read_thinking(body: &Object<'_>, request: &mut ChatRequest) -> Result<(), ApiError> {
     let Some(node) = body.get("thinking") else { return Ok(()) };
     let kind = node.open_object(&["type"])?.require("type")?;
     match kind.string()? {
@@ -289,11 +288,6 @@ fn read_thinking(
         "enabled" => {
             let thinking = node.branch("enabled").object(&["budget_tokens", "type"], &["display"])?;
             let budget = thinking.require("budget_tokens")?.count(THINKING_BUDGET_FLOOR..=u32::MAX)?;
-            if max_tokens.is_some_and(|max| max <= budget) {
-                return Err(ApiError::validation(
-                    "`max_tokens` must be greater than `thinking.budget_tokens`. Please consult our documentation at https://docs.claude.com/en/docs/build-with-claude/extended-thinking#max-tokens-and-context-window-size",
-                ));
-            }
             request.reasoning_budget_tokens = Some(budget);
         }
         other => {
@@ -306,7 +300,7 @@ fn read_thinking(
 }
 
 /// Structured output, by its first name (`output_format`) and its present one (`output_config.format`).
-fn read_output(body: &Object<'_>, request: &mut ChatRequest) -> Result<(), ApiError> {
+pub(super) fn read_output(body: &Object<'_>, request: &mut ChatRequest) -> Result<(), ApiError> {
     let mut format = body.get("output_format");
     if let Some(node) = body.get("output_config") {
         let config = node.object(&[], &["effort", "format", "task_budget"])?;

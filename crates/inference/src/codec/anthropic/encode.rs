@@ -51,6 +51,9 @@ fn message_id(decoded: &Decoded, door: Door) -> String {
     format!("{prefix}{}", decoded.answer_id)
 }
 
+const LEGACY_NAMES: [(&str, &str); 3] =
+    [("claude-v2", "claude-2.0"), ("claude-v2:1", "claude-2.1"), ("claude-instant-v1", "claude-instant-1.2")];
+
 /// Bedrock answers with the model's Anthropic name (`claude-3-5-sonnet-20241022`), the direct door with the one asked
 /// for.
 fn model_name(model_id: &str, door: Door) -> &str {
@@ -59,6 +62,10 @@ fn model_name(model_id: &str, door: Door) -> &str {
     }
     let name = model_id.rsplit('/').next().unwrap_or(model_id);
     let name = name.split_once("anthropic.").map_or(name, |(_, name)| name);
+    // The first ones' ids don't say it.
+    if let Some((_, own)) = LEGACY_NAMES.iter().find(|(id, _)| *id == name) {
+        return own;
+    }
     let name = name.split(':').next().unwrap_or(name);
     match name.rsplit_once("-v") {
         Some((base, version)) if !version.is_empty() && version.bytes().all(|b| b.is_ascii_digit()) => base,
@@ -217,7 +224,8 @@ mod tests {
                 "arn:aws:bedrock:us-east-1::foundation-model/anthropic.claude-3-haiku-20240307-v1:0",
                 "claude-3-haiku-20240307",
             ),
-            ("anthropic.claude-v2:1", "claude"),
+            ("anthropic.claude-v2:1", "claude-2.1"),
+            ("anthropic.claude-instant-v1", "claude-instant-1.2"),
         ] {
             assert_eq!(model_name(id, Door::Bedrock), name, "{id}");
         }

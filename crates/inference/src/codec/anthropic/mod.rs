@@ -7,6 +7,7 @@ mod content;
 mod decode;
 mod encode;
 mod errors;
+mod limits;
 
 use craton_wire::ApiError;
 use serde_json::Value;
@@ -16,7 +17,9 @@ use super::reader::{Dialect, Node};
 use super::{Decoded, StreamEncoder};
 use crate::answer::Answer;
 
+pub(crate) use decode::SHARED as FIELDS;
 pub use errors::{error_body, error_event};
+pub(crate) use limits::{read_converse_fields, too_many_markers};
 
 /// Where the body came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

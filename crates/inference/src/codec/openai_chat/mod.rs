@@ -16,8 +16,9 @@ use serde_json::{Map, Value, json};
 use super::format::BodyFormat;
 use super::reader::{Dialect, Node, Object};
 use super::text::TextCodec;
-use super::{Decoded, StreamEncoder, tool_turns};
+use super::{Decoded, StreamEncoder};
 use crate::answer::Answer;
+use crate::tool_turns;
 
 pub(super) use encode::{Envelope, Stream, UsageIn, arguments, completion};
 pub use errors::{error_body, error_object};
@@ -175,7 +176,7 @@ pub(super) fn stop(body: &Object<'_>) -> Result<Vec<String>, ApiError> {
 }
 
 /// The schema an answer must satisfy; `None` for plain text.
-pub(super) fn response_format(node: &Node<'_>) -> Result<Option<ResponseSchema>, ApiError> {
+pub(crate) fn response_format(node: &Node<'_>) -> Result<Option<ResponseSchema>, ApiError> {
     let format = node.open_object(&["type"])?;
     match format.require("type")?.word(&["text", "json_object", "json_schema"])? {
         "json_object" => Ok(Some(ResponseSchema { name: None, schema: json!({"type": "object"}) })),

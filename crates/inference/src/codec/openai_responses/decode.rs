@@ -11,8 +11,8 @@ use serde_json::{Map, Value, json};
 use super::super::media;
 use super::super::openai_chat::reason_as;
 use super::super::reader::{Node, Object};
-use super::super::tool_turns;
 use super::ResponsesCall;
+use crate::tool_turns;
 
 type Result<T> = std::result::Result<T, ApiError>;
 

@@ -118,7 +118,7 @@ pub(super) fn request(family: Family) -> BoxedStrategy<ChatRequest> {
                 3 => ToolChoice::Tool(tools[index.index(tools.len())].name.clone()),
                 _ => ToolChoice::Auto,
             };
-            ChatRequest {
+            thinned(ChatRequest {
                 messages,
                 system,
                 sampling,
@@ -126,9 +126,21 @@ pub(super) fn request(family: Family) -> BoxedStrategy<ChatRequest> {
                 tool_choice,
                 response_schema,
                 ..ChatRequest::default()
-            }
+            })
         })
         .boxed()
+}
+
+/// With the first four of its cache points, which is as many as a request may have.
+fn thinned(mut request: ChatRequest) -> ChatRequest {
+    let mut left = 4_usize;
+    let mut keep = |block: &Block| match block {
+        Block::CachePoint => left.checked_sub(1).map(|fewer| left = fewer).is_some(),
+        _ => true,
+    };
+    request.system.retain(&mut keep);
+    request.messages.iter_mut().for_each(|message| message.content.retain(&mut keep));
+    request
 }
 
 fn named_apart(tools: Vec<Tool>) -> Vec<Tool> {

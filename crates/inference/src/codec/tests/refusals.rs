@@ -40,6 +40,26 @@ fn anthropic_versions_of_either_kind_are_taken() {
 }
 
 #[test]
+fn legacy_claude_reads_human_turns_only() {
+    let body = |prompt: &str| json!({"prompt": prompt, "max_tokens_to_sample": 9});
+    let human = "prompt must start with \"\n\nHuman:\" turn after an optional system prompt";
+    let assistant = "prompt must end with \"\n\nAssistant:\" turn";
+    for (prompt, message) in [
+        ("hello", human),
+        ("Human: hi\n\nAssistant:", human),
+        ("<s>[INST] hi [/INST]", human),
+        ("\n\nHuman: hi", assistant),
+        ("\n\nAssistant: yes?\n\nHuman: hi", assistant),
+    ] {
+        assert_eq!(refused(Family::AnthropicText, &body(prompt)), message, "{prompt}");
+    }
+    let legacy = chat_codec(Family::AnthropicText).unwrap();
+    for prompt in ["\n\nHuman: hi\n\nAssistant:", "Be brief.\n\nHuman: hi\n\nAssistant: Well,"] {
+        assert!(legacy.decode(body(prompt).to_string().as_bytes()).is_ok(), "{prompt}");
+    }
+}
+
+#[test]
 fn anthropic_envelope() {
     let tool = json!({"name": "t", "input_schema": {"type": "object"}});
     for (more, message) in [
@@ -58,6 +78,14 @@ fn anthropic_envelope() {
             "messages.0.role: Input should be 'user' or 'assistant'",
         ),
         (json!({"max_tokens": 0}), "max_tokens: Input should be greater than or equal to 1"),
+        (
+            json!({"max_tokens": 2000, "temperature": 0.5, "thinking": {"type": "enabled", "budget_tokens": 1024}}),
+            "`temperature` may only be set to 1 when thinking is enabled. Please consult our documentation at https://docs.claude.com/en/docs/build-with-claude/extended-thinking#important-considerations-when-using-extended-thinking",
+        ),
+        (
+            json!({"system": vec![json!({"type": "text", "text": "s", "cache_control": {"type": "ephemeral"}}); 5]}),
+            "A maximum of 4 blocks with cache_control may be provided. Found 5.",
+        ),
         (json!({"max_tokens": "9"}), "max_tokens: Input should be a valid integer"),
         (json!({"temperature": 1.5}), "temperature: Input should be less than or equal to 1"),
         (json!({"top_k": -1}), "top_k: Input should be greater than or equal to 0"),

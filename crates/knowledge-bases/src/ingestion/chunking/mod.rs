@@ -13,6 +13,7 @@ use craton_wire::ApiError;
 use ring::digest::{SHA256, digest};
 
 use crate::index::Embedder;
+use crate::members;
 use pack::{Unit, joined, pack, sentences, units};
 
 /// AWS's chunks when nothing is configured: 300 tokens, overlapping by a fifth.
@@ -40,30 +41,22 @@ pub(crate) enum Strategy {
     },
 }
 
-/// Refuses configurations of strategies that were not chosen.
-fn refuse_others(chunking: &api::ChunkingConfiguration) -> Result<(), ApiError> {
-    use api::ChunkingStrategy as S;
+/// Refuses configurations of strategies that were not chosen, and a strategy without the one it needs.
+fn check(chunking: &api::ChunkingConfiguration) -> Result<(), ApiError> {
+    let strategy = chunking.chunking_strategy;
+    let fixed = chunking.fixed_size_chunking_configuration.is_some();
+    let wanted = match strategy {
+        api::ChunkingStrategy::FixedSize if fixed => "fixedSizeChunkingConfiguration",
+        api::ChunkingStrategy::None | api::ChunkingStrategy::FixedSize => "",
+        api::ChunkingStrategy::Hierarchical => "hierarchicalChunkingConfiguration",
+        api::ChunkingStrategy::Semantic => "semanticChunkingConfiguration",
+    };
     let given = [
-        (
-            S::FixedSize,
-            "fixedSizeChunkingConfiguration",
-            chunking.fixed_size_chunking_configuration.is_some(),
-        ),
-        (
-            S::Hierarchical,
-            "hierarchicalChunkingConfiguration",
-            chunking.hierarchical_chunking_configuration.is_some(),
-        ),
-        (S::Semantic, "semanticChunkingConfiguration", chunking.semantic_chunking_configuration.is_some()),
+        ("fixedSizeChunkingConfiguration", fixed),
+        ("hierarchicalChunkingConfiguration", chunking.hierarchical_chunking_configuration.is_some()),
+        ("semanticChunkingConfiguration", chunking.semantic_chunking_configuration.is_some()),
     ];
-    let wanted = chunking.chunking_strategy;
-    match given.iter().find(|(strategy, _, given)| *given && *strategy != wanted) {
-        Some((_, name, _)) => Err(ApiError::validation(format!(
-            "{name} can't be given when the chunkingStrategy is {}.",
-            wanted.as_str()
-        ))),
-        None => Ok(()),
-    }
+    members::only(&format!("the chunkingStrategy is {}", strategy.as_str()), wanted, &given)
 }
 
 /// A chunk of a text.
@@ -90,7 +83,7 @@ impl Strategy {
             ))
         };
         let count = |number: i32| usize::try_from(number).unwrap_or_default();
-        refuse_others(chunking)?;
+        check(chunking)?;
         match wanted {
             api::ChunkingStrategy::None => Ok(Self::None),
             api::ChunkingStrategy::FixedSize => {

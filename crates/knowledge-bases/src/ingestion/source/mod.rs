@@ -15,7 +15,7 @@ use craton_wire::ApiError;
 use super::failure::Failure;
 use super::parse::Content;
 use crate::records::{KnowledgeBaseRecord, Place};
-use crate::{KnowledgeBases, KnowledgeBasesConfig};
+use crate::{KnowledgeBases, KnowledgeBasesConfig, members};
 use web::WebSource;
 
 pub(crate) use s3::{METADATA, S3Source, read_object, split_uri};
@@ -54,25 +54,38 @@ pub(crate) trait Source: Send + Sync {
 
 /// Refuses configurations that can't be served.
 pub(crate) fn check(configuration: &api::DataSourceConfiguration) -> Result<(), ApiError> {
-    let missing = |name: &str| {
-        let kind = configuration.r#type.as_str();
-        ApiError::validation(format!("{name} is required for a data source of type {kind}."))
+    let api::DataSourceConfiguration { s3_configuration: s3, web_configuration: web, .. } = configuration;
+    let kind = configuration.r#type;
+    let wanted = match kind {
+        api::DataSourceType::S3 => "s3Configuration",
+        api::DataSourceType::Custom => "",
+        api::DataSourceType::Web => "webConfiguration",
+        other => {
+            return Err(ApiError::validation(format!(
+                "Data sources of type {} are not served by this release of Craton.",
+                other.as_str()
+            )));
+        }
     };
-    match configuration.r#type {
-        api::DataSourceType::S3 => {
-            let s3 = configuration.s3_configuration.as_ref().ok_or_else(|| missing("s3Configuration"))?;
-            s3::bucket(&s3.bucket_arn).map(|_| ())
-        }
-        api::DataSourceType::Custom => Ok(()),
-        api::DataSourceType::Web => {
-            let web = configuration.web_configuration.as_ref().ok_or_else(|| missing("webConfiguration"))?;
-            WebSource::new(web, &KnowledgeBasesConfig::default()).map(|_| ())
-        }
-        other => Err(ApiError::validation(format!(
-            "Data sources of type {} are not served by this release of Craton.",
-            other.as_str()
-        ))),
+    let given = [
+        ("s3Configuration", s3.is_some()),
+        ("webConfiguration", web.is_some()),
+        ("confluenceConfiguration", configuration.confluence_configuration.is_some()),
+        ("salesforceConfiguration", configuration.salesforce_configuration.is_some()),
+        ("sharePointConfiguration", configuration.share_point_configuration.is_some()),
+        (
+            "managedKnowledgeBaseConnectorConfiguration",
+            configuration.managed_knowledge_base_connector_configuration.is_some(),
+        ),
+    ];
+    members::only(&format!("the type of a data source is {}", kind.as_str()), wanted, &given)?;
+    if let Some(s3) = s3 {
+        s3::bucket(&s3.bucket_arn)?;
     }
+    if let Some(web) = web {
+        WebSource::new(web, &KnowledgeBasesConfig::default())?;
+    }
+    Ok(())
 }
 
 impl KnowledgeBases {

@@ -84,6 +84,7 @@ impl From<ApiError> for RestError {
         let (status, kind) = match error.code.as_ref() {
             "ValidationException" => (400, "illegal_argument_exception"),
             "ResourceNotFoundException" => (404, "resource_not_found_exception"),
+            "ServiceUnavailableException" => (503, "service_unavailable_exception"),
             _ => (500, "internal_server_error"),
         };
         Self { status, kind, reason: error.message }

@@ -1,0 +1,160 @@
+//! What is said and would do nothing, or something else, is refused by its name.
+
+use super::*;
+
+async fn refused(world: &World, fields: Value) -> String {
+    let error = world.retrieve(fields.clone()).await.map(|_| fields).unwrap_err();
+    assert_eq!(error.code, "ValidationException", "{error}");
+    error.message
+}
+
+#[tokio::test]
+async fn reranking_without_its_part() {
+    let world = world().await;
+    world.fill_shop().await;
+    let kind = "BEDROCK_RERANKING_MODEL";
+    let with = |more: Value| {
+        let mut part = json!({"modelConfiguration": {"modelArn": RERANKER}});
+        for (key, value) in more.as_object().unwrap() {
+            part[key] = value.clone();
+        }
+        let reranking = json!({"type": kind, "bedrockRerankingConfiguration": part});
+        retrieval("q", json!({"rerankingConfiguration": reranking}))
+    };
+    let fields = |fields: Value| json!({"modelArn": RERANKER, "additionalModelRequestFields": fields});
+    for (request, named) in [
+        (
+            retrieval("q", json!({"rerankingConfiguration": {"type": kind}})),
+            "bedrockRerankingConfiguration is required",
+        ),
+        (
+            with(json!({"metadataConfiguration": {"selectionMode": "SELECTIVE"}})),
+            "selectiveModeConfiguration is required",
+        ),
+        (
+            with(json!({"metadataConfiguration": {"selectionMode": "ALL",
+                "selectiveModeConfiguration": {"fieldsToInclude": [{"fieldName": "n"}]}}})),
+            "selectiveModeConfiguration can't be given",
+        ),
+        (with(json!({"modelConfiguration": fields(json!({"foo": "bar"}))})), "the field foo"),
+    ] {
+        let said = refused(&world, request).await;
+        assert!(said.contains(named), "{said}");
+    }
+    // As frameworks send it.
+    assert!(world.retrieve(with(json!({"modelConfiguration": fields(json!({}))}))).await.is_ok());
+
+    let rerank = |document: Value, more: Value| {
+        let source = json!({"type": "INLINE", "inlineDocumentSource": document});
+        read(json!({"queries": [{"type": "TEXT", "textQuery": {"text": "q"}}], "sources": [source],
+            "rerankingConfiguration": {"type": kind, "bedrockRerankingConfiguration":
+                {"modelConfiguration": fields(more)}}}))
+    };
+    let text = json!({"type": "TEXT", "textDocument": {"text": "a"}});
+    let mut both = text.clone();
+    both["jsonDocument"] = json!({"a": 1});
+    for (document, more, named) in
+        [(text, json!({"foo": 1}), "the field foo"), (both, json!({}), "jsonDocument can't be given")]
+    {
+        let error = world.retrieval.rerank(&world.context, rerank(document, more)).await.unwrap_err();
+        assert!(error.code == "ValidationException" && error.message.contains(named), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn empty_parts_of_texts() {
+    let world = world().await;
+    for operator in ["startsWith", "stringContains"] {
+        let mut filter = json!({});
+        filter[operator] = json!({"key": "k", "value": ""});
+        let said = refused(&world, retrieval("q", json!({"filter": filter}))).await;
+        assert!(said.contains("not empty"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn what_another_type_would_say() {
+    let world = world().await;
+    let bytes = json!({"identifier": "a.txt", "contentType": "text/plain", "data": "aGk="});
+    let sources = |source: Value| json!({"modelArn": CLAUDE, "sources": [source]});
+    let mut both = about("q", json!({}));
+    both["retrieveAndGenerateConfiguration"]["externalSourcesConfiguration"] =
+        sources(json!({"sourceType": "BYTE_CONTENT", "byteContent": bytes}));
+    let external = |source: Value| {
+        json!({"input": {"text": "q"}, "retrieveAndGenerateConfiguration":
+            {"type": "EXTERNAL_SOURCES", "externalSourcesConfiguration": sources(source)}})
+    };
+    let two = json!({"sourceType": "S3", "s3Location": {"uri": "s3://b/k"}, "byteContent": bytes});
+    for (request, named) in [
+        (both, "externalSourcesConfiguration can't be given"),
+        (external(two), "byteContent can't be given"),
+        (external(json!({"sourceType": "S3"})), "s3Location is required"),
+    ] {
+        let answered = world.retrieval.retrieve_and_generate(&world.context, read(request)).await;
+        let error = answered.unwrap_err();
+        assert!(error.code == "ValidationException" && error.message.contains(named), "{error}");
+    }
+}
+
+/// A conversation is the user's or the role's that began it, with whatever keys they come.
+#[tokio::test]
+async fn a_session_of_somebody_else() {
+    let world = world().await;
+    world.fill_shop().await;
+    let user = |id: &str| Principal { user_id: id.into(), ..Principal::new("arn:aws:iam::1:x", "AK") };
+    let session = |id: &str| {
+        let session = craton_core::Session {
+            kind: craton_core::SessionKind::AssumedRole,
+            issuer_arn: String::new(),
+            issuer_id: id.into(),
+            name: "s".into(),
+            policies: Vec::new(),
+            policy_arns: Vec::new(),
+            tags: BTreeMap::new(),
+            transitive_tags: Vec::new(),
+            source_identity: None,
+            issued_ms: 0,
+            expires_ms: i64::MAX,
+        };
+        Principal { session: Some(Arc::new(session)), ..user("AROA:other") }
+    };
+    let by =
+        |principal: Principal| RequestContext { principal: Arc::new(principal), ..world.context.clone() };
+    let question = |id: Option<&String>| {
+        let mut question = about("How long for enterprise returns?", json!({}));
+        if let Some(id) = id {
+            question["sessionId"] = json!(id);
+        }
+        question
+    };
+    let ask = async |principal: Principal, id: Option<&String>| {
+        let asked = world.retrieval.retrieve_and_generate(&by(principal), read(question(id))).await;
+        asked.map(|answer| answer.session_id)
+    };
+    let began = ask(user("AIDA1"), None).await.unwrap();
+    for own in [user("AIDA1"), session("AIDA1")] {
+        assert_eq!(ask(own, Some(&began)).await.unwrap(), began);
+    }
+    for other in [user("AIDA2"), user(""), session("AROA1")] {
+        let error = ask(other.clone(), Some(&began)).await.unwrap_err();
+        assert!(error.code == "ValidationException" && error.message.contains("is not valid"), "{error}");
+        let mut streamed = question(None);
+        streamed["sessionId"] = json!(began);
+        let stream = world.retrieval.retrieve_and_generate_stream(&by(other), read(streamed)).await;
+        assert_eq!(stream.err().map(|error| error.code), Some("ValidationException".into()));
+    }
+}
+
+/// An answer of white space alone is none, whole or streamed.
+#[tokio::test]
+async fn nothing_but_spaces() {
+    let world = world().await;
+    world.fill_shop().await;
+    world.says("   ");
+    let answer = world.ask(about("What?", json!({}))).await;
+    assert_eq!((answer.output.text.as_str(), answer.citations.unwrap().len()), ("", 0));
+    world.says("   ");
+    let request = read(about("What?", json!({})));
+    let streamed = world.retrieval.retrieve_and_generate_stream(&world.context, request).await.unwrap();
+    assert_eq!(streamed.stream.collect::<Vec<_>>().await.len(), 0);
+}
