@@ -65,6 +65,13 @@ pub fn document_format_of_name(name: &str) -> Option<&'static str> {
     DOCUMENTS.iter().find(|kind| kind.endings.contains(&wanted.as_str())).map(|kind| kind.format)
 }
 
+/// The format of documents by the media type, else by the name's ending: whatever is said to be plain text may be more
+/// by its name.
+pub fn document_format_of(media_type: &str, name: &str) -> Option<&'static str> {
+    let by_type = document_format(media_type);
+    by_type.filter(|format| *format != "txt").or_else(|| document_format_of_name(name)).or(by_type)
+}
+
 /// The media type that a file's name stands for.
 pub fn media_type_of_name(name: &str) -> &'static str {
     let wanted = ending(name);
@@ -83,6 +90,9 @@ mod tests {
         assert_eq!(document_format("image/png"), None);
         assert_eq!(document_format_of_name("a.b/Report.XLSX"), Some("xlsx"));
         assert_eq!(document_format_of_name("pdf"), None, "an ending follows a dot");
+        assert_eq!(document_format_of("text/plain", "A.DOCX"), Some("docx"));
+        assert_eq!(document_format_of("text/plain", "a"), Some("txt"));
+        assert_eq!(document_format_of("binary/octet-stream", "a"), None);
         assert_eq!(media_type_of_name("x.JPG"), "image/jpeg");
         assert_eq!(media_type_of_name("notes.markdown"), "text/markdown");
         assert_eq!(media_type_of_name("archive"), "application/octet-stream");

@@ -5,6 +5,7 @@ use craton_core::{Clock, IdSource, RequestContext};
 use craton_guardrails::Guardrails;
 use craton_metering::{CallStart, Metering};
 use craton_models::{Family, Models, Resolved, Target, Task};
+use craton_objects::ObjectStore;
 use craton_prompts::{Prompts, is_prompt_arn};
 use craton_wire::ApiError;
 
@@ -24,6 +25,7 @@ pub struct Inference {
     pub(crate) ids: Arc<dyn IdSource>,
     prompts: Option<Prompts>,
     pub(crate) guardrails: Option<Arc<Guardrails>>,
+    pub(crate) objects: Option<Arc<dyn ObjectStore>>,
 }
 
 /// A chat that somebody asked for, in whichever format.
@@ -53,7 +55,7 @@ impl Inference {
         clock: Arc<dyn Clock>,
         ids: Arc<dyn IdSource>,
     ) -> Self {
-        Self { models, backends, metering, clock, ids, prompts: None, guardrails: None }
+        Self { models, backends, metering, clock, ids, prompts: None, guardrails: None, objects: None }
     }
 
     /// With stored prompts, whose ARNs are then model ids for Converse.
@@ -67,6 +69,14 @@ impl Inference {
     #[must_use]
     pub fn with_guardrails(mut self, guardrails: Arc<Guardrails>) -> Self {
         self.guardrails = Some(guardrails);
+        self
+    }
+
+    /// With buckets, from which documents and images of a conversation are read. Whether the caller may read them has
+    /// been asked before.
+    #[must_use]
+    pub fn with_objects(mut self, objects: Arc<dyn ObjectStore>) -> Self {
+        self.objects = Some(objects);
         self
     }
 

@@ -7,7 +7,7 @@ use craton_wire::ApiError;
 use craton_wire::operation::WithHeaders;
 
 use crate::chat::{Inference, ModelChoice};
-use crate::{converse, headers, invoke};
+use crate::{headers, invoke};
 
 impl Inference {
     /// Counts the request exactly as the call itself would send it to its backend, so that both agree.
@@ -22,7 +22,7 @@ impl Inference {
         }
         let request = match input.input {
             api::CountTokensInput::Converse(conversation) => {
-                converse::request_to_count(&resolved, conversation)?
+                self.request_to_count(context, &resolved, conversation).await?
             }
             api::CountTokensInput::InvokeModel(invocation) => {
                 invoke::decode_body(&resolved, &invocation.body.0)?.1.request

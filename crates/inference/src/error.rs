@@ -15,8 +15,8 @@
 //! | `BrokenStream` | ModelStreamErrorException | ModelErrorException where the answer isn't streamed |
 //! | `Internal` | InternalServerException | the reason is logged, not sent |
 //!
-//! Callers who name a model read what its upstream said. Those who don't (an agent's or a flow's) are told without:
-//! messages that quote say what they are otherwise, for [`ApiError::without_quotes`].
+//! Callers who name a model read with which words it refused their request. Those who don't (an agent's or a flow's) are
+//! told without: messages that quote say what they are otherwise, for [`ApiError::without_quotes`].
 
 use std::time::Duration;
 
@@ -132,7 +132,11 @@ fn from_status(status: u16, message: String, model_id: &str) -> ApiError {
             ApiError::model_timeout("Model has timed out in processing the request. Try your request again.")
         }
         503 | 529 => ApiError::unavailable("The model is not available. Try your request again."),
-        _ => model_error(format!("The model failed with status {status}. Try your request again."), status, model_id),
+        _ => model_error(
+            format!("The model failed with status {status}. Try your request again."),
+            status,
+            model_id,
+        ),
     }
 }
 

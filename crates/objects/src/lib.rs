@@ -30,7 +30,7 @@ pub use types::{
     After, Attributes, BodyError, Bucket, ByteRange, ByteStream, CompletedPart, Completion, Copy, Deleted,
     EtagMatch, Expect, GetOptions, ListQuery, Listed, ListedUpload, ListedVersion, Listing, NewUpload,
     Object, ObjectMeta, ObjectRef, Part, PartListing, Put, ReadConditions, Tags, UploadListing, UploadRef,
-    VersionListing, Versioning, VersionsQuery, WriteCondition,
+    VersionListing, Versioning, VersionsQuery, WriteCondition, split_uri,
 };
 
 /// What every operation gives or why not.

@@ -81,6 +81,16 @@ impl ObjectRef {
     pub fn new(bucket: impl Into<String>, key: impl Into<String>) -> Self {
         Self { bucket: bucket.into(), key: key.into(), version: None }
     }
+
+    /// What `s3://bucket/key` names.
+    pub fn of_uri(uri: &str) -> Option<Self> {
+        split_uri(uri).map(|(bucket, key)| Self::new(bucket, key))
+    }
+}
+
+/// Bucket and key of `s3://bucket/key`. Keys are taken as they are, without any escaping.
+pub fn split_uri(uri: &str) -> Option<(&str, &str)> {
+    uri.strip_prefix("s3://")?.split_once('/').filter(|(bucket, key)| !bucket.is_empty() && !key.is_empty())
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -483,6 +493,14 @@ mod tests {
             assert!(matches!(range.within(10), Err(ObjectError::InvalidRange { size: 10 })), "{range:?}");
         }
         assert!(ByteRange::Last(1).within(0).is_err());
+    }
+
+    #[test]
+    fn uris_name_a_bucket_and_a_key() {
+        assert_eq!(ObjectRef::of_uri("s3://b/k/l m.txt"), Some(ObjectRef::new("b", "k/l m.txt")));
+        for not_one in ["s3://b", "s3://b/", "s3:///k", "https://b/k"] {
+            assert_eq!(ObjectRef::of_uri(not_one), None, "{not_one}");
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use craton_lambda::{EVENT_JOB, Lambda};
 use craton_metering::Metering;
 use craton_models::files::{FilesError, ModelFiles};
 use craton_models::{Models, ModelsError, ModelsService};
-use craton_objects::{ObjectError, RemoteError};
+use craton_objects::{ObjectError, Objects, RemoteError};
 use craton_prompts::Prompts;
 use craton_providers::SettingsError;
 use craton_s3::Sides;
@@ -279,7 +279,8 @@ fn compose(
     let (files, times) = ((models.files(), &sandbox), (&clock, &ids));
     let calling = (config, url, certificate);
     let lambda = functions(calling, (store, directory, &objects), files, (&account, &roles), times)?;
-    let inference = inference((&models, &backends, &metering), (&clock, &ids), (&prompts, &guardrails));
+    let inference =
+        inference((&models, &backends, &metering), (&clock, &ids), (&prompts, &guardrails, &objects));
     let buckets = Sides::new(objects.clone());
     let deciding = (&authorizer, roles, config.tls);
     let permissions = permissions(deciding, (&lambda, &models, &prompts), (store, &buckets));
@@ -332,12 +333,13 @@ fn compose(
 fn inference(
     (models, backends, metering): (&Models, &Arc<dyn Backends>, &Arc<Metering>),
     (clock, ids): (&Arc<dyn Clock>, &Arc<dyn IdSource>),
-    (prompts, guardrails): (&Prompts, &Arc<Guardrails>),
+    (prompts, guardrails, objects): (&Prompts, &Arc<Guardrails>, &Objects),
 ) -> Inference {
     let (catalogue, measured) = (Arc::new(models.clone()), Arc::clone(metering));
     Inference::new(catalogue, Arc::clone(backends), measured, Arc::clone(clock), Arc::clone(ids))
         .with_prompts(prompts.clone())
         .with_guardrails(Arc::clone(guardrails))
+        .with_objects(Arc::new(objects.clone()))
 }
 
 /// What agents, flows and knowledge bases ask before they act for somebody.

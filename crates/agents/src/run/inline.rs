@@ -420,15 +420,13 @@ pub(super) async fn read_object(
     uri: &str,
     most_bytes: usize,
 ) -> Result<Vec<u8>, ApiError> {
-    let (bucket, key) = uri
-        .strip_prefix("s3://")
-        .and_then(|rest| rest.split_once('/'))
+    let at = ObjectRef::of_uri(uri)
         .ok_or_else(|| ApiError::validation(format!("{uri} is not of the form s3://bucket/key.")))?;
-    let access = ObjectAccess::Read { bucket, key };
+    let access = ObjectAccess::Read { bucket: &at.bucket, key: &at.key };
     runs.parts.permissions.check_object(context, Actor::Caller, access).await?;
     let unreadable =
         |error: &dyn std::fmt::Display| ApiError::validation(format!("{uri} can't be read: {error}."));
-    let object = runs.parts.objects.get(&ObjectRef::new(bucket, key), GetOptions::default()).await;
+    let object = runs.parts.objects.get(&at, GetOptions::default()).await;
     let object = object.map_err(|error| unreadable(&error))?;
     let bytes = object.bytes(most_bytes).await.map_err(|error| unreadable(&error))?;
     Ok(bytes.to_vec())

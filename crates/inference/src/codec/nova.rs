@@ -137,6 +137,9 @@ fn block(item: &Node<'_>) -> Result<Block> {
 
 fn source(block: &Object<'_>) -> Result<bytes::Bytes> {
     let source = block.require("source")?;
+    if source.value().get("s3Location").is_some() {
+        return Err(source.refuse("s3Location is served in Converse only, send the bytes"));
+    }
     let bytes = source.open_object(&["bytes"])?.require("bytes")?;
     media::decode_base64(&bytes)
 }

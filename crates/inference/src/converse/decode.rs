@@ -31,18 +31,25 @@ pub(super) struct Decoded {
     pub request: ChatRequest,
     /// Cache points as they were sent: several at one place count several times.
     pub cache_points: usize,
+    /// The additional field that asks for thinking.
+    pub thinking: Option<&'static str>,
     /// What is marked for a guardrail.
     pub marked: Vec<Marked>,
 }
 
-pub(super) fn request(conversation: Conversation) -> Result<Decoded, ApiError> {
-    let cache_points = cache_points(&conversation);
-    let messages = conversation.messages.unwrap_or_default();
+/// What can be said of a conversation before anything that it names is fetched.
+pub(super) fn check(conversation: &Conversation) -> Result<(), ApiError> {
     if let Some(config) = &conversation.tool_config {
         rules::check_tools(config)?;
     }
-    rules::check_messages(&messages, conversation.tool_config.is_some())?;
+    let messages = conversation.messages.as_deref().unwrap_or_default();
+    rules::check_messages(messages, conversation.tool_config.is_some())
+}
 
+/// Reads a conversation that was [checked](check).
+pub(super) fn request(conversation: Conversation) -> Result<Decoded, ApiError> {
+    let cache_points = cache_points(&conversation);
+    let messages = conversation.messages.unwrap_or_default();
     let mut request = ChatRequest {
         sampling: conversation.inference_config.map(sampling).transpose()?.unwrap_or_default(),
         priority: conversation.service_tier.map(priority).unwrap_or_default(),
@@ -74,13 +81,14 @@ pub(super) fn request(conversation: Conversation) -> Result<Decoded, ApiError> {
         request.messages.push(backend::Message { role, content });
     }
     tool_turns::check(&request.messages, tool_turns::Words::Converse)?;
+    let thinking = conversation.additional_fields.as_ref().and_then(fields::thinking);
     if let Some(fields) = conversation.additional_fields {
         fields::read(fields, &mut request)?;
     }
     if let Some(config) = conversation.output_config {
         add_output_config(config, &mut request)?;
     }
-    Ok(Decoded { request, cache_points, marked })
+    Ok(Decoded { request, cache_points, thinking, marked })
 }
 
 /// A block that the client marked for its guardrail. Images are none that a guardrail here looks at.
@@ -203,10 +211,9 @@ fn image(block: api::ImageBlock) -> Result<backend::Image, ApiError> {
     }
 }
 
+/// Objects are in the place of their locations by now, where the server keeps any.
 fn not_from_s3(kind: &str) -> ApiError {
-    ApiError::validation(format!(
-        "This server does not read {kind} blocks from Amazon S3 yet. Send the {kind} as bytes and try again."
-    ))
+    ApiError::validation(format!("This server keeps no objects. Send the {kind} as bytes and try again."))
 }
 
 /// A document, preceded by the context its sender gave for it.

@@ -19,6 +19,15 @@ pub(super) fn read(fields: Value, request: &mut ChatRequest) -> Result<(), ApiEr
     Ok(())
 }
 
+/// The fields that ask for thinking, by its name in a Messages body and by Converse's first one.
+const THINKING: [&str; 2] = ["thinking", "reasoning_config"];
+
+/// The field that asks for thinking, if one does.
+pub(super) fn thinking(fields: &Value) -> Option<&'static str> {
+    let asks = |name: &&str| fields.get(*name).is_some_and(|value| value["type"] == "enabled");
+    THINKING.into_iter().find(asks)
+}
+
 fn read_field(name: String, value: Value, request: &mut ChatRequest) -> Result<(), ApiError> {
     let sampling = &mut request.sampling;
     match name.as_str() {

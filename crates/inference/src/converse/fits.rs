@@ -30,6 +30,11 @@ pub(super) fn check(resolved: &Resolved, decoded: &mut Decoded) -> Result<(), Ap
         anthropic::read_converse_fields(request).map_err(of_model)?;
     }
     if matches!(resolved.target, Target::Local { .. }) {
+        let thinks = matches!(family, Family::AnthropicMessages | Family::OpenAiChat);
+        // It has found its place in the request; where the family has none for it, it is a field like any other.
+        if let Some(name) = decoded.thinking.filter(|_| !thinks) {
+            request.extra.insert(name.to_owned(), Value::Null);
+        }
         check_fields(family, request).map_err(of_model)?;
     }
     Ok(())

@@ -2,6 +2,7 @@
 
 mod decode;
 mod encode;
+mod fetch;
 mod fields;
 mod fits;
 mod guard;
@@ -16,8 +17,8 @@ use craton_wire::ApiError;
 use craton_wire::operation::WithHeaders;
 use craton_wire::types::Map;
 
-use decode::Conversation;
 pub(crate) use decode::priority;
+use decode::{Conversation, Decoded};
 use encode::{Echo, Events};
 use fields::ResponsePaths;
 
@@ -82,21 +83,37 @@ impl Inference {
     }
 }
 
-/// The conversation whose tokens CountTokens is asked for.
-pub(crate) fn request_to_count(
-    resolved: &Resolved,
-    input: api::ConverseTokensRequest,
-) -> Result<ChatRequest, ApiError> {
-    let conversation = Conversation {
-        messages: input.messages,
-        system: input.system,
-        tool_config: input.tool_config,
-        additional_fields: input.additional_model_request_fields,
-        ..Conversation::default()
-    };
-    let mut decoded = decode::request(conversation)?;
-    fits::check(resolved, &mut decoded)?;
-    Ok(decoded.request)
+impl Inference {
+    /// The conversation whose tokens CountTokens is asked for.
+    pub(crate) async fn request_to_count(
+        &self,
+        context: &RequestContext,
+        resolved: &Resolved,
+        input: api::ConverseTokensRequest,
+    ) -> Result<ChatRequest, ApiError> {
+        let conversation = Conversation {
+            messages: input.messages,
+            system: input.system,
+            tool_config: input.tool_config,
+            additional_fields: input.additional_model_request_fields,
+            ..Conversation::default()
+        };
+        self.read(context, resolved, conversation).await.map(|decoded| decoded.request)
+    }
+
+    /// The request that a conversation comes to, with whatever it names in S3 in its place.
+    async fn read(
+        &self,
+        context: &RequestContext,
+        resolved: &Resolved,
+        mut conversation: Conversation,
+    ) -> Result<Decoded, ApiError> {
+        decode::check(&conversation)?;
+        self.fetch(context, &mut conversation).await?;
+        let mut decoded = decode::request(conversation)?;
+        fits::check(resolved, &mut decoded)?;
+        Ok(decoded)
+    }
 }
 
 /// What is asked besides the conversation.
@@ -117,9 +134,8 @@ impl Inference {
         conversation: Conversation,
     ) -> Result<(ChatCall, Echo, Guarding), ApiError> {
         let paths = asked.paths.as_deref().map(ResponsePaths::parse).transpose()?.unwrap_or_default();
-        let mut decoded = decode::request(conversation)?;
         let resolved = self.resolve(context, ModelChoice::Id(model_id)).await?;
-        fits::check(&resolved, &mut decoded)?;
+        let decoded = self.read(context, &resolved, conversation).await?;
         let guarding = Guarding { marked: decoded.marked, ..asked.guarding };
         let echo = Echo {
             paths,

@@ -83,7 +83,7 @@ async fn turns() {
         ),
         (
             json!({"messages": [turn("user", json!([{"text": "a"}, {"image": {"format": "png", "source": {"s3Location": {"uri": "s3://b/k"}}}}]))]}),
-            "This server does not read image blocks from Amazon S3 yet. Send the image as bytes and try again.",
+            "This server keeps no objects. Send the image as bytes and try again.",
         ),
     ])
     .await;
@@ -419,4 +419,33 @@ async fn another_family_takes_a_prefill_as_it_is() {
     request.model_id = "meta.llama3-8b-instruct-v1:0".into();
     world.inference.converse(&world.context, request).await.unwrap();
     assert_eq!(world.model.asked().messages.len(), 2);
+}
+
+#[tokio::test]
+async fn families_that_do_not_think_refuse_to_be_told_to() {
+    let asked = |model: &str, field: &str| {
+        json!({"modelId": model, "messages": user("hi"),
+               "additionalModelRequestFields": {field: {"type": "enabled", "budget_tokens": 2000}}})
+    };
+    let unknown = |field: &str| -> &'static str {
+        let said = format!(
+            "The model returned the following errors: Malformed input request: #: extraneous key [{field}] is not \
+             permitted, please reformat your input and try again."
+        );
+        Box::leak(said.into_boxed_str())
+    };
+    refused(vec![
+        (asked("amazon.nova-lite-v1:0", "thinking"), unknown("thinking")),
+        (asked("meta.llama3-8b-instruct-v1:0", "reasoning_config"), unknown("reasoning_config")),
+    ])
+    .await;
+    let world = world().await;
+    for field in ["thinking", "reasoning_config"] {
+        let request = input(asked("anthropic.claude-3-7-sonnet-20250219-v1:0", field));
+        world.inference.converse(&world.context, request).await.unwrap();
+        assert_eq!(world.model.asked().reasoning_budget_tokens, Some(2000));
+    }
+    let mut off = asked("amazon.nova-lite-v1:0", "thinking");
+    off["additionalModelRequestFields"]["thinking"] = json!({"type": "disabled"});
+    assert!(world.inference.converse(&world.context, input(off)).await.is_ok());
 }

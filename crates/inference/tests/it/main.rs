@@ -4,6 +4,7 @@
 
 mod converse;
 mod converse_rules;
+mod converse_s3;
 mod invoke;
 mod scripted;
 mod stream;

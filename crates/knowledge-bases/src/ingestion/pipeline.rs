@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use craton_identity::ObjectAccess;
+use craton_objects::split_uri;
 use craton_store::jobs::JobError;
 use craton_vectors::{
     Chunk, DocumentChunks, DocumentKey, MetadataValue, PAGE_NUMBER, Parent, SourceLocation, VectorIndex,
@@ -13,7 +14,7 @@ use ring::digest::{SHA256, digest};
 use super::chunking::{Piece, Strategy};
 use super::failure::{Failure, from_api, from_embedder, from_index};
 use super::parse::{Content, Parsed, parse};
-use super::source::{Listed, METADATA, split_uri};
+use super::source::{Listed, METADATA};
 use crate::KnowledgeBases;
 use crate::index::{Embedder, is_about_texts};
 use crate::records::{DataSourceRecord, KnowledgeBaseRecord, Place};

@@ -59,16 +59,13 @@ impl Retrieval {
             }
             (api::ExternalSourceType::S3, _, Some(object)) => {
                 let place = location(&SourceLocation::S3(object.uri.clone()));
-                let (bucket, key) = object
-                    .uri
-                    .strip_prefix("s3://")
-                    .and_then(|rest| rest.split_once('/'))
+                let at = ObjectRef::of_uri(&object.uri)
                     .ok_or_else(|| ApiError::validation("s3Location.uri must be s3://bucket/key."))?;
-                let read = self.parts.objects.get(&ObjectRef::new(bucket, key), GetOptions::default()).await;
-                let object = read.map_err(|error| of_objects(&error, key))?;
+                let read = self.parts.objects.get(&at, GetOptions::default()).await;
+                let object = read.map_err(|error| of_objects(&error, &at.key))?;
                 let media_type = object.meta.attributes.content_type.clone().unwrap_or_default();
-                let bytes = object.bytes(MOST_BYTES).await.map_err(|error| of_objects(&error, key))?;
-                Ok((bytes, format_of(&media_type, key), Some(place)))
+                let bytes = object.bytes(MOST_BYTES).await.map_err(|error| of_objects(&error, &at.key))?;
+                Ok((bytes, format_of(&media_type, &at.key), Some(place)))
             }
             _ => Err(ApiError::validation("A source needs the member that its sourceType names.")),
         }
@@ -84,11 +81,9 @@ fn of_objects(error: &ObjectError, key: &str) -> ApiError {
     }
 }
 
-/// A format's short name by the media type, else by the name's ending, else plain text.
+/// A format's short name; what has none is read as plain text.
 fn format_of(media_type: &str, name: &str) -> String {
-    // Whatever is said to be plain text may be more by its name.
-    let by_type = media::document_format(media_type).filter(|format| *format != "txt");
-    by_type.or_else(|| media::document_format_of_name(name)).unwrap_or("txt").to_owned()
+    media::document_format_of(media_type, name).unwrap_or("txt").to_owned()
 }
 
 async fn extract(bytes: bytes::Bytes, format: String) -> Result<String, ApiError> {

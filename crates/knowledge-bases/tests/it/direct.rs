@@ -262,7 +262,9 @@ async fn what_waits_for_a_job_that_fails_says_so_and_may_be_deleted_later() {
     put(&world, &ids, vec![text("new", "Pears.")]).await;
     world.work().await;
     let found = statuses(&world, &ids, &["new", "old"]).await;
-    let failed = |status: &String| status.starts_with("FAILED ") && status.contains("The model failed with status 403");
+    let failed = |status: &String| {
+        status.starts_with("FAILED ") && status.contains("The model failed with status 403")
+    };
     assert!(found.iter().all(failed), "{found:?}");
     *world.model.failing.lock() = None;
     world.service.delete_knowledge_base_documents(&context(), input(delete())).await.unwrap();

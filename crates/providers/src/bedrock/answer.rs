@@ -369,7 +369,8 @@ impl Decoder for BedrockStream {
 
 /// What an exception inside a stream means.
 fn failure(upstream: &str, code: &str, message: &str) -> BackendError {
-    let said = told(upstream, format!("the upstream failed while answering: {code}: {message}"));
+    told(upstream, format!("the upstream failed while answering: {code}: {message}"));
+    let said = format!("the upstream failed while answering: {code}");
     match code.to_ascii_lowercase().trim_end_matches("exception") {
         "throttling" => BackendError::Overloaded { message: said, retry_after: None },
         "validation" => BackendError::Refused(message.to_owned()),

@@ -123,15 +123,31 @@ pub(super) const BEDROCK: &[Rule] = &[
 ];
 
 /// Sorted by operation.
+/// What a conversation names.
+const CONVERSATION: &[(&str, &str)] = &[
+    ("bedrock:ApplyGuardrail", "guardrail/{guardrailConfig.guardrailIdentifier}"),
+    ("s3:GetObject", "uri/{messages[].content[].document.source.s3Location.uri}"),
+    ("s3:GetObject", "uri/{messages[].content[].image.source.s3Location.uri}"),
+    ("s3:GetObject", "uri/{messages[].content[].toolResult.content[].document.source.s3Location.uri}"),
+    ("s3:GetObject", "uri/{messages[].content[].toolResult.content[].image.source.s3Location.uri}"),
+];
+
 pub(super) const RUNTIME: &[Rule] = &[
     rule("ApplyGuardrail", &["guardrail/{guardrailIdentifier}"]),
-    rule("Converse", &["model/{modelId}"])
-        .called("InvokeModel")
-        .also(&[("bedrock:ApplyGuardrail", "guardrail/{guardrailConfig.guardrailIdentifier}")]),
-    rule("ConverseStream", &["model/{modelId}"])
-        .called("InvokeModelWithResponseStream")
-        .also(&[("bedrock:ApplyGuardrail", "guardrail/{guardrailConfig.guardrailIdentifier}")]),
-    rule("CountTokens", &["model/{modelId}"]),
+    rule("Converse", &["model/{modelId}"]).called("InvokeModel").also(CONVERSATION),
+    rule("ConverseStream", &["model/{modelId}"]).called("InvokeModelWithResponseStream").also(CONVERSATION),
+    rule("CountTokens", &["model/{modelId}"]).also(&[
+        ("s3:GetObject", "uri/{input.converse.messages[].content[].document.source.s3Location.uri}"),
+        ("s3:GetObject", "uri/{input.converse.messages[].content[].image.source.s3Location.uri}"),
+        (
+            "s3:GetObject",
+            "uri/{input.converse.messages[].content[].toolResult.content[].document.source.s3Location.uri}",
+        ),
+        (
+            "s3:GetObject",
+            "uri/{input.converse.messages[].content[].toolResult.content[].image.source.s3Location.uri}",
+        ),
+    ]),
     rule("GetAsyncInvoke", &["async-invoke/{invocationArn}"]),
     rule("InvokeGuardrailChecks", &["*"]),
     rule("InvokeModel", &["model/{modelId}"])

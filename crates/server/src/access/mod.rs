@@ -33,6 +33,8 @@ pub(crate) use rule::{Asked, Rule};
 
 /// The longest part of an ARN that is made of what a client sent.
 const MAX_PART_CHARS: usize = 2048;
+/// Objects that a request is asked about one by one. More than any operation takes are asked about as all there are.
+const MAX_URIS: usize = 1000;
 
 /// May the principal do this?
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -217,6 +219,9 @@ async fn resolve(lookups: Lookups<'_>, subject: &Subject<'_>, action: &str, temp
     }
     if let Some(path) = template.strip_prefix("uri/{").and_then(|rest| rest.strip_suffix('}')) {
         let uris = texts(subject.document, path);
+        if uris.len() > MAX_URIS {
+            return one(None);
+        }
         return uris.iter().map(|uri| read(uri.strip_prefix("s3://").unwrap_or(uri))).collect();
     }
     if let Some(path) = template.strip_prefix("profile/{").and_then(|rest| rest.strip_suffix('}')) {

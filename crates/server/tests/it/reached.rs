@@ -26,6 +26,10 @@ enum Way {
     UpdateFunctionCode,
     ExternalSource,
     InlineAgentFile,
+    ConverseDocument,
+    ConverseStreamImage,
+    ToolResultDocument,
+    CountedDocument,
     /// With a role.
     AgentSchema,
     RetrievalNode,
@@ -34,11 +38,15 @@ enum Way {
     Document,
 }
 
-const WAYS: [Way; 9] = [
+const WAYS: [Way; 13] = [
     Way::CreateFunction,
     Way::UpdateFunctionCode,
     Way::ExternalSource,
     Way::InlineAgentFile,
+    Way::ConverseDocument,
+    Way::ConverseStreamImage,
+    Way::ToolResultDocument,
+    Way::CountedDocument,
     Way::AgentSchema,
     Way::RetrievalNode,
     Way::StorageNode,
@@ -233,12 +241,36 @@ impl World {
                     "source": {"sourceType": "S3", "s3Location": {"uri": "s3://papers/a.txt"}}}]});
                 agent_runs::ask(&self.ada, &format!("session{number}"), &body).await.snapshot()
             }
+            Way::ConverseDocument => {
+                self.converse("converse", &conversation(&said(&block("document")))).await
+            }
+            Way::ConverseStreamImage => {
+                self.converse("converse-stream", &conversation(&said(&block("image")))).await
+            }
+            Way::ToolResultDocument => {
+                let called = json!([{"toolUse": {"toolUseId": "t", "name": "look", "input": {}}}]);
+                let answered = json!([{"toolResult": {"toolUseId": "t", "content": [block("document")]}}]);
+                let mut talk = conversation(&json!([{"role": "user", "content": [{"text": "Look."}]},
+                    {"role": "assistant", "content": called}, {"role": "user", "content": answered}]));
+                talk["toolConfig"] = json!({"tools": [{"toolSpec": {"name": "look",
+                    "inputSchema": {"json": {"type": "object"}}}}]});
+                self.converse("converse", &talk).await
+            }
+            Way::CountedDocument => {
+                let talk = conversation(&said(&block("document")));
+                self.converse("count-tokens", &json!({"input": {"converse": talk}})).await
+            }
             Way::AgentSchema => self.agent_schema(number).await,
             Way::RetrievalNode => self.invoke(0).await,
             Way::StorageNode => self.invoke(1).await,
             Way::Sync => self.sync().await,
             Way::Document => self.document().await,
         }
+    }
+
+    async fn converse(&self, operation: &str, body: &Value) -> String {
+        let path = format!("/model/{MODEL}/{operation}");
+        self.ada.post(&path, body).await.snapshot()
     }
 
     async fn invoke(&self, flow: usize) -> String {
@@ -288,6 +320,23 @@ impl World {
         }
         panic!("the document was never done");
     }
+}
+
+/// A block whose content is the object of the bucket.
+fn block(kind: &str) -> Value {
+    let source = json!({"s3Location": {"uri": "s3://papers/a.txt"}});
+    match kind {
+        "image" => json!({"image": {"format": "png", "source": source}}),
+        _ => json!({"document": {"name": "a", "format": "txt", "source": source}}),
+    }
+}
+
+fn said(block: &Value) -> Value {
+    json!([{"role": "user", "content": [{"text": "When do herons fish?"}, block]}])
+}
+
+fn conversation(messages: &Value) -> Value {
+    json!({ "messages": messages })
 }
 
 fn is_refused(told: &str) -> bool {
@@ -351,7 +400,7 @@ async fn a_key_that_is_not_there_is_told_of_to_who_may_list() {
     let both = json!([read[0], list[0]]);
     for (identity, hidden) in [(&read, true), (&both, false)] {
         world.identity(identity).await;
-        for way in [Way::UpdateFunctionCode, Way::ExternalSource, Way::RetrievalNode] {
+        for way in [Way::UpdateFunctionCode, Way::ExternalSource, Way::ConverseDocument, Way::RetrievalNode] {
             let told = world.go(way, 0).await;
             let text = "is not authorized to perform: s3:ListBucket on resource: arn:aws:s3:::papers";
             assert_eq!(told.contains(text), hidden, "{way:?}: {told}");

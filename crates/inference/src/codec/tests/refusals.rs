@@ -248,6 +248,12 @@ fn more_schema_checked_families() {
             json!({"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}]}]}),
             "#/messages/0/content/0: extraneous key [type] is not permitted",
         ),
+        (
+            Family::Nova,
+            json!({"messages": [{"role": "user", "content": [{"text": "x"}, {"image": {"format": "png",
+                "source": {"s3Location": {"uri": "s3://b/k"}}}}]}]}),
+            "#/messages/0/content/1/image/source: s3Location is served in Converse only, send the bytes",
+        ),
         (Family::AnthropicText, json!({"prompt": "x"}), "#: required key [max_tokens_to_sample] not found"),
     ];
     for (family, body, detail) in cases {

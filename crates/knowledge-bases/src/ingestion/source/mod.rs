@@ -18,7 +18,7 @@ use crate::records::{KnowledgeBaseRecord, Place};
 use crate::{KnowledgeBases, KnowledgeBasesConfig, members};
 use web::WebSource;
 
-pub(crate) use s3::{METADATA, S3Source, read_object, split_uri};
+pub(crate) use s3::{METADATA, S3Source, read_object};
 
 /// A document as its source lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]

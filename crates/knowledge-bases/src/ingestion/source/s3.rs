@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use craton_api_bedrock_agent as api;
 use craton_core::Arn;
-use craton_objects::{GetOptions, ListQuery, ObjectError, ObjectRef, ObjectStore, ReadConditions};
+use craton_objects::{GetOptions, ListQuery, ObjectError, ObjectRef, ObjectStore, ReadConditions, split_uri};
 use craton_store::jobs::{JobContext, JobError};
 use craton_vectors::SourceLocation;
 use craton_wire::ApiError;
@@ -33,11 +33,6 @@ pub(super) fn bucket(arn: &str) -> Result<String, ApiError> {
     let wrong = || ApiError::validation(format!("{arn} is not a bucket's ARN."));
     let parsed: Arn = arn.parse().map_err(|_| wrong())?;
     if parsed.service == "s3" && !parsed.resource.contains('/') { Ok(parsed.resource) } else { Err(wrong()) }
-}
-
-/// Bucket and key of `s3://bucket/key`.
-pub(crate) fn split_uri(uri: &str) -> Option<(&str, &str)> {
-    uri.strip_prefix("s3://")?.split_once('/').filter(|(bucket, key)| !bucket.is_empty() && !key.is_empty())
 }
 
 impl S3Source {
@@ -178,8 +173,5 @@ mod tests {
         assert_eq!(bucket("arn:aws:s3:::docs").unwrap(), "docs");
         assert!(bucket("arn:aws:s3:::docs/a").is_err());
         assert!(bucket("arn:aws:sqs:us-east-1:1:docs").is_err());
-        assert_eq!(split_uri("s3://b/k/l.txt"), Some(("b", "k/l.txt")));
-        assert_eq!(split_uri("s3://b/"), None);
-        assert_eq!(split_uri("https://b/k"), None);
     }
 }
