@@ -157,6 +157,15 @@ impl Dialect {
         }
     }
 
+    /// Why nobody knows who sent a request. AWS denies access to bad API keys too; clients of these dialects tell a key
+    /// that is none (401) from one that may not (403).
+    pub(crate) fn unidentified(self, mut error: ApiError) -> ApiError {
+        if self != Self::OpenSearch && error.code == "AccessDeniedException" {
+            error.code = "UnrecognizedClientException".into();
+        }
+        error
+    }
+
     /// An error in the dialect's own shape.
     pub(crate) fn refuse(self, error: &ApiError, request_id: &str) -> Response<Body> {
         let (status, mut body) = match self {

@@ -238,7 +238,8 @@ impl Pipeline {
         let (request_id, ending) = (arrival.request_id.clone(), arrival.shutdown.clone());
         let answering = async {
             let mut arrival = arrival;
-            let (context, body) = self.identify(&mut arrival, &trail).await?;
+            let identified = self.identify(&mut arrival, &trail).await;
+            let (context, body) = identified.map_err(|error| dialect.unidentified(error))?;
             let Arrival { parts, shutdown, .. } = arrival;
             let trail = Arc::clone(&trail);
             dialect.answer(&self.services, Call { context, parts, body, shutdown, trail }).await

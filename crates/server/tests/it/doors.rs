@@ -184,12 +184,18 @@ async fn api_keys_open_the_doors_and_strangers_are_told_in_their_own_words() {
     assert_eq!(send("/anthropic/v1/messages", message(false), own).await.status, 200);
 
     let stranger = send("/v1/chat/completions", chat(false), None).await;
-    assert!(matches!(stranger.status.as_u16(), 401 | 403), "{}", stranger.status);
+    assert_eq!(stranger.status, 401);
     assert!(stranger.json()["error"]["message"].is_string());
-    let wrong = Some(("x-api-key", "sk-ant-wrong".to_owned()));
-    let stranger = send("/anthropic/v1/messages", message(false), wrong).await;
-    assert!(matches!(stranger.status.as_u16(), 401 | 403), "{}", stranger.status);
-    assert_eq!(stranger.json()["type"], "error");
+    let wrong = || Some(("x-api-key", "sk-ant-wrong".to_owned()));
+    let stranger = send("/anthropic/v1/messages", message(false), wrong()).await;
+    assert_eq!(stranger.status, 401);
+    assert_eq!(stranger.json()["error"]["type"], "authentication_error");
+    let forged = Some(("authorization", "Bearer bedrock-api-key-QUJD".to_owned()));
+    for (header, path) in [(wrong(), "/v1/chat/completions"), (forged, "/openai/v1/responses")] {
+        let stranger = send(path, chat(false), header).await;
+        assert_eq!(stranger.status, 401);
+        assert_eq!(stranger.json()["error"]["code"], "invalid_api_key");
+    }
     assert_eq!(server.model.requests().len(), 2);
 }
 
