@@ -279,8 +279,7 @@ fn compose(
     let (files, times) = ((models.files(), &sandbox), (&clock, &ids));
     let calling = (config, url, certificate);
     let lambda = functions(calling, (store, directory, &objects), files, (&account, &roles), times)?;
-    let inference =
-        inference((&models, &backends, &metering), (&clock, &ids), (&prompts, &guardrails, &objects));
+    let inference = inference((&models, &backends, &metering), times, (&prompts, &guardrails, &objects));
     let buckets = Sides::new(objects.clone());
     let deciding = (&authorizer, roles, config.tls);
     let permissions = permissions(deciding, (&lambda, &models, &prompts), (store, &buckets));
