@@ -26,7 +26,8 @@ pub struct EngineConfig {
     pub draft_tokens: usize,
     /// Answer length when the request gives none.
     pub default_max_tokens: u32,
-    /// Use [`fast_copy`](crate::fast_copy) where a model's format has one, whatever composes the engine seeing to it.
+    /// Use [`fast_copy`](crate::fast_copy) where a model's format has one and this processor does not multiply blocks as they
+    /// are ([`multiplies_blocks`](crate::multiplies_blocks)), whatever composes the engine seeing to it.
     pub fast_format: bool,
     /// Fused attention, which passes over the cached tokens of other sequences instead of computing and discarding
     /// them: several times as fast with many sequences or kept prefixes. It adds in half precision, so greedy answers

@@ -4,7 +4,7 @@
 //! Eight bits hold what four and an offset say all but exactly (the example `precision` measures it), so a Q4_1 file
 //! rewritten as Q8_0 answers the same, and a batch or a prompt is computed about half as fast again. It takes more memory,
 //! and of a large model the memory is what costs time: only small ones have a copy. The original stays as it is, and
-//! answers whenever there is no copy.
+//! answers whenever there is no copy. Processors for which [`crate::multiplies_blocks`] holds need none.
 
 use std::path::{Path, PathBuf};
 

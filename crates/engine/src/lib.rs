@@ -46,4 +46,5 @@ pub use config::EngineConfig;
 pub use engine::Engine;
 pub use fast::fast_copy;
 pub use model::memory_bytes;
+pub use products::{computed_products, multiplies_blocks};
 pub use scheduler::ModelStats;

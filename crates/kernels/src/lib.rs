@@ -5,6 +5,7 @@
 //! functions of single numbers run on one thread, unvectorised: together they cost a network of this size more than half of its time.
 //! A matrix that stays is packed once, in panels of [`LANES`] columns, which is the order that [`tile`] reads it in.
 
+pub mod blocks;
 mod bytes;
 mod pointwise;
 mod tile;

@@ -15,6 +15,14 @@ async fn a_greedy_answer_is_sensible_and_repeats() {
     assert_eq!(first.text(), second.text());
 }
 
+/// The model's weights are in blocks: what llama.cpp's build was told of whom to ask reached it.
+#[tokio::test]
+async fn products_are_computed_here_where_that_is_faster() {
+    let before = craton_engine::computed_products();
+    answer(&shared_model(), ask("Hello!", 2)).await.unwrap();
+    assert_eq!(craton_engine::computed_products() > before, craton_engine::multiplies_blocks());
+}
+
 #[tokio::test]
 async fn a_seed_repeats_and_temperature_varies() {
     let told = async |seed| {

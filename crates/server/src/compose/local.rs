@@ -8,7 +8,7 @@ use craton_backend::{
     Embeddings, Message, RerankModel, RerankRequest, Reranked, Role,
 };
 use craton_engine::embed::BertEmbedder;
-use craton_engine::{Engine, EngineConfig, fast_copy, memory_bytes};
+use craton_engine::{Engine, EngineConfig, fast_copy, memory_bytes, multiplies_blocks};
 use craton_metering::{QueueDepth, QueueSource};
 use craton_models::Task;
 use craton_models::files::{InstalledModel, ModelFiles, Progress, is_builtin};
@@ -232,7 +232,9 @@ impl QueueSource for LocalModels {
 
 /// The file to load for a chat model, and the memory that it will take.
 fn prepared(original: PathBuf, config: &EngineConfig) -> Result<(PathBuf, u64), String> {
-    let copy = if config.fast_format { fast_copy(&original) } else { Ok(None) };
+    // Where blocks are multiplied as they are, the smaller file is the faster one.
+    let wanted = config.fast_format && !multiplies_blocks();
+    let copy = if wanted { fast_copy(&original) } else { Ok(None) };
     let path = match copy {
         Ok(copy) => copy.unwrap_or(original),
         Err(reason) => {

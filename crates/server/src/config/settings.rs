@@ -242,8 +242,8 @@ pub const SETTINGS: &[Setting] = &[
     switch(
         "engine.fast_format",
         "true",
-        "Run small models with Q4_1 weights from a copy with Q8_0 weights, made beside the file when first needed: faster, \
-         and half as large again in memory (docs/local-models.md).",
+        "Run small models with Q4_1 weights from a copy with Q8_0 weights, made beside the file when first needed, where the \
+         processor lacks AVX-512 VNNI: faster there, and half as large again in memory (docs/local-models.md).",
     ),
     switch(
         "engine.flash_attention",
