@@ -36,6 +36,9 @@ async fn write_until_full(store: &Store, bytes: usize) -> usize {
     unreachable!("the disk is small")
 }
 
+/// Long enough to be renewed in time on a busy machine.
+const LEASE: Duration = Duration::from_secs(1);
+
 /// Writes more than the log has left behind, and fails where there is no room for it.
 struct Writes;
 
@@ -43,7 +46,7 @@ struct Writes;
 impl Handler for Writes {
     async fn run(&self, job: &JobContext) -> Result<(), JobError> {
         // Longer than the lease, which is renewed meanwhile.
-        tokio::time::sleep(Duration::from_millis(700)).await;
+        tokio::time::sleep(LEASE + LEASE / 4).await;
         match create(job.store(), job.id().to_owned(), 6 << 20).await {
             Err(error) if error.is_full() => Err(JobError::Fail("there is no room".into())),
             other => Ok(other?),
@@ -69,14 +72,14 @@ async fn ended(store: &Store, id: &str) -> Job {
 
 fn runner(store: &Store) -> Runner {
     Runner::new(store.clone(), Arc::new(SystemClock))
-        .times(Duration::from_millis(300), Duration::from_millis(20))
+        .times(LEASE, Duration::from_millis(20))
         .handle("writes", 2, Arc::new(Writes))
 }
 
 /// Something else on the disk, that can be deleted later.
-fn ballast(folder: &Path) -> PathBuf {
+fn ballast(folder: &Path, mebibytes: usize) -> PathBuf {
     let path = folder.join("something");
-    std::fs::write(&path, vec![0; 16 << 20]).unwrap();
+    std::fs::write(&path, vec![0; mebibytes << 20]).unwrap();
     path
 }
 
@@ -97,12 +100,13 @@ fn reserve(folder: &Path) -> u64 {
 /// The disk is full of records, of large ones and then of small ones, so that the log can't grow and the database can't.
 #[tokio::test]
 async fn jobs_end_on_a_full_disk() {
-    let Some(disk) = testing::on_small_disk("full::jobs_end_on_a_full_disk", 40) else { return };
+    let Some(disk) = testing::on_small_disk("full::jobs_end_on_a_full_disk", 56) else { return };
     let store = Store::open(&disk).await.unwrap();
     for n in 0..20 {
         store.enqueue(NewJob::new(format!("job-{n:02}"), "writes", json!({}), 0)).await.unwrap();
     }
-    let ballast = ballast(&disk);
+    // Room for the job after, in the log and then in the database, beside what is kept.
+    let ballast = ballast(&disk, 32);
     let large = write_until_full(&store, 300_000).await;
     let small = write_until_full(&store, 10).await;
     let running = runner(&store).start().await.unwrap();
@@ -122,7 +126,8 @@ async fn jobs_end_on_a_full_disk() {
     std::fs::remove_file(ballast).unwrap();
     store.enqueue(NewJob::new("after", "writes", json!({}), 0)).await.unwrap();
     let running = runner(&store).start().await.unwrap();
-    assert_eq!(ended(&store, "after").await.status, JobStatus::Succeeded);
+    let after = ended(&store, "after").await;
+    assert_eq!(after.status, JobStatus::Succeeded, "{after:?}");
     running.stop().await;
     store.close().await;
 }
@@ -132,7 +137,7 @@ async fn jobs_end_on_a_full_disk() {
 async fn a_job_ends_behind_a_long_log() {
     let Some(disk) = testing::on_small_disk("full::a_job_ends_behind_a_long_log", 96) else { return };
     let store = Store::open(&disk).await.unwrap();
-    let (whole, ballast) = (reserve(&disk), ballast(&disk));
+    let (whole, ballast) = (reserve(&disk), ballast(&disk, 16));
     let running = runner(&store).start().await.unwrap();
     store.enqueue(NewJob::new("first", "writes", json!({}), 0)).await.unwrap();
     write_long_log(&store).await;
