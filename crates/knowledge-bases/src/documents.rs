@@ -138,7 +138,10 @@ impl KnowledgeBases {
         let table = Table { knowledge_base: &base, data_source: &source.id };
         let size = input.max_results.and_then(|count| usize::try_from(count).ok()).unwrap_or(PAGE).max(1);
         let after = match &input.next_token {
-            Some(token) => hex::decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok()),
+            Some(token) => {
+                let text = hex::decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+                text.filter(|text| !text.contains('\0'))
+            }
             None => Some(String::new()),
         };
         let after = after.ok_or_else(|| ApiError::validation("The pagination token is not valid"))?;
@@ -224,10 +227,18 @@ fn check_once<'a>(names: impl IntoIterator<Item = &'a String>) -> Result<(), Api
     }
 }
 
+/// The id of a custom document. PostgreSQL's text can't hold the character zero.
+fn custom_id(id: &str) -> Result<String, ApiError> {
+    if id.contains('\0') {
+        return Err(ApiError::validation("The id of a document can't have the character zero in it."));
+    }
+    Ok(id.to_owned())
+}
+
 fn object_uri(uri: &str) -> Result<String, ApiError> {
     match split_uri(uri) {
-        Some(_) => Ok(uri.to_owned()),
-        None => Err(ApiError::validation(format!("{uri} is not an object's URI (s3://bucket/key)."))),
+        Some(_) if !uri.contains('\0') => Ok(uri.to_owned()),
+        _ => Err(ApiError::validation(format!("{uri} is not an object's URI (s3://bucket/key)."))),
     }
 }
 
@@ -235,7 +246,7 @@ fn identified(source: &DataSourceRecord, identifier: &api::DocumentIdentifier) -
     check_kind(source, identifier.data_source_type)?;
     check_parts(identifier.data_source_type, [identifier.custom.is_some(), identifier.s3.is_some()])?;
     match (&identifier.custom, &identifier.s3) {
-        (Some(custom), None) => Ok(custom.id.clone()),
+        (Some(custom), None) => custom_id(&custom.id),
         (None, Some(s3)) => object_uri(&s3.uri),
         _ => Err(ApiError::validation("A document identifier needs the field of its dataSourceType.")),
     }
@@ -249,7 +260,7 @@ fn put(source: &DataSourceRecord, document: api::KnowledgeBaseDocument) -> Resul
     match (content.custom, content.s3) {
         (Some(custom), None) => {
             let (source, content) = custom_content(&custom)?;
-            let document = custom.custom_document_identifier.id;
+            let document = custom_id(&custom.custom_document_identifier.id)?;
             Ok(Put { document, request: Request { source, metadata }, content })
         }
         (None, Some(s3)) => {

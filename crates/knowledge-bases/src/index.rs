@@ -276,18 +276,26 @@ impl KnowledgeBases {
         context: &RequestContext,
         storage: &api::StorageConfiguration,
     ) -> Result<(), ApiError> {
-        let Some(collection) = &storage.opensearch_serverless_configuration else { return Ok(()) };
-        let arn = &collection.collection_arn;
-        if self.cluster(arn).is_some() {
-            return Ok(());
+        match self.missing_collection(context, storage).await? {
+            None => Ok(()),
+            Some(arn) => Err(ApiError::validation(format!(
+                "The knowledge base storage configuration provided is invalid: there is no collection {arn}. Create it \
+                 with CreateCollection."
+            ))),
         }
-        if self.parts.collections.has_collection(context, arn).await? {
-            return Ok(());
-        }
-        Err(ApiError::validation(format!(
-            "The knowledge base storage configuration provided is invalid: there is no collection {arn}. Create it \
-             with CreateCollection."
-        )))
+    }
+
+    /// The collection that an index is to be in and that is not there, or not any more.
+    pub(crate) async fn missing_collection<'a>(
+        &self,
+        context: &RequestContext,
+        storage: &'a api::StorageConfiguration,
+    ) -> Result<Option<&'a str>, ApiError> {
+        let Some(collection) = &storage.opensearch_serverless_configuration else { return Ok(None) };
+        let arn = collection.collection_arn.as_str();
+        let is_there =
+            self.cluster(arn).is_some() || self.parts.collections.has_collection(context, arn).await?;
+        Ok((!is_there).then_some(arn))
     }
 
     /// The index of a knowledge base, opened.
@@ -341,6 +349,7 @@ impl Searchables for KnowledgeBases {
         let found = self.active_knowledge_base(&place, id).await?;
         let embedder = self.embedder(&place, &found.body).await?;
         self.check_use(&place, &found, &embedder).await?;
+        self.check_storage(context, &found.body.storage).await?;
         Ok(Searchable {
             id: found.id,
             index: self.open_index(&found.body).await?,

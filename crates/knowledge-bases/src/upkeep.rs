@@ -132,12 +132,7 @@ impl Upkeep {
             self.0.all(&place.scope(INGESTION_JOB), &ingestion_job_id(base, id, "")).await.map_err(failed)?;
         self.stop(place, base, id, &jobs).await?;
         if source.body.deletion == api::DataDeletionPolicy::Delete {
-            let knowledge_base = self.0.knowledge_base(place, base).await.map_err(failed)?;
-            let index = self.0.index_of_job(&knowledge_base.body).await?;
-            index
-                .delete_data_source(base, id)
-                .await
-                .map_err(|error| JobError::Retry(format!("the index can't be emptied: {error}")))?;
+            self.empty(place, base, id).await?;
         }
         let mut transaction = self.store().begin().await?;
         job.fence(&mut transaction).await?;
@@ -150,6 +145,19 @@ impl Upkeep {
         transaction.delete(&place.scope(DOCUMENTS), &data_source_id(base, id), None).await?;
         transaction.commit().await?;
         Ok(())
+    }
+
+    /// Takes a data source's chunks out of the index, unless that went with its collection.
+    async fn empty(&self, place: &Place, base: &str, id: &str) -> Result<(), JobError> {
+        let knowledge_base = self.0.knowledge_base(place, base).await.map_err(failed)?;
+        let context = self.0.background(place, "knowledge-base");
+        let storage = &knowledge_base.body.storage;
+        if self.0.missing_collection(&context, storage).await.map_err(failed)?.is_some() {
+            return Ok(());
+        }
+        let index = self.0.index_of_job(&knowledge_base.body).await?;
+        let emptied = index.delete_data_source(base, id).await;
+        emptied.map(drop).map_err(|error| JobError::Retry(format!("the index can't be emptied: {error}")))
     }
 
     async fn stop(

@@ -247,6 +247,12 @@ fn filters() -> Vec<Filter> {
         Filter::StringContains("name".into(), "r_port".into()),
     ];
     let mut filters = leaves.clone();
+    filters.extend([
+        Filter::Equals("name\0".into(), text("a\0")),
+        Filter::StartsWith("name".into(), "report\0".into()),
+        Filter::ListContains("tags".into(), "all\0".into()),
+        Filter::StringContains("tags".into(), "\0".into()),
+    ]);
     filters.push(Filter::AndAll(vec![leaves[0].clone(), leaves[6].clone()]));
     filters.push(Filter::OrAll(vec![leaves[3].clone(), leaves[8].clone()]));
     let nested = Filter::OrAll(vec![leaves[1].clone(), Filter::AndAll(leaves[12..16].to_vec())]);

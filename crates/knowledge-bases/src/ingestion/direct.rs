@@ -6,9 +6,10 @@ use craton_api_bedrock_agent::DocumentStatus;
 use craton_store::jobs::{Ended, Handler, Job, JobContext, JobError};
 use craton_store::{StoreError, Transaction, crash};
 use craton_vectors::{MetadataValue, SourceLocation};
+use craton_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
-use super::failure::{Failure, from_store};
+use super::failure::{Failure, from_api, from_store};
 use super::parse::{Content, MetadataContent};
 use super::pipeline::{Cut, Pipeline};
 use super::source::{Listed, S3Source, Source as _, read_object};
@@ -62,9 +63,10 @@ impl Handler for DirectHandler {
         let of: DirectJob = job.payload()?;
         let service = &self.0;
         // A knowledge base that is gone has no documents that wait.
-        let Ok(base) = service.knowledge_base(&of.place, &of.knowledge_base).await else { return Ok(()) };
+        let base = service.knowledge_base(&of.place, &of.knowledge_base).await;
+        let Some(base) = unless_gone(base)? else { return Ok(()) };
         let source = service.data_source(&of.place, &of.knowledge_base, &of.data_source).await;
-        let Ok(source) = source else { return Ok(()) };
+        let Some(source) = unless_gone(source)? else { return Ok(()) };
         let mut pipeline = Pipeline::open(service, &of.place, (&base, &source)).await?;
         pipeline.embedder.operation = "IngestKnowledgeBaseDocuments";
         let direct = Direct { service, job, of: &of, pipeline, base, source };
@@ -86,6 +88,15 @@ impl Handler for DirectHandler {
             )
             .await
             .map(drop)
+    }
+}
+
+/// None for what is not there any more. Where that can't be told, the job is tried again.
+fn unless_gone<T>(found: Result<T, ApiError>) -> Result<Option<T>, JobError> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.code == "ResourceNotFoundException" => Ok(None),
+        Err(error) => Err(from_api(error)),
     }
 }
 
@@ -244,4 +255,16 @@ fn set(row: &mut Document, wrong: Option<(DocumentStatus, String)>) {
         None => (DocumentStatus::Indexed, None),
         Some((status, reason)) => (status, Some(reason)),
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_gone_is_told_from_what_can_not_be_looked_up() {
+        assert!(matches!(unless_gone(Ok(1)), Ok(Some(1))));
+        assert!(matches!(unless_gone::<()>(Err(ApiError::not_found("gone"))), Ok(None)));
+        assert!(matches!(unless_gone::<()>(Err(ApiError::no_space())), Err(JobError::Retry(_))));
+    }
 }

@@ -36,7 +36,7 @@ pub(crate) struct Records {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", expecting = "an object")]
 struct File {
     metadata_attributes: Option<BTreeMap<String, Value>>,
     document_structure_configuration: Option<Structure>,

@@ -1,6 +1,7 @@
 //! Bytes of a document and of its metadata file to texts with attributes.
 
 use std::collections::{BTreeMap, HashSet};
+use std::io::Read as _;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +16,8 @@ use super::metadata::{self, Metadata, Records, is_reserved};
 
 /// Rows of a csv file that are documents of their own.
 const MAX_RECORDS: usize = 100_000;
+/// Put behind a csv file: a row of its own, unless a quote is open. Text has no such character.
+const END: &[u8] = b"\n\0";
 
 /// What a source gives of a document.
 #[derive(Debug, Clone)]
@@ -113,21 +116,32 @@ fn declared(hint: &str) -> &'static str {
 }
 
 /// The rows of a csv file, each a text of its content columns with the others as attributes. An empty cell is no
-/// attribute; a row with another number of cells than the first fails the file, for what is whose is not known.
+/// attribute; a row with another number of cells than the first fails the file, for what is whose is not known. So does
+/// one whose attributes take more than a metadata file may, for every chunk carries them.
 fn rows(
     text: &str,
     records: &Records,
     shared: &BTreeMap<String, MetadataValue>,
 ) -> Result<Vec<Section>, String> {
-    let mut reader = csv::ReaderBuilder::new().from_reader(text.as_bytes());
+    let ended = text.as_bytes().chain(END);
+    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(ended);
     let header = reader.headers().map_err(|error| error.to_string())?;
+    if header.iter().any(|name| name.contains('\0')) {
+        return Err("it has no rows, or a quote in its first line is not closed".into());
+    }
     let columns = Columns::of(header.iter().map(|name| name.trim().to_owned()).collect(), records)?;
     let mut sections = Vec::new();
     for row in reader.records() {
         let row = row.map_err(|error| format!("its rows are not readable: {error}"))?;
+        if row.len() == 1 && &row[0] == "\0" {
+            break;
+        }
         if sections.len() == MAX_RECORDS {
             return Err(format!("it has more than {MAX_RECORDS} rows"));
         }
+        columns.check(&row).map_err(|fault| {
+            format!("the row in line {} {fault}", row.position().map_or(0, csv::Position::line))
+        })?;
         let cell = |at: &usize| row.get(*at).map(str::trim).filter(|cell| !cell.is_empty());
         let text = columns.content.iter().filter_map(cell).collect::<Vec<_>>().join("\n");
         let mut metadata = shared.clone();
@@ -149,6 +163,29 @@ struct Columns {
 }
 
 impl Columns {
+    /// Refuses a row that can't be taken as it is meant.
+    fn check(&self, row: &csv::StringRecord) -> Result<(), String> {
+        if row.iter().any(|cell| cell.contains('\0')) {
+            return Err("has a quote that is not closed".into());
+        }
+        if row.len() != self.names.len() {
+            return Err(format!("has {} cells, and the first line {}", row.len(), self.names.len()));
+        }
+        if row.iter().any(|cell| cell.contains(char::REPLACEMENT_CHARACTER)) {
+            return Err("has bytes that are no text in the file's encoding".into());
+        }
+        let attribute = |at: &usize| {
+            let cell = row.get(*at)?.trim();
+            (!cell.is_empty()).then(|| self.names[*at].len() + cell.len())
+        };
+        let bytes: usize = self.metadata.iter().filter_map(attribute).sum();
+        if bytes > metadata::MAX_BYTES {
+            let most = metadata::MAX_BYTES;
+            return Err(format!("has attributes of {bytes} bytes, more than {most}"));
+        }
+        Ok(())
+    }
+
     fn of(names: Vec<String>, records: &Records) -> Result<Self, String> {
         let Records { content, include, exclude } = records;
         for named in content.iter().chain(include).chain(exclude) {
@@ -236,15 +273,21 @@ mod tests {
         let rows = read(csv, &[], &[]).unwrap();
         assert_eq!(rows[0].metadata.keys().collect::<Vec<_>>(), ["id"], "an empty cell is no attribute");
         assert_eq!((rows[1].text.as_str(), rows[1].metadata.len()), ("", 2));
+        let long = format!("text,id\nHello,{}\nBye,1", "x".repeat(10_241));
         for (csv, include, exclude, reason) in [
             ("id\n7", &[][..], &[][..], "no column 'text'"),
             (csv, &["author"], &[], "no column 'author'"),
             (csv, &[], &["secret"], "no column 'secret'"),
             ("id,text,id\n7,Hello,8", &[], &[], "two columns 'id'"),
             ("text,text\nHello,Bye", &[], &[], "two columns 'text'"),
-            ("id,text\n7,Hello\n8,Bye,more", &[], &[], "line: 3"),
-            ("id,text\n7", &[], &[], "line: 2"),
+            ("id,text\n7,Hello\n8,Bye,more", &[], &[], "line 3 has 3 cells, and the first line 2"),
+            ("id,text\n7", &[], &[], "line 2 has 1 cells"),
+            ("id,text\n7,\"Hello\n8,Bye", &[], &[], "line 2 has a quote that is not closed"),
+            ("id,\"text\n7,Hello", &[], &[], "a quote in its first line"),
+            ("", &[], &[], "no rows"),
             ("text,x-amz-bedrock-kb-source-uri\nHello,b", &[], &[], "system's own"),
+            ("id,text\n7,Hello\n8,\"B\ny\u{fffd}e\"", &[], &[], "the row in line 3"),
+            (long.as_str(), &[], &[], "the row in line 2 has attributes of 10243 bytes"),
         ] {
             let said = read(csv, include, exclude).unwrap_err();
             assert!(said.contains(reason), "{csv:?}: {said}");
@@ -252,6 +295,7 @@ mod tests {
         // What is not taken may be as it is.
         assert_eq!(read("id,text,id,,\n7,Hello,8,,", &["text"], &[]).unwrap()[0].metadata.len(), 0);
         assert!(read("text,x-amz-bedrock-kb-source-uri\nHello,b", &["text"], &[]).is_ok());
+        assert!(read(&long, &["text"], &[]).is_ok());
     }
 
     #[test]

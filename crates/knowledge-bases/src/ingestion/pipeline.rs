@@ -7,11 +7,12 @@ use craton_identity::ObjectAccess;
 use craton_objects::split_uri;
 use craton_store::jobs::JobError;
 use craton_vectors::{
-    Chunk, DocumentChunks, DocumentKey, MetadataValue, PAGE_NUMBER, Parent, SourceLocation, VectorIndex,
+    Chunk, DATA_SOURCE_ID, DocumentChunks, DocumentKey, Filter, MetadataValue, PAGE_NUMBER, Parent, Query,
+    SourceLocation, VectorIndex, Want,
 };
 use ring::digest::{SHA256, digest};
 
-use super::chunking::{Piece, Strategy};
+use super::chunking::{Piece, Room, Strategy};
 use super::failure::{Failure, from_api, from_embedder, from_index};
 use super::parse::{Content, Parsed, parse};
 use super::source::{Listed, METADATA};
@@ -95,6 +96,8 @@ impl Pipeline {
     ) -> Result<Self, JobError> {
         let embedder = service.embedder(place, &knowledge_base.body).await.map_err(from_api)?;
         service.check_use(place, knowledge_base, &embedder).await.map_err(from_api)?;
+        let stored = service.check_storage(&embedder.context, &knowledge_base.body.storage).await;
+        stored.map_err(from_api)?;
         let strategy = Strategy::of(data_source.body.ingestion.as_ref()).map_err(from_api)?;
         Ok(Self {
             knowledge_base: knowledge_base.id.clone(),
@@ -120,11 +123,10 @@ impl Pipeline {
 
     /// Cuts a document into chunks, without their vectors yet.
     pub(crate) async fn cut(&self, location: &SourceLocation, parsed: &Parsed) -> Result<Cut, Failure> {
-        let mut chunks = Vec::new();
+        let (mut chunks, mut room) = (Vec::new(), Room::new());
         for (number, section) in parsed.sections.iter().enumerate() {
-            let pieces = self.strategy.cut(&section.text, &self.embedder).await;
-            let pieces = pieces.map_err(|error| Failure::Job(from_embedder(error, &self.embedder.arn)))?;
-            for piece in pieces {
+            room.each_carries(section.metadata.iter().map(|(key, value)| key.len() + bytes_of(value)).sum());
+            for piece in self.strategy.cut(&section.text, &self.embedder, &mut room).await? {
                 // The page that it begins on, counted from 1.
                 let page = section.pages.partition_point(|begin| *begin <= piece.at);
                 let mut chunk = self.chunk(location, (number, chunks.len()), &section.metadata, piece);
@@ -217,6 +219,13 @@ impl Pipeline {
         Ok(reasons)
     }
 
+    /// Whether the index has no document of the data source.
+    pub(crate) async fn has_nothing(&self) -> Result<bool, JobError> {
+        let of_source = Filter::Equals(DATA_SOURCE_ID.to_owned(), self.data_source.as_str().into());
+        let any = Query::new(Want::Everything, 1).of_owner(&self.knowledge_base).with_filter(of_source);
+        Ok(self.index.search(&any).await.map_err(from_index)?.is_empty())
+    }
+
     /// Puts documents in place of what the index had of them.
     pub(crate) async fn put(&self, documents: Vec<Cut>) -> Result<(), JobError> {
         let chunks = |document: Cut| DocumentChunks {
@@ -229,6 +238,14 @@ impl Pipeline {
     pub(crate) async fn remove(&self, documents: &[&str]) -> Result<(), JobError> {
         let keys: Vec<DocumentKey> = documents.iter().map(|document| self.key(document)).collect();
         self.index.delete_documents(&keys).await.map(drop).map_err(from_index)
+    }
+}
+
+fn bytes_of(value: &MetadataValue) -> usize {
+    match value {
+        MetadataValue::Boolean(_) | MetadataValue::Number(_) => 0,
+        MetadataValue::Text(text) => text.len(),
+        MetadataValue::List(texts) => texts.iter().map(String::len).sum(),
     }
 }
 

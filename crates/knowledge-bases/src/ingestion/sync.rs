@@ -1,6 +1,6 @@
 //! One sync of a data source. [`run`] has all of its control flow.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -19,13 +19,16 @@ use super::table::{Document, Table};
 use crate::KnowledgeBases;
 use crate::records::{INGESTION_JOB, IngestionJobRecord, KnowledgeBaseRecord, Statistics};
 
-/// Documents that are read, embedded and written together, and bytes of them.
+/// Documents that are read, embedded and written together, bytes of them, and of what they come to as chunks.
 const BATCH: usize = 64;
 const BATCH_BYTES: u64 = 32 << 20;
+const BATCH_CHUNK_BYTES: u64 = 256 << 20;
 /// Documents read at the same time.
 const READERS: usize = 8;
 /// How often a listing that takes long shows how far it is.
 const SHOWN_EVERY: Duration = Duration::from_secs(1);
+/// How often it is seen to that the disk has room, while nothing is written.
+const ROOM_EVERY: Duration = Duration::from_secs(1);
 /// Reasons of failed documents that a job keeps.
 const MOST_REASONS: usize = 100;
 
@@ -35,18 +38,18 @@ pub(super) async fn run(service: &KnowledgeBases, job: &JobContext) -> Result<()
     sync.check_room()?;
     sync.begin().await?;
     let listing = sync.list().await?;
-    sync.check_some(&listing.documents).await?;
+    sync.while_it_may(sync.check_some(&listing.documents)).await?;
     crash::point("kb.listed");
     let plan = sync.compare(listing).await?;
     let mut read = sync.read(plan.batches.first());
     let mut ready = Vec::new();
     for next in 1..=plan.batches.len() {
         job.check()?;
-        let documents = unless_stopped(job, read).await?;
+        let documents = sync.while_it_may(read).await?;
         // While the model works on these, those before are written and the next are read.
         read = sync.read(plan.batches.get(next));
-        let embedded = unless_stopped(job, async { sync.embed(sync.cut(documents).await?).await });
-        let ahead = unless_stopped(job, read);
+        let embedded = sync.while_it_may(async { sync.embed(sync.cut(documents).await?).await });
+        let ahead = sync.while_it_may(read);
         let (written, embedded, ahead) = tokio::join!(sync.index(ready), embedded, ahead);
         written?;
         ready = embedded?;
@@ -57,18 +60,6 @@ pub(super) async fn run(service: &KnowledgeBases, job: &JobContext) -> Result<()
     sync.remove(plan.gone).await?;
     crash::point("kb.done");
     Ok(())
-}
-
-/// Work that is given up when the job is to stop. What is being written is not: it comes to its end.
-async fn unless_stopped<T>(
-    job: &JobContext,
-    work: impl Future<Output = Result<T, JobError>>,
-) -> Result<T, JobError> {
-    tokio::select! {
-        biased;
-        done = work => done,
-        () = job.stopped() => Err(JobError::Stopped),
-    }
 }
 
 /// What is to be done.
@@ -177,6 +168,27 @@ impl<'a> Sync<'a> {
         }
     }
 
+    /// Does work that is given up when the job is to stop, or the disk gets full. What is being written is not: it comes
+    /// to its end.
+    async fn while_it_may<T>(&self, work: impl Future<Output = Result<T, JobError>>) -> Result<T, JobError> {
+        tokio::select! {
+            biased;
+            done = work => done,
+            () = self.job.stopped() => Err(JobError::Stopped),
+            error = self.no_room() => Err(error),
+        }
+    }
+
+    /// Returns when the disk is all but full.
+    async fn no_room(&self) -> JobError {
+        loop {
+            if let Err(error) = self.check_room() {
+                return error;
+            }
+            tokio::time::sleep(ROOM_EVERY).await;
+        }
+    }
+
     async fn list(&self) -> Result<Listing, JobError> {
         let found = AtomicUsize::new(0);
         let listing = self.source.list(self.job, &found);
@@ -186,6 +198,7 @@ impl<'a> Sync<'a> {
             tokio::select! {
                 listed = &mut listing => break listed,
                 _ = shown.tick() => {
+                    self.check_room()?;
                     let so_far = i64::try_from(found.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
                     self.write(&[], &[], |found| found.body.statistics.scanned = so_far).await?;
                 }
@@ -214,8 +227,14 @@ impl<'a> Sync<'a> {
     /// Finds what changed, and shows how much there is.
     async fn compare(&self, listing: Listing) -> Result<Plan, JobError> {
         let mut known = self.table().all(self.job.store()).await.map_err(from_store)?;
+        if self.has_lost_index(&known, &listing).await? {
+            self.lose_index().await?;
+            known = self.table().all(self.job.store()).await.map_err(from_store)?;
+        }
         let (scanned, metadata_scanned) = (listing.documents.len(), listing.metadata_files);
         let mut batches: Vec<Vec<Work>> = Vec::new();
+        let growth = self.pipeline.strategy.growth(self.pipeline.embedder.dimensions);
+        let most_bytes = BATCH_BYTES.min(BATCH_CHUNK_BYTES / growth.max(1));
         let (mut bytes, mut seen) = (0, HashSet::new());
         for listed in listing.documents {
             if !seen.insert(listed.location.uri().to_owned()) {
@@ -227,7 +246,7 @@ impl<'a> Sync<'a> {
             }
             bytes += work.listed.bytes;
             match batches.last_mut() {
-                Some(batch) if batch.len() < BATCH && bytes <= BATCH_BYTES => batch.push(work),
+                Some(batch) if batch.len() < BATCH && bytes <= most_bytes => batch.push(work),
                 _ => {
                     bytes = work.listed.bytes;
                     batches.push(vec![work]);
@@ -251,6 +270,27 @@ impl<'a> Sync<'a> {
         let mut gone: Vec<Gone> = known.into_iter().map(gone).collect();
         gone.sort_by(|a, b| a.document.cmp(&b.document));
         Ok(Plan { batches, gone })
+    }
+
+    /// Whether nothing is in the index of documents that were put there: somebody deleted it and left the rows.
+    async fn has_lost_index(
+        &self,
+        known: &HashMap<String, Document>,
+        listing: &Listing,
+    ) -> Result<bool, JobError> {
+        let is_indexed =
+            |listed: &Listed| known.get(listed.location.uri()).is_some_and(|before| before.chunks > 0);
+        Ok(listing.documents.iter().any(is_indexed) && self.pipeline.has_nothing().await?)
+    }
+
+    /// Before anything is put in anew, so that it is known after a crash too.
+    async fn lose_index(&self) -> Result<(), JobError> {
+        tracing::warn!(knowledge_base = self.of.knowledge_base, "the index is gone; it is made anew");
+        let now_ms = self.service.parts.clock.now_ms();
+        let mut transaction = self.job.store().begin().await.map_err(from_store)?;
+        self.job.fence(&mut transaction).await?;
+        self.table().lose_index(&mut transaction, now_ms).await.map_err(from_store)?;
+        transaction.commit().await.map_err(from_store)
     }
 
     /// Whether a document is to be read: it is new, changed, or failed before, and not done by this very job.
@@ -380,8 +420,7 @@ impl<'a> Sync<'a> {
         }
         crash::point("kb.before-index");
         if !cuts.is_empty() {
-            self.check_room()?;
-            self.hold_lease().await?;
+            self.before_index().await?;
             self.pipeline.put(cuts).await?;
         }
         crash::point("kb.indexed");
@@ -390,7 +429,9 @@ impl<'a> Sync<'a> {
         Ok(())
     }
 
-    async fn hold_lease(&self) -> Result<(), JobError> {
+    /// The index is written to while there is room, and while the job is this worker's.
+    async fn before_index(&self) -> Result<(), JobError> {
+        self.check_room()?;
         let mut transaction = self.job.store().begin().await.map_err(from_store)?;
         self.job.fence(&mut transaction).await?;
         transaction.commit().await.map_err(from_store)
@@ -455,7 +496,7 @@ impl<'a> Sync<'a> {
             self.job.check()?;
             let documents: Vec<&str> = batch.iter().map(|gone| gone.document.as_str()).collect();
             crash::point("kb.before-removal");
-            self.hold_lease().await?;
+            self.before_index().await?;
             self.pipeline.remove(&documents).await?;
             crash::point("kb.removed");
             let metadata = batch.iter().filter(|gone| gone.had_metadata).count();

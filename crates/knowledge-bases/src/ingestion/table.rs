@@ -195,6 +195,24 @@ impl Table<'_> {
             && row.get::<Option<&[u8]>>("content")? == content.as_deref())
     }
 
+    /// Nothing is in the index any more of what was.
+    pub(crate) async fn lose_index(
+        self,
+        transaction: &mut Transaction,
+        now_ms: i64,
+    ) -> Result<(), StoreError> {
+        transaction
+            .execute(
+                "UPDATE kb_documents SET chunks = 0, settings = '', content_hash = '', updated_ms = $3, \
+                 status_reason = CASE WHEN status = 'INDEXED' THEN 'its index was deleted' ELSE status_reason END, \
+                 status = CASE WHEN status = 'INDEXED' THEN 'FAILED' ELSE status END \
+                 WHERE knowledge_base = $1 AND data_source = $2 AND chunks > 0",
+                &self.with(values![now_ms]),
+            )
+            .await
+            .map(drop)
+    }
+
     /// Gives a document another status. False when it is not there.
     pub(crate) async fn set_status(
         self,

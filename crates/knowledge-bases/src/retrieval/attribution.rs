@@ -422,4 +422,61 @@ mod tests {
         assert_eq!(part.text.as_deref(), Some("Zweite Stadt: Köln."));
         assert_eq!(part.span.unwrap().start, Some(13));
     }
+
+    /// Pieces of answers: marks, code, letters of several bytes, white space, in any order.
+    fn answers() -> impl proptest::strategy::Strategy<Value = Vec<String>> {
+        use proptest::prelude::*;
+        let written = prop::sample::select(vec![
+            "[1]",
+            "[2, 3]",
+            " [9]",
+            "[",
+            "]",
+            "a[1]",
+            "`",
+            "``",
+            "```",
+            "\n",
+            "\n\n",
+            "~~~",
+            ". ",
+            "! ",
+            " ",
+            "\t",
+            "été",
+            "слово",
+            "退货需在45天内",
+            "。",
+            "👩‍👩‍👧",
+            "e\u{301}",
+            "\u{a0}",
+            "\u{feff}",
+            "Cats purr",
+            "45 days",
+            "\r\n",
+        ]);
+        prop::collection::vec(prop_oneof![4 => written.prop_map(str::to_owned), 1 => ".{0,6}"], 0..24)
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn spans_lie_on_characters_inside_the_answer(pieces in answers()) {
+            let mut cleaner = Cleaner::new(3);
+            let shown = pieces.iter().map(|piece| cleaner.push(piece)).collect::<String>() + &cleaner.finish();
+            let answer = cleaner.text();
+            proptest::prop_assert_eq!(&shown, answer);
+            let passages = ["Cats purr within 45 days", "退货需在45天内", "été слово"];
+            let found = futures::FutureExt::now_or_never(attribute(&cleaner, &passages, None));
+            let (letters, mut last) = (answer.chars().collect::<Vec<_>>(), -1);
+            for part in found.expect("nobody is asked").unwrap() {
+                let told = part.to_api(answer).text_response_part.unwrap();
+                let (span, text) = (told.span.unwrap(), told.text.unwrap());
+                let (start, end) = (span.start.unwrap(), span.end.unwrap());
+                proptest::prop_assert!(last < start && start <= end && (end as usize) < letters.len());
+                proptest::prop_assert_eq!(letters[start as usize..=end as usize].iter().collect::<String>(), text);
+                proptest::prop_assert!(part.passages.iter().all(|passage| *passage < passages.len()));
+                last = end;
+            }
+        }
+    }
 }

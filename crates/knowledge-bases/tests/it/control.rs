@@ -1,8 +1,16 @@
 //! Knowledge bases and data sources themselves.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use craton_core::RequestContext;
+use craton_knowledge_bases::KnownCollections;
+use craton_store::Store;
+use craton_vectors::IndexSpec;
 use craton_wire::ApiError;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use serde_json::{Value, json};
 
 use crate::support::{World, base_request, bucket_configuration, chunking, context, input};
@@ -208,6 +216,48 @@ async fn a_deleted_data_source_takes_its_documents_unless_they_are_retained() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("the knowledge base stays");
+}
+
+/// A collection that goes away under its knowledge base.
+#[derive(Default)]
+struct Until(AtomicBool);
+
+impl KnownCollections for Until {
+    fn has_collection<'a>(
+        &'a self,
+        _: &'a RequestContext,
+        _: &'a str,
+    ) -> BoxFuture<'a, Result<bool, ApiError>> {
+        std::future::ready(Ok(!self.0.load(Ordering::SeqCst))).boxed()
+    }
+}
+
+#[tokio::test]
+async fn without_its_collection_a_sync_fails_and_a_data_source_goes() {
+    let directory = tempfile::tempdir().unwrap();
+    let gone = Arc::new(Until::default());
+    let collections = Arc::clone(&gone);
+    let store = Store::open(directory.path()).await.unwrap();
+    let mut world = World::tuned(store, directory.path(), |parts| parts.collections = collections);
+    world.work().await;
+    let ids = world.library().await;
+    world.put("a.txt", "apples").await;
+    assert_eq!(world.counters(&ids).await[2], 1);
+    gone.0.store(true, Ordering::SeqCst);
+    world.drivers.remove(&IndexSpec::of_collection("abc", "i", 1024)).await.unwrap();
+    let job = world.sync(&ids).await;
+    assert_eq!(job.status.as_str(), "FAILED");
+    assert!(job.failure_reasons.unwrap()[0].contains("there is no collection"));
+    world.service.delete_data_source(&context(), input(ids.json())).await.unwrap();
+    for _ in 0..500 {
+        if world.service.get_data_source(&context(), input(ids.json())).await.is_err() {
+            let indexes = world.store.fetch_all("SELECT * FROM vector_indexes", &[]).await.unwrap();
+            assert_eq!(indexes.len(), 0, "nothing is made in its place");
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the data source stays");
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use craton_core::Principal;
 use craton_identity::policy::{Policy, PolicyKind};
 use craton_identity::{Attached, PolicySource, RolePolicies, ServiceRoles};
 use craton_objects::{ObjectStore as _, Put, types};
-use craton_store::Store;
+use craton_store::{Store, testing};
 use craton_vectors::{MetadataValue, SourceLocation};
 use serde_json::{Value, json};
 
@@ -219,6 +219,40 @@ async fn documents_that_say_two_things_are_refused() {
         assert!(error.code == "ValidationException" && error.message.contains(part), "{part}: {error}");
     }
     assert_eq!(statuses(&world, &ids, &["a", "b"]).await, ["NOT_FOUND ", "NOT_FOUND "]);
+}
+
+/// PostgreSQL's text holds every character but one.
+#[tokio::test]
+async fn the_character_zero_is_refused_where_it_can_not_be_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let stores = [Store::open(directory.path()).await.unwrap(), testing::postgres().await];
+    for (n, store) in stores.into_iter().enumerate() {
+        let world = World::on(store, &directory.path().join(n.to_string())).await;
+        let ids = custom(&world).await;
+        let mut request = ids.json();
+        request["documents"] = json!([text("a\0b", "Apples.")]);
+        let put = world.service.ingest_knowledge_base_documents(&context(), input(request)).await.map(drop);
+        let mut request = ids.json();
+        request["documentIdentifiers"] = json!([{ "dataSourceType": "CUSTOM", "custom": { "id": "a\0b" } }]);
+        let get =
+            world.service.get_knowledge_base_documents(&context(), input(request.clone())).await.map(drop);
+        let delete =
+            world.service.delete_knowledge_base_documents(&context(), input(request)).await.map(drop);
+        let mut request = ids.json();
+        request["nextToken"] = json!("610062");
+        let list = world.service.list_knowledge_base_documents(&context(), input(request)).await.map(drop);
+        for answer in [put, get, delete, list] {
+            assert_eq!(answer.unwrap_err().code, "ValidationException");
+        }
+        // Elsewhere it costs the document alone, or nothing.
+        let mut tagged = text("c", "Cherries.");
+        tagged["metadata"] = json!({ "type": "IN_LINE_ATTRIBUTE", "inlineAttributes": [
+            { "key": "k\0", "value": { "type": "STRING", "stringValue": "v\0" } }] });
+        self::put(&world, &ids, vec![text("b", "Ban\0anas."), tagged]).await;
+        let found = statuses(&world, &ids, &["b", "c"]).await;
+        assert!(found[0].starts_with("FAILED it is binary") && found[1] == "INDEXED ", "{found:?}");
+        world.close().await;
+    }
 }
 
 fn object(id: &str, uri: &str) -> Value {

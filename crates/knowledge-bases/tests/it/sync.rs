@@ -74,6 +74,65 @@ async fn metadata_files_are_attributes_of_their_documents() {
     assert_eq!(world.counters(&ids).await, [1, 0, 0, 0, 1, 1, 0, 0]);
 }
 
+/// What lies beside a metadata file is not the document's own.
+#[tokio::test]
+async fn metadata_of_metadata_is_nobodys() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::open(directory.path()).await;
+    let ids = world.library().await;
+    for key in ["a.txt", "b.txt"] {
+        world.put(key, "Apples.").await;
+        world.put(&format!("{key}.metadata.json.metadata.json"), "{").await;
+    }
+    world.put("b.txt.metadata.json", r#"{"metadataAttributes": {"n": 1}}"#).await;
+    assert_eq!(world.counters(&ids).await, [2, 3, 2, 0, 0, 0, 0, 0]);
+    assert_eq!(world.counters(&ids).await, [2, 3, 0, 0, 0, 0, 0, 0]);
+    world.put("b.txt.metadata.json", r#"{"metadataAttributes": {"n": 2}}"#).await;
+    assert_eq!(world.counters(&ids).await, [2, 3, 0, 0, 1, 0, 0, 0]);
+}
+
+/// Whoever may write to a collection may delete its index. The next sync puts all of it there again.
+#[tokio::test]
+async fn an_index_that_was_deleted_is_made_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::open(directory.path()).await;
+    let ids = world.library().await;
+    for n in 0..3 {
+        world.put(&format!("{n}.txt"), format!("Apples {n}.")).await;
+    }
+    world.put("empty.txt", "").await;
+    assert_eq!(world.counters(&ids).await, [4, 0, 3, 0, 0, 0, 0, 1]);
+    world.drivers.remove(&craton_vectors::IndexSpec::of_collection("abc", "i", 1024)).await.unwrap();
+    assert!(world.texts().await.is_empty());
+    assert_eq!(world.counters(&ids).await, [4, 0, 3, 0, 0, 0, 0, 0]);
+    assert_eq!(world.texts().await.len(), 3);
+    assert_eq!(world.counters(&ids).await, [4, 0, 0, 0, 0, 0, 0, 0]);
+    // What left the source since is not counted: it was gone with the index.
+    world.drivers.remove(&craton_vectors::IndexSpec::of_collection("abc", "i", 1024)).await.unwrap();
+    world.delete("0.txt").await;
+    assert_eq!(world.counters(&ids).await, [3, 0, 2, 0, 0, 0, 0, 0]);
+}
+
+/// A small document that a data source's settings would make more of than there is room for.
+#[tokio::test]
+async fn chunks_that_come_to_too_much_fail_their_document_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::open(directory.path()).await;
+    world.bucket().await;
+    let base = world.create_base("library").await.unwrap();
+    let levels =
+        json!({ "levelConfigurations": [{ "maxTokens": 8192 }, { "maxTokens": 1 }], "overlapTokens": 0 });
+    let request = chunking("HIERARCHICAL", "hierarchicalChunkingConfiguration", levels);
+    let ids = Ids { source: world.create_source(&base, request).await.unwrap(), base };
+    world.put("large.txt", "word. ".repeat(20_000)).await;
+    world.put("small.txt", "Apples.").await;
+    let job = world.sync(&ids).await;
+    assert_eq!(crate::support::counters(&job), [2, 0, 1, 0, 0, 0, 1, 0], "{job:?}");
+    let reasons = job.failure_reasons.unwrap().join("\n");
+    assert!(reasons.contains("large.txt: its chunks") && reasons.contains("more than 256 MiB"), "{reasons}");
+    assert_eq!(world.texts().await["small.txt"], ["Apples."]);
+}
+
 /// Metadata is no part of what is embedded, unless it says so; of a changed text only what changed is.
 #[tokio::test]
 async fn a_text_that_is_indexed_is_not_embedded_again() {

@@ -33,15 +33,20 @@ fn push_filter(sql: &mut QueryBuilder<Postgres>, table: &Table, filter: &Filter)
             push_typed(sql, table, key, "string");
             sql.push("starts_with(");
             push_attribute(sql, table, key);
-            sql.push(" #>> '{}', ").push_bind(prefix.clone()).push(") ELSE false END");
+            sql.push(" #>> '{}', ").push_bind(text(prefix)).push(") ELSE false END");
         }
         Filter::ListContains(key, member) => {
             push_typed(sql, table, key, "array");
             push_attribute(sql, table, key);
-            sql.push(" @> to_jsonb(ARRAY[").push_bind(member.clone()).push("::text]) ELSE false END");
+            sql.push(" @> to_jsonb(ARRAY[").push_bind(text(member)).push("::text]) ELSE false END");
         }
         Filter::StringContains(key, part) => push_contains(sql, table, key, part),
     }
+}
+
+/// As it is kept: PostgreSQL's text can't hold the character zero.
+fn text(text: &str) -> String {
+    text.replace('\0', "\u{FFFD}")
 }
 
 fn push_group(
@@ -63,7 +68,7 @@ fn push_group(
 
 /// The attribute as JSON; null when the row has none.
 fn push_attribute(sql: &mut QueryBuilder<Postgres>, table: &Table, key: &str) {
-    sql.push(format!("({} -> 'attributes' -> ", table.json)).push_bind(key.to_owned()).push(")");
+    sql.push(format!("({} -> 'attributes' -> ", table.json)).push_bind(text(key)).push(")");
 }
 
 /// `CASE WHEN the attribute has this type THEN`: a cast beside an AND could be tried on values of other types.
@@ -118,11 +123,9 @@ fn push_compare(sql: &mut QueryBuilder<Postgres>, table: &Table, key: &str, (ope
 fn push_contains(sql: &mut QueryBuilder<Postgres>, table: &Table, key: &str, part: &str) {
     sql.push("CASE jsonb_typeof(");
     push_attribute(sql, table, key);
-    sql.push(") WHEN 'string' THEN position(").push_bind(part.to_owned()).push(" IN ");
+    sql.push(") WHEN 'string' THEN position(").push_bind(text(part)).push(" IN ");
     push_attribute(sql, table, key);
     sql.push(" #>> '{}') > 0 WHEN 'array' THEN EXISTS (SELECT 1 FROM jsonb_array_elements_text(");
     push_attribute(sql, table, key);
-    sql.push(") AS member WHERE position(")
-        .push_bind(part.to_owned())
-        .push(" IN member) > 0) ELSE false END");
+    sql.push(") AS member WHERE position(").push_bind(text(part)).push(" IN member) > 0) ELSE false END");
 }

@@ -5,19 +5,25 @@
 //! are within what models read, since longer texts are embedded in windows.
 
 mod pack;
+mod room;
 mod semantic;
 
 use craton_api_bedrock_agent as api;
-use craton_backend::BackendError;
 use craton_wire::ApiError;
 use ring::digest::{SHA256, digest};
 
+use super::failure::{Failure, from_embedder};
 use crate::index::Embedder;
 use crate::members;
 use pack::{Unit, joined, pack, sentences, units};
+pub(crate) use room::Room;
 
 /// AWS's chunks when nothing is configured: 300 tokens, overlapping by a fifth.
 const DEFAULT: Strategy = Strategy::Fixed { max_tokens: 300, overlap_percentage: 20 };
+
+/// Bytes of a token and tokens of a sentence, at the least in most languages.
+const TOKEN_BYTES: usize = 3;
+const SENTENCE: usize = 20;
 
 /// How texts are cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,58 +132,90 @@ impl Strategy {
         }
     }
 
+    /// What bytes of text come to as chunks, about, with their vectors and what each repeats of its neighbours.
+    pub(crate) fn growth(&self, dimensions: usize) -> u64 {
+        let (carried, step) = match *self {
+            Self::None => return 1,
+            Self::Fixed { max_tokens, overlap_percentage } => {
+                (max_tokens, max_tokens - max_tokens * overlap_percentage / 100)
+            }
+            Self::Hierarchical { parent_tokens, child_tokens, overlap_tokens } => {
+                (parent_tokens + child_tokens, child_tokens - overlap_tokens)
+            }
+            Self::Semantic { max_tokens, .. } => (max_tokens, max_tokens.min(SENTENCE)),
+        };
+        let chunk = carried * TOKEN_BYTES + dimensions * size_of::<f32>();
+        u64::try_from(chunk.div_ceil(step.max(1) * TOKEN_BYTES)).unwrap_or(u64::MAX)
+    }
+
     /// Changes whenever chunks of the same text would.
     pub(crate) fn fingerprint(&self, embedder: &Embedder) -> String {
         let text = format!("1 {self:?} {} {}", embedder.served_by, embedder.dimensions);
         hex::encode(&digest(&SHA256, text.as_bytes()).as_ref()[..16])
     }
 
-    /// Cuts a text. No chunk is empty.
-    pub(crate) async fn cut(&self, text: &str, embedder: &Embedder) -> Result<Vec<Piece>, BackendError> {
+    /// Cuts a text. No chunk is empty, and all of them find room.
+    pub(crate) async fn cut(
+        &self,
+        text: &str,
+        embedder: &Embedder,
+        room: &mut Room,
+    ) -> Result<Vec<Piece>, Failure> {
         let skipped = text.len() - text.trim_start().len();
-        let mut pieces = self.cut_trimmed(text.trim(), embedder).await?;
+        let mut pieces = self.cut_trimmed(text.trim(), embedder, room).await?;
         pieces.retain(|piece| !piece.text.is_empty());
         pieces.iter_mut().for_each(|piece| piece.at += skipped);
         Ok(pieces)
     }
 
-    async fn cut_trimmed(&self, text: &str, embedder: &Embedder) -> Result<Vec<Piece>, BackendError> {
+    async fn cut_trimmed(
+        &self,
+        text: &str,
+        embedder: &Embedder,
+        room: &mut Room,
+    ) -> Result<Vec<Piece>, Failure> {
         if text.is_empty() {
             return Ok(Vec::new());
         }
-        let piece = |units: &[Unit], parent: Option<(usize, String)>| {
+        let failed = |error| Failure::Job(from_embedder(error, &embedder.arn));
+        let mut piece = |units: &[Unit], parent: Option<(usize, &str)>| {
             let (at, text) = joined(text, units);
-            Piece { text: text.to_owned(), at, parent }
+            room.take(text.len() + parent.map_or(0, |(_, parent)| parent.len()))?;
+            let parent = parent.map(|(number, parent)| (number, parent.to_owned()));
+            Ok(Piece { text: text.to_owned(), at, parent })
         };
         match *self {
-            Self::None => Ok(vec![Piece { text: text.to_owned(), at: 0, parent: None }]),
+            Self::None => {
+                let whole = Unit { range: 0..text.len(), tokens: 0 };
+                Ok(vec![piece(&[whole], None)?])
+            }
             Self::Fixed { max_tokens, overlap_percentage } => {
                 let overlap = max_tokens * overlap_percentage / 100;
-                let units = units(text, max_tokens, embedder).await?;
+                let units = units(text, max_tokens, embedder).await.map_err(failed)?;
                 let groups = pack(&units, max_tokens, overlap);
-                Ok(groups.into_iter().map(|group| piece(&units[group], None)).collect())
+                groups.into_iter().map(|group| piece(&units[group], None)).collect()
             }
             Self::Hierarchical { parent_tokens, child_tokens, overlap_tokens } => {
-                let units = units(text, child_tokens, embedder).await?;
+                let units = units(text, child_tokens, embedder).await.map_err(failed)?;
                 let mut pieces = Vec::new();
                 for (number, group) in pack(&units, parent_tokens, overlap_tokens).into_iter().enumerate() {
                     let units = &units[group];
                     let parent = joined(text, units).1;
-                    let children = pack(units, child_tokens, overlap_tokens).into_iter();
-                    pieces.extend(
-                        children.map(|child| piece(&units[child], Some((number, parent.to_owned())))),
-                    );
+                    for child in pack(units, child_tokens, overlap_tokens) {
+                        pieces.push(piece(&units[child], Some((number, parent)))?);
+                    }
                 }
                 Ok(pieces)
             }
             Self::Semantic { max_tokens, buffer, percentile } => {
-                let units = sentences(text, max_tokens, embedder).await?;
-                let groups = semantic::group(text, &units, (buffer, percentile), embedder).await?;
+                let units = sentences(text, max_tokens, embedder).await.map_err(failed)?;
+                let groups = semantic::group(text, &units, (buffer, percentile), embedder).await;
                 let mut pieces = Vec::new();
-                for group in groups {
+                for group in groups.map_err(failed)? {
                     let units = &units[group];
-                    pieces
-                        .extend(pack(units, max_tokens, 0).into_iter().map(|part| piece(&units[part], None)));
+                    for part in pack(units, max_tokens, 0) {
+                        pieces.push(piece(&units[part], None)?);
+                    }
                 }
                 Ok(pieces)
             }

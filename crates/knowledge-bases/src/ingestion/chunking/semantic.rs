@@ -7,6 +7,9 @@ use craton_backend::BackendError;
 use super::pack::Unit;
 use crate::index::Embedder;
 
+/// Sentences embedded together.
+const WINDOWS: usize = 1_024;
+
 /// Groups of consecutive units that belong together: each unit is embedded with `buffer` neighbours on either side, and
 /// a cut is made between two whose vectors are further apart than the percentile of all such distances.
 pub(crate) async fn group(
@@ -26,10 +29,16 @@ pub(crate) async fn group(
         let last = spoken[(at + buffer).min(spoken.len() - 1)];
         text[units[first].range.start..units[last].range.end].trim().to_owned()
     };
-    let windows: Vec<String> = (0..spoken.len()).map(window).collect();
-    let vectors = embedder.embed(&windows).await?;
     let distance = |pair: &[Vec<f32>]| 1.0 - pair[0].iter().zip(&pair[1]).map(|(a, b)| a * b).sum::<f32>();
-    let distances: Vec<f32> = vectors.windows(2).map(distance).collect();
+    let mut distances: Vec<f32> = Vec::with_capacity(spoken.len());
+    // A long text has more sentences than there is room for vectors, of which only neighbours are compared.
+    let mut vectors: Vec<Vec<f32>> = Vec::new();
+    for first in (0..spoken.len()).step_by(WINDOWS) {
+        let windows: Vec<String> = (first..spoken.len().min(first + WINDOWS)).map(window).collect();
+        vectors.drain(..vectors.len().saturating_sub(1));
+        vectors.extend(embedder.embed(&windows).await?);
+        distances.extend(vectors.windows(2).map(distance));
+    }
     let threshold = percentile_of(&distances, percentile);
     let mut groups = Vec::new();
     let mut start = 0;

@@ -130,7 +130,7 @@ impl Source for S3Source {
         let (metadata, documents): (Vec<_>, Vec<_>) = found.into_iter().partition(is_metadata);
         let fingerprints: HashMap<&str, &str> = metadata
             .iter()
-            .map(|listed| (listed.key.trim_end_matches(METADATA), listed.etag.as_str()))
+            .filter_map(|listed| Some((listed.key.strip_suffix(METADATA)?, listed.etag.as_str())))
             .collect();
         let listed = |listed: craton_objects::Listed| Listed {
             metadata_fingerprint: fingerprints
