@@ -6,6 +6,7 @@ use craton_api_bedrock_agent as api;
 use craton_core::{PageRequest, RequestContext};
 use craton_store::jobs::NewJob;
 use craton_store::{Created, Idempotency, NewRecord};
+use craton_vectors::is_index_name;
 use craton_wire::ApiError;
 use serde_json::json;
 
@@ -34,6 +35,7 @@ impl KnowledgeBases {
         })?;
         let embedder = self.embedder_of(&place, vector).await?;
         self.index_spec(&storage, embedder.dimensions)?;
+        check_name(&storage)?;
         self.check_storage(context, &storage).await?;
         if self.all::<StoredKnowledgeBase>(&scope, "").await?.len() >= MOST {
             return Err(ApiError::quota_exceeded(format!(
@@ -191,6 +193,19 @@ impl KnowledgeBases {
                 other.as_str()
             ))),
         }
+    }
+}
+
+/// Refuses a name that no index can have.
+fn check_name(storage: &api::StorageConfiguration) -> Result<(), ApiError> {
+    let collection = storage.opensearch_serverless_configuration.as_ref();
+    let domain = storage.opensearch_managed_cluster_configuration.as_ref();
+    let name = collection.map(|it| &it.vector_index_name).or(domain.map(|it| &it.vector_index_name));
+    match name.filter(|name| !is_index_name(name)) {
+        Some(name) => Err(ApiError::validation(format!(
+            "The knowledge base storage configuration provided is invalid: Invalid index name [{name}]"
+        ))),
+        None => Ok(()),
     }
 }
 

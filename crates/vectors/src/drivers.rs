@@ -103,6 +103,20 @@ impl IndexSpec {
     }
 }
 
+/// Whether an index can have this name, by OpenSearch's rules.
+pub fn is_index_name(name: &str) -> bool {
+    const MOST_BYTES: usize = 255;
+    let forbidden = |letter: char| {
+        letter.is_control()
+            || matches!(letter, ' ' | '"' | '*' | ',' | '#' | '\\' | '/' | '?' | '<' | '>' | '|' | ':')
+    };
+    (1..=MOST_BYTES).contains(&name.len())
+        && !name.starts_with(['_', '-', '+'])
+        && !matches!(name, "." | "..")
+        && name == name.to_lowercase()
+        && !name.contains(forbidden)
+}
+
 /// Opens indexes and keeps them open. One for a server; clones share it.
 #[derive(Clone)]
 pub struct Drivers {
@@ -178,6 +192,14 @@ impl Drivers {
         })
     }
 
+    /// Removes all embedded indexes of a collection, whoever made them.
+    pub async fn remove_collection(&self, collection_id: &str) -> Result<(), VectorError> {
+        for spec in EmbeddedIndex::of_collection(&self.inner.store, collection_id).await? {
+            self.remove(&spec).await?;
+        }
+        Ok(())
+    }
+
     /// Removes an index with everything in it. One that isn't there is no error.
     pub async fn remove(&self, spec: &IndexSpec) -> Result<(), VectorError> {
         let place = self.place(spec);
@@ -200,6 +222,36 @@ impl Drivers {
 mod tests {
     use super::*;
     use crate::OpenSearchAccess;
+
+    #[test]
+    fn names_of_indexes_are_opensearchs() {
+        for name in ["bedrock-knowledge-base-default-index", "i", "a.b_c-1", "été"] {
+            assert!(is_index_name(name), "{name}");
+        }
+        let long = "i".repeat(256);
+        for name in
+            ["", ".", "..", "_a", "-a", "+a", "A", "a b", "a/b", "a*", "a,b", "a#", "a:b", "a\n", &long]
+        {
+            assert!(!is_index_name(name), "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_collection_goes_with_all_of_its_indexes_and_no_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).await.unwrap();
+        let drivers = Drivers::new(store.clone(), directory.path());
+        let spec = |collection: &str, name: &str| IndexSpec::of_collection(collection, name, 4);
+        let specs = [spec("c", "a"), spec("c", "b"), spec("c0", "a"), spec("b", "a")];
+        for spec in &specs {
+            drivers.open(spec).await.unwrap();
+        }
+        drivers.remove_collection("c").await.unwrap();
+        let sql = "SELECT id FROM vector_indexes ORDER BY id";
+        let rows = store.fetch_all(sql, &[]).await.unwrap();
+        let left: Vec<&str> = rows.iter().map(|row| row.get("id").unwrap()).collect();
+        assert_eq!(left, ["b/a", "c0/a"]);
+    }
 
     /// Nobody waits for a store that does not answer once for each who waited before.
     #[tokio::test]

@@ -29,7 +29,9 @@ pub use chunk::{
     CHUNK_ID, Chunk, DATA_SOURCE_ID, DocumentKey, MetadataValue, PAGE_NUMBER, Parent, SOURCE_URI,
     SourceLocation,
 };
-pub use drivers::{Drivers, IndexSpec, OpenSearchAccess, OpenSearchIndex, PostgresTable, Storage};
+pub use drivers::{
+    Drivers, IndexSpec, OpenSearchAccess, OpenSearchIndex, PostgresTable, Storage, is_index_name,
+};
 pub use error::VectorError;
 pub use filter::{Filter, MAX_DEPTH, MAX_LEAVES};
 pub use index::{DocumentChunks, VectorIndex};

@@ -83,7 +83,7 @@ pub(super) fn request(conversation: Conversation) -> Result<Decoded, ApiError> {
     tool_turns::check(&request.messages, tool_turns::Words::Converse)?;
     let thinking = conversation.additional_fields.as_ref().and_then(fields::thinking);
     if let Some(fields) = conversation.additional_fields {
-        fields::read(fields, &mut request)?;
+        fields::read_additional_fields(fields, &mut request)?;
     }
     if let Some(config) = conversation.output_config {
         add_output_config(config, &mut request)?;

@@ -1,16 +1,14 @@
 //! A question into several, each to be searched by itself; and one question asked of a model for JSON.
 
-use std::collections::BTreeMap;
-
 use craton_api_bedrock_agent_runtime as api;
-use craton_backend::{Block, ChatRequest, Message, ResponseSchema, Role, Sampling};
+use craton_backend::{Block, ChatRequest, Message, ResponseSchema, Role};
 use craton_core::RequestContext;
 use craton_inference::{ChatCall, ModelChoice};
 use craton_wire::ApiError;
 use serde_json::{Value, json};
 
 use super::Retrieval;
-use super::generate::sampling;
+use super::generate::request;
 use super::sessions::Session;
 
 /// Questions that one is taken apart into.
@@ -26,14 +24,14 @@ const FORMAT: &str = "Answer with a JSON object: {\"questions\": [\"...\"]}.";
 /// One question asked of a model for JSON.
 pub(super) struct JsonCall {
     pub model: String,
-    pub sampling: Sampling,
-    pub extra: BTreeMap<String, Value>,
+    /// All of the request but what is asked.
+    pub request: ChatRequest,
 }
 
 impl JsonCall {
     /// Greedy, and short.
-    pub(super) fn new(model: &str) -> Self {
-        Self { model: model.to_owned(), sampling: sampling(MAX_TOKENS, None), extra: BTreeMap::new() }
+    pub(super) fn new(model: &str) -> Result<Self, ApiError> {
+        Ok(Self { model: model.to_owned(), request: request(MAX_TOKENS, None, None)? })
     }
 }
 
@@ -49,7 +47,7 @@ impl Orchestration {
         asked: api::OrchestrationConfiguration,
         session: &Session,
         question: &str,
-    ) -> Self {
+    ) -> Result<Self, ApiError> {
         let template = asked.prompt_template.and_then(|template| template.text_prompt_template);
         let told: Vec<String> = session
             .turns
@@ -65,10 +63,9 @@ impl Orchestration {
         );
         let call = JsonCall {
             model: model.to_owned(),
-            sampling: sampling(MAX_TOKENS, asked.inference_config),
-            extra: asked.additional_model_request_fields.into_iter().flatten().collect(),
+            request: request(MAX_TOKENS, asked.inference_config, asked.additional_model_request_fields)?,
         };
-        Self { call, instruction }
+        Ok(Self { call, instruction })
     }
 }
 
@@ -109,14 +106,12 @@ impl Retrieval {
         (instruction, question): (&str, &str),
         schema: Value,
     ) -> Result<Option<Value>, ApiError> {
-        let JsonCall { model, sampling, extra } = asked;
+        let JsonCall { model, request } = asked;
         let request = ChatRequest {
             system: vec![Block::Text(instruction.to_owned())],
             messages: vec![Message { role: Role::User, content: vec![Block::Text(question.to_owned())] }],
-            sampling,
-            extra: extra.into_iter().collect(),
             response_schema: Some(ResponseSchema { name: Some("answer".into()), schema }),
-            ..ChatRequest::default()
+            ..request
         };
         let model = ModelChoice::Id(model);
         let call = ChatCall { operation: "RetrieveAndGenerate", model, request, metadata: Vec::new() };

@@ -7,7 +7,7 @@ use craton_api_bedrock_agent_runtime as api;
 use craton_backend::{ChatRequest, Delta, Sampling, StopReason};
 use craton_core::RequestContext;
 use craton_guardrails::GuardReference;
-use craton_inference::{ActiveChat, ChatCall, Guarding, ModelChoice};
+use craton_inference::{ActiveChat, ChatCall, Guarding, ModelChoice, read_additional_fields};
 use craton_wire::ApiError;
 use craton_wire::types::Map;
 
@@ -46,8 +46,8 @@ pub(super) struct Basis {
 struct Generation {
     model: String,
     template: Option<String>,
-    sampling: Sampling,
-    extra: Option<Map<serde_json::Value>>,
+    /// All of the request but what is said in it.
+    request: ChatRequest,
     guardrail: Option<GuardReference>,
 }
 
@@ -144,7 +144,7 @@ impl Retrieval {
             Some(asked)
                 if asked.query_transformation_configuration.is_some() || asked.prompt_template.is_some() =>
             {
-                let orchestration = Orchestration::new(&base.model_arn, asked, &session, &question);
+                let orchestration = Orchestration::new(&base.model_arn, asked, &session, &question)?;
                 self.questions(context, orchestration, &question).await?
             }
             _ => vec![question.clone()],
@@ -257,17 +257,14 @@ struct Asked {
 
 impl Asked {
     fn call(&self, prompt: prompt::Prompt) -> (ChatCall, Guarding) {
-        let Generation { model, sampling, extra, guardrail, .. } = &self.generation;
+        let Generation { model, request, guardrail, .. } = &self.generation;
         let guarding =
             Guarding { guardrail: guardrail.clone(), marked: prompt.marked, ..Guarding::default() };
-        let extra = extra.iter().flatten().map(|(key, value)| (key.clone(), value.clone()));
         let request = ChatRequest {
             system: prompt.system,
             messages: prompt.messages,
-            sampling: sampling.clone(),
-            extra: extra.collect(),
             stream: self.stream,
-            ..ChatRequest::default()
+            ..request.clone()
         };
         let model = ModelChoice::Id(model.clone());
         (ChatCall { operation: self.operation, model, request, metadata: Vec::new() }, guarding)
@@ -284,9 +281,9 @@ impl Generation {
     ) -> Result<Self, ApiError> {
         let template = template.and_then(|template| template.text_prompt_template);
         prompt::check(template.as_deref())?;
-        let sampling = sampling(MAX_TOKENS, inference);
+        let request = request(MAX_TOKENS, inference, extra)?;
         let guardrail = guardrail.map(guard_reference);
-        Ok(Self { model, template, sampling, extra, guardrail })
+        Ok(Self { model, template, request, guardrail })
     }
 }
 
@@ -295,18 +292,30 @@ pub(super) fn guard_reference(asked: api::GuardrailConfiguration) -> GuardRefere
     GuardReference { identifier: asked.guardrail_id, version: Some(asked.guardrail_version) }
 }
 
-/// How to sample: greedily and at most `max_tokens`, unless the client says otherwise.
-pub(super) fn sampling(max_tokens: u32, inference: Option<api::InferenceConfig>) -> Sampling {
-    let mut sampling =
-        Sampling { max_tokens: Some(max_tokens), temperature: Some(0.0), ..Sampling::default() };
+/// A request without its messages: greedy and of at most `max_tokens`, unless the client says otherwise. Further fields
+/// are read as Converse reads them.
+pub(super) fn request(
+    max_tokens: u32,
+    inference: Option<api::InferenceConfig>,
+    fields: Option<Map<serde_json::Value>>,
+) -> Result<ChatRequest, ApiError> {
+    let mut request = ChatRequest::default();
     if let Some(text) = inference.and_then(|inference| inference.text_inference_config) {
         let most = text.max_tokens.and_then(|tokens| u32::try_from(tokens).ok());
-        sampling.max_tokens = most.filter(|tokens| *tokens > 0).or(sampling.max_tokens);
-        sampling.temperature = text.temperature.or(sampling.temperature);
-        sampling.top_p = text.top_p;
-        sampling.stop_sequences = text.stop_sequences.unwrap_or_default();
+        request.sampling = Sampling {
+            max_tokens: most.filter(|tokens| *tokens > 0),
+            temperature: text.temperature,
+            top_p: text.top_p,
+            stop_sequences: text.stop_sequences.unwrap_or_default(),
+            ..Sampling::default()
+        };
     }
-    sampling
+    let fields = fields.into_iter().flatten().collect();
+    read_additional_fields(serde_json::Value::Object(fields), &mut request)?;
+    let sampling = &mut request.sampling;
+    sampling.max_tokens.get_or_insert(max_tokens);
+    sampling.temperature.get_or_insert(0.0);
+    Ok(request)
 }
 
 impl Basis {

@@ -44,7 +44,7 @@ impl Retrieval {
             described.join("\n")
         );
         let keys: Vec<&str> = attributes.iter().map(|attribute| attribute.key.as_str()).collect();
-        let call = JsonCall::new(&configuration.model_arn);
+        let call = JsonCall::new(&configuration.model_arn)?;
         let answer = self.ask_json(context, call, (&instruction, question), schema(&keys)).await?;
         let conditions = answer.as_ref().and_then(|answer| answer.get("conditions")?.as_array());
         let read =

@@ -62,7 +62,10 @@ async fn what_can_not_be_served_is_refused_at_once() {
         "resourceArn": "arn:aws:rds:us-east-1:123456789012:cluster:none", "databaseName": "d", "tableName": "t",
         "credentialsSecretArn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:s",
         "fieldMapping": { "primaryKeyField": "id", "vectorField": "v", "textField": "t", "metadataField": "m" } } });
-    let cases: [(&str, Value, &str); 9] = [
+    let mut misnamed = base_request("x")["storageConfiguration"].clone();
+    misnamed["opensearchServerlessConfiguration"]["vectorIndexName"] = json!("Upper/x");
+    let cases: [(&str, Value, &str); 10] = [
+        ("storageConfiguration", misnamed, "Invalid index name [Upper/x]"),
         ("storageConfiguration", other_account, "there is no collection"),
         ("storageConfiguration", none, "there is no collection"),
         ("storageConfiguration", rds, "No database is configured"),

@@ -9,7 +9,7 @@ use craton_wire::ApiError;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::error::{from_store, internal};
+use crate::error::{from_store, from_vectors, internal};
 use crate::{Collections, scope};
 
 pub(crate) const COLLECTION: &str = "aoss-collection";
@@ -201,6 +201,8 @@ impl Collections {
             return Err(ApiError::validation("Deletion protection is enabled for the collection."));
         }
         self.remove_indexes(context, &record.id).await?;
+        // Knowledge bases made others.
+        self.parts.drivers.remove_collection(&record.id).await.map_err(from_vectors)?;
         let scope = scope(context, COLLECTION);
         let arn = arn(context, &record.id);
         self.parts.store.delete(&scope, &record.id, Some(&arn)).await.map_err(from_store)?;

@@ -98,6 +98,17 @@ impl EmbeddedIndex {
         Ok(index)
     }
 
+    /// The indexes of a collection.
+    pub(crate) async fn of_collection(
+        store: &Store,
+        collection_id: &str,
+    ) -> Result<Vec<IndexSpec>, VectorError> {
+        let found = Rows::of_collection(store, collection_id).await?;
+        let spec =
+            |(name, dimensions): (String, usize)| IndexSpec::of_collection(collection_id, &name, dimensions);
+        Ok(found.into_iter().map(spec).collect())
+    }
+
     /// Removes the rows of an index and its caches.
     pub(crate) async fn remove(store: &Store, directory: &Path, spec: &IndexSpec) -> Result<(), VectorError> {
         if let Some(incarnation) = Rows::remove(store, &spec.id).await? {

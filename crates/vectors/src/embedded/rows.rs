@@ -78,6 +78,23 @@ impl Rows {
         Ok((rows, row.get("incarnation")?))
     }
 
+    /// Names of a collection's indexes, with the length of their vectors.
+    pub(super) async fn of_collection(
+        store: &Store,
+        collection_id: &str,
+    ) -> Result<Vec<(String, usize)>, VectorError> {
+        // In the order of bytes `0` is next to `/`.
+        let within = values![format!("{collection_id}/"), format!("{collection_id}0")];
+        let sql = "SELECT id, dimensions FROM vector_indexes WHERE id > $1 AND id < $2 ORDER BY id";
+        let rows = store.fetch_all(sql, &within).await?;
+        let read = |row: &craton_store::Row| {
+            let dimensions = usize::try_from(row.get::<i64>("dimensions")?).unwrap_or_default();
+            let name = row.get::<&str>("id")?[collection_id.len() + 1..].to_owned();
+            Ok((name, dimensions))
+        };
+        rows.iter().map(read).collect()
+    }
+
     /// Removes an index. Returns the incarnation whose caches can go.
     pub(super) async fn remove(store: &Store, id: &str) -> Result<Option<String>, VectorError> {
         let mut transaction = store.begin().await?;

@@ -61,6 +61,33 @@ async fn reranking_without_its_part() {
     }
 }
 
+/// Further fields of the model mean what they mean in Converse.
+#[tokio::test]
+async fn further_fields_of_an_answer() {
+    let world = world().await;
+    world.fill_shop().await;
+    let asked = |fields: Value| {
+        let inference = json!({"textInferenceConfig": {"temperature": 0.5}});
+        let generation = json!({"inferenceConfig": inference, "additionalModelRequestFields": fields});
+        about("How long for enterprise returns?", json!({"generationConfiguration": generation}))
+    };
+    world.says("Within 45 days.");
+    world.ask(asked(json!({"top_k": 7, "max_tokens": 50, "mine": 1}))).await;
+    let request = world.last_request();
+    assert_eq!(request.sampling.top_k, Some(7));
+    assert_eq!((request.sampling.max_tokens, request.sampling.temperature), (Some(50), Some(0.5)));
+    assert_eq!(request.extra.keys().collect::<Vec<_>>(), ["mine"]);
+    for (fields, named) in [
+        (json!({"messages": []}), "messages conflicts"),
+        (json!({"temperature": 0.1}), "temperature conflicts"),
+        (json!({"top_k": "many"}), "top_k must be"),
+    ] {
+        let refused = world.retrieval.retrieve_and_generate(&world.context, read(asked(fields))).await;
+        let error = refused.unwrap_err();
+        assert!(error.code == "ValidationException" && error.message.contains(named), "{error}");
+    }
+}
+
 #[tokio::test]
 async fn empty_parts_of_texts() {
     let world = world().await;

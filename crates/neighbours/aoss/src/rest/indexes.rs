@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use craton_store::{NewRecord, Range, Record, StoreError};
-use craton_vectors::{IndexSpec, VectorIndex};
+use craton_vectors::{IndexSpec, VectorIndex, is_index_name};
 use craton_wire::ApiError;
 use serde_json::{Map, Value, json};
 
 use super::grants::Right;
-use super::strict::MOST_NAME_BYTES;
 use super::{Endpoint, RestError, RestReply, strict};
 use crate::error::{from_store, from_vectors};
 use crate::{Collections, scope};
@@ -32,11 +31,7 @@ pub(super) struct Index {
 impl Endpoint<'_> {
     pub(super) async fn create_index(&self, name: &str, body: &Value) -> Result<RestReply, RestError> {
         self.grants.check(Right::CreateIndex, name)?;
-        if name.len() > MOST_NAME_BYTES
-            || name.starts_with(['_', '-', '+'])
-            || name != name.to_lowercase()
-            || name.contains([' ', '"', '*', ',', '#'])
-        {
+        if !is_index_name(name) {
             return Err(RestError {
                 status: 400,
                 kind: "invalid_index_name_exception",

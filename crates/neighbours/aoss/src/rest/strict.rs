@@ -23,8 +23,7 @@ const HARMLESS: [&str; 15] = [
     "typed_keys",
     "track_total_hits",
 ];
-/// Longest name of an index and id of a document, in bytes.
-pub(super) const MOST_NAME_BYTES: usize = 255;
+/// Longest id of a document, in bytes.
 const MOST_ID_BYTES: usize = 512;
 
 /// Refuses parameters of the query string that are not known.
