@@ -71,9 +71,11 @@ async fn ended(store: &Store, id: &str) -> Job {
 }
 
 fn runner(store: &Store) -> Runner {
-    Runner::new(store.clone(), Arc::new(SystemClock))
-        .times(LEASE, Duration::from_millis(20))
-        .handle("writes", 2, Arc::new(Writes))
+    Runner::new(store.clone(), Arc::new(SystemClock)).times(LEASE, Duration::from_millis(20)).handle(
+        "writes",
+        2,
+        Arc::new(Writes),
+    )
 }
 
 /// Something else on the disk, that can be deleted later.
