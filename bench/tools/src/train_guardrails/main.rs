@@ -95,7 +95,8 @@ async fn main() -> anyhow::Result<()> {
         What::Grounding => {
             grounding::report(&options.folder.join("corpus"), "grounding.tsv")?;
             grounding::report(&options.folder.join("corpus"), "grounding-held.tsv")?;
-            grounding::report(&options.folder.join("corpus"), "grounding-fresh.tsv")
+            grounding::report(&options.folder.join("corpus"), "grounding-fresh.tsv")?;
+            grounding::report(&options.folder.join("corpus"), "grounding-kinds.tsv")
         }
         What::Words => {
             let corpus = corpus::read(&options.folder.join("corpus"))?;

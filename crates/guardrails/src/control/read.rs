@@ -8,6 +8,7 @@ use craton_wire::ApiError;
 
 use crate::definition::*;
 use crate::policies::pii::custom;
+use crate::text::View;
 
 /// The parts that CreateGuardrail and UpdateGuardrail share.
 pub(super) struct Wanted {
@@ -87,8 +88,11 @@ fn topics(config: api::GuardrailTopicPolicyConfig) -> Result<TopicPolicy, ApiErr
         Topic { name: topic.name, definition: topic.definition, examples, sides }
     };
     let topics: Vec<Topic> = config.topics_config.into_iter().map(topic).collect();
-    if topics.iter().any(|topic| topic.definition.trim().is_empty() || topic.name.trim().is_empty()) {
+    if topics.iter().any(|topic| is_blank(&topic.definition) || is_blank(&topic.name)) {
         return Err(invalid("A denied topic needs a name and a definition that are not blank. Correct it"));
+    }
+    if topics.iter().flat_map(|topic| &topic.examples).any(|it| is_blank(it)) {
+        return Err(invalid("An example of a denied topic must not be blank. Correct it"));
     }
     Ok(TopicPolicy { topics, tier: config.tier_config.map(|tier| tier.tier_name) })
 }
@@ -138,7 +142,7 @@ fn words(config: api::GuardrailWordPolicyConfig) -> Result<WordPolicy, ApiError>
     }
     unique("word", words.iter().map(|word| word.text.to_lowercase()))?;
     unique("managed word list", managed.iter().map(|list| list.r#type))?;
-    if words.iter().any(|word| word.text.trim().is_empty()) {
+    if words.iter().any(|word| is_blank(&word.text)) {
         return Err(invalid("A word must not be blank. Correct it"));
     }
     let block = api::GuardrailWordAction::Block;
@@ -214,6 +218,11 @@ fn grounding(config: api::GuardrailContextualGroundingPolicyConfig) -> Result<Gr
     Ok(GroundingPolicy { filters, tier: config.tier_config.map(|tier| tier.tier_name) })
 }
 
+/// Whether there is nothing in a text that anybody could see, and so nothing that could be found.
+fn is_blank(text: &str) -> bool {
+    View::folded(text).text().trim().is_empty()
+}
+
 fn unique<T: Hash + Eq>(what: &str, keys: impl Iterator<Item = T>) -> Result<(), ApiError> {
     let mut seen = HashSet::new();
     match keys.into_iter().all(|key| seen.insert(key)) {
@@ -226,4 +235,41 @@ fn unique<T: Hash + Eq>(what: &str, keys: impl Iterator<Item = T>) -> Result<(),
 
 fn invalid(reason: impl std::fmt::Display) -> ApiError {
     ApiError::validation(format!("{reason} and try again."))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn refusal_of_words(word: &str) -> Option<String> {
+        let config: Value = json!({"wordsConfig": [{"text": word}]});
+        words(serde_json::from_value(config).unwrap()).err().map(|error| error.message.to_string())
+    }
+
+    #[test]
+    fn words_that_nothing_could_match_are_refused() {
+        for word in ["   ", "\u{200b}\u{200b}", "\u{ad} \u{feff}"] {
+            assert_eq!(
+                refusal_of_words(word).as_deref(),
+                Some("A word must not be blank. Correct it and try again."),
+                "{word:?}"
+            );
+        }
+        for word in ["apple", "---", "C++", "\u{1f346}", "Москва"] {
+            assert_eq!(refusal_of_words(word), None, "{word}");
+        }
+    }
+
+    #[test]
+    fn topics_with_blank_parts_are_refused() {
+        let refused = |name: &str, definition: &str, example: &str| {
+            let config = json!({"topicsConfig":
+                [{"name": name, "definition": definition, "examples": [example], "type": "DENY"}]});
+            topics(serde_json::from_value(config).unwrap()).is_err()
+        };
+        assert!(!refused("a", "b", "c"));
+        assert!(refused(" ", "b", "c") && refused("a", "\u{200b}", "c") && refused("a", "b", " "));
+    }
 }

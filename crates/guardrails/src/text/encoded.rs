@@ -15,9 +15,10 @@ const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
 const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
 const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT);
 
-/// Runs of base64 or hexadecimal digits that decode to readable text: where they are, and the text.
+/// Runs of base64 or hexadecimal digits, and of what URLs escape (`%40`), that decode to readable text: where they are, and
+/// the text.
 pub fn decoded_runs(text: &str) -> Vec<(Range<usize>, String)> {
-    let mut found = Vec::new();
+    let mut found = unescaped_runs(text);
     let is_digit = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_');
     let bytes = text.as_bytes();
     let mut at = 0;
@@ -42,6 +43,53 @@ pub fn decoded_runs(text: &str) -> Vec<(Range<usize>, String)> {
             Some(decoded) => found.push((start..at, decoded)),
             None => found.extend(parts(text, start..end)),
         }
+    }
+    found
+}
+
+/// Shortest text that is worth unescaping, in bytes.
+const SHORTEST_UNESCAPED: usize = 6;
+
+/// Parts of URLs and forms that have escapes, without them.
+fn unescaped_runs(text: &str) -> Vec<(Range<usize>, String)> {
+    let mut found = Vec::new();
+    let bytes = text.as_bytes();
+    if !bytes.contains(&b'%') {
+        return found;
+    }
+    let escaped = |at: usize| {
+        let digits = bytes.get(at + 1..at + 3).filter(|_| bytes[at] == b'%')?;
+        let digit = |it: u8| char::from(it).to_digit(16);
+        Some((digit(digits[0])? * 16 + digit(digits[1])?) as u8)
+    };
+    let is_plain =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'@' | b'!');
+    let mut at = 0;
+    while at < bytes.len() {
+        let start = at;
+        let (mut inner, mut escapes) = (Vec::new(), 0);
+        while at < bytes.len() && at - start < LONGEST {
+            match escaped(at) {
+                Some(byte) => {
+                    inner.push(byte);
+                    escapes += 1;
+                    at += 3;
+                }
+                None if is_plain(bytes[at]) => {
+                    inner.push(bytes[at]);
+                    at += 1;
+                }
+                None => break,
+            }
+        }
+        if escapes > 0
+            && inner.len() >= SHORTEST_UNESCAPED
+            && let Ok(inner) = String::from_utf8(inner)
+            && !inner.contains(|it: char| it.is_control() && !it.is_whitespace())
+        {
+            found.push((start..at, inner));
+        }
+        at = at.max(start + 1);
     }
     found
 }
@@ -101,6 +149,21 @@ fn readable(bytes: Vec<u8>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_urls_escape_is_read_where_it_stands() {
+        for (text, run, inner) in [
+            ("/search?q=jane%40example.com&x=1", "jane%40example.com", "jane@example.com"),
+            ("?pan=4111%201111%201111%201111", "4111%201111%201111%201111", "4111 1111 1111 1111"),
+            ("say %D0%BC%D0%B8%D1%80", "%D0%BC%D0%B8%D1%80", "мир"),
+        ] {
+            let runs = decoded_runs(text);
+            assert!(runs.iter().any(|(range, it)| it == inner && &text[range.clone()] == run), "{runs:?}");
+        }
+        for text in ["100% sure", "50%off", "a%zzb%4", "%41", "%00%01%02%03%04%05%06"] {
+            assert_eq!(decoded_runs(text), [], "{text}");
+        }
+    }
 
     #[test]
     fn decodes_what_reads_as_text_and_nothing_else() {

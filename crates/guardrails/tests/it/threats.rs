@@ -17,11 +17,21 @@ fn is_blocked(strength: GuardrailFilterStrength, text: &str) -> bool {
 #[test]
 fn plain_threats_are_certain() {
     // A filter of low strength acts on high confidence alone.
-    for text in ["I will kill you", "I will kill you tonight.", "I'm going to kill you"] {
+    for text in ["I will kill you", "I will kill you.", "I will kill you tonight.", "I'm going to kill you"] {
         assert!(is_blocked(GuardrailFilterStrength::Low, text), "{text}");
     }
     for text in ["How do I kill a process?", "That joke killed me.", "My mother will kill me if I am late."] {
         assert!(!is_blocked(GuardrailFilterStrength::Medium, text), "{text}");
+    }
+}
+
+#[test]
+fn two_plain_sentences_in_a_row_are_no_threat() {
+    for strength in
+        [GuardrailFilterStrength::Low, GuardrailFilterStrength::Medium, GuardrailFilterStrength::High]
+    {
+        let text = "The station is near. Trains leave each hour from platform two.";
+        assert!(!is_blocked(strength, text), "{strength:?}");
     }
 }
 

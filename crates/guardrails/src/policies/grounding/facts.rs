@@ -2,8 +2,10 @@
 
 use std::collections::HashSet;
 
+use super::forms::word_at;
 use super::quantities::{Lexeme, Quantity, lexemes, measure, quantities};
-use super::words::{denies_within, is_denial, is_light, root};
+use super::relations::{Relations, Said};
+use super::words::{denied_word, denies_within, is_denial, is_light, root};
 use crate::policies::lexical::is_common;
 use crate::policies::pii::tagger::{Tagger, flags};
 use crate::policies::statics::Statics;
@@ -20,8 +22,9 @@ pub(super) struct Facts {
     first: Option<String>,
     /// Whether it has a word that denies, and one that denies and says what: both together say it again.
     denials: (bool, bool),
-    /// Roots of the words after "without".
+    /// Roots of the words after "without", "instead of" and ", not".
     pub(super) lacks: HashSet<String>,
+    pub(super) relations: Relations,
     /// Whether it speaks of somebody or something that was named before: "She …", "Its …".
     pub(super) refers_back: bool,
     pub(super) vector: Vec<f32>,
@@ -40,6 +43,8 @@ struct Around {
 enum Part {
     Word(String),
     Quantity,
+    /// What is before it belongs together, and so does what is behind it.
+    Break,
 }
 
 pub(super) fn facts_of(text: &str, most: usize) -> Vec<Facts> {
@@ -63,6 +68,7 @@ pub(super) fn facts(sentence: &str) -> Facts {
         first: first_of(&lexemes),
         denials: (false, false),
         lacks: HashSet::new(),
+        relations: Relations::default(),
         refers_back: false,
         vector: Statics::shipped().embed(&plain.to_lowercase()),
         around: Vec::new(),
@@ -71,24 +77,43 @@ pub(super) fn facts(sentence: &str) -> Facts {
     let mut at = 0;
     let mut next = 0;
     let mut named_at = None;
+    let mut said = Vec::new();
     while at < lexemes.len() {
         if let Some(quantity) = facts.quantities.get(next).filter(|it| it.from <= at) {
             at = quantity.to.max(at + 1);
             order.push(Part::Quantity);
+            said.push(Said::Break);
             next += 1;
             continue;
         }
         if let Lexeme::Word(word) = lexemes[at] {
             let names = is_name(&lexemes, at);
-            order.extend(facts.add_word(word, &lexemes, at).map(Part::Word));
+            match word {
+                "and" => {
+                    order.push(Part::Break);
+                    said.push(Said::Break);
+                }
+                "by" => said.push(Said::By),
+                "than" => said.push(Said::Than),
+                _ => {}
+            }
+            if let Some(root) = facts.add_word(word, &lexemes, at) {
+                said.push(Said::Word(root.clone(), names || at == 0 && first_of(&lexemes).is_some()));
+                order.push(Part::Word(root));
+            }
             if names {
                 facts.add_name(word, named_at == Some(at));
                 named_at = Some(at + 1);
             }
         }
+        if lexemes[at] == Lexeme::Mark(',') {
+            order.push(Part::Break);
+            said.push(Said::Break);
+        }
         at += 1;
     }
     facts.around = around(&order);
+    facts.relations = Relations::of(&lexemes, said);
     facts
 }
 
@@ -96,7 +121,7 @@ pub(super) fn facts(sentence: &str) -> Facts {
 fn around(order: &[Part]) -> Vec<Around> {
     let words = |part: &Part| match part {
         Part::Word(word) => Some(word.clone()),
-        Part::Quantity => None,
+        Part::Quantity | Part::Break => None,
     };
     let quantities = order.iter().enumerate().filter(|(_, it)| matches!(it, Part::Quantity));
     let around = quantities.map(|(at, _)| Around {
@@ -113,20 +138,26 @@ impl Facts {
         // "isn't" comes as three, of which the last denies.
         let shortened = lower == "t" && at > 1 && of[at - 1] == Lexeme::Mark('\'') && ends_in_n(&of[at - 2]);
         if is_denial(&lower) || shortened {
-            self.denials.0 = true;
+            self.denials.0 |= !is_aside(of, at, &lower);
+            if lower == "nothing" && is_aside(of, at, &lower) {
+                self.content.insert(root("free"));
+            }
             return None;
         }
         self.refers_back |= matches!(
             lower.as_str(),
             "he" | "she" | "it" | "they" | "his" | "her" | "its" | "their" | "this" | "these"
         );
+        let ends = is_support(&word_at(of, at + 1)) && is_end(&lower);
         self.denials.1 |= denies_within(&lower);
         let measures = measure(&of[at]).is_some();
-        if !word.starts_with(char::is_alphabetic) || is_common(&lower) || is_light(&lower) || measures {
+        if ends || !word.starts_with(char::is_alphabetic) || is_common(&lower) || is_light(&lower) || measures
+        {
             return None;
         }
-        let root = root(lower.strip_prefix("non").filter(|rest| rest.len() > 5).unwrap_or(&lower));
-        if at > 0 && matches!(of[at - 1], Lexeme::Word(before) if before.eq_ignore_ascii_case("without")) {
+        let bare = lower.strip_prefix("non").filter(|rest| rest.len() > 5).unwrap_or(&lower);
+        let root = root(denied_word(bare).unwrap_or(bare));
+        if is_left_out(of, at) || at > 0 && is_support(&lower) && is_end(&word_at(of, at - 1)) {
             self.lacks.insert(root.clone());
         }
         self.content.insert(root.clone());
@@ -146,6 +177,14 @@ impl Facts {
         if let Some(first) = self.first.take_if(|it| known.contains(it)) {
             self.names.push(vec![first]);
         }
+    }
+
+    /// The content word that it begins with: mostly what it is about.
+    pub(super) fn subject(&self) -> Option<&String> {
+        self.relations.said.iter().find_map(|it| match it {
+            Said::Word(word, _) => Some(word),
+            _ => None,
+        })
     }
 
     pub(super) fn is_denied(&self) -> bool {
@@ -174,11 +213,65 @@ impl Facts {
         self.around.get(index).is_some_and(|it| it.before.contains(word) || it.behind.contains(word))
     }
 
+    /// Whether a quantity without words before it follows one that has the word: "fell from 8 to 5", "fell to 5, from 8".
+    pub(super) fn continues(&self, index: usize, word: &String) -> bool {
+        let bare = self.around.get(index).is_some_and(|it| it.before.is_empty());
+        let before = index.checked_sub(1).and_then(|before| self.around.get(before));
+        bare && before.is_some_and(|it| it.before.contains(word))
+    }
+
     /// Whether another sentence says all of this one.
     pub(super) fn is_part_of(&self, other: &Self) -> bool {
         self.content.is_subset(&other.content)
             && self.quantities.iter().all(|it| it.loose || other.quantities.iter().any(|known| it.is(known)))
     }
+}
+
+/// Whether a word that denies does not deny what the sentence says: in "not only", "no charge", "costs nothing", and where
+/// it leaves out a part ([`is_left_out`]).
+fn is_aside(of: &[Lexeme<'_>], at: usize, word: &str) -> bool {
+    let before = at.checked_sub(1).map(|before| of[before]);
+    let next = word_at(of, at + 1);
+    match word {
+        "without" => true,
+        "not" => next == "only" || before == Some(Lexeme::Mark(',')),
+        "no" => matches!(next.as_str(), "cost" | "charge" | "doubt"),
+        "nothing" => matches!(before, Some(Lexeme::Word(it)) if root(&it.to_lowercase()) == root("cost")),
+        _ => false,
+    }
+}
+
+/// Words between "without" and what is left out, at most.
+const MOST_BETWEEN: usize = 2;
+
+/// Whether the word here is left out of what is said: "without sugar", "butter, not oil", "butter instead of oil".
+fn is_left_out(of: &[Lexeme<'_>], at: usize) -> bool {
+    let mut before = at;
+    for _ in 0..=MOST_BETWEEN {
+        let Some(place) = before.checked_sub(1) else { return false };
+        let word = word_at(of, place);
+        let contrast = place > 0 && of[place - 1] == Lexeme::Mark(',');
+        let paired = |first: &str| place > 0 && word_at(of, place - 1) == first;
+        match word.as_str() {
+            "without" => return true,
+            "not" => return contrast,
+            "of" if paired("instead") => return true,
+            "than" if paired("rather") => return true,
+            _ if is_common(&word) => before = place,
+            _ => return false,
+        }
+    }
+    false
+}
+
+fn is_support(word: &str) -> bool {
+    matches!(word, "support" | "supporting")
+}
+
+/// Whether the word says that something is no more; before "support" it leaves that out.
+fn is_end(word: &str) -> bool {
+    ["drop", "drops", "dropped", "dropping", "end", "ends", "ended", "stop", "stops", "stopped", "removes"]
+        .contains(&word)
 }
 
 fn ends_in_n(of: &Lexeme<'_>) -> bool {

@@ -6,7 +6,9 @@
 //! ungrounded, however much of the rest is right.
 
 mod facts;
+mod forms;
 mod quantities;
+mod relations;
 mod words;
 
 use std::collections::{HashMap, HashSet};
@@ -24,6 +26,8 @@ pub struct Scores {
     pub relevance: Option<f64>,
 }
 
+/// Share of a sentence's words that a source has where it says the same of something else.
+const MOSTLY: f32 = 0.75;
 /// Most sentences of the sources and of the answer that are compared.
 const MOST_SOURCES: usize = 2000;
 const MOST_ANSWERS: usize = 400;
@@ -112,18 +116,24 @@ fn grounded(known: &Known, answer: &[Facts]) -> f32 {
 fn carried(known: &Known, facts: &Facts) -> f32 {
     let claimed: Vec<&String> = facts.content.iter().filter(|word| !is_relation(word)).collect();
     let shared = claimed.iter().filter(|word| known.words.contains(**word)).count();
-    // A sentence of numbers alone has words enough.
-    let words = if claimed.is_empty() { 1.0 } else { shared as f32 / claimed.len() as f32 };
+    let told = Told { known, facts };
+    let (numbers, numbers_shared) = told.count_quantities();
+    let words = match claimed.len() + numbers {
+        0 => 1.0,
+        all => (shared + numbers_shared) as f32 / all as f32,
+    };
     let best = best_source(facts, &known.source);
     let meaning = best.map_or(0.0, |(_, similarity)| similarity);
     // Words in common carry a claim; meaning alone carries a paraphrase, less surely.
     let mut score = (0.65 * words + 0.35 * words.max(meaning)).max(0.9 * meaning * meaning);
-    let told = Told { known, facts };
     let quantities = told.quantities();
     if quantities == Judged::Wrong {
         score *= 0.25;
     }
-    if told.has_wrong_name() {
+    if told.has_wrong_name() || told.has_other_subject() {
+        score *= 0.35;
+    }
+    if told.has_wrong_period() || told.is_free_alone() {
         score *= 0.35;
     }
     // "Not within 12 hours" is "at least 12 hours": a bound that is turned round goes with a denial.
@@ -166,6 +176,9 @@ impl Told<'_> {
     fn quantity(&self, index: usize, quantity: &quantities::Quantity) -> Judged {
         let mut judged = Judged::Wrong;
         for sentence in self.known.sentences() {
+            if sentence.quantities.iter().any(|it| quantity.rounds(it)) {
+                judged = Judged::Right;
+            }
             for known in sentence.quantities.iter().filter(|it| quantity.is(it)) {
                 // A denial on both sides says nothing, one on one side turns the bound round.
                 let turned = sentence.is_denied() != self.facts.is_denied();
@@ -191,7 +204,7 @@ impl Told<'_> {
             for (place, known) in sentence.quantities.iter().enumerate() {
                 let (its, others) = (quantity.is(known), quantity.is_like(known));
                 for (at, word) in beside.iter().enumerate() {
-                    own[at] |= its && sentence.is_beside(place, word);
+                    own[at] |= its && (sentence.is_beside(place, word) || sentence.continues(place, word));
                     of_others[at] |= !its && others && sentence.before(place).take(3).any(|it| it == *word);
                 }
             }
@@ -206,6 +219,55 @@ impl Told<'_> {
         let unknown = |run: &Vec<String>| run.iter().any(|name| !self.known.words.contains(name));
         self.facts.names.iter().any(|run| unknown(run) || self.is_mixed(run))
             || self.facts.names.iter().any(|run| self.is_said_of_another(run))
+    }
+
+    /// How many quantities the sentence has, and how many of them the sources have too.
+    fn count_quantities(&self) -> (usize, usize) {
+        let own = || self.facts.quantities.iter().filter(|it| !it.loose);
+        let has = |it: &&quantities::Quantity| {
+            let same = |known| it.is(known) || it.rounds(known);
+            self.known.sentences().any(|sentence| sentence.quantities.iter().any(same))
+        };
+        (own().count(), own().filter(has).count())
+    }
+
+    /// Whether something costs nothing that the sources do not call free.
+    fn is_free_alone(&self) -> bool {
+        let free = root("free");
+        self.facts.content.contains(&free) && !self.known.words.contains(&free)
+    }
+
+    /// Whether something happens or costs in another period than the sources have.
+    fn has_wrong_period(&self) -> bool {
+        let known: HashSet<&str> =
+            self.known.sentences().flat_map(|it| it.relations.periods.iter().copied()).collect();
+        !known.is_empty() && self.facts.relations.periods.iter().any(|it| !known.contains(it))
+    }
+
+    /// Whether the sources say what the sentence says, but of something else than what it begins with, of which they say
+    /// other things.
+    fn has_other_subject(&self) -> bool {
+        let Some(subject) = self.facts.subject() else { return false };
+        let rest: Vec<&String> = self.facts.content.iter().filter(|it| *it != subject).collect();
+        if rest.len() < 2 {
+            return false;
+        }
+        let carries = |it: &Facts| {
+            rest.iter().filter(|word| it.content.contains(**word)).count() as f32 / rest.len() as f32
+        };
+        let (mut of_it, mut of_another, mut begins) = (0.0_f32, 0.0_f32, false);
+        let mut meant = false;
+        for sentence in &self.known.source {
+            let has = sentence.content.contains(subject) || sentence.refers_back && meant;
+            begins |= sentence.subject() == Some(subject);
+            if has || sentence.refers_back {
+                of_it = of_it.max(carries(sentence));
+            } else if sentence.subject().is_some_and(|it| !self.facts.content.contains(it)) {
+                of_another = of_another.max(carries(sentence));
+            }
+            meant = has;
+        }
+        begins && of_another >= MOSTLY && of_it < of_another * 0.6
     }
 
     /// Whether a name of several parts has one of a name of the sources and one of another.
@@ -270,18 +332,20 @@ fn best_source(facts: &Facts, source: &[Facts]) -> Option<(usize, f32)> {
     scored.max_by(|a, b| a.1.total_cmp(&b.1))
 }
 
-/// Whether a sentence says the opposite of the one it is most like: it denies what that says or says what that denies, or
-/// has the opposite of one of its words.
+/// Whether a sentence says the opposite of the one it is most like: it denies what that says or says what that denies, has
+/// the opposite of one of its words, means all where that means some, or changes who does what to whom.
 fn contradicts(facts: &Facts, source: &Facts, similarity: f32, turned: bool) -> bool {
     if similarity < 0.45 || turned {
         return false;
     }
-    if facts.is_denied() != source.is_denied() {
-        return true;
-    }
     let without =
         |a: &Facts, b: &Facts| a.lacks.iter().any(|it| b.content.contains(it) && !b.lacks.contains(it));
-    if without(facts, source) || without(source, facts) {
+    // "Not without consent" is "only with consent".
+    if (facts.is_denied() != source.is_denied()) != (without(facts, source) || without(source, facts)) {
+        return true;
+    }
+    let (told, known) = (&facts.relations, &source.relations);
+    if told.is_turned(known) || told.differs_in_extent(known) {
         return true;
     }
     let has = |facts: &Facts, word: &str| facts.content.contains(&root(word));

@@ -3,6 +3,7 @@
 //! "two-year", "24 months" and "two years" are one quantity, so are "EUR 349" and "349 euros". A number belongs to its unit:
 //! where a source says 349 euros and 12 kg, "349 kg" is in nobody's words. "At least" and "up to" belong to it too.
 
+use super::forms::{EXACT, form_at, in_day, slack_before, time_of_day, word_at};
 use super::words::root;
 use crate::policies::lexical::is_common;
 
@@ -61,6 +62,8 @@ pub(super) enum Unit {
     Measure(&'static str, f64),
     /// Things: the root of their word.
     Things(String),
+    /// A place in an order: "third".
+    Place,
 }
 
 /// Which side of a number is meant.
@@ -78,6 +81,8 @@ pub(super) struct Quantity {
     pub(super) bound: Option<Bound>,
     /// "a year", "one day": says little of how many.
     pub(super) loose: bool,
+    /// Relative difference from another that makes no difference.
+    pub(super) slack: f64,
     /// The lexemes that it is made of.
     pub(super) from: usize,
     pub(super) to: usize,
@@ -86,12 +91,16 @@ pub(super) struct Quantity {
 impl Quantity {
     /// Whether this can be what a source means by the other.
     pub(super) fn is(&self, other: &Self) -> bool {
-        let same = |a: f64, b: f64| (a - b).abs() <= 1e-9 * a.abs().max(b.abs());
+        let slack = self.slack.max(other.slack);
+        let same = |a: f64, b: f64| (a - b).abs() <= slack * a.abs().max(b.abs());
         match (&self.unit, &other.unit) {
             (Unit::Measure(a, one), Unit::Measure(b, another)) => {
                 a == b && same(self.value * one, other.value * another)
             }
-            (Unit::Measure(..), Unit::Things(_)) | (Unit::Things(_), Unit::Measure(..)) => false,
+            (Unit::Measure(..), Unit::Things(_) | Unit::Place)
+            | (Unit::Things(_) | Unit::Place, Unit::Measure(..))
+            | (Unit::Things(_), Unit::Place)
+            | (Unit::Place, Unit::Things(_)) => false,
             _ => same(self.value, other.value),
         }
     }
@@ -101,25 +110,59 @@ impl Quantity {
         let is_year = |it: &Self| it.value.fract() == 0.0 && (1500.0..2200.0).contains(&it.value);
         match (&self.unit, &other.unit) {
             (Unit::Measure(a, _), Unit::Measure(b, _)) => a == b,
-            (Unit::Measure(..), _) | (_, Unit::Measure(..)) => false,
+            (Unit::Place, Unit::Place) => true,
+            (Unit::Measure(..) | Unit::Place, _) | (_, Unit::Measure(..) | Unit::Place) => false,
             _ => is_year(self) == is_year(other),
         }
     }
+
+    /// Whether this says on which side of a round number the other lies: "over 1,200" where it is 1,240.
+    pub(super) fn rounds(&self, exact: &Self) -> bool {
+        let Some(bound) = self.bound.filter(|it| it.strict && exact.bound.is_none()) else { return false };
+        let factor = |unit: &Unit| if let Unit::Measure(_, factor) = unit { *factor } else { 1.0 };
+        let (round, value) = (self.value * factor(&self.unit), exact.value * factor(&exact.unit));
+        let off = (value - round) / round.abs().max(f64::MIN_POSITIVE);
+        let beyond = if bound.upper { -off } else { off };
+        self.is_like(exact) && beyond > EXACT && beyond <= MOST_ROUNDED
+    }
 }
+
+/// How far a number may be from the round one that it is said to be above or below, as a share of that.
+const MOST_ROUNDED: f64 = 0.15;
 
 /// The quantities of a sentence, in its order.
 pub(super) fn quantities(of: &[Lexeme<'_>]) -> Vec<Quantity> {
     let mut found = Vec::new();
     let mut at = 0;
     while at < of.len() {
+        if let Some(form) = form_at(of, at) {
+            let (bound, from) = bound_before(of, at);
+            let slack = form.slack.max(slack_before(of, from));
+            found.push(Quantity {
+                value: form.value,
+                unit: form.unit,
+                bound,
+                loose: false,
+                slack,
+                from,
+                to: form.to,
+            });
+            at = form.to;
+            continue;
+        }
         let Some((value, loose, mut to)) = value_at(of, at) else {
             at += 1;
             continue;
         };
         let mut from = at;
         let mut unit = Unit::Bare;
+        let mut value = value;
         if let Some(currency) = at.checked_sub(1).and_then(|before| currency(&of[before])) {
             (unit, from) = (currency, at - 1);
+            // "$4.6m": behind a currency no metre.
+            if let Some(by) = short_multiplier(&word_at(of, to)) {
+                (value, to) = (value * by, to + 1);
+            }
         }
         if unit == Unit::Bare {
             (unit, to) = unit_behind(of, to);
@@ -128,9 +171,11 @@ pub(super) fn quantities(of: &[Lexeme<'_>]) -> Vec<Quantity> {
         if loose && !matches!(unit, Unit::Measure("clock" | "calendar", _)) {
             continue;
         }
+        let (value, unit) = in_day(value, unit);
+        let slack = slack_before(of, from);
         let (bound, from) = bound_before(of, from);
         let (behind, to) = bound_behind(of, to);
-        found.push(Quantity { value, unit, bound: bound.or(behind), loose, from, to });
+        found.push(Quantity { value, unit, bound: bound.or(behind), loose, slack, from, to });
     }
     found
 }
@@ -147,13 +192,16 @@ fn value_at(of: &[Lexeme<'_>], at: usize) -> Option<(f64, bool, usize)> {
         loose = false;
         to += 1;
     }
+    if word_at(of, to) == "and" && word_at(of, to + 1) == "a" && word_at(of, to + 2) == "half" {
+        (value, loose, to) = (value + 0.5, false, to + 3);
+    }
     Some((value, loose, to))
 }
 
 /// `1,000` and `1000` are one value, so are `4,90` and `4.9`; a time of day is minutes.
 fn parsed(digits: &str) -> Option<f64> {
     if let Some((hours, minutes)) = digits.split_once(':') {
-        return Some(1e6 + hours.parse::<f64>().ok()? * 60.0 + minutes.parse::<f64>().ok()?);
+        return Some(time_of_day(hours.parse().ok()?, minutes.parse().ok()?));
     }
     let grouped =
         digits.split(',').skip(1).all(|group| group.split('.').next().is_some_and(|it| it.len() == 3));
@@ -162,10 +210,7 @@ fn parsed(digits: &str) -> Option<f64> {
 }
 
 fn worded(of: &[Lexeme<'_>], at: usize, word: &str) -> Option<(f64, bool, usize)> {
-    let next_word = |at: usize| match of.get(at) {
-        Some(Lexeme::Word(word)) => word.to_lowercase(),
-        _ => String::new(),
-    };
+    let next_word = |at: usize| word_at(of, at);
     match word {
         "a" | "an" | "one" => return Some((1.0, true, at + 1)),
         "twice" => return Some((2.0, false, at + 1)),
@@ -183,7 +228,7 @@ fn worded(of: &[Lexeme<'_>], at: usize, word: &str) -> Option<(f64, bool, usize)
     Some(ones.map_or((tens, false, at + 1), |ones| (tens + ones as f64, false, behind + 1)))
 }
 
-const SMALL: [&str; 20] = [
+pub(super) const SMALL: [&str; 20] = [
     "zero",
     "one",
     "two",
@@ -219,12 +264,22 @@ fn multiplier(of: &Lexeme<'_>) -> Option<f64> {
     }
 }
 
+fn short_multiplier(word: &str) -> Option<f64> {
+    match word {
+        "m" => Some(1e6),
+        "b" => Some(1e9),
+        _ => None,
+    }
+}
+
 fn currency(of: &Lexeme<'_>) -> Option<Unit> {
     let name = match of {
         Lexeme::Mark('€') | Lexeme::Word("EUR") => "euro",
         Lexeme::Mark('$') | Lexeme::Word("USD") => "dollar",
         Lexeme::Mark('£') | Lexeme::Word("GBP") => "pound",
         Lexeme::Word("CHF") => "franc",
+        Lexeme::Mark('¥') | Lexeme::Word("JPY") => "yen",
+        Lexeme::Mark('₹') | Lexeme::Word("INR") => "rupee",
         _ => return None,
     };
     Some(Unit::Measure(name, 1.0))
@@ -232,6 +287,9 @@ fn currency(of: &Lexeme<'_>) -> Option<Unit> {
 
 /// The unit that follows a number: a measure among the next words of its group, or else the first thing that is named.
 fn unit_behind(of: &[Lexeme<'_>], to: usize) -> (Unit, usize) {
+    if word_at(of, to) == "per" && word_at(of, to + 1) == "cent" {
+        return (Unit::Measure("percent", 1.0), to + 2);
+    }
     let mut things = None;
     let mut words = 0;
     for (place, it) in of.iter().enumerate().skip(to) {
@@ -296,6 +354,8 @@ pub(super) fn measure(of: &Lexeme<'_>) -> Option<Unit> {
         "dollar" | "dollars" | "usd" | "bucks" => ("dollar", 1.0),
         "pound" | "pounds" | "gbp" => ("pound", 1.0),
         "franc" | "francs" | "chf" => ("franc", 1.0),
+        "yen" | "jpy" => ("yen", 1.0),
+        "rupee" | "rupees" | "inr" => ("rupee", 1.0),
         "percent" | "pct" => ("percent", 1.0),
         "degree" | "degrees" => ("degree", 1.0),
         "am" => ("morning", 1.0),
@@ -320,6 +380,8 @@ const BEFORE: &[(&[&str], bool, bool)] = &[
     (&["up", "to"], true, false),
     (&["at", "most"], true, false),
     (&["maximum", "of"], true, false),
+    (&["maximum", "is"], true, false),
+    (&["minimum", "is"], false, false),
     (&["max"], true, false),
     (&["within"], true, false),
     (&["less", "than"], true, true),
@@ -402,6 +464,18 @@ mod tests {
             ("twelve hundred adults", "1,200 adults"),
             ("thirty-five percent", "35%"),
             ("1.5 tonnes", "1,500 kg"),
+            ("a thousand seats", "1,000 seats"),
+            ("three quarters of the staff", "75 %"),
+            ("a third of sales", "33 per cent"),
+            ("a quarter of an hour", "15 minutes"),
+            ("two and a half hours", "150 minutes"),
+            ("6:30 pm", "18:30"),
+            ("at noon", "12 pm"),
+            ("on the 9th of June", "9 June"),
+            ("the 3rd quarter", "the third quarter"),
+            ("Q3", "the third quarter"),
+            ("$4.6m", "4.6 million dollars"),
+            ("about 350 kg", "349 kg"),
         ] {
             assert!(of(a)[0].is(&of(b)[0]), "{a} / {b}: {:?} {:?}", of(a), of(b));
         }
@@ -411,9 +485,27 @@ mod tests {
             ("23 bags", "23 kg"),
             ("17:05", "17:55"),
             ("10 am", "10 pm"),
+            ("the second quarter", "the third quarter"),
+            ("a quarter of sales", "a third of sales"),
+            ("about 350 kg", "300 kg"),
+            ("12 am", "12 pm"),
+            ("third place", "three places"),
         ] {
             assert!(!of(a)[0].is(&of(b)[0]), "{a} / {b}");
         }
+    }
+
+    #[test]
+    fn words_that_only_look_like_numbers_are_none() {
+        for text in
+            ["a second time", "third-party tools", "Second, rinse it.", "First, rinse it.", "per second"]
+        {
+            assert_eq!(of(text), [], "{text}");
+        }
+        let rounds = |told: &str, exact: &str| of(told)[0].rounds(&of(exact)[0]);
+        assert!(rounds("over 1,200 adults", "1,240 adults") && rounds("under 400 km", "390 km"));
+        assert!(!rounds("over 1,240 adults", "1,240 adults") && !rounds("over 400 km", "390 km"));
+        assert!(!rounds("over 500 adults", "1,240 adults") && !rounds("over 1,200 kg", "1,240 km"));
     }
 
     #[test]

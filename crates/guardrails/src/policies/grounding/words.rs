@@ -49,8 +49,10 @@ const SAME: &[&[&str]] = &[
     &["keep", "kept", "store", "stored"],
     &["leave", "left", "depart", "departure"],
     &["arrive", "arrival"],
-    &["grow", "grew", "grown", "rise", "rose", "risen"],
-    &["fall", "fell", "fallen", "drop"],
+    &["grow", "grew", "grown", "rise", "rose", "risen", "increase", "increased"],
+    &["fall", "fell", "fallen", "drop", "decrease", "decreased", "decline", "declined"],
+    &["bicycle", "bike", "bikes"],
+    &["remain", "stay", "stayed"],
     &["choose", "chose", "chosen"],
     &["say", "said"],
     &["write", "wrote", "written"],
@@ -94,6 +96,16 @@ const LIGHT: &[&str] = &[
     "approximately",
     "around",
     "nearly",
+    "almost",
+    "period",
+    "hourly",
+    "daily",
+    "weekly",
+    "monthly",
+    "yearly",
+    "annually",
+    "approx",
+    "circa",
     "full",
     "fully",
     "total",
@@ -157,41 +169,49 @@ pub(super) fn is_relation(root: &str) -> bool {
 pub(super) fn is_denial(word: &str) -> bool {
     matches!(
         word,
-        "not"
-            | "no"
-            | "never"
-            | "none"
-            | "neither"
-            | "nor"
-            | "without"
-            | "cannot"
-            | "nothing"
-            | "nobody"
-            | "unable"
+        "not" | "no" | "never" | "none" | "neither" | "nor" | "without" | "cannot" | "nothing" | "nobody"
     )
+}
+
+/// Words that deny what another says; together with "not" they say that other.
+const DENIED: &[(&str, &str)] = &[
+    ("unavailable", "available"),
+    ("ineligible", "eligible"),
+    ("illegal", "legal"),
+    ("invalid", "valid"),
+    ("impossible", "possible"),
+    ("unsafe", "safe"),
+    ("unsuitable", "suitable"),
+    ("unnecessary", "necessary"),
+    ("uninsured", "insured"),
+    ("unsupported", "support"),
+    ("unlimited", "limit"),
+    ("unaffected", "affected"),
+    ("unpaid", "paid"),
+    ("unable", "able"),
+    ("unlikely", "likely"),
+    ("incomplete", "complete"),
+    ("inaccessible", "accessible"),
+    ("excluded", "included"),
+    ("excludes", "includes"),
+    ("exclude", "include"),
+];
+
+/// The word that this one denies.
+pub(super) fn denied_word(word: &str) -> Option<&'static str> {
+    DENIED.iter().find(|(denied, _)| *denied == word).map(|(_, plain)| *plain)
 }
 
 /// Words that deny and say what: "forbidden" is "not allowed".
 pub(super) fn denies_within(word: &str) -> bool {
-    [
-        "forbid",
-        "forbidden",
-        "forbids",
-        "prohibit",
-        "prohibited",
-        "prohibits",
-        "ban",
-        "banned",
-        "bans",
-        "unsuitable",
-    ]
-    .contains(&word)
+    ["forbid", "forbidden", "forbids", "prohibit", "prohibited", "prohibits", "ban", "banned", "bans"]
+        .contains(&word)
+        || denied_word(word).is_some()
         || word.strip_prefix("non").is_some_and(|rest| rest.len() > 5)
 }
 
 /// Words that change a claim into its opposite.
 pub(super) const OPPOSITES: &[(&str, &str)] = &[
-    ("increase", "decrease"),
     ("rise", "fall"),
     ("higher", "lower"),
     ("more", "less"),
@@ -200,8 +220,6 @@ pub(super) const OPPOSITES: &[(&str, &str)] = &[
     ("accepted", "rejected"),
     ("approve", "reject"),
     ("approve", "deny"),
-    ("include", "exclude"),
-    ("included", "excluded"),
     ("open", "closed"),
     ("free", "paid"),
     ("always", "never"),
@@ -217,9 +235,6 @@ pub(super) const OPPOSITES: &[(&str, &str)] = &[
     ("east", "west"),
     ("hot", "cold"),
     ("safe", "dangerous"),
-    ("eligible", "ineligible"),
-    ("possible", "impossible"),
-    ("legal", "illegal"),
     ("success", "failure"),
     ("succeeded", "failed"),
     ("gain", "loss"),
@@ -228,6 +243,37 @@ pub(super) const OPPOSITES: &[(&str, &str)] = &[
     ("start", "end"),
     ("import", "export"),
     ("refundable", "nonrefundable"),
+    ("strong", "weak"),
+    ("common", "rare"),
+    ("highest", "lowest"),
+    ("high", "low"),
+    ("maximum", "minimum"),
+    ("most", "least"),
+    ("best", "worst"),
+    ("better", "worse"),
+    ("faster", "slower"),
+    ("larger", "smaller"),
+    ("longer", "shorter"),
+    ("older", "younger"),
+    ("heavier", "lighter"),
+    ("cheaper", "dearer"),
+    ("ahead", "behind"),
+    ("above", "below"),
+    ("add", "remove"),
+    ("add", "drop"),
+    ("arrive", "depart"),
+    ("inside", "outside"),
+    ("public", "private"),
+    ("permanent", "temporary"),
+    ("morning", "evening"),
+    ("summer", "winter"),
+    ("always", "sometimes"),
+    ("always", "rarely"),
+    ("often", "rarely"),
+    ("approved", "rejected"),
+    ("employer", "employee"),
+    ("buyer", "seller"),
+    ("tenant", "landlord"),
 ];
 
 #[cfg(test)]

@@ -36,6 +36,13 @@ fn ip_v4(text: &str) -> bool {
     text.parse::<std::net::Ipv4Addr>().is_ok()
 }
 
+/// Dots that are written so that nobody follows them: `10[.]0[.]0[.]1`, "10 dot 0 dot 0 dot 1".
+fn guarded_ip_v4(text: &str) -> bool {
+    let numbers: Vec<&str> =
+        text.split(|it: char| !it.is_ascii_digit()).filter(|part| !part.is_empty()).collect();
+    numbers.len() == 4 && ip_v4(&numbers.join("."))
+}
+
 fn ip_v6(text: &str) -> bool {
     text.matches(':').count() >= 2 && text.len() >= 4 && text.parse::<std::net::Ipv6Addr>().is_ok()
 }
@@ -142,6 +149,14 @@ pub(super) const SPECS: &[Spec] = &[
         ]),
     ),
     Spec(Kind::IpAddress, r"\b\d{1,3}(?:\.\d{1,3}){3}\b", &[], ip_v4, 90, Needs::Between(b'.')),
+    Spec(
+        Kind::IpAddress,
+        r"(?i)\b\d{1,3}(?:(?:\[\.\]|\(\.\)|\{\.\}|\[dot\]|\(dot\)| dot |\.)\d{1,3}){3}\b",
+        &[],
+        guarded_ip_v4,
+        90,
+        Needs::Word(&["[.]", "(.)", "{.}", "[dot]", "(dot)", " dot "]),
+    ),
     Spec(
         Kind::IpAddress,
         r"(?i)(?:[0-9a-f]{0,4}:){2,7}[0-9a-f]{0,4}(?:\.\d{1,3}){0,3}",

@@ -110,6 +110,9 @@ fn values_are_found_in_the_forms_that_people_write() {
         ("my pw is letmein99", "PASSWORD", "letmein99"),
         ("write to john(at)example.com", "EMAIL", "john(at)example.com"),
         ("write to john [at] example [dot] com", "EMAIL", "john [at] example [dot] com"),
+        ("host 10[.]0[.]0[.]1 is down", "IP_ADDRESS", "10[.]0[.]0[.]1"),
+        ("host 203.0.113[.]7 is down", "IP_ADDRESS", "203.0.113[.]7"),
+        ("ping 198 dot 51 dot 100 dot 4 now", "IP_ADDRESS", "198 dot 51 dot 100 dot 4"),
         ("私は田中太郎です", "NAME", "田中太郎"),
         ("田中さんに聞いて", "NAME", "田中"),
     ] {
