@@ -99,8 +99,8 @@ impl Quantity {
             }
             (Unit::Measure(..), Unit::Things(_) | Unit::Place)
             | (Unit::Things(_) | Unit::Place, Unit::Measure(..))
-            | (Unit::Things(_), Unit::Place)
-            | (Unit::Place, Unit::Things(_)) => false,
+            | (Unit::Things(_) | Unit::Bare, Unit::Place)
+            | (Unit::Place, Unit::Things(_) | Unit::Bare) => false,
             _ => same(self.value, other.value),
         }
     }
@@ -168,6 +168,9 @@ pub(super) fn quantities(of: &[Lexeme<'_>]) -> Vec<Quantity> {
             (unit, to) = unit_behind(of, to);
         }
         at = to;
+        // "For an hour" says how long.
+        let before = from.checked_sub(1).map_or_else(String::new, |before| word_at(of, before));
+        let loose = loose && !matches!(before.as_str(), "for" | "lasts" | "takes");
         if loose && !matches!(unit, Unit::Measure("clock" | "calendar", _)) {
             continue;
         }

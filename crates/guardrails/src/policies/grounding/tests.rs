@@ -118,9 +118,9 @@ fn few_answers_of_the_corpora_are_misjudged() {
     // In how many of a hundred answers that are carried, and of those that are not, it may be wrong.
     for (corpus, most) in [
         (include_str!("../../../corpus/grounding.tsv"), [0, 6]),
-        (include_str!("../../../corpus/grounding-held.tsv"), [5, 5]),
-        (include_str!("../../../corpus/grounding-fresh.tsv"), [17, 5]),
-        (include_str!("../../../corpus/grounding-kinds.tsv"), [20, 10]),
+        (include_str!("../../../corpus/grounding-held.tsv"), [0, 5]),
+        (include_str!("../../../corpus/grounding-fresh.tsv"), [0, 5]),
+        (include_str!("../../../corpus/grounding-kinds.tsv"), [10, 6]),
     ] {
         let (counts, wrong) = misjudged(corpus);
         let shares = counts.map(|(missed, all)| missed * 100 / all);

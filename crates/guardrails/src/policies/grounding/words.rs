@@ -135,6 +135,9 @@ const LIGHT: &[&str] = &[
 
 /// What a word in lower case is compared as.
 pub(super) fn root(word: &str) -> String {
+    // "Ferries" is "ferry".
+    let singular = word.strip_suffix("ies").filter(|rest| rest.len() > 2).map(|rest| format!("{rest}y"));
+    let word = singular.as_deref().unwrap_or(word);
     let stemmed = stem(word);
     let same =
         SAME.iter().find(|group| group.iter().any(|it| *it == word || (it.len() > 3 && stem(it) == stemmed)));
@@ -282,9 +285,13 @@ mod tests {
 
     #[test]
     fn forms_and_paraphrases_are_one() {
-        for (a, b) in
-            [("used", "use"), ("released", "launched"), ("children", "kids"), ("bathrooms", "bathroom")]
-        {
+        for (a, b) in [
+            ("used", "use"),
+            ("released", "launched"),
+            ("children", "kids"),
+            ("bathrooms", "bathroom"),
+            ("ferries", "ferry"),
+        ] {
             assert_eq!(root(a), root(b), "{a} {b}");
         }
         assert_ne!(root("bathroom"), root("bedroom"));
