@@ -101,23 +101,25 @@ impl Store {
         .await
     }
 
-    /// Takes the job that has been due longest until `until_ms`.
+    /// Takes the job that has been due longest until `until_ms`, unless its owner is named in `at_work`.
     pub(super) async fn claim(
         &self,
         kind: &str,
         owner: &str,
         (now_ms, until_ms): (i64, i64),
+        at_work: &str,
     ) -> Result<Option<Job>, StoreError> {
         const CLAIM: &str = "UPDATE jobs SET status = 'running', owner = $2, due_ms = $4, attempts = attempts + 1, \
              updated_ms = $3 WHERE id = (SELECT id FROM jobs \
-             WHERE kind = $1 AND status IN ('queued', 'running') AND due_ms <= $3 ORDER BY due_ms, id LIMIT 1) \
-             RETURNING *";
+             WHERE kind = $1 AND status IN ('queued', 'running') AND due_ms <= $3 \
+             AND $5 NOT LIKE '%' || COALESCE(owner, ' ') || '%' ORDER BY due_ms, id LIMIT 1) RETURNING *";
         const CLAIM_SHARED: &str = "UPDATE jobs SET status = 'running', owner = $2, due_ms = $4, \
              attempts = attempts + 1, updated_ms = $3 WHERE id = (SELECT id FROM jobs \
-             WHERE kind = $1 AND status IN ('queued', 'running') AND due_ms <= $3 ORDER BY due_ms, id LIMIT 1 \
+             WHERE kind = $1 AND status IN ('queued', 'running') AND due_ms <= $3 \
+             AND $5 NOT LIKE '%' || COALESCE(owner, ' ') || '%' ORDER BY due_ms, id LIMIT 1 \
              FOR UPDATE SKIP LOCKED) RETURNING *";
         let sql = if self.is_shared() { CLAIM_SHARED } else { CLAIM };
-        self.claim_by(sql, &values![kind, owner, now_ms, until_ms]).await
+        self.claim_by(sql, &values![kind, owner, now_ms, until_ms, at_work]).await
     }
 
     /// Makes every lease end now: for a store that nobody else can have open.

@@ -1,4 +1,5 @@
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use craton_core::Clock;
@@ -107,6 +108,7 @@ impl Runner {
                 lease: self.lease,
                 first_retry: self.first_retry,
                 kind,
+                at_work: Mutex::default(),
                 stop: stop.clone(),
             });
             tasks.spawn(worker.work());
@@ -150,6 +152,9 @@ struct Worker {
     lease: Duration,
     first_retry: Duration,
     kind: Kind,
+    /// Owners of the jobs that this worker is at. Where the machine is so busy that a lease is renewed too late, the worker
+    /// would otherwise take its own job from itself, and again, until the job has no attempts left.
+    at_work: Mutex<BTreeSet<Arc<str>>>,
     stop: CancellationToken,
 }
 
@@ -177,8 +182,11 @@ impl Worker {
             match self.take().await {
                 Ok(Some(context)) => {
                     let worker = Arc::clone(&self);
+                    worker.change_at_work(|owners| owners.insert(Arc::clone(&context.owner)));
                     jobs.spawn(async move {
+                        let owner = Arc::clone(&context.owner);
                         worker.attempt(context).await;
+                        worker.change_at_work(|owners| owners.remove(&owner));
                         drop(place);
                     });
                     continue;
@@ -198,6 +206,10 @@ impl Worker {
         while jobs.join_next().await.is_some() {}
     }
 
+    fn change_at_work(&self, change: impl FnOnce(&mut BTreeSet<Arc<str>>) -> bool) {
+        change(&mut self.at_work.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
     async fn take(&self) -> Result<Option<JobContext>, StoreError> {
         let now_ms = self.clock.now_ms();
         if !self.store.has_due(self.kind.name, now_ms).await? {
@@ -205,7 +217,9 @@ impl Worker {
         }
         let owner = new_owner();
         let times = (now_ms, now_ms + millis(self.lease));
-        let job = self.store.claim(self.kind.name, &owner, times).await?;
+        let at_work: Vec<Arc<str>> =
+            self.at_work.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
+        let job = self.store.claim(self.kind.name, &owner, times, &at_work.join(",")).await?;
         Ok(job.map(|job| self.context(job, owner)))
     }
 

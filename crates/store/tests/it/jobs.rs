@@ -287,12 +287,45 @@ async fn a_worker_that_lost_its_lease_writes_nothing() {
     for store in stores {
         let late = Arc::new(Late { refused: AtomicUsize::new(0) });
         store.enqueue(NewJob::new("a", "late", json!(null), 0)).await.unwrap();
-        let runner = Runner::new(store.clone(), Arc::new(SystemClock)).handle("late", 2, late.clone());
-        let running = runner.start().await.unwrap();
+        let runner = || Runner::new(store.clone(), Arc::new(SystemClock)).handle("late", 2, late.clone());
+        let running = [runner().start().await.unwrap(), runner().start().await.unwrap()];
         assert_eq!(wait_for(&store, "a", JobStatus::Succeeded).await.attempts, 2);
         tokio::time::sleep(Duration::from_millis(50)).await;
-        running.stop().await;
+        for running in running {
+            running.stop().await;
+        }
         assert_eq!(late.refused.load(Ordering::SeqCst), 1);
+    }
+}
+
+/// Works on although its lease has ended, as on a machine that is too busy to renew it in time.
+struct Busy;
+
+#[async_trait::async_trait]
+impl Handler for Busy {
+    async fn run(&self, job: &JobContext) -> Result<(), JobError> {
+        job.store().execute("UPDATE jobs SET due_ms = 0 WHERE id = $1", &values![job.id()]).await?;
+        // Longer than a worker waits before it looks for jobs again.
+        tokio::time::sleep(Duration::from_millis(1_200)).await;
+        let mut transaction = job.store().begin().await?;
+        job.fence(&mut transaction).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    async fn ended(&self, _: &mut Transaction, _: &Job, _: &Ended) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_worker_does_not_take_its_own_job_from_itself() {
+    let (_directory, stores) = stores().await;
+    for store in stores {
+        store.enqueue(NewJob::new("a", "busy", json!(null), 0)).await.unwrap();
+        let runner = Runner::new(store.clone(), Arc::new(SystemClock)).handle("busy", 2, Arc::new(Busy));
+        let running = runner.start().await.unwrap();
+        assert_eq!(wait_for(&store, "a", JobStatus::Succeeded).await.attempts, 1);
+        running.stop().await;
     }
 }
 
