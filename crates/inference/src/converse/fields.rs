@@ -255,7 +255,7 @@ mod tests {
 
     fn read_into(fields: Value) -> Result<ChatRequest, ApiError> {
         let mut request = ChatRequest::default();
-        read(fields, &mut request).map(|()| request)
+        read_additional_fields(fields, &mut request).map(|()| request)
     }
 
     #[test]
@@ -282,7 +282,7 @@ mod tests {
             read_into(json!({"tool_choice": {"type": "any", "disable_parallel_tool_use": true}})).unwrap();
         assert_eq!((request.tool_choice, request.one_tool_call), (ToolChoice::Any, true));
         let mut forced = ChatRequest { tool_choice: ToolChoice::Any, ..ChatRequest::default() };
-        let error = read(json!({"tool_choice": {"type": "none"}}), &mut forced).unwrap_err();
+        let error = read_additional_fields(json!({"tool_choice": {"type": "none"}}), &mut forced).unwrap_err();
         assert!(error.message.contains("conflicts"), "{}", error.message);
         assert!(read_into(json!({"tool_choice": {"type": "tool", "name": "unknown"}})).is_err());
     }
@@ -291,7 +291,7 @@ mod tests {
     fn conflicts_and_wrong_types_are_named() {
         let mut request = ChatRequest::default();
         request.sampling.temperature = Some(0.5);
-        let error = read(json!({"temperature": 1}), &mut request).unwrap_err();
+        let error = read_additional_fields(json!({"temperature": 1}), &mut request).unwrap_err();
         assert_eq!(
             error.message,
             "The additional field temperature conflicts with an existing field. Remove temperature and try again."
