@@ -8,47 +8,91 @@ use craton_guardrails::policies::grounding::scores;
 
 use crate::measure::share;
 
-/// The threshold that is measured, and two beside it.
+const FILES: [&str; 4] =
+    ["grounding.tsv", "grounding-held.tsv", "grounding-fresh.tsv", "grounding-kinds.tsv"];
+/// The threshold that is measured, between two beside it.
 const THRESHOLDS: [f64; 3] = [0.5, 0.7, 0.85];
+const MEASURED: f64 = THRESHOLDS[1];
 
-pub(crate) fn report(folder: &Path, file: &str) -> anyhow::Result<()> {
-    let path = folder.join(file);
-    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-    let (mut source, mut query) = ("", "");
-    let mut found: BTreeMap<&str, Vec<(f64, &str)>> = BTreeMap::new();
-    for line in text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
-        let (kind, text) = line.split_once('\t').with_context(|| format!("no kind: {line}"))?;
-        match kind {
-            "source" => source = text,
-            "query" => query = text,
-            kind => {
-                let scores = scores(source, query, text).context("nothing to compare")?;
-                found.entry(kind).or_default().push((scores.grounding.unwrap_or(0.0), text));
+/// Answers of a file by what is wrong with them, with the score and text of each.
+#[derive(Default)]
+struct Judged {
+    sources: usize,
+    kinds: BTreeMap<String, Vec<(f64, String)>>,
+}
+
+impl Judged {
+    fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        let (mut source, mut query, mut judged) = ("", "", Self::default());
+        for line in text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
+            let (kind, text) = line.split_once('\t').with_context(|| format!("no kind: {line}"))?;
+            match kind {
+                "source" => {
+                    source = text;
+                    judged.sources += 1;
+                }
+                "query" => query = text,
+                kind => {
+                    let scores = scores(source, query, text).context("nothing to compare")?;
+                    let answer = (scores.grounding.unwrap_or(0.0), text.to_owned());
+                    judged.kinds.entry(kind.to_owned()).or_default().push(answer);
+                }
             }
         }
+        Ok(judged)
     }
-    println!(
-        "| answers | below {:.2} | below {:.2} | below {:.2} |",
-        THRESHOLDS[0], THRESHOLDS[1], THRESHOLDS[2]
-    );
-    println!("|---|---|---|---|");
-    let mut all = Vec::new();
-    for (kind, rows) in &found {
-        all.extend(rows.iter().filter(|_| *kind != "good").copied());
-        println!("| {kind} | {} |", below(rows));
+
+    /// The scores of answers that are carried, or of those that are not.
+    fn scores(&self, carried: bool) -> Vec<f64> {
+        let kinds = self.kinds.iter().filter(|(kind, _)| (*kind == "good") == carried);
+        kinds.flat_map(|(_, answers)| answers.iter().map(|(score, _)| *score)).collect()
     }
-    println!("| all that are not carried | {} |", below(&all));
-    if std::env::var_os("SHOW").is_some() {
-        for (kind, rows) in &found {
-            for (score, text) in rows.iter().filter(|(score, _)| (*kind == "good") == (*score < 0.7)) {
+
+    fn print(&self) {
+        let [low, measured, high] = THRESHOLDS;
+        println!("| answers | below {low:.2} | below {measured:.2} | below {high:.2} |");
+        println!("|---|---|---|---|");
+        for (kind, answers) in &self.kinds {
+            let scores: Vec<f64> = answers.iter().map(|(score, _)| *score).collect();
+            println!("| {kind} | {} |", THRESHOLDS.map(|at| below(&scores, at)).join(" | "));
+        }
+        let wrong = self.scores(false);
+        println!("| all that are not carried | {} |\n", THRESHOLDS.map(|at| below(&wrong, at)).join(" | "));
+    }
+
+    /// Prints the answers that the threshold gets wrong.
+    fn show(&self) {
+        for (kind, answers) in &self.kinds {
+            for (score, text) in answers.iter().filter(|(score, _)| (*kind == "good") == (*score < MEASURED))
+            {
                 eprintln!("{kind} {score:.2}: {text}");
             }
         }
     }
+}
+
+/// What of each file's answers is stopped, kind by kind, and of all files in one table.
+pub(crate) fn report(folder: &Path) -> anyhow::Result<()> {
+    let mut rows = Vec::new();
+    for file in FILES {
+        let judged = Judged::read(&folder.join(file))?;
+        println!("`{file}`:\n");
+        judged.print();
+        if std::env::var_os("SHOW").is_some() {
+            judged.show();
+        }
+        let (good, wrong) = (judged.scores(true), judged.scores(false));
+        let answers = good.len() + wrong.len();
+        let stopped = [below(&good, MEASURED), below(&wrong, MEASURED)].join(" | ");
+        rows.push(format!("| {answers} to {} sources (`corpus/{file}`) | {stopped} |", judged.sources));
+    }
+    println!("All, at {MEASURED:.2}:\n");
+    println!("| answers | stopped of those that are carried | stopped of those that are not |");
+    println!("|---|---|---|\n{}", rows.join("\n"));
     Ok(())
 }
 
-fn below(rows: &[(f64, &str)]) -> String {
-    let cells = THRESHOLDS.map(|at| share(rows.iter().filter(|(score, _)| *score < at).count(), rows.len()));
-    cells.join(" | ")
+fn below(scores: &[f64], threshold: f64) -> String {
+    share(scores.iter().filter(|score| **score < threshold).count(), scores.len())
 }

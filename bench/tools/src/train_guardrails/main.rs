@@ -19,6 +19,7 @@ mod grammar;
 mod grounding;
 mod heads;
 mod measure;
+mod odd;
 mod points;
 mod statics;
 mod tagger;
@@ -58,6 +59,8 @@ enum What {
     Topics,
     /// Measures what of sentences about products is taken for a person.
     Brands,
+    /// Measures personal data that is written in odd ways.
+    Odd,
     /// Trains the tagger of names and addresses.
     Tagger {
         /// Shows this many drawn texts instead.
@@ -92,18 +95,14 @@ async fn main() -> anyhow::Result<()> {
             let heads = heads::train(&training, &vectors, &unseen);
             write(&data.join("content_full.bin"), &heads.write())
         }
-        What::Grounding => {
-            grounding::report(&options.folder.join("corpus"), "grounding.tsv")?;
-            grounding::report(&options.folder.join("corpus"), "grounding-held.tsv")?;
-            grounding::report(&options.folder.join("corpus"), "grounding-fresh.tsv")?;
-            grounding::report(&options.folder.join("corpus"), "grounding-kinds.tsv")
-        }
+        What::Grounding => grounding::report(&options.folder.join("corpus")),
         What::Words => {
             let corpus = corpus::read(&options.folder.join("corpus"))?;
             words::report(&corpus, &options.folder.join("corpus"))
         }
         What::Topics => topics::report(&options.folder.join("corpus")).await,
         What::Brands => brands::report(&options.folder.join("corpus"), Arc::new(names()?)),
+        What::Odd => odd::report(&options.folder.join("corpus"), Arc::new(names()?)),
         What::Tagger { show: Some(count) } => show(&options.folder, count),
         What::Tagger { show: None } => {
             let tagger = tagger::train(&options.folder.join("corpus"), Some(&names()?))?;

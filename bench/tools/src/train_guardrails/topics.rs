@@ -1,4 +1,5 @@
-//! Denied topics: the weights of the encoder's evidence from half of the topics, and what they measure on the other half.
+//! Denied topics: the weights of the encoder's evidence from half of the topics, and what they measure on the other half, and on
+//! topics that were written after both.
 
 use std::path::Path;
 
@@ -18,9 +19,18 @@ const SHRINK: f32 = 1e-3;
 /// A topic and texts that are on it, next to it, and about other things.
 struct Case {
     topic: Topic,
-    measures: bool,
+    group: Group,
     on: Vec<String>,
     near: Vec<String>,
+}
+
+/// What the texts of a topic are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Group {
+    Calibrating,
+    Measuring,
+    /// Written after the weights, and only measured on.
+    Fresh,
 }
 
 /// What one text is to one topic, and what was found.
@@ -41,20 +51,22 @@ enum Truth {
 }
 
 pub(crate) async fn report(folder: &Path) -> anyhow::Result<()> {
-    let cases = read(folder)?;
+    let mut cases = read(&folder.join("topics.tsv"))?;
+    let fresh = read(&folder.join("topics-fresh.tsv"))?;
+    cases.extend(fresh.into_iter().map(|case| Case { group: Group::Fresh, ..case }));
     let background = std::fs::read_to_string(folder.join("background.txt"))?;
     let lines = background.lines().filter(|line| !line.trim().is_empty()).enumerate();
     let ordinary: Vec<String> =
         lines.filter(|(at, _)| at % 4 == 2).map(|(_, line)| line.to_owned()).collect();
     let embedder = encoder()?;
     let seen = OrdinaryVectors::new();
-    let mut halves: [Vec<Row>; 2] = [Vec::new(), Vec::new()];
+    let mut halves: [Vec<Row>; 3] = [Vec::new(), Vec::new(), Vec::new()];
     for (place, case) in cases.iter().enumerate() {
         let matcher = TopicMatcher::new(std::slice::from_ref(&case.topic));
         let mut texts: Vec<(Truth, &String)> = case.on.iter().map(|text| (Truth::On, text)).collect();
         texts.extend(case.near.iter().map(|text| (Truth::Near, text)));
         let others =
-            cases.iter().enumerate().filter(|(at, _)| *at != place && cases[*at].measures == case.measures);
+            cases.iter().enumerate().filter(|(at, _)| *at != place && cases[*at].group == case.group);
         texts.extend(others.flat_map(|(_, other)| other.on.iter().take(3)).map(|text| (Truth::Other, text)));
         texts.extend(ordinary.iter().map(|text| (Truth::Other, text)));
         for (kind, text) in texts {
@@ -65,13 +77,7 @@ pub(crate) async fn report(folder: &Path) -> anyhow::Result<()> {
             }
             let score = looked.scores[0];
             let (text, topic) = (text.clone(), case.topic.name.clone());
-            halves[usize::from(case.measures)].push(Row {
-                kind,
-                text,
-                topic,
-                values: evidence[0].values(),
-                score,
-            });
+            halves[case.group as usize].push(Row { kind, text, topic, values: evidence[0].values(), score });
         }
     }
     let (weights, point) = fit(&halves[0]);
@@ -79,7 +85,7 @@ pub(crate) async fn report(folder: &Path) -> anyhow::Result<()> {
     println!(
         "| texts | denied by the weights above, everywhere asked | denied as shipped | asked |\n|---|---|---|---|"
     );
-    for (name, half) in [("calibrating", &halves[0]), ("measuring", &halves[1])] {
+    for (name, half) in ["calibrating", "measuring", "fresh"].into_iter().zip(&halves) {
         for kind in [Truth::On, Truth::Near, Truth::Other] {
             let rows: Vec<&Row> = half.iter().filter(|row| row.kind == kind).collect();
             let by_weights = rows.iter().filter(|row| sum(&row.values, &weights) > point).count();
@@ -159,9 +165,8 @@ fn fit(rows: &[Row]) -> ([f32; VALUES], f32) {
     (weights, point)
 }
 
-fn read(folder: &Path) -> anyhow::Result<Vec<Case>> {
-    let path = folder.join("topics.tsv");
-    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+fn read(path: &Path) -> anyhow::Result<Vec<Case>> {
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
     let mut cases: Vec<Case> = Vec::new();
     for line in text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
         let fields: Vec<&str> = line.splitn(3, '\t').collect();
@@ -171,7 +176,8 @@ fn read(folder: &Path) -> anyhow::Result<Vec<Case>> {
             let topic =
                 Topic { name: name.to_owned(), definition: text.to_owned(), examples: Vec::new(), sides };
             let measures = kind == "topic" && cases.len() % 2 == 1;
-            cases.push(Case { topic, measures, on: Vec::new(), near: Vec::new() });
+            let group = if measures { Group::Measuring } else { Group::Calibrating };
+            cases.push(Case { topic, group, on: Vec::new(), near: Vec::new() });
             continue;
         }
         let case =

@@ -296,6 +296,7 @@ fn people(
         let name = &text[range.clone()];
         let nobody = is_plain(name)
             || is_thing(text, &range)
+            || is_command(text, &range)
             || is_place_or_company(text, &range)
             || is_german_noun(text, &range);
         if !in_street(&range) && is_name(name) && !nobody {
@@ -330,6 +331,21 @@ fn is_thing(text: &str, range: &Range<usize>) -> bool {
     article && !text[range.clone()].contains(' ')
 }
 
+/// Whether a first name that is a verb too says what to do with something: "Mark the page", "Bill our client".
+fn is_command(text: &str, range: &Range<usize>) -> bool {
+    const VERBS: &[&str] = &[
+        "Bill", "Bob", "Carry", "Chase", "Chuck", "Drew", "Grace", "Grant", "Hunt", "Jack", "Josh", "Mark",
+        "Nick", "Pat", "Pierce", "Rob", "Skip", "Sue", "Trace", "Wade",
+    ];
+    const WHAT: &[&str] = &[
+        "the", "a", "an", "all", "any", "each", "every", "my", "your", "our", "their", "this", "these", "it",
+    ];
+    let mut behind = text[range.end..].strip_prefix(' ').unwrap_or_default().split(' ');
+    VERBS.contains(&&text[range.clone()])
+        && behind.next().is_some_and(|word| WHAT.contains(&word))
+        && behind.next().is_none_or(|word| word.starts_with(char::is_lowercase))
+}
+
 /// Whether what looks like a name is a street, a river or a company, by its last word, the word behind it, or as the whole
 /// world knows it.
 fn is_place_or_company(text: &str, range: &Range<usize>) -> bool {
@@ -348,8 +364,18 @@ fn is_place_or_company(text: &str, range: &Range<usize>) -> bool {
         "Bank",
         "Airlines",
     ];
-    const BEHIND: &[&str] =
-        &["river", "lake", "street", "bridge", "rainforest", "basin", "mountains", "delta"];
+    const BEHIND: &[&str] = &[
+        "river",
+        "lake",
+        "street",
+        "bridge",
+        "rainforest",
+        "basin",
+        "mountains",
+        "delta",
+        "line",
+        "station",
+    ];
     let name = &text[range.clone()];
     let last = name.rsplit(' ').next().unwrap_or_default();
     let behind = text[range.end..].strip_prefix(' ').unwrap_or_default();

@@ -208,6 +208,7 @@ fn phones(text: &str, found: &mut Vec<Finding>) {
         }
         let value = &text[range.clone()];
         if !stands_alone(text, &range)
+            || goes_on(&text[range.end..])
             || text[..range.start].ends_with(['$', '€', '£', '.', '#', '/', '-', '_', '@', '='])
         {
             continue;
@@ -216,6 +217,12 @@ fn phones(text: &str, found: &mut Vec<Finding>) {
             found.push(Finding { kind: Kind::Phone, range, confidence });
         }
     }
+}
+
+/// Whether a number is only the beginning of a code: `555-123-4567-X`.
+fn goes_on(behind: &str) -> bool {
+    let rest = behind.strip_prefix('-').unwrap_or_default();
+    rest.starts_with(|it: char| it.is_ascii_digit() || it.is_ascii_uppercase())
 }
 
 /// How sure it is that a shape is a telephone number; none when it is not.
@@ -238,6 +245,9 @@ fn phone(text: &str, range: &Range<usize>, value: &str) -> Option<u8> {
     if is_slashed(value) {
         let german = phonenumber::parse(Some(phonenumber::country::DE), value.replace('/', " "));
         return (german.is_ok_and(|it| phonenumber::is_valid(&it)) || with_words()).then_some(90);
+    }
+    if north_american(&value.replace('/', "-")) && with_words() {
+        return Some(88);
     }
     if value.contains('/') || (!value.contains([' ', '-', '.', '(']) && !with_words()) {
         return None;

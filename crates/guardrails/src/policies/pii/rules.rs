@@ -52,10 +52,34 @@ impl Rule {
         if stands_alone(text, &range)
             && (self.check)(&text[range.clone()])
             && (self.context.is_empty() || near(text, &range, self.context))
+            && !(self.kind == Kind::IpAddress && counts_parts(&text[..range.start]))
         {
             found.push(Finding { kind: self.kind, range, confidence: self.confidence });
         }
     }
+}
+
+/// What is numbered as addresses are written: parts of documents, and releases.
+const PARTS: &[&str] = &[
+    "chapter",
+    "section",
+    "clause",
+    "article",
+    "paragraph",
+    "appendix",
+    "annex",
+    "figure",
+    "version",
+    "release",
+    "build",
+    "firmware",
+];
+
+/// Whether what stands before a number says that it is the number of a part of something.
+fn counts_parts(before: &str) -> bool {
+    let Some(before) = before.strip_suffix(' ') else { return false };
+    let word = before.rsplit(|it: char| !it.is_alphabetic()).next().unwrap_or_default();
+    PARTS.iter().any(|part| part.eq_ignore_ascii_case(word))
 }
 
 /// Whether no letter or digit touches the value.

@@ -32,6 +32,17 @@ fn email(text: &str) -> bool {
     !local.is_empty() && local.len() <= 64 && !domain.contains("..") && !local.contains("..")
 }
 
+/// What spelled-out addresses end with: a list, as sentences have "at" and "dot" too.
+const ENDS: &str = "com org net edu gov mil int info biz name io ai co app dev xyz online site shop tech eu uk us ca au \
+                    nz ie de at ch fr be nl lu it es pt se no dk fi is pl cz sk hu ro bg gr hr si ee lv lt ua ru tr il in jp \
+                    cn kr tw hk sg br mx ar cl za me tv example test";
+
+/// "jo at example dot com", but not "at noon dot on"; brackets say enough.
+fn spelled_email(text: &str) -> bool {
+    let end = text.rsplit(|it: char| !it.is_ascii_alphabetic()).next().unwrap_or_default();
+    text.contains(['[', '(', '{']) || ENDS.split_ascii_whitespace().any(|it| it.eq_ignore_ascii_case(end))
+}
+
 fn ip_v4(text: &str) -> bool {
     text.parse::<std::net::Ipv4Addr>().is_ok()
 }
@@ -108,7 +119,7 @@ pub(super) const SPECS: &[Spec] = &[
         Kind::Email,
         r"(?i)\b[a-z0-9._%+-]{2,64}\s?(?:\[at\]|\(at\)|\{at\}| at )\s?[a-z0-9-]{2,63}(?:\s?(?:\[dot\]|\(dot\)|\{dot\}| dot )\s?[a-z]{2,24}){1,3}\b",
         &[],
-        any,
+        spelled_email,
         90,
         Needs::Word(&["[dot]", "(dot)", "{dot}", " dot "]),
     ),

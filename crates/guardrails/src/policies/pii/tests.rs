@@ -139,6 +139,16 @@ fn code_versions_rooms_companies_and_german_nouns_are_nobody() {
 }
 
 #[test]
+fn commands_and_lines_are_nobody() {
+    for text in ["Mark the page and grant access.", "Bill our client.", "The Victoria line is closed."] {
+        assert_eq!(found(text), [], "{text}");
+    }
+    for text in ["Mark is here.", "I wrote to Grant.", "Ask Victoria."] {
+        assert_eq!(kinds_of(text), ["NAME"], "{text}");
+    }
+}
+
+#[test]
 fn what_only_looks_alike_is_left() {
     for text in [
         "Version 4.12.0 was released in 2023.",
@@ -155,6 +165,28 @@ fn what_only_looks_alike_is_left() {
         "The PIN is required at the counter.",
     ] {
         assert_eq!(found(text), [], "{text}");
+    }
+}
+
+#[test]
+fn sentences_and_codes_are_not_spelled_out_addresses_or_numbers() {
+    for text in [
+        "Look at example dot the letters are small.",
+        "We met at noon dot on time.",
+        "Chapter 12.3.4.5 covers taxes.",
+        "Firmware 3.8.1.7 is out.",
+        "The product code is 555-123-4567-X.",
+    ] {
+        assert_eq!(found(text), [], "{text}");
+    }
+    for (text, kind, value) in [
+        ("Write to john at mail dot example dot com any time.", "EMAIL", "john at mail dot example dot com"),
+        ("maria [at] firma [dot] DE", "EMAIL", "maria [at] firma [dot] DE"),
+        ("The build host 12.3.4.5 is down.", "IP_ADDRESS", "12.3.4.5"),
+        ("phone 415/555/0132", "PHONE", "415/555/0132"),
+        ("Call 555-123-4567-or write.", "PHONE", "555-123-4567"),
+    ] {
+        assert_eq!(found(text), [(kind, value.to_owned())], "{text}");
     }
 }
 
