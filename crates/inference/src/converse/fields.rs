@@ -282,7 +282,8 @@ mod tests {
             read_into(json!({"tool_choice": {"type": "any", "disable_parallel_tool_use": true}})).unwrap();
         assert_eq!((request.tool_choice, request.one_tool_call), (ToolChoice::Any, true));
         let mut forced = ChatRequest { tool_choice: ToolChoice::Any, ..ChatRequest::default() };
-        let error = read_additional_fields(json!({"tool_choice": {"type": "none"}}), &mut forced).unwrap_err();
+        let error =
+            read_additional_fields(json!({"tool_choice": {"type": "none"}}), &mut forced).unwrap_err();
         assert!(error.message.contains("conflicts"), "{}", error.message);
         assert!(read_into(json!({"tool_choice": {"type": "tool", "name": "unknown"}})).is_err());
     }
