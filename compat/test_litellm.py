@@ -12,7 +12,7 @@ MESSAGES = [{"role": "user", "content": "Count from one to ten."}]
 
 @pytest.fixture
 def options(server):
-    return dict(aws_bedrock_runtime_endpoint=server.url, aws_region_name="us-east-1", max_tokens=64)
+    return dict(aws_bedrock_runtime_endpoint=server.url, aws_region_name="us-east-1", max_tokens=64, temperature=0)
 
 
 @pytest.mark.parametrize("route", ["bedrock/", "bedrock/converse/", "bedrock/invoke/"])

@@ -146,8 +146,8 @@ fn hostile_answers_and_sources_take_bounded_time() {
         ("x 1 Anna. ", "x 2 Anna. "),
         ("10 km, ", "11 km, "),
     ] {
-        let source = source.repeat(1_000_000 / source.len());
-        let answer = answer.repeat(200_000 / answer.len());
+        let source = source.repeat(250_000 / source.len());
+        let answer = answer.repeat(50_000 / answer.len());
         assert!(scores(&source, "Who is Anna?", &answer).is_some());
         // As much as is checked at all.
         let answer: String = answer.chars().take(700).collect();
