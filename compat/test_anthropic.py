@@ -30,7 +30,7 @@ def test_message(client):
 
 
 def test_stream(client):
-    with client.messages.stream(model=CLAUDE, max_tokens=48, temperature=0, messages=MESSAGES) as stream:
+    with client.messages.stream(model=CLAUDE, max_tokens=48, extra_body={"temperature": 0}, messages=MESSAGES) as stream:
         pieces = list(stream.text_stream)
         final = stream.get_final_message()
     assert len(pieces) > 3 and final.stop_reason in ("end_turn", "max_tokens")

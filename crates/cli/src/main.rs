@@ -18,6 +18,7 @@ mod serve;
 mod threads;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
@@ -54,10 +55,15 @@ enum Command {
     Lambda(lambda::Lambda),
 }
 
+/// What a model that is being loaded, or takes a step, is waited for at the end.
+const LAST_STEP: Duration = Duration::from_secs(20);
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // Those that may compute in this process.
-    if matches!(cli.command, Command::Serve(_) | Command::Exec(_) | Command::Chat(_) | Command::Lambda(_)) {
+    let computes =
+        matches!(cli.command, Command::Serve(_) | Command::Exec(_) | Command::Chat(_) | Command::Lambda(_));
+    if computes {
         threads::settle();
     }
     let done = match cli.command {
@@ -71,6 +77,9 @@ fn main() -> ExitCode {
         Command::Kb(command) => command.run(),
         Command::Lambda(command) => command.run(),
     };
+    if computes {
+        craton_engine::rest(LAST_STEP);
+    }
     match done {
         Ok(code) => code,
         Err(error) => {
