@@ -1,7 +1,6 @@
 //! [`super::Product`] on processors with AVX-512 and its products of bytes (VNNI).
 
 use std::arch::x86_64::*;
-use std::array::from_fn;
 use std::cell::RefCell;
 use std::ops::Range;
 
@@ -135,14 +134,14 @@ unsafe fn read_scales<const LEAST: bool>(product: &Product, scales: &mut Vec<Sca
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,f16c")]
 unsafe fn unpack(product: &Product, number: usize, blocks: Range<usize>, panel: &mut Panel) {
     let bytes = product.format.bytes();
-    // Closures would not be inlined: what calls them is compiled for other processors. The same goes for what follows.
-    // Rows that the matrix lacks are computed as its last, and not stored.
-    let rows: [*const u8; TALL] = from_fn(|row| {
+    // Loops here and below, and no closures: the library's functions that call them are compiled for any processor, so none
+    // would be inlined.
+    let mut rows = [product.weights; TALL];
+    for (row, at) in rows.iter_mut().enumerate() {
+        // Rows that the matrix lacks are computed as its last, and not stored.
         let row = (number * TALL + row).min(product.rows - 1);
-        // SAFETY: a row of the matrix.
-        unsafe { product.weights.add(row * product.weights_stride) }
-    });
-    let rows = further(rows, blocks.start * bytes);
+        *at = at.wrapping_add(row * product.weights_stride + blocks.start * bytes);
+    }
     // SAFETY: as many blocks of each of the rows, each of which has a format's bytes: a scale, perhaps a least number, and
     // 16 or 32 bytes of numbers.
     unsafe {
