@@ -16,6 +16,8 @@ mod avx512;
 #[cfg(test)]
 mod tests;
 
+use crate::processor;
+
 /// Numbers of a block.
 pub const BLOCK: usize = 32;
 /// Rows of a panel.
@@ -83,18 +85,7 @@ pub struct Product {
 
 /// Whether this processor has what [`Product::compute`] needs.
 pub fn are_fast() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    {
-        is_x86_feature_detected!("avx512f")
-            && is_x86_feature_detected!("avx512bw")
-            && is_x86_feature_detected!("avx512vl")
-            && is_x86_feature_detected!("avx512vnni")
-            && is_x86_feature_detected!("f16c")
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    {
-        false
-    }
+    processor::avx512().blocks
 }
 
 impl Product {

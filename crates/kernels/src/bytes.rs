@@ -7,7 +7,7 @@
 //! `unsafe` for the same reasons as in [`super::tile`], and settled the same way: in [`Bytes::multiply`].
 #![allow(unsafe_code)]
 
-use super::{LANES, Packed, Rows};
+use super::{LANES, Packed, Rows, processor};
 
 /// Rows of depth that are multiplied together.
 const DEEP: usize = 4;
@@ -177,14 +177,7 @@ fn bounds(values: &[f32]) -> (f32, f32) {
 
 /// Whether this processor adds up products of bytes by the four.
 fn is_fast() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    {
-        is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vnni")
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    {
-        false
-    }
+    processor::avx512().bytes
 }
 
 /// Adds up the products of rows of bytes with a panel's columns.

@@ -8,6 +8,7 @@
 pub mod blocks;
 mod bytes;
 mod pointwise;
+mod processor;
 mod tile;
 
 use std::sync::OnceLock;

@@ -5,7 +5,7 @@
 //! row and panel that a tile will touch is inside its slice.
 #![allow(unsafe_code)]
 
-use super::{Packed, Rows};
+use super::{Packed, Rows, processor};
 
 /// Columns of a panel.
 pub const LANES: usize = 32;
@@ -71,11 +71,11 @@ pub(super) fn multiply(right: &Packed, left: Rows<'_>, rows: usize, (out, out_st
     }
 }
 
-/// The best kernel for this processor. The standard library remembers what it found.
+/// The best kernel for this processor. What it can do is remembered.
 fn kernel() -> Kernel {
     #[cfg(target_arch = "x86_64")]
     {
-        if is_x86_feature_detected!("avx512f") {
+        if processor::avx512().numbers {
             return x86::wide;
         }
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {

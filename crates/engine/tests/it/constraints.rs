@@ -139,11 +139,17 @@ async fn a_call_that_the_model_opens_itself_is_held_to_the_schema() {
             Message { role: Role::Assistant, content: vec![Block::Text(format!("It is sunny in {place}."))] },
         ]
     };
-    let mut request = with_tools("", vec![weather()], ToolChoice::Auto);
-    request.messages = ["Paris", "Oslo", "Lima"].into_iter().flat_map(shown).collect();
-    request.messages.push(user("What is the weather in Rome?"));
-    let got = answer(&model, request).await.unwrap();
-    check_weather(&got);
+    // Whether it opens one is the model's choice, and its numbers differ a little from processor to processor.
+    for place in ["Rome", "Quito", "Tokyo", "Madrid", "Vienna", "Cairo", "Athens", "Dublin"] {
+        let mut request = with_tools("", vec![weather()], ToolChoice::Auto);
+        request.messages = ["Paris", "Oslo", "Lima"].into_iter().flat_map(shown).collect();
+        request.messages.push(user(&format!("What is the weather in {place}?")));
+        let got = answer(&model, request).await.unwrap();
+        if !got.calls().is_empty() {
+            return check_weather(&got);
+        }
+    }
+    panic!("no call in eight answers");
 }
 
 #[tokio::test]

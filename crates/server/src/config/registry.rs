@@ -83,6 +83,10 @@ pub const VARIABLES: &[Variable] = &[
         about: "64 hexadecimal digits that users' secrets and session tokens are encrypted with, instead of `secrets.key` \
                 in the data directory. Servers that share a database need the same.",
     },
+    Variable {
+        name: "CRATON_AVX512",
+        about: "`off` leaves the processor's AVX-512 unused: to compare, or to see what another machine would compute.",
+    },
     Variable { name: "CRATON_LOG", about: "What is logged, as a `tracing` filter. Default `info`." },
 ];
 
