@@ -8,8 +8,13 @@ use craton_guardrails::policies::grounding::scores;
 
 use crate::measure::share;
 
-const FILES: [&str; 4] =
-    ["grounding.tsv", "grounding-held.tsv", "grounding-fresh.tsv", "grounding-kinds.tsv"];
+const FILES: [&str; 5] = [
+    "grounding.tsv",
+    "grounding-held.tsv",
+    "grounding-fresh.tsv",
+    "grounding-kinds.tsv",
+    "grounding-roles.tsv",
+];
 /// The threshold that is measured, between two beside it.
 const THRESHOLDS: [f64; 3] = [0.5, 0.7, 0.85];
 const MEASURED: f64 = THRESHOLDS[1];

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::forms::word_at;
 use super::quantities::{Lexeme, Quantity, lexemes, measure, quantities};
-use super::relations::{Relations, Said};
+use super::relations::{Relations, Said, Written, act_at};
 use super::words::{denied_word, denies_within, is_denial, is_light, root};
 use crate::policies::lexical::is_common;
 use crate::policies::pii::tagger::{Tagger, flags};
@@ -93,12 +93,16 @@ pub(super) fn facts(sentence: &str) -> Facts {
                     order.push(Part::Break);
                     said.push(Said::Break);
                 }
+                "while" | "whereas" | "when" | "because" | "although" | "though" | "if" | "unless" => {
+                    said.push(Said::Break);
+                }
                 "by" => said.push(Said::By),
                 "than" => said.push(Said::Than),
                 _ => {}
             }
             if let Some(root) = facts.add_word(word, &lexemes, at) {
-                said.push(Said::Word(root.clone(), names || at == 0 && first_of(&lexemes).is_some()));
+                let name = names || at == 0 && first_of(&lexemes).is_some();
+                said.push(Said::Word(Written { root: root.clone(), name, act: act_at(&lexemes, at) }));
                 order.push(Part::Word(root));
             }
             if names {
@@ -135,6 +139,11 @@ impl Facts {
     /// Takes a word in; its root where it is a content word.
     fn add_word(&mut self, word: &str, of: &[Lexeme<'_>], at: usize) -> Option<String> {
         let lower = word.to_lowercase();
+        // "Switched on" and "switched off" are two things, though "on" and "off" say little elsewhere.
+        if matches!(lower.as_str(), "on" | "off") && at > 0 && is_switching(&word_at(of, at - 1)) {
+            self.content.insert(lower);
+            return None;
+        }
         // "isn't" comes as three, of which the last denies.
         let shortened = lower == "t" && at > 1 && of[at - 1] == Lexeme::Mark('\'') && ends_in_n(&of[at - 2]);
         if is_denial(&lower) || shortened {
@@ -182,7 +191,7 @@ impl Facts {
     /// The content word that it begins with: mostly what it is about.
     pub(super) fn subject(&self) -> Option<&String> {
         self.relations.said.iter().find_map(|it| match it {
-            Said::Word(word, _) => Some(word),
+            Said::Word(word) => Some(&word.root),
             _ => None,
         })
     }
@@ -262,6 +271,10 @@ fn is_left_out(of: &[Lexeme<'_>], at: usize) -> bool {
         }
     }
     false
+}
+
+fn is_switching(word: &str) -> bool {
+    ["switch", "turn", "power", "put", "log", "sign"].iter().any(|it| word.starts_with(it))
 }
 
 fn is_support(word: &str) -> bool {

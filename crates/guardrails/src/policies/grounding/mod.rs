@@ -7,6 +7,7 @@
 
 mod facts;
 mod forms;
+mod opposites;
 mod quantities;
 mod relations;
 mod words;
@@ -17,7 +18,8 @@ use craton_backend::dot;
 
 use super::statics::Statics;
 use facts::{Facts, facts, facts_of};
-use words::{OPPOSITES, is_relation, root};
+use opposites::opposites;
+use words::{is_relation, root};
 
 /// From 0 to 1; none where there is nothing to compare with.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -348,11 +350,13 @@ fn contradicts(facts: &Facts, source: &Facts, similarity: f32, turned: bool) -> 
     if told.is_turned(known) || told.differs_in_extent(known) {
         return true;
     }
-    let has = |facts: &Facts, word: &str| facts.content.contains(&root(word));
-    OPPOSITES.iter().any(|(a, b)| {
+    let has = |facts: &Facts, word: &String| facts.content.contains(word);
+    let opposite = opposites().iter().any(|(a, b)| {
         (has(facts, a) && !has(source, a) && has(source, b) && !has(facts, b))
             || (has(facts, b) && !has(source, b) && has(source, a) && !has(facts, a))
-    })
+    });
+    // "A is deeper than B" is "B is shallower than A".
+    opposite != told.is_compared_turned(known)
 }
 
 /// How far the answer is about what was asked.

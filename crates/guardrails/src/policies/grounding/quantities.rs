@@ -92,8 +92,24 @@ impl Quantity {
     /// Whether this can be what a source means by the other.
     pub(super) fn is(&self, other: &Self) -> bool {
         let slack = self.slack.max(other.slack);
-        let same = |a: f64, b: f64| (a - b).abs() <= slack * a.abs().max(b.abs());
+        let within = |a: f64, b: f64, slack: f64| (a - b).abs() <= slack * a.abs().max(b.abs());
+        let same = |a: f64, b: f64| within(a, b, slack);
+        let about = |a: f64, b: f64| within(a, b, slack.max(OF_CONVERSIONS));
         match (&self.unit, &other.unit) {
+            // Pounds are money, and what things weigh.
+            (Unit::Measure("pound", _), Unit::Measure("mass", one)) if *one != POUND => {
+                about(self.value * POUND, other.value * one)
+            }
+            (Unit::Measure("mass", one), Unit::Measure("pound", _)) if *one != POUND => {
+                about(self.value * one, other.value * POUND)
+            }
+            (Unit::Measure("pound", _), Unit::Measure("mass", _))
+            | (Unit::Measure("mass", _), Unit::Measure("pound", _)) => same(self.value, other.value),
+            (Unit::Measure(a, one), Unit::Measure(b, another))
+                if IMPERIAL.contains(one) != IMPERIAL.contains(another) =>
+            {
+                a == b && about(self.value * one, other.value * another)
+            }
             (Unit::Measure(a, one), Unit::Measure(b, another)) => {
                 a == b && same(self.value * one, other.value * another)
             }
@@ -126,6 +142,25 @@ impl Quantity {
         self.is_like(exact) && beyond > EXACT && beyond <= MOST_ROUNDED
     }
 }
+
+/// A pound in kilograms, and all units in those of their measure that are converted to others with a difference.
+const POUND: f64 = 0.453_592;
+const IMPERIAL: [f64; 12] = [
+    POUND,
+    0.028_349_5,
+    6.350_29,
+    0.3048,
+    0.0254,
+    0.9144,
+    1_609.344,
+    3.785_41,
+    0.473_176,
+    0.092_903,
+    4_046.86,
+    745.7,
+];
+/// Relative difference of what was converted and rounded.
+const OF_CONVERSIONS: f64 = 0.015;
 
 /// How far a number may be from the round one that it is said to be above or below, as a share of that.
 const MOST_ROUNDED: f64 = 0.15;
@@ -166,6 +201,13 @@ pub(super) fn quantities(of: &[Lexeme<'_>]) -> Vec<Quantity> {
         }
         if unit == Unit::Bare {
             (unit, to) = unit_behind(of, to);
+        }
+        // "A day and a half"
+        let mut loose = loose;
+        if unit != Unit::Bare
+            && ["and", "a", "half"].iter().enumerate().all(|(by, it)| word_at(of, to + by) == *it)
+        {
+            (value, loose, to) = (value + 0.5, false, to + 3);
         }
         at = to;
         // "For an hour" says how long.
@@ -327,17 +369,19 @@ pub(super) fn measure(of: &Lexeme<'_>) -> Option<Unit> {
         "hour" | "hours" | "hr" | "hrs" | "h" => ("clock", 3600.0),
         "day" | "days" => ("clock", 86_400.0),
         "week" | "weeks" => ("clock", 604_800.0),
-        "fortnight" => ("clock", 1_209_600.0),
+        "fortnight" | "fortnights" => ("clock", 1_209_600.0),
         "month" | "months" => ("calendar", 1.0),
         "year" | "years" | "yr" | "yrs" => ("calendar", 12.0),
         "decade" | "decades" => ("calendar", 120.0),
+        "century" | "centuries" => ("calendar", 1_200.0),
         "mg" | "milligram" | "milligrams" => ("mass", 1e-6),
         "g" | "gram" | "grams" | "gramme" | "grammes" => ("mass", 1e-3),
         "kg" | "kgs" | "kilo" | "kilos" | "kilogram" | "kilograms" | "kilogramme" | "kilogrammes" => {
             ("mass", 1.0)
         }
         "tonne" | "tonnes" | "ton" | "tons" => ("mass", 1e3),
-        "lb" | "lbs" => ("mass", 0.453_592),
+        "lb" | "lbs" => ("mass", POUND),
+        "oz" | "ounce" | "ounces" => ("mass", 0.028_349_5),
         "mm" | "millimetre" | "millimetres" | "millimeter" | "millimeters" => ("length", 1e-3),
         "cm" | "centimetre" | "centimetres" | "centimeter" | "centimeters" => ("length", 1e-2),
         "m" | "metre" | "metres" | "meter" | "meters" => ("length", 1.0),
@@ -345,8 +389,14 @@ pub(super) fn measure(of: &Lexeme<'_>) -> Option<Unit> {
         "mile" | "miles" => ("length", 1_609.344),
         "ft" | "foot" | "feet" => ("length", 0.3048),
         "inch" | "inches" => ("length", 0.0254),
+        "yard" | "yards" => ("length", 0.9144),
         "ml" | "millilitre" | "millilitres" | "milliliter" | "milliliters" => ("volume", 1e-3),
         "l" | "litre" | "litres" | "liter" | "liters" => ("volume", 1.0),
+        "gallon" | "gallons" => ("volume", 3.785_41),
+        "pint" | "pints" => ("volume", 0.473_176),
+        "hectare" | "hectares" => ("area", 1e4),
+        "acre" | "acres" => ("area", 4_046.86),
+        "horsepower" | "hp" => ("power", 745.7),
         "w" | "watt" | "watts" => ("power", 1.0),
         "kw" | "kilowatt" | "kilowatts" => ("power", 1e3),
         "kb" | "kilobyte" | "kilobytes" => ("data", 1.0),
@@ -479,6 +529,11 @@ mod tests {
             ("Q3", "the third quarter"),
             ("$4.6m", "4.6 million dollars"),
             ("about 350 kg", "349 kg"),
+            ("10 kg", "22 pounds"),
+            ("5 miles", "8 km"),
+            ("a day and a half", "36 hours"),
+            ("an hour and a half", "90 minutes"),
+            ("five lb", "five pounds"),
         ] {
             assert!(of(a)[0].is(&of(b)[0]), "{a} / {b}: {:?} {:?}", of(a), of(b));
         }

@@ -82,6 +82,34 @@ fn numbers_belong_to_their_words() {
 }
 
 #[test]
+fn who_does_what_to_whom_is_read_without_names() {
+    let source = "The tenant informs the agent in writing. The keeper feeds the foxes twice, while the visitor waits outside. The \
+                  cellar is darker than the attic. The lamp must be switched off. The box weighs 20 kg.";
+    for right in [
+        "The agent is informed by the tenant in writing.",
+        "The foxes are fed by the keeper.",
+        "The attic is brighter than the cellar.",
+        "The lamp must be switched off.",
+        "The box weighs about 44 pounds.",
+        "The box weighs 20,000 grams.",
+    ] {
+        assert!(grounding(source, right) >= THRESHOLD, "{right}: {}", grounding(source, right));
+    }
+    for wrong in [
+        "The agent informs the tenant in writing.",
+        "The keeper is fed by the foxes.",
+        "The visitor feeds the foxes, while the keeper waits outside.",
+        "The attic is darker than the cellar.",
+        "The cellar is brighter than the attic.",
+        "The lamp must be switched on.",
+        "The box weighs 20 pounds.",
+        "The box weighs 44 kg.",
+    ] {
+        assert!(grounding(source, wrong) < THRESHOLD, "{wrong}: {}", grounding(source, wrong));
+    }
+}
+
+#[test]
 fn a_bound_turns_round_with_a_denial() {
     let source = "Do not swim within two hours of a meal.";
     assert!(grounding(source, "Swim at least two hours after a meal.") >= THRESHOLD);
