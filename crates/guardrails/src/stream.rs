@@ -20,7 +20,7 @@ use craton_backend::EmbeddingModel;
 use craton_wire::ApiError;
 
 use crate::guard::{Guard, MOST_HELD, Piece, Source};
-use crate::text::{first_sentences, is_telling};
+use crate::text::{View, first_sentences, is_telling};
 
 /// Text before a sentence that is judged together with it, in bytes.
 const CONTEXT: usize = 800;
@@ -132,8 +132,10 @@ impl StreamText {
     fn held_from(&self, end: usize) -> usize {
         let Some(last) = self.guard.held_back().checked_sub(1) else { return end };
         let open = &self.text[self.released..end.max(self.released)];
-        let mut telling = open.char_indices().rev().filter(|(_, character)| is_telling(*character));
-        telling.nth(last).map_or(self.released, |(at, _)| self.released + at)
+        // A character that is written as several is one.
+        let view = View::plain(open);
+        let mut telling = view.text().char_indices().rev().filter(|(_, character)| is_telling(*character));
+        telling.nth(last).map_or(self.released, |(at, _)| self.released + view.original(at..at + 1).start)
     }
 
     /// What was found on the way.

@@ -235,7 +235,14 @@ impl Guard {
         // Words and secrets with gaps between their letters have a place of their own; what they mean has not.
         let spelled = spelled::read(&folded);
         let said = spelled.as_deref().map(View::folded);
-        self.look_at_meaning(source, said.as_ref().unwrap_or(&folded), &mut found);
+        let said = said.as_ref().unwrap_or(&folded);
+        self.look_at_meaning(source, said, &mut found);
+        if let Some(lines) = spelled::broken_lines(said.text()) {
+            let mut inside = Found::default();
+            self.look_at_meaning(source, &View::folded(&lines), &mut inside);
+            found.add(inside);
+            found.hidden.push(lines);
+        }
         found.hidden.extend(spelled);
         let Some(depth) = depth.checked_sub(1) else { return found };
         for (range, inner) in decoded_runs(text) {
@@ -294,15 +301,18 @@ impl Guard {
                 }
             }
         }
-        // Patterns are written for what people read, but may also name a character that the view replaces.
-        let view = (!text.is_ascii() && !self.regexes.is_empty()).then(|| View::plain(text));
-        let view = view.filter(|view| view.text() != text);
+        // Patterns are written for what people read, but may also name a character that the views replace.
+        let plain = Some(View::plain(text)).filter(|view| !self.regexes.is_empty() && view.text() != text);
+        let views: Vec<View> = match self.regexes.is_empty() {
+            true => Vec::new(),
+            false => plain.into_iter().chain(View::bared(text)).collect(),
+        };
         for (index, (regex, custom)) in self.regexes.iter().zip(&policy.regexes).enumerate() {
             if custom.sides.on(source).is_none() {
                 continue;
             }
             let mut ranges: Vec<Range<usize>> = regex.find_iter(text).map(|hit| hit.range()).collect();
-            if let Some(view) = &view {
+            for view in &views {
                 let known: HashSet<Range<usize>> = ranges.iter().cloned().collect();
                 let hits = regex.find_iter(view.text()).map(|hit| view.original(hit.range()));
                 ranges.extend(hits.filter(|range| !known.contains(range)));

@@ -1,5 +1,9 @@
 //! Letters of other alphabets that look like Latin ones.
 
+use unicode_normalization::char::is_combining_mark;
+
+use super::view::{is_invisible, plain_ascii};
+
 /// The Latin letter, in lower case, that people take this one for.
 pub(super) fn latin(character: char) -> Option<char> {
     Some(match character {
@@ -63,12 +67,14 @@ pub(super) fn imitated(text: &str) -> Imitated {
     let mut words = Vec::new();
     let mut start = None;
     for (at, character) in text.char_indices().chain([(text.len(), ' ')]) {
-        let inside = character.is_alphanumeric() || matches!(character, '\u{200B}'..='\u{200D}');
+        let inside = character.is_alphanumeric() || is_combining_mark(character) || is_invisible(character);
         match (inside, start) {
             (true, None) => start = Some(at),
             (false, Some(from)) => {
                 let word = &text[from..at];
-                let mixed = word.chars().any(|it| it.is_ascii_alphabetic());
+                // Wide and styled letters are Latin ones too.
+                let is_latin = |it: char| plain_ascii(it).is_some_and(|it| it.is_ascii_alphabetic());
+                let mixed = word.chars().any(is_latin);
                 let alike = word.chars().all(|it| !it.is_alphabetic() || latin(it).is_some());
                 if mixed || (alike && !native) {
                     words.push((from, at));

@@ -84,7 +84,7 @@ struct Between {
 
 impl Between {
     fn add(&mut self, at: usize, character: char) {
-        if self.joint.is_none() || character != ' ' {
+        if self.joint.is_none() || Some(character) != self.first {
             self.joint = Some(at..at + character.len_utf8());
         }
         self.first = self.first.or(Some(character));

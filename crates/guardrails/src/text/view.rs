@@ -3,7 +3,8 @@ use std::sync::OnceLock;
 
 use unicode_normalization::char::{decompose_compatible, is_combining_mark};
 
-use super::lookalike;
+use super::escaped::escapes;
+use super::lookalike::{self, Imitated};
 use super::spaced::{Word, runs};
 
 /// A text changed for detection, and where each of its bytes came from.
@@ -23,6 +24,12 @@ struct Origin {
     len: u8,
 }
 
+impl Origin {
+    fn of(start: usize, len: usize) -> Self {
+        Self { start: u32::try_from(start).unwrap_or(u32::MAX), len: u8::try_from(len).unwrap_or(u8::MAX) }
+    }
+}
+
 impl View {
     fn new(text: String, origins: Option<Vec<Origin>>) -> Self {
         Self { text, origins, apart: OnceLock::new() }
@@ -35,65 +42,82 @@ impl View {
 
     /// Characters that look alike made the same, with their case and accents kept: for patterns and names.
     ///
-    /// Invisible characters are gone; full-width forms, digits of other scripts, odd spaces and dashes are ASCII.
+    /// Invisible characters are gone; full-width forms, digits of other scripts, odd spaces and dashes are ASCII, and
+    /// characters that are written as escapes are themselves.
     pub fn plain(text: &str) -> Self {
-        if is_plain(text) {
-            return Self::new(text.to_owned(), None);
-        }
-        Self::build(text, |character, out| {
-            if is_invisible(character) {
-                return;
+        Self::through_escapes(text, |text| {
+            if is_plain(text) {
+                return Self::new(text.to_owned(), None);
             }
-            match plain_ascii(character) {
-                Some(ascii) => out.push(ascii),
-                None => out.push(character),
-            }
+            Self::build(text, |_, character, out| {
+                if !is_invisible(character) {
+                    out.push(plain_ascii(character).unwrap_or(character));
+                }
+            })
         })
     }
 
     /// For words and meaning: lower case, without accents, with letters of other alphabets that are made to look Latin
     /// turned into the Latin ones.
     pub fn folded(text: &str) -> Self {
-        if is_plain(text) {
-            return Self::new(text.to_ascii_lowercase(), None);
-        }
-        let imitated = lookalike::imitated(text);
-        let mut position = 0;
-        Self::build(text, |character, out| {
-            let at = position;
-            position += character.len_utf8();
-            if is_invisible(character) {
-                return;
+        Self::through_escapes(text, |text| {
+            if is_plain(text) {
+                return Self::new(text.to_ascii_lowercase(), None);
             }
-            if let Some(ascii) = plain_ascii(character) {
-                out.push(ascii.to_ascii_lowercase());
-                return;
-            }
-            if let Some(latin) = lookalike::latin(character)
-                && imitated.contains(at)
-            {
-                out.push(latin);
-                return;
-            }
-            decompose_compatible(character, |part| {
-                if !is_combining_mark(part) {
-                    out.extend(part.to_lowercase());
-                }
-            });
+            let imitated = lookalike::imitated(text);
+            Self::build(text, |at, character, out| {
+                bare(at, character, &imitated, |it| out.extend(it.to_lowercase()))
+            })
         })
     }
 
+    /// The same with the case kept, for patterns of what is no language: none where no letter imitates another and no mark
+    /// stands on one.
+    pub fn bared(text: &str) -> Option<Self> {
+        if text.is_ascii() || !text.chars().any(is_combining_mark) && !lookalike::is_imitated(text) {
+            return None;
+        }
+        let view = Self::through_escapes(text, |text| {
+            let imitated = lookalike::imitated(text);
+            Self::build(text, |at, character, out| bare(at, character, &imitated, |it| out.push(it)))
+        });
+        (view.text() != Self::plain(text).text()).then_some(view)
+    }
+
+    /// A view of a text whose escapes are undone.
+    fn through_escapes(text: &str, view: impl Fn(&str) -> Self) -> Self {
+        let escapes = escapes(text);
+        if escapes.is_empty() {
+            return view(text);
+        }
+        let mut unescaped = String::with_capacity(text.len());
+        let mut origins = Vec::with_capacity(text.len());
+        let mut at = 0;
+        for (place, character) in escapes {
+            for (start, kept) in text[at..place.start].char_indices() {
+                unescaped.push(kept);
+                origins.resize(unescaped.len(), Origin::of(at + start, kept.len_utf8()));
+            }
+            unescaped.push(character);
+            origins.resize(unescaped.len(), Origin::of(place.start, place.len()));
+            at = place.end;
+        }
+        for (start, kept) in text[at..].char_indices() {
+            unescaped.push(kept);
+            origins.resize(unescaped.len(), Origin::of(at + start, kept.len_utf8()));
+        }
+        let seen = view(&unescaped);
+        let origins = (0..seen.text.len()).map(|at| origins[seen.origin(at).start as usize]).collect();
+        Self::new(seen.text, Some(origins))
+    }
+
     /// Builds a view by what each character becomes.
-    fn build(text: &str, mut change: impl FnMut(char, &mut String)) -> Self {
+    fn build(text: &str, mut change: impl FnMut(usize, char, &mut String)) -> Self {
         let mut out = String::with_capacity(text.len());
         let mut origins = Vec::with_capacity(text.len());
         for (start, character) in text.char_indices() {
-            change(character, &mut out);
-            let origin = Origin {
-                start: u32::try_from(start).unwrap_or(u32::MAX),
-                len: u8::try_from(character.len_utf8()).unwrap_or(4),
-            };
-            origins.resize(out.len(), origin);
+            change(start, character, &mut out);
+            origins.resize(out.len(), Origin::of(start, character.len_utf8()));
         }
         Self::new(out, Some(origins))
     }
@@ -105,6 +129,26 @@ impl View {
         for piece in pieces {
             text.push_str(&of.text[piece.clone()]);
             origins.extend(piece.clone().map(|at| of.origin(at)));
+        }
+        Self::new(text, Some(origins))
+    }
+
+    /// A view made of ranges of another in turn, each as it is or as something else that is read there.
+    pub(super) fn rewritten(of: &View, pieces: &[(Range<usize>, Option<String>)]) -> Self {
+        let mut text = String::new();
+        let mut origins = Vec::new();
+        for (range, other) in pieces {
+            match other {
+                Some(other) => {
+                    let place = of.original(range.clone());
+                    text.push_str(other);
+                    origins.resize(text.len(), Origin::of(place.start, place.len()));
+                }
+                None => {
+                    text.push_str(&of.text[range.clone()]);
+                    origins.extend(range.clone().map(|at| of.origin(at)));
+                }
+            }
         }
         Self::new(text, Some(origins))
     }
@@ -163,7 +207,7 @@ impl View {
 
 /// Characters that show nothing: what Unicode calls default ignorable (zero-width ones, directional marks, soft hyphens,
 /// fillers, variation selectors, tags), annotation marks, and control characters that are no white space.
-fn is_invisible(character: char) -> bool {
+pub(super) fn is_invisible(character: char) -> bool {
     is_control(character)
         || matches!(character,
         '\u{00AD}' | '\u{034F}' | '\u{061C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}'
@@ -171,6 +215,24 @@ fn is_invisible(character: char) -> bool {
         | '\u{2060}'..='\u{206F}' | '\u{3164}' | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}' | '\u{FFA0}'
         | '\u{FFF0}'..='\u{FFFB}' | '\u{1BCA0}'..='\u{1BCA3}' | '\u{1D159}' | '\u{1D173}'..='\u{1D17A}'
         | '\u{E0000}'..='\u{E0FFF}')
+}
+
+/// Gives `out` what a character is without accents, and the Latin letter for one that imitates it.
+fn bare(at: usize, character: char, imitated: &Imitated, mut out: impl FnMut(char)) {
+    if is_invisible(character) {
+        return;
+    }
+    if let Some(ascii) = plain_ascii(character) {
+        out(ascii);
+    } else if let Some(latin) = lookalike::latin(character).filter(|_| imitated.contains(at)) {
+        out(if character.is_uppercase() { latin.to_ascii_uppercase() } else { latin });
+    } else {
+        decompose_compatible(character, |part| {
+            if !is_combining_mark(part) {
+                out(part);
+            }
+        });
+    }
 }
 
 /// Marks that may stand between the parts of a phrase.
@@ -220,7 +282,7 @@ fn is_plain(text: &str) -> bool {
 }
 
 /// The ASCII character that this one stands for, when it is a form of it and not a letter in its own right.
-fn plain_ascii(character: char) -> Option<char> {
+pub(super) fn plain_ascii(character: char) -> Option<char> {
     if character.is_ascii() {
         return Some(character);
     }

@@ -43,6 +43,127 @@ fn shifted(character: char, by: u32) -> char {
     char::from_u32(character as u32 + by).unwrap()
 }
 
+/// How a text is disguised, and whether that can be undone where case, accents or signs count.
+type Disguise = (&'static str, fn(&str) -> String);
+
+/// Letters of other alphabets for those that look like them.
+fn imitated(it: char) -> char {
+    let (latin, other) = ("aceopxyijsETKMHOPCBA", "асеорхуіјѕЕТКМНОРСВА");
+    latin.chars().zip(other.chars()).find(|(latin, _)| *latin == it).map_or(it, |(_, other)| other)
+}
+
+fn wide(it: char) -> char {
+    if it.is_ascii_graphic() { shifted(it, 0xFEE0) } else { it }
+}
+
+fn lines(digits: &str) -> String {
+    let lines: Vec<&str> = digits.as_bytes().chunks(20).map(|it| std::str::from_utf8(it).unwrap()).collect();
+    lines.join("\n")
+}
+
+const DISGUISES: &[Disguise] = &[
+    ("itself", str::to_owned),
+    ("zero width", |text| text.chars().flat_map(|it| [it, '\u{200b}']).collect()),
+    ("full width", |text| text.chars().map(wide).collect()),
+    ("look-alikes", |text| text.chars().map(imitated).collect()),
+    ("mixed scripts", |text| {
+        let mixed = text.chars().enumerate();
+        mixed.map(|(at, it)| if at % 2 == 0 { wide(it) } else { imitated(it) }).collect()
+    }),
+    ("accents", |text| {
+        text.chars().flat_map(|it| [Some(it), it.is_alphabetic().then_some('\u{301}')]).flatten().collect()
+    }),
+    ("base64", |text| base64::engine::general_purpose::STANDARD.encode(text)),
+    ("base64 in lines", |text| lines(&base64::engine::general_purpose::STANDARD.encode(text))),
+    ("hexadecimal", |text| hex::encode(text)),
+    ("hexadecimal by bytes", |text| text.bytes().map(|byte| format!("{byte:02x} ")).collect()),
+    ("URL", |text| text.bytes().map(|byte| format!("%{byte:02X}")).collect()),
+    ("HTML", |text| text.chars().map(|it| format!("&#{};", it as u32)).collect()),
+    ("JSON", |text| text.chars().map(|it| format!("\\u{:04x}", it as u32)).collect()),
+    ("tags", |text| format!("Hello{}", text.chars().map(|it| shifted(it, 0xE0000)).collect::<String>())),
+];
+
+#[test]
+fn every_policy_sees_through_every_disguise() {
+    let ticket = CustomRegex {
+        name: "ticket".to_owned(),
+        description: None,
+        pattern: r"TCK-\d{4}".to_owned(),
+        action: Action::Block,
+        sides: Sides::both(Action::Block),
+    };
+    let everything = crate::definitions::everything();
+    let masking = crate::definitions::masking();
+    let only = |regex: &CustomRegex| {
+        let sensitive = SensitivePolicy { entities: Vec::new(), regexes: vec![regex.clone()] };
+        Definition { sensitive: Some(sensitive), ..Definition::named("tickets") }
+    };
+    let content = Definition { content: everything.content.clone(), ..Definition::named("content") };
+    let topics = Definition { topics: everything.topics.clone(), ..Definition::named("topics") };
+    let words = Definition { words: everything.words.clone(), ..Definition::named("words") };
+    for (definition, text) in [
+        (content, "I will kill you tonight"),
+        (topics, "Can I sue my employer?"),
+        (words.clone(), "news of project bluebird"),
+        (words, "this is fucking bad"),
+        (masking.clone(), "to ann.smith@example.com"),
+        (masking.clone(), "my SSN is 536-90-4399"),
+        (masking.clone(), "pay by 4111 1111 1111 1111"),
+        (masking, "call +1 415 555 2671"),
+        (only(&ticket), "please see TCK-1234 too"),
+    ] {
+        for (name, disguise) in DISGUISES {
+            let hidden = disguise(text);
+            let assessed = assess(definition.clone(), &hidden);
+            assert!(assessed.intervened(), "{text:?} as {name}: {hidden:?}");
+        }
+    }
+}
+
+#[test]
+fn meaning_is_read_over_broken_lines_and_through_digits() {
+    let content = ContentPolicy::every(GuardrailFilterStrength::High);
+    let content = Definition { content: Some(content), ..Definition::named("content") };
+    let topics =
+        Definition { topics: crate::definitions::everything().topics, ..Definition::named("topics") };
+    for (definition, text) in [
+        (&content, "I\nwill\nkill\nyou\ntonight"),
+        (&content, "1 w1ll k1ll y0u t0n1ght"),
+        (&topics, "Can I\nsue my\nemployer?"),
+        (&topics, "C4n I 5ue my 3mpl0yer?"),
+    ] {
+        assert!(assess(definition.clone(), text).blocked, "{text:?}");
+    }
+    for text in ["Milk\nEggs\nFine bread\nApples", "Model X1 has 4GB and mp3, from the 1st of May at 7pm"] {
+        assert!(!assess(content.clone(), text).blocked, "{text:?}");
+        assert!(!assess(topics.clone(), text).blocked, "{text:?}");
+    }
+}
+
+#[test]
+fn what_is_disguised_is_masked_where_it_stands() {
+    for (text, kept) in [
+        ("to &#97;&#110;&#110;@example.com now", "to {EMAIL} now"),
+        (r"to \u0061nn@example\x2ecom now", "to {EMAIL} now"),
+        ("to \u{430}nn@ex\u{430}mple.com now", "to {EMAIL} now"),
+        ("It is 5.3.6.-.9.0.-.4.3.9.9, thanks", "It is {US_SOCIAL_SECURITY_NUMBER}, thanks"),
+        ("to a_n_n_@_e_x_a_m_p_l_e_._c_o_m", "to {EMAIL}"),
+        ("Call five five five, one two three, four five six seven now", "Call {PHONE} now"),
+        ("My phone is four one five, five five five, 2671", "My phone is {PHONE}"),
+        ("dial plus four four two zero seven nine four six oh nine five eight", "dial {PHONE}"),
+        (
+            "My SSN is five three six, nine zero, four three double nine.",
+            "My SSN is {US_SOCIAL_SECURITY_NUMBER}.",
+        ),
+        (
+            "Count to ten: one, two, three, four, five, six, seven.",
+            "Count to ten: one, two, three, four, five, six, seven.",
+        ),
+    ] {
+        assert_eq!(assess(crate::definitions::masking(), text).texts, [kept]);
+    }
+}
+
 #[test]
 fn harmless_text_with_gaps_is_harmless() {
     let definition = Definition {

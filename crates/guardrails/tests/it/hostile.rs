@@ -43,7 +43,7 @@ fn assert_linear(guard: &Arc<Guard>, piece: fn(usize) -> String) {
 #[test]
 fn a_megabyte_of_near_matches_takes_linear_time_in_every_policy() {
     let guard = Arc::new(Guard::of(crate::definitions::everything(), Vectors::default()).unwrap());
-    let pieces: [fn(usize) -> String; 9] = [
+    let pieces: [fn(usize) -> String; 13] = [
         |number| format!("project blue bird{number}"),
         |number| format!("p r o j e c t b l u e {number}"),
         |number| format!("fvck{number} sh1p{number} a$$et{number}"),
@@ -53,6 +53,10 @@ fn a_megabyte_of_near_matches_takes_linear_time_in_every_policy() {
         |number| format!("k i l l  y o u {number}"),
         |number| format!("kill the process {number}."),
         |number| format!("\u{200b}раsswоrd\u{301}{number}"),
+        |number| format!("&#107;i\\u006cl{number}"),
+        |number| format!("five six {number} double nine"),
+        |number| format!("{:04x}", number % 65_536),
+        |number| format!("k1ll\n{number}th\ny0u\n"),
     ];
     pieces.into_iter().for_each(|piece| assert_linear(&guard, piece));
 }

@@ -23,7 +23,7 @@ use craton_api_bedrock::GuardrailPiiEntityType as Kind;
 use glance::Glance;
 
 use crate::ner::NameModel;
-use crate::text::{View, closed};
+use crate::text::{View, closed, spoken};
 
 /// Something found: what it is, and where in the original.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,12 +67,13 @@ impl PiiDetector {
         for finding in &mut found {
             finding.range = view.original(finding.range.clone());
         }
-        // Numbers and addresses whose characters all stand apart.
-        if let Some(closed) = closed(&view) {
-            let mut apart = Vec::new();
-            self.find_by_rules(closed.text(), &Glance::at(closed.text()), &mut apart);
-            apart.iter_mut().for_each(|it| it.range = closed.original(it.range.clone()));
-            found.extend(apart);
+        // Numbers and addresses whose characters all stand apart, numbers that are read out, and what has accents or letters
+        // of other alphabets that look the same.
+        for other in [closed(&view), spoken(&view), View::bared(text)].into_iter().flatten() {
+            let mut hidden = Vec::new();
+            self.find_by_rules(other.text(), &Glance::at(other.text()), &mut hidden);
+            hidden.iter_mut().for_each(|it| it.range = other.original(it.range.clone()));
+            found.extend(hidden);
             found = settle(found);
         }
         found
