@@ -25,10 +25,21 @@ fn is_found(detector: &PiiDetector, text: &str, kind: &str, value: &str) -> bool
         || decoded_runs(text).iter().any(|(range, inner)| touches(range) && inside(inner))
 }
 
+/// Odd forms of personal data, and words that are first names too.
+const FILES: [&str; 2] = ["odd.tsv", "commons.tsv"];
+
 pub(crate) fn report(folder: &Path, names: Arc<NameModel>) -> anyhow::Result<()> {
-    let path = folder.join("odd.tsv");
-    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     let detector = PiiDetector::all(Some(names));
+    for file in FILES {
+        println!("`{file}`:\n");
+        measure(&folder.join(file), &detector)?;
+        println!();
+    }
+    Ok(())
+}
+
+fn measure(path: &Path, detector: &PiiDetector) -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
     // Of each half: values and how many were found, texts without any and in how many something was.
     let mut counts = [[(0, 0); 2]; 2];
     for line in text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
@@ -40,7 +51,7 @@ pub(crate) fn report(folder: &Path, names: Arc<NameModel>) -> anyhow::Result<()>
         let empty = kind == "none";
         let found = match empty {
             true => !detector.find(text).is_empty(),
-            false => is_found(&detector, text, kind, value),
+            false => is_found(detector, text, kind, value),
         };
         let (all, hits) = &mut counts[half][usize::from(empty)];
         *all += 1;

@@ -115,6 +115,22 @@ fn what_short_patterns_let_pass_still_leaves_early() {
 }
 
 #[test]
+fn nothing_of_an_escaped_phrase_over_two_lines_leaves() {
+    let escaped = |text: &str| text.chars().map(|it| format!("&#{};", it as u32)).collect::<String>();
+    let hidden = [escaped("project"), escaped("bluebird")];
+    let text = format!("All is well. It is {}\n{} that I mean. Bye.", hidden[0], hidden[1]);
+    for sizes in [vec![1], vec![3, 17, 5], vec![40], vec![text.len()]] {
+        let (left, blocked) = through(&guard(), &cut(&text, &sizes));
+        assert!(blocked && !left.contains("&#"), "{sizes:?}: {left}");
+    }
+    let text = "Call me.\nIt is five five five.\nOne two three.\nFour five six seven. Bye.";
+    for sizes in [vec![1], vec![3, 17, 5], vec![40], vec![text.len()]] {
+        let (left, _) = through(&guard(), &cut(text, &sizes));
+        assert_eq!(left, "Call me.\nIt is {PHONE}. Bye.", "{sizes:?}");
+    }
+}
+
+#[test]
 fn what_is_too_long_to_be_held_is_blocked() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let guard = guard_of(r"BEGIN[\s\S]*?END", Action::Block);
