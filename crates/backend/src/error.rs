@@ -29,7 +29,10 @@ pub enum BackendError {
     /// The upstream can't be reached or refused the connection.
     #[error("{0}")]
     Unreachable(String),
-    /// The upstream rejected Craton's own credentials or permissions.
+    /// The upstream does not accept Craton's own credentials.
+    #[error("{0}")]
+    UpstreamUnauthenticated(String),
+    /// The upstream accepts Craton's own credentials and does not let them do what was asked.
     #[error("{0}")]
     UpstreamDenied(String),
     /// The upstream answered with an error of its own.

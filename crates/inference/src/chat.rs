@@ -13,7 +13,7 @@ use crate::active::ActiveChat;
 use crate::backends::Backends;
 use crate::guarded::{self, Guarding};
 use crate::schema_check::SchemaChecks;
-use crate::{documents, error, images, schema};
+use crate::{codec, documents, error, images, schema};
 
 /// Answers with models. One for a server; clones share it.
 #[derive(Clone)]
@@ -196,6 +196,8 @@ impl Inference {
         images::check(resolved.model.family, operation, &request)
             .map_err(|error| as_of_model(operation, error))?;
         if matches!(resolved.target, Target::Local { .. }) {
+            codec::anthropic::check_model(&resolved.model, &request)
+                .map_err(|error| as_of_model(operation, error))?;
             schema::check(&request)?;
         }
         if !capabilities.documents {
@@ -239,7 +241,7 @@ fn as_text(block: &Block) -> Option<&str> {
 /// Converse says that it is the model that complains.
 pub(crate) fn as_of_model(operation: &str, mut error: ApiError) -> ApiError {
     if operation.starts_with("Converse") {
-        error.message.insert_str(0, "The model returned the following errors: ");
+        error.message = error::returned(&error.message);
     }
     error
 }

@@ -53,7 +53,7 @@ pub fn from_backend(error: BackendError, model_id: &str) -> ApiError {
         BackendError::Invalid(message) | BackendError::Unsupported(message) => ApiError::validation(message),
         BackendError::Refused(message) => {
             tracing::info!(model_id, message, "an upstream refused a request");
-            ApiError::validation(message).quoting("The model refused the request.")
+            refused(&message)
         }
         BackendError::ContextOverflow { tokens, limit } => too_long(tokens, limit),
         BackendError::Overloaded { message, retry_after } => {
@@ -74,9 +74,20 @@ pub fn from_backend(error: BackendError, model_id: &str) -> ApiError {
             tracing::warn!(model_id, reason, "the model's endpoint can't be reached");
             ApiError::unavailable("The model can't be reached. Try your request again.")
         }
+        BackendError::UpstreamUnauthenticated(reason) => {
+            tracing::error!(model_id, reason, "an upstream does not accept this server's credentials");
+            let message =
+                "The model's endpoint does not accept the credentials that this server is configured with.";
+            model_error(message.to_owned(), 401, model_id)
+        }
         BackendError::UpstreamDenied(reason) => {
-            tracing::error!(model_id, reason, "an upstream refused this server's credentials");
-            let message = "The model's endpoint refused the credentials that this server is configured with.";
+            tracing::error!(
+                model_id,
+                reason,
+                "an upstream lets this server's credentials do less than was asked"
+            );
+            let message = "The model's endpoint accepts the credentials that this server is configured with, and does \
+                           not let them use this model.";
             model_error(message.to_owned(), 403, model_id)
         }
         BackendError::Upstream { status, message } => {
@@ -112,6 +123,19 @@ fn too_long(tokens: u32, limit: u32) -> ApiError {
     ))
 }
 
+/// What a model says of a request, with whose words these are. A server like this one says both already.
+pub(crate) fn returned(message: &str) -> String {
+    match message.starts_with(RETURNED) {
+        true => message.to_owned(),
+        false => format!("{RETURNED}{message}"),
+    }
+}
+
+/// A request that an upstream refuses, in its words.
+fn refused(message: &str) -> ApiError {
+    ApiError::validation(returned(message)).quoting("The model refused the request.")
+}
+
 fn throttled(message: &str, retry_after: Option<Duration>) -> ApiError {
     // Rounded up, so that a client never comes back too early.
     let seconds = retry_after.map(|wait| wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
@@ -120,13 +144,7 @@ fn throttled(message: &str, retry_after: Option<Duration>) -> ApiError {
 
 fn from_status(status: u16, message: String, model_id: &str) -> ApiError {
     match status {
-        400 | 413 | 422 => {
-            let message = match message.starts_with(RETURNED) {
-                true => message,
-                false => format!("{RETURNED}{message}"),
-            };
-            ApiError::validation(message).quoting("The model refused the request.")
-        }
+        400 | 413 | 422 => refused(&message),
         429 => throttled(&message, None),
         408 | 504 => {
             ApiError::model_timeout("Model has timed out in processing the request. Try your request again.")
@@ -187,6 +205,8 @@ pub fn in_runtime_stream(mut error: ApiError, operation: &str) -> ApiError {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn mapped(error: BackendError) -> ApiError {
@@ -205,7 +225,8 @@ mod tests {
             (BackendError::NotReady("loading".into()), "ModelNotReadyException"),
             (BackendError::Timeout(Duration::from_secs(3)), "ModelTimeoutException"),
             (BackendError::Unreachable("refused".into()), "ServiceUnavailableException"),
-            (BackendError::UpstreamDenied("401".into()), "ModelErrorException"),
+            (BackendError::UpstreamUnauthenticated("401".into()), "ModelErrorException"),
+            (BackendError::UpstreamDenied("403".into()), "ModelErrorException"),
             (upstream(400), "ValidationException"),
             (upstream(429), "ThrottlingException"),
             (upstream(504), "ModelTimeoutException"),
@@ -233,6 +254,14 @@ mod tests {
         assert_eq!(error.fields["originalStatusCode"], 500);
         assert_eq!(error.fields["resourceName"], "meta.llama3-8b-instruct-v1:0");
         assert_eq!(error.message, "The model failed with status 500. Try your request again.");
+        let unknown = mapped(BackendError::UpstreamUnauthenticated("the upstream answered 401".into()));
+        let denied = mapped(BackendError::UpstreamDenied("the upstream answered 403".into()));
+        assert_eq!(
+            (&unknown.fields["originalStatusCode"], &denied.fields["originalStatusCode"]),
+            (&json!(401), &json!(403))
+        );
+        assert!(unknown.message.contains("does not accept the credentials"), "{unknown}");
+        assert!(denied.message.contains("does not let them use this model"), "{denied}");
         let error = mapped(BackendError::Internal("secret path".into()));
         assert!(!error.message.contains("secret"));
     }
@@ -244,7 +273,8 @@ mod tests {
         let overloaded = BackendError::Overloaded { message: said(), retry_after: None };
         let mut errors = vec![BackendError::Refused(said()), BackendError::NotReady(said()), overloaded];
         errors.extend([BackendError::BrokenStream(said()), BackendError::Unreachable(said())]);
-        errors.extend([BackendError::UpstreamDenied(said()), BackendError::Internal(said())]);
+        errors.extend([BackendError::UpstreamUnauthenticated(said()), BackendError::UpstreamDenied(said())]);
+        errors.push(BackendError::Internal(said()));
         errors.extend([400, 401, 404, 408, 413, 422, 429, 500, 503, 529].map(upstream));
         for error in errors {
             let plain = mapped(error.clone()).without_quotes();
@@ -261,6 +291,11 @@ mod tests {
         let once = mapped(refused("no such field"));
         assert_eq!(once.message, "The model returned the following errors: no such field");
         assert_eq!(mapped(refused(&once.message)).message, once.message);
+        for again in
+            [BackendError::Refused("no such field".into()), BackendError::Refused(once.message.clone())]
+        {
+            assert_eq!(mapped(again).message, once.message);
+        }
         let full =
             |message: &str| mapped(BackendError::Overloaded { message: message.into(), retry_after: None });
         let once = full("64 in flight");

@@ -29,6 +29,8 @@ pub struct FoundationModel {
     pub lifecycle: Lifecycle,
     /// Vector lengths an embedding model offers, the default first; empty for others.
     pub embedding_dimensions: Vec<u32>,
+    /// How it can be asked to think, where that is known: models outside the catalogue may think or not.
+    pub thinking: Option<Vec<Thinking>>,
     pub price: Option<Price>,
     /// Prefixes of its system-defined inference profiles: `us`, `eu`, …
     pub profiles: Vec<String>,
@@ -47,6 +49,16 @@ impl FoundationModel {
     pub fn arn(&self, region: &str) -> String {
         format!("arn:{}:bedrock:{region}::foundation-model/{}", partition(region), self.id)
     }
+}
+
+/// A `type` of a Messages body's `thinking`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Thinking {
+    /// Within a budget of tokens.
+    Enabled,
+    /// As much as the model sees fit.
+    Adaptive,
 }
 
 /// Kinds of content. `Video` is listed by AWS although its model's enumeration leaves it out.
@@ -210,6 +222,7 @@ struct Entry {
     output_modalities: Option<Vec<Modality>>,
     context_tokens: Option<u32>,
     max_output_tokens: Option<u32>,
+    thinking: Option<Vec<Thinking>>,
     #[serde(default)]
     customizations: Vec<Customization>,
     #[serde(default = "Entry::on_demand")]
@@ -243,6 +256,7 @@ impl Entry {
                 .unwrap_or_else(|| group.output_modalities.clone()),
             context_tokens: self.context_tokens,
             max_output_tokens: self.max_output_tokens,
+            thinking: self.thinking.clone(),
             streaming: group.streaming,
             customizations: self.customizations.clone(),
             inference_types: self.inference.clone(),
@@ -267,6 +281,16 @@ mod tests {
     #[test]
     fn the_shipped_file_parses() {
         Catalogue::parse(include_str!("../catalogue.toml")).unwrap();
+    }
+
+    #[test]
+    fn how_claude_thinks_is_known() {
+        for model in &Catalogue::shipped().models {
+            let claude = matches!(model.family, Family::AnthropicMessages | Family::AnthropicText);
+            assert_eq!(model.thinking.is_some(), claude, "{}", model.id);
+        }
+        assert_eq!(find("anthropic.claude-3-5-sonnet-20241022-v2:0").thinking.as_deref(), Some(&[][..]));
+        assert_eq!(find("anthropic.claude-opus-5").thinking.as_deref(), Some(&[Thinking::Adaptive][..]));
     }
 
     #[test]

@@ -322,6 +322,7 @@ fn plain_model(id: &str, task: Task) -> FoundationModel {
         output_modalities: vec![output],
         context_tokens: None,
         max_output_tokens: None,
+        thinking: None,
         streaming: task == Task::Chat,
         customizations: Vec::new(),
         inference_types: vec![InferenceType::OnDemand],

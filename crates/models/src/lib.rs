@@ -15,7 +15,7 @@ mod index;
 mod resolve;
 mod service;
 
-pub use catalogue::{Catalogue, FoundationModel, Modality, Price};
+pub use catalogue::{Catalogue, FoundationModel, Modality, Price, Thinking};
 pub use config::{ModelConfig, ModelsConfig, UpstreamConfig, UpstreamKind};
 pub use error::ModelsError;
 pub use family::{Family, Task};

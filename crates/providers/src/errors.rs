@@ -18,6 +18,16 @@ const MAX_MESSAGE_CHARS: usize = 2000;
 /// Longest wait that is believed of a `Retry-After`.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// AWS's names of errors that are about who asks, not about what they may do; `Exception` left out.
+const CREDENTIALS: [&str; 6] = [
+    "ExpiredToken",
+    "IncompleteSignature",
+    "InvalidClientTokenId",
+    "InvalidSignature",
+    "MissingAuthenticationToken",
+    "UnrecognizedClient",
+];
+
 /// What went wrong, in words for whoever asked. The log says with which upstream, a name that is the operator's own.
 pub(crate) fn told(upstream: &str, what: String) -> String {
     tracing::info!(upstream, what, "an upstream failed");
@@ -32,7 +42,9 @@ pub(crate) fn from_response(
     body: &[u8],
 ) -> BackendError {
     let retry_after = retry_after(headers);
-    let error = UpstreamError::parse(body);
+    let mut error = UpstreamError::parse(body);
+    let aws_name = headers.get("x-amzn-errortype").and_then(|name| name.to_str().ok());
+    error.aws_name = aws_name.unwrap_or_default().to_owned();
     error.into_backend(upstream, status.as_u16(), retry_after)
 }
 
@@ -59,6 +71,8 @@ struct UpstreamError {
     /// `type` and `code`, whichever is text; both where both are.
     kind: String,
     code: String,
+    /// What AWS names the error, in a header of its own.
+    aws_name: String,
     status: Option<u16>,
     /// Prompt tokens and context size, where the upstream gives them as fields.
     counts: Option<(u32, u32)>,
@@ -94,6 +108,7 @@ impl UpstreamError {
                 .find_map(|code| code.as_u64().and_then(|code| u16::try_from(code).ok()))
                 .filter(|code| (400..600).contains(code)),
             counts: number("n_prompt_tokens").zip(number("n_ctx")),
+            aws_name: String::new(),
         }
     }
 
@@ -106,12 +121,20 @@ impl UpstreamError {
                 None if self.message.is_empty() => BackendError::Refused(plain),
                 None => BackendError::Refused(self.message),
             },
-            401 | 403 => BackendError::UpstreamDenied(plain),
+            401 => BackendError::UpstreamUnauthenticated(plain),
+            403 if self.is_of_credentials() => BackendError::UpstreamUnauthenticated(plain),
+            403 => BackendError::UpstreamDenied(plain),
             429 | 529 => BackendError::Overloaded { message: plain, retry_after },
             503 if retry_after.is_some() => BackendError::Overloaded { message: plain, retry_after },
             503 if self.message.eq_ignore_ascii_case("loading model") => BackendError::NotReady(plain),
             _ => BackendError::Upstream { status, message: plain },
         }
+    }
+
+    /// AWS answers 403 to credentials that it doesn't know, too.
+    fn is_of_credentials(&self) -> bool {
+        let name = self.aws_name.split(':').next().unwrap_or_default().trim_end_matches("Exception");
+        CREDENTIALS.contains(&name)
     }
 
     /// Prompt tokens and limit, if the error says that the prompt is too long and says both numbers.
@@ -239,7 +262,8 @@ mod tests {
         assert_eq!(map(400, body), BackendError::Refused("temperature must be at most 2".into()));
         assert_eq!(map(422, r#"{"detail":"no"}"#), BackendError::Refused("no".into()));
         assert_eq!(map(400, r#"{"error":"plain"}"#), BackendError::Refused("plain".into()));
-        assert!(matches!(map(401, "{}"), BackendError::UpstreamDenied(_)));
+        assert!(matches!(map(401, "{}"), BackendError::UpstreamUnauthenticated(_)));
+        assert!(matches!(map(403, "{}"), BackendError::UpstreamDenied(_)));
         assert!(matches!(map(500, "<html>"), BackendError::Upstream { status: 500, .. }));
         assert!(matches!(
             map(503, r#"{"error":{"code":503,"message":"Loading model","type":"unavailable_error"}}"#),

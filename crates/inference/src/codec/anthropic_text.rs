@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::format::BodyFormat;
 use super::prompt_template::Style;
-use super::reader::Node;
+use super::reader::{Node, Object};
 use super::text::{Piece, TextCodec, TextFamily, prompt_request};
 use super::{Decoded, StreamEncoder, anthropic};
 use crate::answer::Answer;
@@ -42,26 +42,31 @@ impl BodyFormat for AnthropicText {
     }
 }
 
+/// How the body samples, besides `max_tokens_to_sample`, which it must have.
+pub(super) const SAMPLING: &[&str] = &["stop_sequences", "temperature", "top_k", "top_p"];
+
+pub(super) fn sampling(body: &Object<'_>) -> Result<Sampling, ApiError> {
+    let mut stop_sequences = body.strings("stop_sequences", 0..=8191)?;
+    // The turn marker always stops these models, so naming it changes nothing.
+    stop_sequences.retain(|text| text != HUMAN_TURN);
+    Ok(Sampling {
+        max_tokens: body.count("max_tokens_to_sample", 1..=u32::MAX)?,
+        temperature: body.number("temperature", 0.0..=1.0)?,
+        top_p: body.number("top_p", 0.0..=1.0)?,
+        top_k: body.count("top_k", 0..=500)?,
+        stop_sequences,
+        ..Sampling::default()
+    })
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Prompt;
 
 impl TextFamily for Prompt {
     fn read(&self, body: &Node<'_>) -> Result<Decoded, ApiError> {
-        let body = body.object(
-            &["prompt", "max_tokens_to_sample"],
-            &["anthropic_version", "stop_sequences", "temperature", "top_k", "top_p"],
-        )?;
-        let mut stop_sequences = body.strings("stop_sequences", 0..=8191)?;
-        // The turn marker always stops these models, so naming it changes nothing.
-        stop_sequences.retain(|text| text != HUMAN_TURN);
-        let sampling = Sampling {
-            max_tokens: Some(body.require("max_tokens_to_sample")?.count(1..=u32::MAX)?),
-            temperature: body.number("temperature", 0.0..=1.0)?,
-            top_p: body.number("top_p", 0.0..=1.0)?,
-            top_k: body.count("top_k", 0..=500)?,
-            stop_sequences,
-            ..Sampling::default()
-        };
+        let body =
+            body.object(&["prompt", "max_tokens_to_sample"], &[SAMPLING, &["anthropic_version"]].concat())?;
+        let sampling = sampling(&body)?;
         let prompt = body.require("prompt")?.filled_string()?;
         check_turns(prompt)?;
         Ok(Decoded::new(prompt_request(prompt, Style::ALL, sampling)))

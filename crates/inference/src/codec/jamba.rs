@@ -15,41 +15,35 @@ use crate::tool_turns;
 /// `max_tokens` when the body has none.
 const DEFAULT_MAX_TOKENS: u32 = 4096;
 
+/// How the body samples.
+pub(super) const SAMPLING: &[&str] =
+    &["frequency_penalty", "max_tokens", "presence_penalty", "stop", "temperature", "top_p"];
+
+pub(super) fn sampling(body: &Object<'_>) -> Result<Sampling, ApiError> {
+    Ok(Sampling {
+        max_tokens: body.count("max_tokens", 1..=DEFAULT_MAX_TOKENS)?,
+        temperature: body.number("temperature", 0.0..=2.0)?,
+        top_p: body.number("top_p", 0.0..=1.0)?,
+        stop_sequences: openai_chat::stop(body)?,
+        presence_penalty: body.number("presence_penalty", -2.0..=2.0)?,
+        frequency_penalty: body.number("frequency_penalty", -2.0..=2.0)?,
+        ..Sampling::default()
+    })
+}
+
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Jamba;
 
 impl BodyFormat for Jamba {
     fn read(&self, body: &Value) -> Result<Decoded, ApiError> {
-        let body = Node::root(body, Dialect::JsonSchema).object(
-            &["messages"],
-            &[
-                "documents",
-                "frequency_penalty",
-                "max_tokens",
-                "model",
-                "n",
-                "presence_penalty",
-                "response_format",
-                "stop",
-                "stream",
-                "temperature",
-                "tool_choice",
-                "tools",
-                "top_p",
-            ],
-        )?;
+        let other = ["documents", "model", "n", "response_format", "stream", "tool_choice", "tools"];
+        let body =
+            Node::root(body, Dialect::JsonSchema).object(&["messages"], &[SAMPLING, &other].concat())?;
         let mut request = openai_chat::messages::read(&body.require("messages")?)?;
         tool_turns::check(&request.messages, tool_turns::Words::Mistral)?;
         add_documents(&body, &mut request.messages)?;
-        request.sampling = Sampling {
-            max_tokens: Some(body.count("max_tokens", 1..=DEFAULT_MAX_TOKENS)?.unwrap_or(DEFAULT_MAX_TOKENS)),
-            temperature: body.number("temperature", 0.0..=2.0)?,
-            top_p: body.number("top_p", 0.0..=1.0)?,
-            stop_sequences: openai_chat::stop(&body)?,
-            presence_penalty: body.number("presence_penalty", -2.0..=2.0)?,
-            frequency_penalty: body.number("frequency_penalty", -2.0..=2.0)?,
-            ..Sampling::default()
-        };
+        request.sampling = sampling(&body)?;
+        request.sampling.max_tokens.get_or_insert(DEFAULT_MAX_TOKENS);
         request.tools = tools::read(&body)?;
         request.tool_choice = tools::read_choice(&body, &request.tools)?;
         if let Some(node) = body.get("response_format") {

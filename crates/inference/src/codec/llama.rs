@@ -13,19 +13,27 @@ use super::{Decoded, media};
 const DEFAULT_MAX_TOKENS: u32 = 512;
 const MOST_TOKENS: u32 = 8192;
 
+/// How the body samples.
+pub(super) const SAMPLING: &[&str] = &["max_gen_len", "temperature", "top_p"];
+
+pub(super) fn sampling(body: &Object<'_>) -> Result<Sampling, ApiError> {
+    Ok(Sampling {
+        max_tokens: body.count("max_gen_len", 1..=MOST_TOKENS)?,
+        temperature: body.number("temperature", 0.0..=1.0)?,
+        top_p: body.number("top_p", 0.0..=1.0)?,
+        ..Sampling::default()
+    })
+}
+
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Llama;
 
 impl TextFamily for Llama {
     fn read(&self, body: &Node<'_>) -> Result<Decoded, ApiError> {
-        let body = body.object(&["prompt"], &["temperature", "top_p", "max_gen_len", "images"])?;
+        let body = body.object(&["prompt"], &[SAMPLING, &["images"]].concat())?;
         let prompt = body.require("prompt")?.filled_string()?;
-        let sampling = Sampling {
-            max_tokens: Some(body.count("max_gen_len", 1..=MOST_TOKENS)?.unwrap_or(DEFAULT_MAX_TOKENS)),
-            temperature: body.number("temperature", 0.0..=1.0)?,
-            top_p: body.number("top_p", 0.0..=1.0)?,
-            ..Sampling::default()
-        };
+        let mut sampling = sampling(&body)?;
+        sampling.max_tokens.get_or_insert(DEFAULT_MAX_TOKENS);
         let mut request = prompt_request(prompt, Style::ALL, sampling);
         add_images(&mut request.messages, images(&body)?);
         Ok(Decoded::new(request))

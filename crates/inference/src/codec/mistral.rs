@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::format::BodyFormat;
 use super::openai_chat::{self, messages, tools};
 use super::prompt_template::Style;
-use super::reader::{Dialect, Node};
+use super::reader::{Dialect, Node, Object};
 use super::text::{Piece, TextCodec, TextFamily, prompt_request};
 use super::{Decoded, StreamEncoder};
 use crate::answer::Answer;
@@ -18,21 +18,43 @@ const DEFAULT_TEXT_TOKENS: u32 = 512;
 const DEFAULT_CHAT_TOKENS: u32 = 8192;
 const MOST_TOKENS: u32 = 32_768;
 
+/// How the text completion body samples.
+pub(super) const TEXT_SAMPLING: &[&str] = &["max_tokens", "stop", "temperature", "top_k", "top_p"];
+/// How the chat completion body samples.
+pub(super) const CHAT_SAMPLING: &[&str] = &["max_tokens", "random_seed", "stop", "temperature", "top_p"];
+
+pub(super) fn text_sampling(body: &Object<'_>) -> Result<Sampling, ApiError> {
+    Ok(Sampling {
+        max_tokens: body.count("max_tokens", 1..=MOST_TOKENS)?,
+        temperature: body.number("temperature", 0.0..=1.0)?,
+        top_p: body.number("top_p", 0.0..=1.0)?,
+        top_k: body.count("top_k", 0..=200)?,
+        stop_sequences: body.strings("stop", 0..=10)?,
+        ..Sampling::default()
+    })
+}
+
+pub(super) fn chat_sampling(body: &Object<'_>) -> Result<Sampling, ApiError> {
+    let seed = body.get("random_seed").map(|node| node.integer(0..=i64::MAX)).transpose()?;
+    Ok(Sampling {
+        max_tokens: body.count("max_tokens", 1..=MOST_TOKENS)?,
+        temperature: body.number("temperature", 0.0..=1.0)?,
+        top_p: body.number("top_p", 0.0..=1.0)?,
+        stop_sequences: openai_chat::stop(body)?,
+        seed: seed.map(i64::cast_unsigned),
+        ..Sampling::default()
+    })
+}
+
 /// The text completion body.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct MistralText;
 
 impl TextFamily for MistralText {
     fn read(&self, body: &Node<'_>) -> Result<Decoded, ApiError> {
-        let body = body.object(&["prompt"], &["max_tokens", "stop", "temperature", "top_k", "top_p"])?;
-        let sampling = Sampling {
-            max_tokens: Some(body.count("max_tokens", 1..=MOST_TOKENS)?.unwrap_or(DEFAULT_TEXT_TOKENS)),
-            temperature: body.number("temperature", 0.0..=1.0)?,
-            top_p: body.number("top_p", 0.0..=1.0)?,
-            top_k: body.count("top_k", 0..=200)?,
-            stop_sequences: body.strings("stop", 0..=10)?,
-            ..Sampling::default()
-        };
+        let body = body.object(&["prompt"], TEXT_SAMPLING)?;
+        let mut sampling = text_sampling(&body)?;
+        sampling.max_tokens.get_or_insert(DEFAULT_TEXT_TOKENS);
         Ok(Decoded::new(prompt_request(body.require("prompt")?.filled_string()?, Style::ALL, sampling)))
     }
 
@@ -57,34 +79,13 @@ impl BodyFormat for MistralChat {
         if body.get("messages").is_none() && body.get("prompt").is_some() {
             return TEXT.read(body);
         }
-        let body = Node::root(body, Dialect::JsonSchema).object(
-            &["messages"],
-            &[
-                "max_tokens",
-                "random_seed",
-                "response_format",
-                "safe_prompt",
-                "stop",
-                "temperature",
-                "tool_choice",
-                "tools",
-                "top_p",
-            ],
-        )?;
+        let other = ["response_format", "safe_prompt", "tool_choice", "tools"];
+        let body =
+            Node::root(body, Dialect::JsonSchema).object(&["messages"], &[CHAT_SAMPLING, &other].concat())?;
         let mut request = messages::read(&body.require("messages")?)?;
         tool_turns::check(&request.messages, tool_turns::Words::Mistral)?;
-        request.sampling = Sampling {
-            max_tokens: Some(body.count("max_tokens", 1..=MOST_TOKENS)?.unwrap_or(DEFAULT_CHAT_TOKENS)),
-            temperature: body.number("temperature", 0.0..=1.0)?,
-            top_p: body.number("top_p", 0.0..=1.0)?,
-            stop_sequences: openai_chat::stop(&body)?,
-            seed: body
-                .get("random_seed")
-                .map(|node| node.integer(0..=i64::MAX))
-                .transpose()?
-                .map(i64::cast_unsigned),
-            ..Sampling::default()
-        };
+        request.sampling = chat_sampling(&body)?;
+        request.sampling.max_tokens.get_or_insert(DEFAULT_CHAT_TOKENS);
         request.tools = tools::read(&body)?;
         request.tool_choice = tools::read_choice(&body, &request.tools)?;
         if let Some(node) = body.get("response_format") {

@@ -7,6 +7,7 @@
 //!
 //! Errors carry the family's own wording as AWS passes it on; see `reader`.
 
+pub(crate) mod additional;
 pub mod anthropic;
 mod anthropic_text;
 mod cohere;

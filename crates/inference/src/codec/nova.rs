@@ -68,7 +68,7 @@ impl BodyFormat for Nova {
     }
 }
 
-fn sampling(node: &Node<'_>) -> Result<Sampling> {
+pub(super) fn sampling(node: &Node<'_>) -> Result<Sampling> {
     // `max_new_tokens`, `top_p` and `top_k` are the first release's names, still accepted.
     let config = node.object(
         &[],

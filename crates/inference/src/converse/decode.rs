@@ -31,8 +31,6 @@ pub(super) struct Decoded {
     pub request: ChatRequest,
     /// Cache points as they were sent: several at one place count several times.
     pub cache_points: usize,
-    /// The additional field that asks for thinking.
-    pub thinking: Option<&'static str>,
     /// What is marked for a guardrail.
     pub marked: Vec<Marked>,
 }
@@ -81,14 +79,13 @@ pub(super) fn request(conversation: Conversation) -> Result<Decoded, ApiError> {
         request.messages.push(backend::Message { role, content });
     }
     tool_turns::check(&request.messages, tool_turns::Words::Converse)?;
-    let thinking = conversation.additional_fields.as_ref().and_then(fields::thinking);
     if let Some(fields) = conversation.additional_fields {
         fields::read_additional_fields(fields, &mut request)?;
     }
     if let Some(config) = conversation.output_config {
         add_output_config(config, &mut request)?;
     }
-    Ok(Decoded { request, cache_points, thinking, marked })
+    Ok(Decoded { request, cache_points, marked })
 }
 
 /// A block that the client marked for its guardrail. Images are none that a guardrail here looks at.

@@ -19,22 +19,22 @@ pub fn read_additional_fields(fields: Value, request: &mut ChatRequest) -> Resul
     Ok(())
 }
 
-/// The fields that ask for thinking, by its name in a Messages body and by Converse's first one.
-const THINKING: [&str; 2] = ["thinking", "reasoning_config"];
+/// The request's own fields, which can't be set through these.
+const OWN: [&str; 8] =
+    ["messages", "system", "tools", "toolConfig", "model", "stream", "stream_options", "n"];
 
-/// The field that asks for thinking, if one does.
-pub(super) fn thinking(fields: &Value) -> Option<&'static str> {
-    let asks = |name: &&str| fields.get(*name).is_some_and(|value| value["type"] == "enabled");
-    THINKING.into_iter().find(asks)
+/// The fields without the request's own, which [`read_additional_fields`] refuses in its way.
+pub(super) fn without_own(fields: &Value) -> Option<Value> {
+    let mut fields = fields.as_object()?.clone();
+    fields.retain(|name, _| !OWN.contains(&name.as_str()));
+    Some(Value::Object(fields))
 }
 
 fn read_field(name: String, value: Value, request: &mut ChatRequest) -> Result<(), ApiError> {
     let sampling = &mut request.sampling;
     match name.as_str() {
-        "messages" | "system" | "tools" | "toolConfig" | "model" | "stream" | "stream_options" | "n" => {
-            return Err(conflict(&name));
-        }
-        "max_tokens" | "maxTokens" | "max_new_tokens" | "max_gen_len" | "maxTokenCount" => {
+        own if OWN.contains(&own) => return Err(conflict(&name)),
+        "max_tokens" | "maxTokens" | "max_new_tokens" | "max_gen_len" | "max_tokens_to_sample" => {
             set(&mut sampling.max_tokens, &name, positive(&name, &value)?)?;
         }
         "temperature" => set(&mut sampling.temperature, &name, number(&name, &value)?)?,

@@ -111,6 +111,7 @@ impl Inference {
     ) -> Result<Decoded, ApiError> {
         decode::check(&conversation)?;
         self.fetch(context, &mut conversation).await?;
+        fits::check_additional(resolved, conversation.additional_fields.as_ref())?;
         let mut decoded = decode::request(conversation)?;
         fits::check(resolved, &mut decoded)?;
         Ok(decoded)

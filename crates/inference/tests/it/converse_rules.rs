@@ -360,6 +360,7 @@ async fn what_the_models_provider_refuses() {
     };
     let extra = |fields: Value| with(json!({"additionalModelRequestFields": fields}));
     let thinking = json!({"thinking": {"type": "enabled", "budget_tokens": 2000}});
+    let sampled = |model: &str, fields: Value| json!({"modelId": model, "messages": user("hi"), "additionalModelRequestFields": fields});
     let points = |count| vec![json!({"cachePoint": {"type": "default"}}); count];
     let cached = |system: usize| {
         let content: Vec<Value> = [json!({"text": "hi"})].into_iter().chain(points(2)).collect();
@@ -385,6 +386,17 @@ async fn what_the_models_provider_refuses() {
         (extra(json!({"output_config": {"effort": "odd"}})), of_model(
             "output_config.effort: Input should be 'low', 'medium', 'high', 'xhigh' or 'max'",
         )),
+        (extra(json!({"topK": 4})), of_model("topK: Extra inputs are not permitted")),
+        (extra(json!({"presence_penalty": 0.1})), of_model("presence_penalty: Extra inputs are not permitted")),
+        (extra(json!({"top_k": -4})), of_model("top_k: Input should be greater than or equal to 0")),
+        (sampled("openai.gpt-oss-20b-1:0", json!({"reasoning_effort": "odd"})), of_model(
+            "Invalid 'reasoning_effort': 'odd'. Supported values are: 'none', 'minimal', 'low', 'medium', 'high', \
+             'xhigh' or 'max'.",
+        )),
+        (sampled("amazon.nova-lite-v1:0", json!({"inferenceConfig": {"topK": 400}})), of_model(
+            "Malformed input request: #/inferenceConfig/topK: 400 is not less or equal to 128, please reformat your \
+             input and try again.",
+        )),
         (thinking_with(json!({"temperature": 0.5})), of_model(&cool)),
         (thinking_with(json!({"maxTokens": 2000})), of_model(&tight)),
         (cached(1), of_model("A maximum of 4 blocks with cache_control may be provided. Found 5.")),
@@ -401,7 +413,7 @@ async fn what_the_models_provider_refuses() {
     ])
     .await;
     let world = world().await;
-    for fields in [cached(0), extra(json!({"anthropic_beta": ["x"], "thinking": {"type": "adaptive"}}))] {
+    for fields in [cached(0), extra(json!({"anthropic_beta": ["x"], "metadata": {"user_id": "u"}}))] {
         world.inference.converse(&world.context, input(fields)).await.unwrap();
     }
     // A count is of what would be answered.
@@ -437,6 +449,11 @@ async fn families_that_do_not_think_refuse_to_be_told_to() {
     refused(vec![
         (asked("amazon.nova-lite-v1:0", "thinking"), unknown("thinking")),
         (asked("meta.llama3-8b-instruct-v1:0", "reasoning_config"), unknown("reasoning_config")),
+        (
+            json!({"modelId": "amazon.nova-lite-v1:0", "messages": user("hi"),
+                "additionalModelRequestFields": {"thinking": {"type": "disabled"}}}),
+            unknown("thinking"),
+        ),
     ])
     .await;
     let world = world().await;
@@ -445,7 +462,50 @@ async fn families_that_do_not_think_refuse_to_be_told_to() {
         world.inference.converse(&world.context, request).await.unwrap();
         assert_eq!(world.model.asked().reasoning_budget_tokens, Some(2000));
     }
-    let mut off = asked("amazon.nova-lite-v1:0", "thinking");
-    off["additionalModelRequestFields"]["thinking"] = json!({"type": "disabled"});
-    assert!(world.inference.converse(&world.context, input(off)).await.is_ok());
+}
+
+/// As Anthropic's API says it of each of its models.
+#[tokio::test]
+async fn claude_thinks_as_the_model_that_is_asked_can() {
+    const ENABLED: &str = "\"thinking.type.enabled\" is not supported for this model. Use \"thinking.type.adaptive\" and \
+                           \"output_config.effort\" to control thinking behavior.";
+    let enabled = || json!({"type": "enabled", "budget_tokens": 1024});
+    let adaptive = || json!({"type": "adaptive"});
+    let world = world().await;
+    for (model, thinking, refusal) in [
+        (
+            "anthropic.claude-3-5-sonnet-20241022-v2:0",
+            enabled(),
+            Some("'claude-3-5-sonnet-20241022' does not support thinking."),
+        ),
+        (
+            "us.anthropic.claude-3-haiku-20240307-v1:0",
+            adaptive(),
+            Some("'claude-3-haiku-20240307' does not support thinking."),
+        ),
+        (
+            "anthropic.claude-sonnet-4-5-20250929-v1:0",
+            adaptive(),
+            Some("adaptive thinking is not supported on this model"),
+        ),
+        ("anthropic.claude-opus-5", enabled(), Some(ENABLED)),
+        ("anthropic.claude-3-5-sonnet-20241022-v2:0", json!({"type": "disabled"}), None),
+        ("anthropic.claude-sonnet-4-5-20250929-v1:0", enabled(), None),
+        ("anthropic.claude-opus-4-6-v1", enabled(), None),
+        ("anthropic.claude-opus-4-6-v1", adaptive(), None),
+        ("anthropic.claude-opus-5", adaptive(), None),
+    ] {
+        let fields = json!({"modelId": model, "messages": user("hi"), "inferenceConfig": {"maxTokens": 2000},
+            "additionalModelRequestFields": {"thinking": thinking}});
+        let conversed = world.inference.converse(&world.context, input(fields)).await;
+        let said = conversed.map(drop).map_err(|error| error.message);
+        let converse = refusal.map(|refusal| format!("The model returned the following errors: {refusal}"));
+        assert_eq!(said, converse.map_or(Ok(()), Err), "{model} {thinking}");
+        let body = json!({"anthropic_version": "bedrock-2023-05-31", "max_tokens": 2000, "thinking": thinking,
+            "messages": [{"role": "user", "content": "hi"}]});
+        let request = crate::invoke::request(model, &body, json!({}));
+        let invoked = world.inference.invoke_model(&world.context, request).await;
+        let said = invoked.map(drop).map_err(|error| error.message);
+        assert_eq!(said, refusal.map_or(Ok(()), |refusal| Err(refusal.to_owned())), "{model} {thinking}");
+    }
 }

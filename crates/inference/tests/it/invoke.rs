@@ -15,7 +15,7 @@ fn claude_body(text: &str) -> Value {
     json!({"anthropic_version": "bedrock-2023-05-31", "max_tokens": 16, "messages": [{"role": "user", "content": text}]})
 }
 
-fn request<T: Input>(model_id: &str, body: &Value, mut headers: Value) -> T {
+pub(crate) fn request<T: Input>(model_id: &str, body: &Value, mut headers: Value) -> T {
     headers["modelId"] = json!(model_id);
     let mut request: T = input(headers);
     request.set_payload(Bytes::from(serde_json::to_vec(body).unwrap()));

@@ -140,7 +140,7 @@ impl Bedrock {
         let (mut parts, ()) = request.map_err(|error| internal(error.to_string()))?.into_parts();
         if let Access::Signed { region, source } = &self.access {
             let credentials =
-                source.get().map_err(|error| BackendError::UpstreamDenied(error.to_string()))?;
+                source.get().map_err(|error| BackendError::UpstreamUnauthenticated(error.to_string()))?;
             let signer = Signer {
                 access_key_id: &credentials.access_key_id,
                 secret: &credentials.secret,

@@ -100,7 +100,8 @@ async fn errors_keep_their_meaning() {
         match seen.body["model"].as_str().unwrap_or_default() {
             "busy" => error(529, "overloaded_error", "Overloaded"),
             "long" => error(400, "invalid_request_error", "prompt is too long: 300 tokens > 200 maximum"),
-            "denied" => error(401, "authentication_error", "invalid x-api-key"),
+            "unknown" => error(401, "authentication_error", "invalid x-api-key"),
+            "denied" => error(403, "permission_error", "not for you"),
             _ => error(404, "not_found_error", "model: nobody"),
         }
     })
@@ -113,6 +114,7 @@ async fn errors_keep_their_meaning() {
     };
     assert!(matches!(error("busy").await, BackendError::Overloaded { .. }));
     assert_eq!(error("long").await, BackendError::ContextOverflow { tokens: 300, limit: 200 });
+    assert!(matches!(error("unknown").await, BackendError::UpstreamUnauthenticated(_)));
     assert!(matches!(error("denied").await, BackendError::UpstreamDenied(_)));
     assert!(matches!(error("nobody").await, BackendError::Upstream { status: 404, .. }));
     assert!(matches!(upstream.embedding("m"), Err(BackendError::Unsupported(_))));

@@ -161,7 +161,7 @@ async fn missing_credentials_are_said() {
     let upstream = Upstream::connect(&settings).unwrap();
     let error = upstream.chat().chat(ChatRequest::default()).await.err().unwrap();
     assert!(
-        matches!(&error, BackendError::UpstreamDenied(message) if message.contains("CRATON_TEST_NO_SUCH_ID")),
+        matches!(&error, BackendError::UpstreamUnauthenticated(message) if message.contains("CRATON_TEST_NO_SUCH_ID")),
         "{error:?}"
     );
 }
@@ -174,6 +174,11 @@ async fn errors_keep_their_meaning() {
         }
         "busy" => json_with(429, "x-amzn-errortype: ThrottlingException\r\n", &json!({"message": "slow"})),
         "denied" => json_with(403, "x-amzn-errortype: AccessDeniedException\r\n", &json!({"message": "no"})),
+        "unknown" => json_with(
+            403,
+            "x-amzn-errortype: UnrecognizedClientException:http://internal.amazon.com/coral/com.amazon.coral.service/\r\n",
+            &json!({"message": "no"}),
+        ),
         "wrong" => json_with(400, "x-amzn-errortype: ValidationException\r\n", &json!({"message": "bad"})),
         _ => {
             let exception =
@@ -194,6 +199,7 @@ async fn errors_keep_their_meaning() {
     assert!(matches!(error("loading").await, BackendError::NotReady(_)));
     assert!(matches!(error("busy").await, BackendError::Overloaded { .. }));
     assert!(matches!(error("denied").await, BackendError::UpstreamDenied(_)));
+    assert!(matches!(error("unknown").await, BackendError::UpstreamUnauthenticated(_)));
     assert_eq!(error("wrong").await, BackendError::Refused("bad".into()));
     let events: Vec<_> = chat.chat(request("later")).await.unwrap().collect().await;
     assert!(matches!(events.last(), Some(Err(BackendError::Overloaded { .. }))), "{events:?}");

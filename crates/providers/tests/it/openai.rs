@@ -277,7 +277,8 @@ async fn error_statuses_keep_their_meaning() {
         error(429, "retry-after: 7\r\n", json!({"error": {"message": "slow"}})).await,
         BackendError::Overloaded { message, retry_after: Some(wait) } if wait.as_secs() == 7 && !message.contains("slow")
     ));
-    assert!(matches!(error(401, "", json!({})).await, BackendError::UpstreamDenied(_)));
+    assert!(matches!(error(401, "", json!({})).await, BackendError::UpstreamUnauthenticated(_)));
+    assert!(matches!(error(403, "", json!({})).await, BackendError::UpstreamDenied(_)));
     assert!(matches!(error(500, "", json!({})).await, BackendError::Upstream { status: 500, .. }));
     let overflow = "This model's maximum context length is 64 tokens. However, you requested 90 tokens";
     assert_eq!(

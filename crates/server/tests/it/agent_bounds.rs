@@ -23,6 +23,7 @@ fn failures() -> Vec<BackendError> {
     all.push(BackendError::Overloaded { message: message(), retry_after: None });
     all.extend([BackendError::Refused(message()), BackendError::NotReady(message())]);
     all.extend([BackendError::BrokenStream(message()), BackendError::UpstreamDenied(message())]);
+    all.push(BackendError::UpstreamUnauthenticated(message()));
     all
 }
 

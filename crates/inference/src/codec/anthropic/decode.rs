@@ -7,13 +7,13 @@ use craton_wire::ApiError;
 use serde_json::{Map, Value};
 
 use super::super::Decoded;
-use super::super::reader::{Node, Object};
+use super::super::reader::{Dialect, Node, Object};
 use super::limits::{self, THINKING_BUDGET_FLOOR};
 use super::{Door, content};
 use crate::tool_turns;
 
 /// What a body may have besides the conversation and what the doors differ in.
-pub(crate) const SHARED: &[&str] = &[
+const SHARED: &[&str] = &[
     "anthropic_beta",
     "cache_control",
     "context_management",
@@ -39,6 +39,8 @@ pub(super) fn read(body: &Node<'_>, door: Door) -> Result<Decoded, ApiError> {
     let body = envelope(body, door)?;
     limits::check_markers(body.node().value())?;
     let max_tokens = body.count("max_tokens", 1..=u32::MAX)?;
+    // There is one tier on these routes, so both come to the same.
+    body.get("service_tier").map(|node| node.word(&["auto", "standard_only"])).transpose()?;
     let mut request = ChatRequest {
         system: system(&body)?,
         messages: messages(&body)?,
@@ -66,6 +68,14 @@ pub(super) fn read(body: &Node<'_>, door: Door) -> Result<Decoded, ApiError> {
         decoded.model_id = model.to_owned();
     }
     Ok(decoded)
+}
+
+/// What Converse's additional fields say in the words of a Messages body; `reasoning_config` is `thinking` by Converse's
+/// first name for it.
+pub(in super::super) fn check_additional(fields: &Value) -> Result<(), ApiError> {
+    let known = [SHARED, &["max_tokens", "reasoning_config"]].concat();
+    let fields = Node::root(fields, Dialect::Anthropic).object(&[], &known)?;
+    sampling(&fields, fields.count("max_tokens", 1..=u32::MAX)?).map(drop)
 }
 
 fn envelope<'a>(body: &Node<'a>, door: Door) -> Result<Object<'a>, ApiError> {
@@ -166,6 +176,9 @@ fn messages(body: &Object<'_>) -> Result<Vec<Message>, ApiError> {
             _ => Role::Assistant,
         };
         let content = content::blocks(&message.require("content")?, &node)?;
+        if content.iter().any(|block| matches!(block, Block::Text(text) if text.trim().is_empty())) {
+            return Err(node.refuse("text content blocks must contain non-whitespace text"));
+        }
         let last = index + 1 == items.len();
         if content.is_empty() && !(last && role == Role::Assistant) {
             return Err(item.refuse(

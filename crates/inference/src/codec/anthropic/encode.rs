@@ -56,7 +56,7 @@ const LEGACY_NAMES: [(&str, &str); 3] =
 
 /// Bedrock answers with the model's Anthropic name (`claude-3-5-sonnet-20241022`), the direct door with the one asked
 /// for.
-fn model_name(model_id: &str, door: Door) -> &str {
+pub(super) fn model_name(model_id: &str, door: Door) -> &str {
     if door != Door::Bedrock {
         return model_id;
     }

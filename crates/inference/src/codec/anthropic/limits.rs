@@ -2,11 +2,14 @@
 //! thinking together with what it excludes.
 
 use craton_backend::{ChatRequest, ToolChoice};
+use craton_models::{FoundationModel, Thinking};
 use craton_wire::ApiError;
 use serde_json::{Map, Value};
 
 use super::super::reader::{Dialect, Node};
+use super::Door;
 use super::decode::read_output;
+use super::encode::model_name;
 
 /// Cache markers in a request.
 const MAX_MARKERS: usize = 4;
@@ -86,6 +89,30 @@ pub(super) fn check_thinking(request: &ChatRequest) -> Result<(), ApiError> {
         }
         ToolChoice::Auto | ToolChoice::None => Ok(()),
     }
+}
+
+/// A model that can't think, or not in the way that is asked for.
+pub(crate) fn check_model(model: &FoundationModel, request: &ChatRequest) -> Result<(), ApiError> {
+    let adaptive = request.extra.get("thinking").is_some_and(|thinking| thinking["type"] == "adaptive");
+    let asked = match (request.reasoning_budget_tokens, adaptive) {
+        (Some(_), _) => Thinking::Enabled,
+        (None, true) => Thinking::Adaptive,
+        (None, false) => return Ok(()),
+    };
+    let Some(known) = model.thinking.as_deref().filter(|known| !known.contains(&asked)) else {
+        return Ok(());
+    };
+    Err(ApiError::validation(match asked {
+        _ if known.is_empty() => {
+            format!("'{}' does not support thinking.", model_name(&model.id, Door::Bedrock))
+        }
+        Thinking::Adaptive => "adaptive thinking is not supported on this model".to_owned(),
+        Thinking::Enabled => {
+            "\"thinking.type.enabled\" is not supported for this model. Use \"thinking.type.adaptive\" \
+                              and \"output_config.effort\" to control thinking behavior."
+                .to_owned()
+        }
+    }))
 }
 
 /// Reads what Converse's additional fields say in the words of a Messages body, and holds the request to the rules of

@@ -17,9 +17,9 @@ use super::reader::{Dialect, Node};
 use super::{Decoded, StreamEncoder};
 use crate::answer::Answer;
 
-pub(crate) use decode::SHARED as FIELDS;
+pub(super) use decode::check_additional;
 pub use errors::{error_body, error_event};
-pub(crate) use limits::{read_converse_fields, too_many_markers};
+pub(crate) use limits::{check_model, read_converse_fields, too_many_markers};
 
 /// Where the body came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -22,32 +22,35 @@ const MOST_TOKENS: u32 = 4096;
 #[derive(Debug, Clone, Copy)]
 pub(in super::super) struct CommandR;
 
-const OPTIONAL: &[&str] = &[
-    "chat_history",
-    "documents",
-    "force_single_step",
+/// How the body samples.
+pub(in super::super) const SAMPLING: &[&str] = &[
     "frequency_penalty",
     "k",
     "max_tokens",
     "p",
-    "preamble",
     "presence_penalty",
+    "seed",
+    "stop_sequences",
+    "temperature",
+];
+const OTHER: &[&str] = &[
+    "chat_history",
+    "documents",
+    "force_single_step",
+    "preamble",
     "prompt_truncation",
     "raw_prompting",
     "response_format",
     "return_prompt",
     "search_queries_only",
-    "seed",
-    "stop_sequences",
     "stream",
-    "temperature",
     "tool_results",
     "tools",
 ];
 
 impl BodyFormat for CommandR {
     fn read(&self, body: &Value) -> Result<Decoded, ApiError> {
-        let body = Node::root(body, Dialect::JsonSchema).object(&["message"], OPTIONAL)?;
+        let body = Node::root(body, Dialect::JsonSchema).object(&["message"], &[SAMPLING, OTHER].concat())?;
         let said = body.require("message")?.string()?;
         for key in ["return_prompt", "search_queries_only"] {
             if body.boolean(key)? == Some(true) {
@@ -64,6 +67,7 @@ impl BodyFormat for CommandR {
             conversation(&body, said)?
         };
         request.sampling = sampling(&body)?;
+        request.sampling.max_tokens.get_or_insert(MOST_TOKENS);
         request.tools = tools(&body)?;
         if let Some(node) = body.get("response_format") {
             request.response_schema = response_format(&node)?;
@@ -83,10 +87,10 @@ impl BodyFormat for CommandR {
     }
 }
 
-fn sampling(body: &Object<'_>) -> Result<Sampling, ApiError> {
+pub(in super::super) fn sampling(body: &Object<'_>) -> Result<Sampling, ApiError> {
     let seed = body.get("seed").map(|node| node.integer(0..=i64::MAX)).transpose()?;
     Ok(Sampling {
-        max_tokens: Some(body.count("max_tokens", 1..=MOST_TOKENS)?.unwrap_or(MOST_TOKENS)),
+        max_tokens: body.count("max_tokens", 1..=MOST_TOKENS)?,
         temperature: body.number("temperature", 0.0..=1.0)?,
         top_p: body.number("p", 0.01..=0.99)?,
         top_k: body.count("k", 0..=500)?,

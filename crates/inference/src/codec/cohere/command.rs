@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::format::BodyFormat;
 use super::super::prompt_template::Style;
-use super::super::reader::{Dialect, Node};
+use super::super::reader::{Dialect, Node, Object};
 use super::super::text::prompt_request;
 use super::super::{Decoded, StreamEncoder};
 use super::{finish_reason, uuid_like};
@@ -16,35 +16,30 @@ use crate::answer::{Answer, AnswerBuilder};
 const DEFAULT_MAX_TOKENS: u32 = 20;
 const MOST_TOKENS: u32 = 4096;
 
+/// How the body samples.
+pub(in super::super) const SAMPLING: &[&str] = &["k", "max_tokens", "p", "stop_sequences", "temperature"];
+
+pub(in super::super) fn sampling(body: &Object<'_>) -> Result<Sampling, ApiError> {
+    Ok(Sampling {
+        max_tokens: body.count("max_tokens", 1..=MOST_TOKENS)?,
+        temperature: body.number("temperature", 0.0..=5.0)?,
+        top_p: body.number("p", 0.0..=1.0)?,
+        top_k: body.count("k", 0..=500)?,
+        stop_sequences: body.strings("stop_sequences", 0..=usize::MAX)?,
+        ..Sampling::default()
+    })
+}
+
 #[derive(Debug, Clone, Copy)]
 pub(in super::super) struct Command;
 
 impl BodyFormat for Command {
     fn read(&self, body: &Value) -> Result<Decoded, ApiError> {
-        let body = Node::root(body, Dialect::JsonSchema).object(
-            &["prompt"],
-            &[
-                "k",
-                "logit_bias",
-                "max_tokens",
-                "num_generations",
-                "p",
-                "return_likelihoods",
-                "stop_sequences",
-                "stream",
-                "temperature",
-                "truncate",
-            ],
-        )?;
+        let other = ["logit_bias", "num_generations", "return_likelihoods", "stream", "truncate"];
+        let body = Node::root(body, Dialect::JsonSchema).object(&["prompt"], &[SAMPLING, &other].concat())?;
         let prompt = body.require("prompt")?.filled_string()?;
-        let sampling = Sampling {
-            max_tokens: Some(body.count("max_tokens", 1..=MOST_TOKENS)?.unwrap_or(DEFAULT_MAX_TOKENS)),
-            temperature: body.number("temperature", 0.0..=5.0)?,
-            top_p: body.number("p", 0.0..=1.0)?,
-            top_k: body.count("k", 0..=500)?,
-            stop_sequences: body.strings("stop_sequences", 0..=usize::MAX)?,
-            ..Sampling::default()
-        };
+        let mut sampling = sampling(&body)?;
+        sampling.max_tokens.get_or_insert(DEFAULT_MAX_TOKENS);
         if let Some(node) = body.get("num_generations")
             && node.count(1..=5)? != 1
         {

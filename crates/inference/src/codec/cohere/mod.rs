@@ -4,8 +4,8 @@ mod chat;
 mod chat_answer;
 mod command;
 
-pub(super) use chat::CommandR;
-pub(super) use command::Command;
+pub(super) use chat::{CommandR, SAMPLING as CHAT_SAMPLING, sampling as chat_sampling};
+pub(super) use command::{Command, SAMPLING as COMMAND_SAMPLING, sampling as command_sampling};
 
 use craton_backend::StopReason;
 

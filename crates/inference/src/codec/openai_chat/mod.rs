@@ -78,13 +78,10 @@ impl BodyFormat for OpenAiChat {
         let required: &[&str] =
             if self.door == Door::Direct { &["model", "messages"] } else { &["messages"] };
         let read = Node::root(body, Dialect::OpenAi).open_object(required).and_then(|body| read(&body));
-        read.map_err(|mut error| {
-            if self.door == Door::Bedrock {
-                // AWS's error bodies have no such member.
-                error.fields.remove("param");
-            }
-            error
-        })
+        match self.door {
+            Door::Bedrock => read.map_err(without_param),
+            Door::Direct => read,
+        }
     }
 
     fn whole(&self, decoded: &Decoded, answer: &Answer) -> Value {
@@ -125,9 +122,9 @@ fn read(body: &Object<'_>) -> Result<Decoded, ApiError> {
         body.get("response_format").map(|node| response_format(&node)).transpose()?.flatten();
     request.priority = priority(body)?;
     request.extra = body.rest(READ);
-    if let Some(word) = request.extra.get("reasoning_effort").and_then(Value::as_str).map(str::to_owned) {
-        request.extra.remove("reasoning_effort");
-        reason_as(&mut request, &word);
+    if let Some(node) = body.get("reasoning_effort") {
+        request.extra.shift_remove("reasoning_effort");
+        reason_as(&mut request, effort(&node)?);
     }
     request.one_tool_call = body.boolean("parallel_tool_calls")? == Some(false);
     refuse_unserved(body)?;
@@ -138,6 +135,26 @@ fn read(body: &Object<'_>) -> Result<Decoded, ApiError> {
         decoded.options.include_usage = options.open_object(&[])?.boolean("include_usage")?.unwrap_or(false);
     }
     Ok(decoded)
+}
+
+/// What Converse's additional fields say in the words of a chat completion. Any more may be there.
+pub(super) fn check_additional(fields: &Value) -> Result<(), ApiError> {
+    let read = Node::root(fields, Dialect::OpenAi).open_object(&[]).and_then(|fields| {
+        fields.get("reasoning_effort").map(|node| effort(&node)).transpose()?;
+        sampling(&fields).map(drop)
+    });
+    read.map_err(without_param)
+}
+
+/// AWS's error bodies have no such member.
+fn without_param(mut error: ApiError) -> ApiError {
+    error.fields.remove("param");
+    error
+}
+
+/// How much to think, as chat completions and responses say it; `max` is Anthropic's.
+pub(super) fn effort<'a>(node: &Node<'a>) -> Result<&'a str, ApiError> {
+    node.word(&["none", "minimal", "low", "medium", "high", "xhigh", "max"])
 }
 
 /// How much to think, in OpenAI's words. Those that only some models have ("minimal") go on as they are.
@@ -195,7 +212,8 @@ pub(crate) fn response_format(node: &Node<'_>) -> Result<Option<ResponseSchema>,
     }
 }
 
-fn priority(body: &Object<'_>) -> Result<Priority, ApiError> {
+/// `service_tier`.
+pub(super) fn priority(body: &Object<'_>) -> Result<Priority, ApiError> {
     let Some(node) = body.get("service_tier") else { return Ok(Priority::Default) };
     Ok(match node.word(&["auto", "default", "flex", "priority", "scale"])? {
         "flex" => Priority::Flex,

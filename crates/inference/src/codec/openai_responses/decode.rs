@@ -2,14 +2,14 @@
 
 use bytes::Bytes;
 use craton_backend::{
-    Block, ChatRequest, Document, Image, Message, Priority, Reasoning, ResponseSchema, Role, Sampling, Tool,
+    Block, ChatRequest, Document, Image, Message, Reasoning, ResponseSchema, Role, Sampling, Tool,
     ToolChoice, ToolResult, ToolUse,
 };
 use craton_wire::ApiError;
 use serde_json::{Map, Value, json};
 
 use super::super::media;
-use super::super::openai_chat::reason_as;
+use super::super::openai_chat;
 use super::super::reader::{Node, Object};
 use super::ResponsesCall;
 use crate::tool_turns;
@@ -67,10 +67,10 @@ pub(super) fn read(node: &Node<'_>) -> Result<ResponsesCall> {
     request.tools = tools(&body)?;
     request.tool_choice = tool_choice(&body, &request.tools)?;
     request.response_schema = text_format(&body)?;
-    request.priority = priority(&body)?;
+    request.priority = openai_chat::priority(&body)?;
     request.extra = body.rest(KNOWN);
     if let Some(word) = effort(&body)? {
-        reason_as(&mut request, &word);
+        openai_chat::reason_as(&mut request, word);
     }
     request.one_tool_call = body.boolean("parallel_tool_calls")? == Some(false);
     let mut call = ResponsesCall::new(request, body.require("model")?.filled_string()?.to_owned());
@@ -311,21 +311,11 @@ fn text_format(body: &Object<'_>) -> Result<Option<ResponseSchema>> {
 }
 
 /// `reasoning.effort`.
-fn effort(body: &Object<'_>) -> Result<Option<String>> {
+fn effort<'a>(body: &Object<'a>) -> Result<Option<&'a str>> {
     let Some(reasoning) = body.get("reasoning") else { return Ok(None) };
     let reasoning = reasoning.open_object(&[])?;
     let Some(effort) = reasoning.get("effort") else { return Ok(None) };
-    let word = effort.word(&["none", "minimal", "low", "medium", "high", "xhigh"])?;
-    Ok(Some(word.to_owned()))
-}
-
-fn priority(body: &Object<'_>) -> Result<Priority> {
-    let Some(node) = body.get("service_tier") else { return Ok(Priority::Default) };
-    Ok(match node.word(&["auto", "default", "flex", "priority", "scale"])? {
-        "flex" => Priority::Flex,
-        "priority" => Priority::Priority,
-        _ => Priority::Default,
-    })
+    openai_chat::effort(&effort).map(Some)
 }
 
 fn metadata(body: &Object<'_>) -> Result<Vec<(String, String)>> {

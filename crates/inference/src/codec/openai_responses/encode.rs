@@ -34,7 +34,7 @@ impl Status {
         }
     }
 
-    fn word(self) -> &'static str {
+    pub(super) fn word(self) -> &'static str {
         match self {
             Self::Completed => "completed",
             Self::Incomplete(_) => "incomplete",
@@ -42,9 +42,12 @@ impl Status {
     }
 }
 
-/// The response object of an answer that has ended.
-pub(super) fn finished(call: &ResponsesCall, output: Vec<Value>, finished: &Finished) -> Value {
+/// The response object of an answer that has ended. What cut it short cut its last item short.
+pub(super) fn finished(call: &ResponsesCall, mut output: Vec<Value>, finished: &Finished) -> Value {
     let status = Status::of(finished.reason);
+    if let Some(last) = output.last_mut() {
+        last["status"] = json!(status.word());
+    }
     let mut response = object(call, status.word(), output);
     if let Status::Incomplete(reason) = status {
         response.insert("incomplete_details".to_owned(), json!({ "reason": reason }));
@@ -92,8 +95,7 @@ fn usage(usage: Usage) -> Value {
     })
 }
 
-/// One block as an output item; None for what a model does not say. Whether the response was cut short, it says
-/// itself.
+/// One block as an output item; None for what a model does not say.
 fn item(call: &ResponsesCall, index: usize, block: &Block) -> Option<Value> {
     let status = "completed";
     Some(match block {

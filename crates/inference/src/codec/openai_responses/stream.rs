@@ -17,7 +17,8 @@ pub struct ResponsesStream {
     open: Option<Item>,
 }
 
-/// The output item under way.
+/// The output item under way. Whether its last word was cut off is known when the next one begins, or with the response's
+/// end.
 struct Item {
     id: String,
     start: BlockStart,
@@ -40,10 +41,14 @@ impl ResponsesStream {
                     self.event("response.in_progress", json!({ "response": response })),
                 ]
             }
-            ChatEvent::BlockStart { block, .. } => self.start(block.clone()),
+            ChatEvent::BlockStart { block, .. } => {
+                let mut events = self.stop("completed");
+                events.extend(self.start(block.clone()));
+                events
+            }
             ChatEvent::BlockDelta { delta, .. } => self.delta(delta).into_iter().collect(),
-            ChatEvent::BlockStop { .. } => self.stop(),
-            ChatEvent::Finished(finished) => vec![self.finish(finished)],
+            ChatEvent::BlockStop { .. } => Vec::new(),
+            ChatEvent::Finished(finished) => self.finish(finished),
         }
     }
 
@@ -118,7 +123,7 @@ impl ResponsesStream {
         Some(self.event(kind, fields))
     }
 
-    fn stop(&mut self) -> Vec<Value> {
+    fn stop(&mut self, status: &str) -> Vec<Value> {
         let Some(mut item) = self.open.take() else { return Vec::new() };
         let index = self.output.len();
         if matches!(item.start, BlockStart::ToolUse { .. }) && item.text.is_empty() {
@@ -151,21 +156,24 @@ impl ResponsesStream {
                 events.push(self.event("response.function_call_arguments.done", done));
             }
         }
-        let written = item.written("completed");
+        let written = item.written(status);
         let done = json!({"output_index": index, "item": written});
         events.push(self.event("response.output_item.done", done));
         self.output.push(written);
         events
     }
 
-    fn finish(&mut self, finished: &Finished) -> Value {
+    fn finish(&mut self, finished: &Finished) -> Vec<Value> {
+        let status = encode::Status::of(finished.reason);
+        let mut events = self.stop(status.word());
         let output = std::mem::take(&mut self.output);
         let response = encode::finished(&self.call, output, finished);
-        let kind = match encode::Status::of(finished.reason) {
+        let kind = match status {
             encode::Status::Completed => "response.completed",
             encode::Status::Incomplete(_) => "response.incomplete",
         };
-        self.event(kind, json!({ "response": response }))
+        events.push(self.event(kind, json!({ "response": response })));
+        events
     }
 }
 

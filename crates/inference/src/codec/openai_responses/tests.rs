@@ -203,6 +203,13 @@ fn a_whole_response() {
         (&cut["status"], &cut["incomplete_details"]["reason"]),
         (&json!("incomplete"), &json!("max_output_tokens"))
     );
+    // The arguments of a call may have been cut in their middle: nobody is to carry it out.
+    assert_eq!(statuses(&cut["output"]), ["completed", "completed", "incomplete"]);
+    assert_eq!(statuses(&response["output"]), ["completed", "completed", "completed"]);
+}
+
+fn statuses(output: &Value) -> Vec<&str> {
+    output.as_array().unwrap().iter().map(|item| item["status"].as_str().unwrap()).collect()
 }
 
 #[test]
@@ -286,6 +293,20 @@ fn a_stream_ends_with_the_response_that_would_have_been_whole() {
     assert_eq!(indices, [0, 1, 2]);
     let args = written.iter().find(|e| e["type"] == "response.function_call_arguments.done").unwrap();
     assert_eq!(args["arguments"], "{\"a\":1}");
+}
+
+#[test]
+fn a_stream_that_is_cut_says_which_item_is_not_whole() {
+    let call = decode(&json!({"model": "m", "input": "Hi", "stream": true})).unwrap();
+    let mut stream = call.stream();
+    let mut events = events();
+    *events.last_mut().unwrap() = ChatEvent::Finished(finished(StopReason::MaxTokens));
+    let written: Vec<Value> = events.iter().flat_map(|event| stream.push(event)).collect();
+    let done = written.iter().filter(|event| event["type"] == "response.output_item.done");
+    let items = Value::Array(done.map(|event| event["item"].clone()).collect());
+    assert_eq!(statuses(&items), ["completed", "completed", "incomplete"]);
+    let last = written.last().unwrap();
+    assert_eq!((&last["type"], &last["response"]["output"]), (&json!("response.incomplete"), &items));
 }
 
 #[test]

@@ -97,6 +97,7 @@ fn anthropic_envelope() {
         ),
         (json!({"system": [{"type": "text", "text": ""}]}), "system: text content blocks must be non-empty"),
         (json!({"system": [{"type": "text"}]}), "system.0.text: Field required"),
+        (json!({"service_tier": "odd"}), "service_tier: Input should be 'auto' or 'standard_only'"),
         (json!({"thinking": {"type": "enabled"}}), "thinking.enabled.budget_tokens: Field required"),
         (
             json!({"thinking": {"type": "enabled", "budget_tokens": 9}}),
@@ -137,6 +138,11 @@ fn anthropic_content() {
         (json!([{"text": "x"}]), "messages.0.content.0.type: Field required"),
         (json!([{"type": "text"}]), "messages.0.content.0.text.text: Field required"),
         (json!([{"type": "text", "text": ""}]), "messages: text content blocks must be non-empty"),
+        (
+            json!([{"type": "text", "text": "x"}, {"type": "text", "text": " \n"}]),
+            "messages: text content blocks must contain non-whitespace text",
+        ),
+        (json!(" "), "messages: text content blocks must contain non-whitespace text"),
         (
             json!([{"type": "text", "text": "x", "y": 1}]),
             "messages.0.content.0.text.y: Extra inputs are not permitted",
