@@ -13,6 +13,7 @@ mod names;
 mod numbers;
 mod rules;
 mod specs;
+mod subjects;
 pub mod tagger;
 mod validators;
 

@@ -11,6 +11,7 @@ use regex_automata::{self as automaton, Input};
 use super::Finding;
 use super::glance::Glance;
 use super::rules::{ascii, near, with_ascii_borders};
+use super::subjects::subjects;
 use super::tagger::{Kind as Tagged, Span, Tagger, flags};
 use crate::ner::NameModel;
 use crate::text::View;
@@ -303,6 +304,9 @@ fn people(
             found.push(Finding { kind: Kind::Name, range, confidence: 85 });
         }
     }
+    for range in subjects(text).filter(|range| !in_street(range)) {
+        found.push(Finding { kind: Kind::Name, range, confidence: 84 });
+    }
     for (_, pattern) in NAMED.iter().enumerate().filter(|(index, _)| glance.has_name_word(*index)) {
         for captures in pattern.captures_iter(text) {
             let Some(name) = captures.get(1) else { continue };
@@ -537,10 +541,11 @@ const NO_INITIALS: &[&str] = &[
     "NDA", "CV", "AI",
 ];
 
-/// Names have letters, and few signs between them.
+/// Names have letters, more than one, and few signs between them.
 fn is_name(name: &str) -> bool {
     !NO_INITIALS.contains(&name)
         && name.chars().any(char::is_alphabetic)
+        && name.len() > 1
         && !name.contains(['@', '/', '{', '}', '<', '>', '=', '_', '\n', '#', '$', '%'])
         && !name.bytes().any(|byte| byte.is_ascii_digit())
 }
