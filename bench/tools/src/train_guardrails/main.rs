@@ -7,8 +7,9 @@
 //! cargo run -p craton-bench --features guardrails --bin train-guardrails -- report    # what these weights measure
 //! ```
 //!
-//! Everything is deterministic: the same inputs give the same bytes. Rebuild between the two, as the classifiers use the
-//! table that the crate was built with.
+//! Everything is deterministic: the same inputs give the same bytes on the same kind of processor (the recogniser and the
+//! encoder compute in bytes where it has AVX-512 with VNNI). Rebuild between the two, as the classifiers use the table that
+//! the crate was built with.
 
 #![allow(clippy::print_stdout, reason = "a report is printed")]
 

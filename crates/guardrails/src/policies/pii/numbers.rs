@@ -219,10 +219,12 @@ fn phones(text: &str, found: &mut Vec<Finding>) {
     }
 }
 
-/// Whether a number is only the beginning of a code: `555-123-4567-X`.
+/// Whether a number is only the beginning of a code: `555-123-4567-X`. A word says whose or what it is: `-Office`.
 fn goes_on(behind: &str) -> bool {
     let rest = behind.strip_prefix('-').unwrap_or_default();
-    rest.starts_with(|it: char| it.is_ascii_digit() || it.is_ascii_uppercase())
+    let code = rest.split(|it: char| !it.is_alphanumeric()).next().unwrap_or_default();
+    code.contains(|it: char| it.is_ascii_digit())
+        || (1..=2).contains(&code.len()) && code.chars().all(char::is_uppercase)
 }
 
 /// How sure it is that a shape is a telephone number; none when it is not.

@@ -176,6 +176,7 @@ fn sentences_and_codes_are_not_spelled_out_addresses_or_numbers() {
         "Chapter 12.3.4.5 covers taxes.",
         "Firmware 3.8.1.7 is out.",
         "The product code is 555-123-4567-X.",
+        "The product code is 555-123-4567-2B.",
     ] {
         assert_eq!(found(text), [], "{text}");
     }
@@ -185,6 +186,8 @@ fn sentences_and_codes_are_not_spelled_out_addresses_or_numbers() {
         ("The build host 12.3.4.5 is down.", "IP_ADDRESS", "12.3.4.5"),
         ("phone 415/555/0132", "PHONE", "415/555/0132"),
         ("Call 555-123-4567-or write.", "PHONE", "555-123-4567"),
+        ("Phone (03) 5550 1234-Office", "PHONE", "(03) 5550 1234"),
+        ("555-123-4567-Fax", "PHONE", "555-123-4567"),
     ] {
         assert_eq!(found(text), [(kind, value.to_owned())], "{text}");
     }
