@@ -1,9 +1,11 @@
 //! The statements of the queue.
 
+use std::fmt::Write as _;
+
 use serde_json::Value as Json;
 
 use super::{Ended, Job, JobStatus, NewJob};
-use crate::{Row, Store, StoreError, Transaction, Value, values};
+use crate::{AssertSqlSafe, Row, Store, StoreError, Transaction, Value, values};
 
 fn read(row: &Row) -> Result<Job, StoreError> {
     let wrong = |name: &str| StoreError::Column { name: name.to_owned() };
@@ -74,17 +76,16 @@ impl Store {
     ) -> Result<Option<Job>, StoreError> {
         const CLAIM: &str = "UPDATE jobs SET status = 'running', owner = $2, due_ms = $4, updated_ms = $3 \
              WHERE id = (SELECT id FROM jobs WHERE kind = $1 AND status = 'queued' AND stop_requested = 1 \
-             ORDER BY id LIMIT 1) RETURNING *";
-        const CLAIM_SHARED: &str = "UPDATE jobs SET status = 'running', owner = $2, due_ms = $4, updated_ms = $3 \
-             WHERE id = (SELECT id FROM jobs WHERE kind = $1 AND status = 'queued' AND stop_requested = 1 \
-             ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING *";
-        let sql = if self.is_shared() { CLAIM_SHARED } else { CLAIM };
-        self.claim_by(sql, &values![kind, owner, now_ms, until_ms]).await
+             ORDER BY id LIMIT 1{SKIP}) RETURNING *";
+        self.claim_by(CLAIM.to_owned(), &values![kind, owner, now_ms, until_ms]).await
     }
 
-    async fn claim_by(&self, sql: &'static str, values: &[Value]) -> Result<Option<Job>, StoreError> {
+    /// `{SKIP}` in the statement passes over jobs that another server is taking at this moment.
+    async fn claim_by(&self, sql: String, values: &[Value]) -> Result<Option<Job>, StoreError> {
+        let sql = sql.replace("{SKIP}", if self.is_shared() { " FOR UPDATE SKIP LOCKED" } else { "" });
+        let sql = &sql;
         self.must_write(|mut transaction| async move {
-            let row = transaction.fetch_optional(sql, values).await?;
+            let row = transaction.fetch_optional(AssertSqlSafe(sql.clone()), values).await?;
             let job = row.as_ref().map(read).transpose()?;
             transaction.commit().await?;
             Ok(job)
@@ -101,25 +102,26 @@ impl Store {
         .await
     }
 
-    /// Takes the job that has been due longest until `until_ms`, unless its owner is named in `at_work`.
+    /// Takes the job that has been due longest until `until_ms`, unless it is one of `at_work`. Where that is another
+    /// worker's, which fell silent, it says so.
     pub(super) async fn claim(
         &self,
         kind: &str,
         owner: &str,
         (now_ms, until_ms): (i64, i64),
-        at_work: &str,
+        (at_work, silent): (&[String], &str),
     ) -> Result<Option<Job>, StoreError> {
-        const CLAIM: &str = "UPDATE jobs SET status = 'running', owner = $2, due_ms = $4, attempts = attempts + 1, \
-             updated_ms = $3 WHERE id = (SELECT id FROM jobs \
-             WHERE kind = $1 AND status IN ('queued', 'running') AND due_ms <= $3 \
-             AND $5 NOT LIKE '%' || COALESCE(owner, ' ') || '%' ORDER BY due_ms, id LIMIT 1) RETURNING *";
-        const CLAIM_SHARED: &str = "UPDATE jobs SET status = 'running', owner = $2, due_ms = $4, \
-             attempts = attempts + 1, updated_ms = $3 WHERE id = (SELECT id FROM jobs \
-             WHERE kind = $1 AND status IN ('queued', 'running') AND due_ms <= $3 \
-             AND $5 NOT LIKE '%' || COALESCE(owner, ' ') || '%' ORDER BY due_ms, id LIMIT 1 \
-             FOR UPDATE SKIP LOCKED) RETURNING *";
-        let sql = if self.is_shared() { CLAIM_SHARED } else { CLAIM };
-        self.claim_by(sql, &values![kind, owner, now_ms, until_ms, at_work]).await
+        const TAKE: &str = "UPDATE jobs SET status = 'running', owner = $2, due_ms = $4, attempts = attempts + 1, \
+             updated_ms = $3, error = CASE status WHEN 'running' THEN $5 ELSE error END WHERE id = (SELECT id \
+             FROM jobs WHERE kind = $1 AND status IN ('queued', 'running') AND due_ms <= $3";
+        const FIRST: &str = " ORDER BY due_ms, id LIMIT 1{SKIP}) RETURNING *";
+        let mut parameters = values![kind, owner, now_ms, until_ms, silent].to_vec();
+        let mut sql = TAKE.to_owned();
+        for id in at_work {
+            parameters.push(id.as_str().into());
+            let _ = write!(sql, " AND id <> ${}", parameters.len());
+        }
+        self.claim_by(sql + FIRST, &parameters).await
     }
 
     /// Makes every lease end now: for a store that nobody else can have open.

@@ -152,9 +152,9 @@ struct Worker {
     lease: Duration,
     first_retry: Duration,
     kind: Kind,
-    /// Owners of the jobs that this worker is at. Where the machine is so busy that a lease is renewed too late, the worker
-    /// would otherwise take its own job from itself, and again, until the job has no attempts left.
-    at_work: Mutex<BTreeSet<Arc<str>>>,
+    /// The jobs that this worker is at. Where the machine is so busy that a lease is renewed too late, the worker would
+    /// otherwise take its own job from itself, and again, until the job has no attempts left.
+    at_work: Mutex<BTreeSet<String>>,
     stop: CancellationToken,
 }
 
@@ -182,11 +182,11 @@ impl Worker {
             match self.take().await {
                 Ok(Some(context)) => {
                     let worker = Arc::clone(&self);
-                    worker.change_at_work(|owners| owners.insert(Arc::clone(&context.owner)));
+                    worker.change_at_work(|jobs| jobs.insert(context.job.id.clone()));
                     jobs.spawn(async move {
-                        let owner = Arc::clone(&context.owner);
+                        let id = context.job.id.clone();
                         worker.attempt(context).await;
-                        worker.change_at_work(|owners| owners.remove(&owner));
+                        worker.change_at_work(|jobs| jobs.remove(&id));
                         drop(place);
                     });
                     continue;
@@ -206,7 +206,7 @@ impl Worker {
         while jobs.join_next().await.is_some() {}
     }
 
-    fn change_at_work(&self, change: impl FnOnce(&mut BTreeSet<Arc<str>>) -> bool) {
+    fn change_at_work(&self, change: impl FnOnce(&mut BTreeSet<String>) -> bool) {
         change(&mut self.at_work.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
@@ -217,9 +217,13 @@ impl Worker {
         }
         let owner = new_owner();
         let times = (now_ms, now_ms + millis(self.lease));
-        let at_work: Vec<Arc<str>> =
+        let at_work: Vec<String> =
             self.at_work.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
-        let job = self.store.claim(self.kind.name, &owner, times, &at_work.join(",")).await?;
+        let silent = format!(
+            "its worker was silent for {} s: the server ended, or was too busy to say that it is at work",
+            self.lease.as_secs()
+        );
+        let job = self.store.claim(self.kind.name, &owner, times, (&at_work, &silent)).await?;
         Ok(job.map(|job| self.context(job, owner)))
     }
 
@@ -259,7 +263,7 @@ impl Worker {
         let result = if job.stop_requested {
             Err(JobError::Stopped)
         } else if job.attempts > job.max_attempts {
-            let reason = job.error.clone().unwrap_or_else(|| "the server ended each time it ran".into());
+            let reason = job.error.as_deref().unwrap_or("it never came to its end");
             Err(JobError::Fail(format!("given up after {} attempts: {reason}", job.max_attempts)))
         } else {
             tokio::select! {

@@ -321,10 +321,37 @@ impl Handler for Busy {
 async fn a_worker_does_not_take_its_own_job_from_itself() {
     let (_directory, stores) = stores().await;
     for store in stores {
-        store.enqueue(NewJob::new("a", "busy", json!(null), 0)).await.unwrap();
+        // One's name is part of another's.
+        for id in ["job", "a job", "a job more"] {
+            store.enqueue(NewJob::new(id, "busy", json!(null), 0)).await.unwrap();
+        }
         let runner = Runner::new(store.clone(), Arc::new(SystemClock)).handle("busy", 2, Arc::new(Busy));
         let running = runner.start().await.unwrap();
-        assert_eq!(wait_for(&store, "a", JobStatus::Succeeded).await.attempts, 1);
+        for id in ["job", "a job", "a job more"] {
+            assert_eq!(wait_for(&store, id, JobStatus::Succeeded).await.attempts, 1);
+        }
+        running.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_job_whose_workers_fall_silent_says_that() {
+    let (_directory, stores) = stores().await;
+    for store in stores {
+        let diarist = Arc::new(Diarist::default());
+        for (id, todo) in [("silent", "nap"), ("taken over", "nap")] {
+            store.enqueue(NewJob { max_attempts: 2, ..job(id, todo) }).await.unwrap();
+        }
+        // As workers leave them that are killed, or sleep for longer than their lease: after an attempt that failed.
+        let left = "UPDATE jobs SET status = 'running', owner = 'gone', due_ms = 0, attempts = $2, \
+                    error = 'the bucket was away' WHERE id = $1";
+        store.execute(left, &values!["silent", 2_i64]).await.unwrap();
+        store.execute(left, &values!["taken over", 1_i64]).await.unwrap();
+        let running = runner(&store, &diarist).start().await.unwrap();
+        let given_up = wait_for(&store, "silent", JobStatus::Failed).await.error.unwrap();
+        assert!(given_up.starts_with("given up after 2 attempts: its worker was silent"), "{given_up}");
+        assert!(given_up.contains("the server ended, or was too busy"), "{given_up}");
+        assert_eq!(wait_for(&store, "taken over", JobStatus::Succeeded).await.error, None);
         running.stop().await;
     }
 }
