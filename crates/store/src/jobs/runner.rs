@@ -220,7 +220,7 @@ impl Worker {
         let at_work: Vec<String> =
             self.at_work.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
         let silent = format!(
-            "its worker was silent for {} s: the server ended, or was too busy to say that it is at work",
+            "its worker fell silent: the server ended, or was too busy to say within {} s that it is at work",
             self.lease.as_secs()
         );
         let job = self.store.claim(self.kind.name, &owner, times, (&at_work, &silent)).await?;

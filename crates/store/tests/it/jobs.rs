@@ -349,7 +349,7 @@ async fn a_job_whose_workers_fall_silent_says_that() {
         store.execute(left, &values!["taken over", 1_i64]).await.unwrap();
         let running = runner(&store, &diarist).start().await.unwrap();
         let given_up = wait_for(&store, "silent", JobStatus::Failed).await.error.unwrap();
-        assert!(given_up.starts_with("given up after 2 attempts: its worker was silent"), "{given_up}");
+        assert!(given_up.starts_with("given up after 2 attempts: its worker fell silent"), "{given_up}");
         assert!(given_up.contains("the server ended, or was too busy"), "{given_up}");
         assert_eq!(wait_for(&store, "taken over", JobStatus::Succeeded).await.error, None);
         running.stop().await;
