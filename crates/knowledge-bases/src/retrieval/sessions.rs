@@ -43,7 +43,8 @@ struct Stored {
 }
 
 impl Retrieval {
-    /// The session a client goes on with, or a new one. `about` names what it is about, which can't change.
+    /// The session a client goes on with, or a new one. `about` names what it is about: neither that nor its key can
+    /// change.
     pub(super) async fn session(
         &self,
         context: &RequestContext,
@@ -60,14 +61,20 @@ impl Retrieval {
         let record = found.filter(|record| record.updated_ms >= oldest);
         let stored = record.as_ref().and_then(|record| Stored::deserialize(&record.body).ok());
         let owner = context.principal.owner_id();
-        match stored.filter(|stored| stored.about == about && stored.owner == owner) {
-            Some(Stored { about, kms_key_arn, turns, .. }) => {
-                Ok(Session { id, about, kms_key_arn, turns, record })
-            }
-            None => Err(ApiError::validation(format!(
+        let Some(stored) = stored.filter(|stored| stored.owner == owner) else {
+            return Err(ApiError::validation(format!(
                 "Session with Id {id} is not valid. Please check and try again."
-            ))),
+            )));
+        };
+        let another_key = kms_key_arn.is_some() && kms_key_arn != stored.kms_key_arn;
+        if stored.about != about || another_key {
+            return Err(ApiError::validation(
+                "Knowledge base configurations cannot be modified for an ongoing session. Please start a new session or \
+                 continue with same configuration.",
+            ));
         }
+        let Stored { about, kms_key_arn, turns, .. } = stored;
+        Ok(Session { id, about, kms_key_arn, turns, record })
     }
 
     /// Keeps one more turn.

@@ -172,6 +172,46 @@ async fn a_session_of_somebody_else() {
     }
 }
 
+#[tokio::test]
+async fn a_session_keeps_its_key_and_its_subject() {
+    let world = world().await;
+    world.fill_shop().await;
+    let key = |end: char| json!({ "kmsKeyArn": format!("arn:aws:kms:us-east-1:123456789012:key/{end}") });
+    let ask = async |key: Option<Value>, id: Option<&String>| {
+        world.says("Within 45 days.");
+        let mut question = about("How long for enterprise returns?", json!({}));
+        let more = [("sessionConfiguration", key), ("sessionId", id.map(|id| json!(id)))];
+        more.into_iter().for_each(|(name, value)| question[name] = json!(value));
+        let asked = world.retrieval.retrieve_and_generate(&world.context, read(question)).await;
+        asked.map(|answer| answer.session_id)
+    };
+    let changed = |error: ApiError| {
+        assert_eq!(error.code, "ValidationException");
+        assert!(error.message.contains("cannot be modified for an ongoing session"), "{error}");
+    };
+    let locked = ask(Some(key('a')), None).await.unwrap();
+    for same in [Some(key('a')), None] {
+        assert_eq!(ask(same, Some(&locked)).await.unwrap(), locked);
+    }
+    changed(ask(Some(key('b')), Some(&locked)).await.unwrap_err());
+    let open = ask(None, None).await.unwrap();
+    changed(ask(Some(key('a')), Some(&open)).await.unwrap_err());
+    assert_eq!(ask(None, Some(&open)).await.unwrap(), open);
+    let of_sources = json!({
+        "input": { "text": "How long?" },
+        "sessionId": open,
+        "retrieveAndGenerateConfiguration": {
+            "type": "EXTERNAL_SOURCES",
+            "externalSourcesConfiguration": {
+                "modelArn": CLAUDE,
+                "sources": [{ "sourceType": "BYTE_CONTENT", "byteContent": {
+                    "identifier": "a.txt", "contentType": "text/plain", "data": "NDUgZGF5cw==" } }],
+            },
+        },
+    });
+    changed(world.retrieval.retrieve_and_generate(&world.context, read(of_sources)).await.unwrap_err());
+}
+
 /// An answer of white space alone is none, whole or streamed.
 #[tokio::test]
 async fn nothing_but_spaces() {
