@@ -301,19 +301,41 @@ impl KnowledgeBases {
     /// The index of a knowledge base, opened.
     pub(crate) async fn open_index(
         &self,
+        context: &RequestContext,
         knowledge_base: &StoredKnowledgeBase,
     ) -> Result<Arc<dyn VectorIndex>, ApiError> {
         let spec = self.index_spec(&knowledge_base.storage, knowledge_base.dimensions)?;
-        self.parts.drivers.open(&spec).await.map_err(from_vectors)
+        let index = self.parts.drivers.open(&spec).await.map_err(from_vectors)?;
+        self.check_kept(context, knowledge_base, &spec).await?;
+        Ok(index)
     }
 
     /// The same for a job, whose owner is told why it can't be.
     pub(crate) async fn index_of_job(
         &self,
+        place: &Place,
         knowledge_base: &StoredKnowledgeBase,
     ) -> Result<Arc<dyn VectorIndex>, JobError> {
         let spec = self.index_spec(&knowledge_base.storage, knowledge_base.dimensions).map_err(from_api)?;
-        self.parts.drivers.open(&spec).await.map_err(from_index)
+        let index = self.parts.drivers.open(&spec).await.map_err(from_index)?;
+        let context = self.background(place, "knowledge-base");
+        self.check_kept(&context, knowledge_base, &spec).await.map_err(from_api)?;
+        Ok(index)
+    }
+
+    /// Refuses an index whose collection was deleted while it was opened, and removes what opening it made: nobody would
+    /// come by it any more.
+    async fn check_kept(
+        &self,
+        context: &RequestContext,
+        knowledge_base: &StoredKnowledgeBase,
+        spec: &IndexSpec,
+    ) -> Result<(), ApiError> {
+        let storage = &knowledge_base.storage;
+        if self.missing_collection(context, storage).await?.is_some() {
+            self.parts.drivers.remove(spec).await.map_err(from_vectors)?;
+        }
+        self.check_storage(context, storage).await
     }
 
     /// The context of work that no request asked for directly.
@@ -352,7 +374,7 @@ impl Searchables for KnowledgeBases {
         self.check_storage(context, &found.body.storage).await?;
         Ok(Searchable {
             id: found.id,
-            index: self.open_index(&found.body).await?,
+            index: self.open_index(context, &found.body).await?,
             embedder: Arc::new(Embedder { context: context.clone(), operation: "Retrieve", ..embedder }),
         })
     }

@@ -34,7 +34,7 @@ impl Handler for Upkeep {
         match job.payload::<Task>()? {
             Task::Create { place, knowledge_base } => {
                 let base = self.0.knowledge_base(&place, &knowledge_base).await.map_err(failed)?;
-                self.0.index_of_job(&base.body).await?;
+                self.0.index_of_job(&place, &base.body).await?;
                 Ok(())
             }
             Task::Delete { place, knowledge_base } => self.delete(job, &place, &knowledge_base).await,
@@ -155,7 +155,7 @@ impl Upkeep {
         if self.0.missing_collection(&context, storage).await.map_err(failed)?.is_some() {
             return Ok(());
         }
-        let index = self.0.index_of_job(&knowledge_base.body).await?;
+        let index = self.0.index_of_job(place, &knowledge_base.body).await?;
         let emptied = index.delete_data_source(base, id).await;
         emptied.map(drop).map_err(|error| JobError::Retry(format!("the index can't be emptied: {error}")))
     }

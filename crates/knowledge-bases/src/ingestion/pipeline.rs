@@ -102,7 +102,7 @@ impl Pipeline {
         Ok(Self {
             knowledge_base: knowledge_base.id.clone(),
             data_source: data_source.id.clone(),
-            index: service.index_of_job(&knowledge_base.body).await?,
+            index: service.index_of_job(place, &knowledge_base.body).await?,
             settings: strategy.fingerprint(&embedder),
             embedder,
             strategy,

@@ -1,7 +1,7 @@
 //! Knowledge bases and data sources themselves.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use craton_core::RequestContext;
@@ -261,6 +261,40 @@ async fn without_its_collection_a_sync_fails_and_a_data_source_goes() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("the data source stays");
+}
+
+/// A collection that is deleted once this many have asked for it.
+struct For(AtomicUsize);
+
+impl KnownCollections for For {
+    fn has_collection<'a>(
+        &'a self,
+        _: &'a RequestContext,
+        _: &'a str,
+    ) -> BoxFuture<'a, Result<bool, ApiError>> {
+        let less = |left: usize| left.checked_sub(1);
+        let is_there = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok();
+        std::future::ready(Ok(is_there)).boxed()
+    }
+}
+
+#[tokio::test]
+async fn a_collection_deleted_in_the_instant_of_a_sync_leaves_no_index() {
+    let directory = tempfile::tempdir().unwrap();
+    let asked = Arc::new(For(AtomicUsize::new(usize::MAX)));
+    let collections = Arc::clone(&asked);
+    let store = Store::open(directory.path()).await.unwrap();
+    let mut world = World::tuned(store, directory.path(), |parts| parts.collections = collections);
+    world.work().await;
+    let ids = world.library().await;
+    world.drivers.remove_collection("abc").await.unwrap();
+    // The sync finds it, and then it is gone.
+    asked.0.store(1, Ordering::SeqCst);
+    let job = world.sync(&ids).await;
+    assert_eq!(job.status.as_str(), "FAILED");
+    assert!(job.failure_reasons.unwrap()[0].contains("there is no collection"));
+    let indexes = world.store.fetch_all("SELECT * FROM vector_indexes", &[]).await.unwrap();
+    assert_eq!(indexes.len(), 0);
 }
 
 #[tokio::test]

@@ -206,6 +206,9 @@ impl Collections {
         let scope = scope(context, COLLECTION);
         let arn = arn(context, &record.id);
         self.parts.store.delete(&scope, &record.id, Some(&arn)).await.map_err(from_store)?;
+        // What was begun in between, by whoever still found the collection.
+        self.remove_indexes(context, &record.id).await?;
+        self.parts.drivers.remove_collection(&record.id).await.map_err(from_vectors)?;
         Ok(api::DeleteCollectionResponse {
             delete_collection_detail: Some(api::DeleteCollectionDetail {
                 id: Some(record.id),

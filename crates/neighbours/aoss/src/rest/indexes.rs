@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::grants::Right;
 use super::{Endpoint, RestError, RestReply, strict};
+use crate::collections::arn;
 use crate::error::{from_store, from_vectors};
 use crate::{Collections, scope};
 use craton_core::RequestContext;
@@ -83,6 +84,11 @@ impl Endpoint<'_> {
         let (vector_field, dimensions) = vector_field(&mapping)?.map_or((None, 1), |(f, d)| (Some(f), d));
         let spec = IndexSpec::of_collection(&self.collection, name, dimensions);
         let vectors = self.service.parts.drivers.open(&spec).await.map_err(from_vectors)?;
+        // Where the collection was deleted meanwhile, nobody would come by what opening made.
+        if !self.service.has_collection(self.context, &arn(self.context, &self.collection)).await? {
+            self.service.remove_index(self.context, &self.collection, &record).await?;
+            return Err(RestError::no_index(name));
+        }
         let settings = record.body.get("settings").cloned().unwrap_or_default();
         Ok(Index { name: name.to_owned(), mapping, settings, vector_field, vectors, record })
     }
