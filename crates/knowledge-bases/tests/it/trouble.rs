@@ -150,7 +150,8 @@ async fn without_a_byte_left_a_job_fails_with_its_reason() {
         }
         *world.model.failing.lock() = Some(BackendError::NotReady("loading".into()));
         let job = world.start(&ids).await.unwrap();
-        while world.job(&ids, &job).await.status != InProgress {
+        // What is written before the model is asked is written.
+        while counters(&world.job(&ids, &job).await)[0] < 61 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let ballast = testing::fill_disk(&disk);
