@@ -79,12 +79,55 @@ pub(crate) fn covers(policy: &Value, resource: &str) -> bool {
     rules.flat_map(|rule| texts(rule, "Resource")).any(|pattern| names(pattern, resource))
 }
 
+/// Whether a field is a list of texts, and of one at least.
+fn listed(of: &Value, field: &str) -> bool {
+    of[field].as_array().is_some_and(|list| !list.is_empty() && list.iter().all(Value::is_string))
+}
+
+/// What is wrong with a security policy of this type, if anything is.
+pub(crate) fn security_problem(r#type: &str, policy: &Value) -> Option<String> {
+    if r#type == "encryption" {
+        if !policy.is_object() {
+            return Some("$: an encryption policy is one object".into());
+        }
+        if policy["AWSOwnedKey"] != true && !policy["KmsARN"].is_string() {
+            return Some("$: AWSOwnedKey, which is true, or KmsARN is required".into());
+        }
+        return security_rules(policy, "$", &["collection"]);
+    }
+    let wrong = |(at, statement): (usize, &Value)| {
+        let at = format!("$[{at}]");
+        let opened = ["SourceVPCEs", "SourceServices"].iter().any(|field| listed(statement, field));
+        if statement["AllowFromPublic"] != true && !opened {
+            return Some(format!(
+                "{at}: AllowFromPublic, which is true, or a list of SourceVPCEs or SourceServices is required"
+            ));
+        }
+        security_rules(statement, &at, &["collection", "dashboard"])
+    };
+    let none = || Some("$: a network policy is a list of at least one statement".to_owned());
+    if statements(policy).is_empty() { none() } else { statements(policy).iter().enumerate().find_map(wrong) }
+}
+
+fn security_rules(statement: &Value, at: &str, types: &[&str]) -> Option<String> {
+    if statement["Rules"].as_array().is_none_or(Vec::is_empty) {
+        return Some(format!("{at}.Rules: a list of rules is required"));
+    }
+    rules(statement).enumerate().find_map(|(place, rule)| {
+        let at = format!("{at}.Rules[{place}]");
+        if !rule["ResourceType"].as_str().is_some_and(|named| types.contains(&named)) {
+            return Some(format!("{at}.ResourceType: must be {}", types.join(" or ")));
+        }
+        if !listed(rule, "Resource") {
+            return Some(format!("{at}: Resource is a list of at least one text"));
+        }
+        let other = texts(rule, "Resource").find(|resource| !resource.starts_with("collection/"))?;
+        Some(format!("{at}.Resource: {other} does not begin with collection/"))
+    })
+}
+
 /// What is wrong with a data access policy, if anything is.
 pub(crate) fn problem(policy: &Value) -> Option<String> {
-    let listed = |of: &Value, field: &str| match of[field].as_array() {
-        Some(list) if !list.is_empty() => list.iter().all(Value::is_string),
-        _ => false,
-    };
     for (at, statement) in statements(policy).iter().enumerate() {
         if !listed(statement, "Principal") {
             return Some(format!("$[{at}].Principal: a list of principals is required"));
@@ -197,6 +240,35 @@ mod tests {
             assert!(problem(&broken).is_some(), "{broken}");
         }
         assert_eq!(problem(&json!([])), None);
+    }
+
+    #[test]
+    fn security_policies_that_say_nothing_are_refused() {
+        let rules = json!([{"ResourceType": "collection", "Resource": ["collection/a"]}]);
+        let dashboard = json!([{"ResourceType": "dashboard", "Resource": ["collection/a"]}]);
+        let index = json!([{"ResourceType": "collection", "Resource": ["index/a"]}]);
+        for (kind, policy, part) in [
+            ("encryption", json!({"Foo": 1}), "AWSOwnedKey"),
+            ("encryption", json!([{"Rules": rules, "AWSOwnedKey": true}]), "one object"),
+            ("encryption", json!({"Rules": rules, "AWSOwnedKey": false}), "AWSOwnedKey"),
+            ("encryption", json!({"AWSOwnedKey": true}), "$.Rules"),
+            ("encryption", json!({"Rules": dashboard, "AWSOwnedKey": true}), "ResourceType"),
+            ("network", json!([]), "at least one"),
+            ("network", json!([{"Rules": rules}]), "AllowFromPublic"),
+            ("network", json!([{"AllowFromPublic": true}]), "$[0].Rules"),
+            ("network", json!([{"AllowFromPublic": true, "Rules": index}]), "begin with collection/"),
+        ] {
+            let problem = security_problem(kind, &policy).unwrap_or_default();
+            assert!(problem.contains(part), "{policy}: {problem}");
+        }
+        let key = "arn:aws:kms:us-east-1:123456789012:key/a";
+        for (kind, policy) in [
+            ("encryption", json!({"Rules": rules, "AWSOwnedKey": true})),
+            ("encryption", json!({"Rules": rules, "AWSOwnedKey": false, "KmsARN": key})),
+            ("network", json!([{"Rules": dashboard, "AllowFromPublic": false, "SourceVPCEs": ["vpce-1"]}])),
+        ] {
+            assert_eq!(security_problem(kind, &policy), None, "{policy}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use craton_wire::ApiError;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::access::{Bound, bind, covers, problem};
+use crate::access::{Bound, bind, covers, problem, security_problem};
 use crate::error::{from_store, internal};
 use crate::{Collections, scope};
 
@@ -176,16 +176,13 @@ impl Collections {
         if !document.is_object() && !document.is_array() {
             return Err(wrong("it must be an object or an array".into()));
         }
-        if key.kind != ACCESS {
-            return Ok((document, Bound::new()));
+        let is_access = key.kind == ACCESS;
+        let found = if is_access { problem(&document) } else { security_problem(key.r#type, &document) };
+        if let Some(problem) = found {
+            return Err(wrong(problem));
         }
-        match problem(&document) {
-            Some(problem) => Err(wrong(problem)),
-            None => {
-                let bound = bind(&document, self.parts.principals.as_ref());
-                Ok((document, bound))
-            }
-        }
+        let bound = if is_access { bind(&document, self.parts.principals.as_ref()) } else { Bound::new() };
+        Ok((document, bound))
     }
 
     /// Whether an encryption policy covers a collection of this name.

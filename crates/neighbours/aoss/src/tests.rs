@@ -79,6 +79,12 @@ impl World {
     }
 }
 
+/// A network policy that opens collections to everybody.
+fn network(collections: &str) -> String {
+    let rules = json!([{"ResourceType": "collection", "Resource": [format!("collection/{collections}")]}]);
+    json!([{"Rules": rules, "AllowFromPublic": true}]).to_string()
+}
+
 fn mapping() -> Value {
     json!({
         "settings": {"index.knn": true},
@@ -141,7 +147,7 @@ async fn a_policy_that_an_earlier_build_changed_is_read() {
 #[tokio::test]
 async fn policies_change_only_from_their_version() {
     let world = world().await;
-    let asked = json!({"name": "net", "type": "network", "policy": "[{\"AllowFromPublic\": true}]"});
+    let asked = json!({"name": "net", "type": "network", "policy": network("*")});
     let made = world.service.create_security_policy(&world.context, read(asked.clone())).await.unwrap();
     let version = made.security_policy_detail.unwrap().policy_version.unwrap();
     let error = world.service.create_security_policy(&world.context, read(asked)).await.unwrap_err();
@@ -230,13 +236,13 @@ async fn an_index_is_made_filled_searched_and_deleted() {
 #[tokio::test]
 async fn a_repeated_change_of_a_policy_is_one_change() {
     let world = world().await;
-    let asked = json!({"name": "net", "type": "network", "policy": "[{}]", "clientToken": "once"});
+    let asked = json!({"name": "net", "type": "network", "policy": network("*"), "clientToken": "once"});
     let create = || world.service.create_security_policy(&world.context, read(asked.clone()));
     let first = create().await.unwrap().security_policy_detail.unwrap().policy_version.unwrap();
     let again = create().await.unwrap().security_policy_detail.unwrap().policy_version.unwrap();
     assert_eq!(first, again);
     let mut other = asked.clone();
-    other["policy"] = json!("[]");
+    other["policy"] = json!(network("other"));
     let error = world.service.create_security_policy(&world.context, read(other)).await.unwrap_err();
     assert!(error.message.contains("client token"), "{error}");
     let change = json!({"name": "net", "type": "network", "policyVersion": first, "description": "d",
