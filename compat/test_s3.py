@@ -61,6 +61,8 @@ def test_buckets_come_and_go(s3, server):
     assert code(europe.create_bucket, Bucket=elsewhere,
                 CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}) == (409, "BucketAlreadyOwnedByYou")
     assert code(s3.create_bucket, Bucket="UPPER_case")[1] in ("InvalidBucketName", "400")
+    with pytest.raises(ClientError, match="The specified bucket is not valid"):
+        s3.create_bucket(Bucket="two..dots")
 
 
 def test_an_object_keeps_all_that_was_said_of_it(s3, bucket):

@@ -256,6 +256,13 @@ fn message_of(code: &str) -> &'static str {
             "The difference between the request time and the current time is too large."
         }
         "AccessDenied" => "Access Denied",
+        "InvalidAccessKeyId" => "The AWS Access Key Id you provided does not exist in our records.",
+        "InvalidBucketName" => "The specified bucket is not valid.",
+        "InvalidURI" => "Couldn't parse the specified URI.",
+        "KeyTooLongError" => "Your key is too long",
+        "MethodNotAllowed" => "The specified method is not allowed against this resource.",
+        "MissingRequestBodyError" => "Request Body is empty",
+        "NotImplemented" => "The operation is not implemented.",
         "MalformedPOSTRequest" => "The body of your POST request is not well-formed multipart/form-data.",
         "MalformedXML" => {
             "The XML you provided was not well-formed or did not validate against our published schema"
