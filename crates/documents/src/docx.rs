@@ -90,6 +90,7 @@ impl<'a> Body<'a> {
                 Event::DocType(_) => {
                     return Err(DocumentError::malformed("it has a document type definition"));
                 }
+                Event::Eof if self.depth > 0 => return Err(DocumentError::malformed("it breaks off")),
                 Event::Eof => return Ok(()),
                 _ => {}
             }

@@ -45,6 +45,18 @@ fn archives_that_unpack_without_end_are_refused() {
     }
 }
 
+#[test]
+fn what_breaks_off_in_the_middle_is_no_document() {
+    let whole =
+        "<w:document xmlns:w=\"w\"><w:body><w:p><w:r><w:t>one</w:t></w:r></w:p></w:body></w:document>";
+    assert_eq!(text(&zip(&[("word/document.xml", whole.as_bytes())]), "docx"), "one\n\n");
+    for end in ["</w:document>", "</w:body>", "</w:p>"] {
+        let half = whole.split(end).next().unwrap();
+        let error = read(&zip(&[("word/document.xml", half.as_bytes())]), "docx").unwrap_err();
+        assert!(matches!(error, DocumentError::Malformed(_)), "{half}: {error}");
+    }
+}
+
 /// What is listed asks for no memory of its own, and no work for a part that was read.
 #[test]
 fn slides_that_are_listed_without_end_are_read_once() {
