@@ -149,6 +149,9 @@ impl EndpointOptions {
         match &self.endpoint {
             Some(url) => {
                 let url = url.trim_end_matches('/').to_owned();
+                let parts = url.parse::<http::Uri>().map(http::Uri::into_parts);
+                let whole = parts.is_ok_and(|parts| parts.scheme.is_some() && parts.authority.is_some());
+                anyhow::ensure!(whole, "--endpoint {url} is no URL; it must be like http://127.0.0.1:8473");
                 let endpoint = Endpoint { url, ..Endpoint::of(&config)? };
                 let keys = Keys::of_environment(|name| std::env::var(name).ok());
                 Ok((Attached::Running, Endpoint { keys: keys.unwrap_or(endpoint.keys.clone()), ..endpoint }))

@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::endpoint::{Attached, Endpoint};
 use crate::options::{ServerOptions, start_log};
-use crate::threads;
+use crate::{signals, threads};
 
 /// Run a command with AWS clients pointed at the server
 ///
@@ -39,6 +39,7 @@ impl Exec {
         let done = runtime.block_on(async {
             let (attached, endpoint) = Attached::find_or_start(config).await?;
             let ended = run_command(&self.command, &endpoint).await;
+            signals::end_at_once_from_now();
             attached.detach().await;
             ended.map(exit_code).or_else(not_started)
         });

@@ -15,6 +15,7 @@ mod options;
 mod policy;
 mod progress;
 mod serve;
+mod signals;
 mod threads;
 
 use std::process::ExitCode;
@@ -78,6 +79,7 @@ fn main() -> ExitCode {
         Command::Lambda(command) => command.run(),
     };
     if computes {
+        signals::end_at_once_from_now();
         craton_engine::rest(LAST_STEP);
     }
     match done {

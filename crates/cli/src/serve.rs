@@ -5,12 +5,13 @@ use clap::Args;
 use craton_server::{Server, Surroundings};
 
 use crate::options::{ServerOptions, start_log};
+use crate::signals;
 
 /// Serve the Bedrock API
 ///
 /// Prints what serves which model, answers GET /health when it can serve and GET /metrics in Prometheus's format, and
-/// stops on SIGTERM or Ctrl-C once open requests have finished. Environment variables and the keys of craton.toml are
-/// listed in docs/configuration.md.
+/// stops on SIGTERM or Ctrl-C once open requests have finished, or at once when asked again. Environment variables and
+/// the keys of craton.toml are listed in docs/configuration.md.
 #[derive(Args)]
 #[command(after_help = "Examples:
   craton serve
@@ -28,32 +29,17 @@ impl Serve {
         let config = self.server.load()?;
         let runtime = crate::runtime()?;
         let served = runtime.block_on(async {
-            let stop = stop_signal().context("signals can't be received")?;
+            let stop = signals::asked_to_stop().context("signals can't be received")?;
             let server = Server::start(config, Surroundings::real()?).await?;
             eprintln!("{}", server.banner());
             stop.await;
+            signals::end_at_once_from_now();
             eprintln!("craton: stopping; open requests finish first (again to stop at once)");
-            let impatient = stop_signal().context("signals can't be received")?;
-            tokio::select! {
-                () = server.stop() => Ok(ExitCode::SUCCESS),
-                () = impatient => Ok(ExitCode::from(130)),
-            }
+            server.stop().await;
+            Ok(ExitCode::SUCCESS)
         });
         // A download that is under way goes on at the next start; nobody waits for it now.
         runtime.shutdown_background();
         served
     }
-}
-
-/// Resolves at SIGTERM or SIGINT.
-pub(crate) fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
 }

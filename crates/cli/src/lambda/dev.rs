@@ -11,7 +11,7 @@ use craton_server::{Server, Surroundings};
 
 use super::logs::{Followed, log_path};
 use crate::options::{ServerOptions, start_log};
-use crate::serve::stop_signal;
+use crate::signals;
 
 const POLL: Duration = Duration::from_millis(200);
 
@@ -62,7 +62,7 @@ impl Dev {
         let _ = output.last_lines(0);
         let arn = format!("arn:aws:lambda:{}:{}:function:{name}", config.region, config.account_id);
         crate::runtime()?.block_on(async {
-            let stop = stop_signal().context("signals can't be received")?;
+            let stop = signals::asked_to_stop().context("signals can't be received")?;
             let server = Server::start(config, Surroundings::real()?).await?;
             eprintln!("{}", server.banner());
             eprintln!(

@@ -1,3 +1,4 @@
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 
@@ -94,6 +95,31 @@ fn exec_uses_a_server_that_runs_and_leaves_it_running() {
     assert_eq!((status.code(), status.signal()), (Some(0), None), "{}", serving.errors());
     let told = serving.errors();
     assert!(told.contains(&format!("http://127.0.0.1:{}", home.port)) && told.contains("stopping"), "{told}");
+}
+
+#[test]
+fn a_second_signal_ends_a_server_at_once() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let home = Home::new();
+        // A model that never answers keeps a request open, and so the server from stopping.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let config = home.path().join("craton.toml");
+        let upstream = format!(
+            "[[upstream]]\nname = \"u\"\nkind = \"openai\"\nbase_url = \"http://{}\"\n",
+            silent.local_addr().unwrap()
+        );
+        std::fs::write(&config, upstream + "[[model]]\nid = \"m\"\nupstream = \"u\"\n").unwrap();
+        let mut serving = home.serve(&["--config", config.to_str().unwrap()]);
+        let mut chat = home.craton(&["chat", "m"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
+        chat.stdin.take().unwrap().write_all(b"hi\n").unwrap();
+        let _asked = silent.accept().unwrap();
+        serving.signal(signal);
+        serving.await_line("stopping; open requests finish first");
+        serving.signal(signal);
+        let status = serving.child.wait().unwrap();
+        assert_eq!((status.code(), status.signal()), (None, Some(signal as i32)), "{}", serving.errors());
+        assert!(!chat.wait().unwrap().success());
+    }
 }
 
 #[test]

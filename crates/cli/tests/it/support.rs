@@ -78,6 +78,23 @@ impl Serving {
         text
     }
 
+    /// Reads what the server tells until a line has `text` in it.
+    pub(crate) fn await_line(&mut self, text: &str) {
+        let stderr = self.child.stderr.as_mut().unwrap();
+        let mut line = Vec::new();
+        let mut byte = [0];
+        while stderr.read(&mut byte).unwrap() > 0 {
+            if byte == *b"\n" {
+                line.clear();
+            }
+            line.push(byte[0]);
+            if String::from_utf8_lossy(&line).contains(text) {
+                return;
+            }
+        }
+        panic!("the server ended without telling {text:?}");
+    }
+
     pub(crate) fn signal(&self, signal: nix::sys::signal::Signal) {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.child.id() as i32), signal).unwrap();
     }
