@@ -19,7 +19,6 @@ mod signals;
 mod threads;
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
@@ -56,9 +55,6 @@ enum Command {
     Lambda(lambda::Lambda),
 }
 
-/// What a model that is being loaded, or takes a step, is waited for at the end.
-const LAST_STEP: Duration = Duration::from_secs(20);
-
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // Those that may compute in this process.
@@ -78,21 +74,19 @@ fn main() -> ExitCode {
         Command::Kb(command) => command.run(),
         Command::Lambda(command) => command.run(),
     };
-    if computes {
-        signals::end_at_once_from_now();
-        craton_engine::rest(LAST_STEP);
-    }
-    match done {
+    let code = match done {
         Ok(code) => code,
+        // Somebody who stops reading our output (`craton env | head -1`) is no failure worth words.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            // Somebody who stops reading our output (`craton env | head -1`) is no failure worth words.
-            if is_broken_pipe(&error) {
-                return ExitCode::SUCCESS;
-            }
             eprintln!("craton: {}", sentence(&error));
             ExitCode::FAILURE
         }
+    };
+    if computes {
+        signals::end(code);
     }
+    code
 }
 
 /// The causes in one line, none of them said twice.

@@ -16,7 +16,6 @@ use crate::config::EngineConfig;
 use crate::dialect::Dialect;
 use crate::guide::{CallForm, Guide, MostCalls};
 use crate::guided::Guided;
-use crate::leave::at_work;
 use crate::model::{LoadedModel, backend};
 use crate::output::{OutputAssembler, OutputRules, ReasoningMarkers};
 use crate::sampler::Sampler;
@@ -209,7 +208,6 @@ fn failed(reason: String) -> Status {
 
 /// The life of a model's thread: load, say so, run until closed.
 fn run_model(path: &Path, config: &EngineConfig, status: &watch::Sender<Status>) {
-    let loading = at_work();
     let model = match LoadedModel::load(path, config) {
         Ok(model) => Arc::new(model),
         Err(reason) => {
@@ -221,7 +219,6 @@ fn run_model(path: &Path, config: &EngineConfig, status: &watch::Sender<Status>)
     let shared = Arc::new(Shared::new(config.max_queued));
     let run = std::panic::AssertUnwindSafe(|| -> Result<(), String> {
         let context = new_context(&model, config)?;
-        drop(loading);
         let scheduler = Scheduler::new(&model, context, config, Arc::clone(&shared));
         let running = Running { model: Arc::clone(&model), shared: Arc::clone(&shared) };
         status.send_replace(Status::Ready(Arc::new(running)));

@@ -41,7 +41,6 @@ use sequence::{Outcome, Turn};
 
 use crate::config::EngineConfig;
 use crate::guided::MaskPool;
-use crate::leave::at_work;
 use crate::model::LoadedModel;
 use crate::raw::ThreadSetter;
 use threads::ThreadChoice;
@@ -413,7 +412,6 @@ impl<'m> Scheduler<'m> {
 
     /// Runs the model over the batch, with as many threads as have lately been fastest for its size.
     fn decode(&mut self, plan: &[Share]) -> Result<(), DecodeError> {
-        let _at_work = at_work();
         let tokens = plan.iter().map(|share| share.tokens).sum::<usize>() + self.draft.len();
         let Some(setter) = &mut self.thread_setter else { return self.context.decode(&mut self.batch) };
         let threads = self.thread_choice.next(tokens);

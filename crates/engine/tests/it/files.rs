@@ -1,6 +1,7 @@
 use std::io::Write;
 use std::path::Path;
 use std::sync::OnceLock;
+use std::time::{Duration, SystemTime};
 
 use craton_backend::BackendError;
 use craton_engine::gguf::{GgufError, GgufHeader};
@@ -119,6 +120,8 @@ async fn a_faster_copy_answers_as_sensibly() {
     let folder = tempfile::tempdir().unwrap();
     let original = folder.path().join("model.gguf");
     std::fs::copy(crate::support::model_path(), &original).unwrap();
+    let abandoned = std::fs::File::create(folder.path().join("model.fast-q8_0.77.part")).unwrap();
+    abandoned.set_modified(SystemTime::now() - Duration::from_hours(1)).unwrap();
     let copy = craton_engine::fast_copy(&original).unwrap().unwrap();
     assert_ne!(copy, original);
     let made = std::fs::metadata(&copy).unwrap().modified().unwrap();
