@@ -31,6 +31,8 @@ enum Group {
     Measuring,
     /// Written after the weights, and only measured on.
     Fresh,
+    /// Topics about what a text does (compares, asks for advice), written after the rules for that, and measured on.
+    Acts,
 }
 
 /// What one text is to one topic, and what was found.
@@ -39,6 +41,8 @@ struct Row {
     text: String,
     topic: String,
     values: [f32; VALUES],
+    /// What its comparing counts, which is not fitted.
+    compared: f32,
     score: TopicScore,
 }
 
@@ -54,13 +58,15 @@ pub(crate) async fn report(folder: &Path) -> anyhow::Result<()> {
     let mut cases = read(&folder.join("topics.tsv"))?;
     let fresh = read(&folder.join("topics-fresh.tsv"))?;
     cases.extend(fresh.into_iter().map(|case| Case { group: Group::Fresh, ..case }));
+    let acts = read(&folder.join("topics-acts.tsv"))?;
+    cases.extend(acts.into_iter().map(|case| Case { group: Group::Acts, ..case }));
     let background = std::fs::read_to_string(folder.join("background.txt"))?;
     let lines = background.lines().filter(|line| !line.trim().is_empty()).enumerate();
     let ordinary: Vec<String> =
         lines.filter(|(at, _)| at % 4 == 2).map(|(_, line)| line.to_owned()).collect();
     let embedder = encoder()?;
     let seen = OrdinaryVectors::new();
-    let mut halves: [Vec<Row>; 3] = [Vec::new(), Vec::new(), Vec::new()];
+    let mut halves: [Vec<Row>; 4] = std::array::from_fn(|_| Vec::new());
     for (place, case) in cases.iter().enumerate() {
         let matcher = TopicMatcher::new(std::slice::from_ref(&case.topic));
         let mut texts: Vec<(Truth, &String)> = case.on.iter().map(|text| (Truth::On, text)).collect();
@@ -77,7 +83,8 @@ pub(crate) async fn report(folder: &Path) -> anyhow::Result<()> {
             }
             let score = looked.scores[0];
             let (text, topic) = (text.clone(), case.topic.name.clone());
-            halves[case.group as usize].push(Row { kind, text, topic, values: evidence[0].values(), score });
+            let (values, compared) = (evidence[0].values(), evidence[0].done.compared);
+            halves[case.group as usize].push(Row { kind, text, topic, values, compared, score });
         }
     }
     let (weights, point) = fit(&halves[0]);
@@ -85,10 +92,11 @@ pub(crate) async fn report(folder: &Path) -> anyhow::Result<()> {
     println!(
         "| texts | denied by the weights above, everywhere asked | denied as shipped | asked |\n|---|---|---|---|"
     );
-    for (name, half) in ["calibrating", "measuring", "fresh"].into_iter().zip(&halves) {
+    for (name, half) in ["calibrating", "measuring", "fresh", "acts"].into_iter().zip(&halves) {
         for kind in [Truth::On, Truth::Near, Truth::Other] {
             let rows: Vec<&Row> = half.iter().filter(|row| row.kind == kind).collect();
-            let by_weights = rows.iter().filter(|row| sum(&row.values, &weights) > point).count();
+            let by_weights =
+                rows.iter().filter(|row| sum(&row.values, &weights) + row.compared > point).count();
             let shipped = rows.iter().filter(|row| row.score.is_on()).count();
             let asked = rows.iter().filter(|row| row.score.full.is_some()).count();
             println!(
@@ -108,7 +116,7 @@ pub(crate) async fn report(folder: &Path) -> anyhow::Result<()> {
         println!("| {from} | {} | {} | {} |", asked(Truth::On), asked(Truth::Near), asked(Truth::Other));
     }
     if std::env::var_os("SHOW").is_some() {
-        for row in &halves[0] {
+        for row in halves.iter().flatten() {
             if row.score.is_on() != (row.kind == Truth::On) {
                 eprintln!("{:?} {} {:?} {:.2?}: {}", row.kind, row.topic, row.score, row.values, row.text);
             }
@@ -156,12 +164,14 @@ fn fit(rows: &[Row]) -> ([f32; VALUES], f32) {
     }
     weights.iter_mut().zip(scales).for_each(|(weight, scale)| *weight /= scale);
     let passes = |kind: Truth, share: f32| {
-        let mut sums: Vec<f32> =
-            rows.iter().filter(|row| row.kind == kind).map(|row| sum(&row.values, &weights)).collect();
+        let mut sums: Vec<f32> = {
+            let rows = rows.iter().filter(|row| row.kind == kind);
+            rows.map(|row| sum(&row.values, &weights) + row.compared).collect()
+        };
         sums.sort_by(|a, b| b.total_cmp(a));
         sums.get((sums.len() as f32 * share) as usize).copied().unwrap_or(-bias)
     };
-    let point = passes(Truth::Near, 0.16).max(passes(Truth::Other, 0.004));
+    let point = passes(Truth::Near, 0.16).max(passes(Truth::Other, 0.0043));
     (weights, point)
 }
 

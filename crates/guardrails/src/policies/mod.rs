@@ -16,6 +16,7 @@ pub(crate) mod remembering;
 pub(crate) mod spelled;
 pub mod statics;
 pub mod topics;
+mod topics_acts;
 mod topics_full;
 pub mod words;
 

@@ -4,7 +4,8 @@
 //! compared with sentences of ordinary traffic (`corpus/background.txt`), and a sentence counts by how far it stands out
 //! from those. A sentence that says what an example says, in its words, is on topic. Of the others, those that stand out by
 //! the light vectors, as a whole or by single words, are shown to the sentence encoder: how similar it finds them to the
-//! examples, to the definition and its parts, and to ordinary traffic decides together with how they stand out. The weights
+//! examples, to the definition and its parts, and to ordinary traffic decides together with how they stand out and with what
+//! they do: compare, or ask for advice. The weights
 //! of that decision come from some of the topics of `corpus/topics.tsv` (`train-guardrails topics` prints them, and measures
 //! on the others).
 
@@ -19,6 +20,7 @@ use tokio::sync::OnceCell;
 use super::acronyms::written_out;
 use super::lexical::{content_words, is_common};
 use super::statics::{Statics, words};
+use super::topics_acts::Acts;
 pub use super::topics_full::{Evidence, OrdinaryVectors, StandsOut, VALUES};
 use super::topics_full::{FullTopic, Ordinary, Spread, nearest};
 use super::{Shown, encoded};
@@ -50,6 +52,7 @@ pub struct TopicMatcher {
 }
 
 struct Prepared {
+    acts: Acts,
     texts: Vec<String>,
     /// What the definition names one by one.
     parts: Vec<String>,
@@ -120,10 +123,13 @@ impl Seen {
     }
 }
 
-static ORDINARY: LazyLock<Vec<Seen>> = LazyLock::new(|| {
-    let lines = BACKGROUND.lines().filter(|line| !line.trim().is_empty());
-    lines.map(|line| Seen::of(View::folded(line).text())).collect()
-});
+/// The sentences of ordinary traffic.
+pub(super) fn background() -> impl Iterator<Item = &'static str> {
+    BACKGROUND.lines().filter(|line| !line.trim().is_empty())
+}
+
+static ORDINARY: LazyLock<Vec<Seen>> =
+    LazyLock::new(|| background().map(|line| Seen::of(View::folded(line).text())).collect());
 
 impl TopicMatcher {
     pub fn new(topics: &[Topic]) -> Self {
@@ -215,7 +221,7 @@ impl TopicMatcher {
         let Some(shown) = Shown::to(embedder, texts, None).await else { return };
         for looked in &mut looked {
             let asked = looked.asked.iter().filter_map(|it| Some((it, shown.vector(&it.text)?)));
-            decide(full, &mut looked.scores, asked);
+            decide((full, &self.topics), &mut looked.scores, asked);
         }
     }
 
@@ -230,11 +236,13 @@ impl TopicMatcher {
         let folded = View::folded(text);
         let said = long_form(folded.text());
         let seen = Seen::of(&said);
-        let vector = encoded(embedder, vec![said.into_owned()], None).await?.pop()?;
+        let vector = encoded(embedder, vec![said.clone().into_owned()], None).await?.pop()?;
         let pairs = full.iter().zip(&self.topics);
         let light =
             |topic: &Prepared| topic.stands_out(&seen.whole, nearest_words(&topic.words, &seen.words));
-        Some(pairs.map(|(full, topic)| full.evidence(&vector, light(topic))).collect())
+        Some(
+            pairs.map(|(full, topic)| full.evidence(&vector, light(topic), topic.acts.done(&said))).collect(),
+        )
     }
 
     async fn encode_topics(
@@ -243,8 +251,8 @@ impl TopicMatcher {
         ordinary: &OrdinaryVectors,
     ) -> Result<Vec<FullTopic>, Unanswered> {
         let shown = || async {
-            let lines = BACKGROUND.lines().filter(|line| !line.trim().is_empty()).step_by(SHOWN);
-            let texts = lines.map(|line| View::folded(line).text().to_owned()).collect();
+            let texts =
+                background().step_by(SHOWN).map(|line| View::folded(line).text().to_owned()).collect();
             let vectors = encoded(embedder, texts, None).await.ok_or(Unanswered)?;
             Ok(Arc::new(Ordinary::new(vectors)))
         };
@@ -321,15 +329,16 @@ impl Looked {
 
 /// Settles what was unsure by the encoder's vectors of what it was asked about.
 fn decide<'a>(
-    full: &[FullTopic],
+    (full, topics): (&[FullTopic], &[Prepared]),
     scores: &mut [TopicScore],
     asked: impl Iterator<Item = (&'a Asked, &'a [f32])>,
 ) {
     let asked: Vec<(&Asked, &[f32])> = asked.collect();
-    for (index, (score, full)) in scores.iter_mut().zip(full).enumerate() {
+    for (index, (score, (full, topic))) in scores.iter_mut().zip(full.iter().zip(topics)).enumerate() {
         if score.is_unsure() {
             let margins = asked.iter().map(|(asked, vector)| {
-                asked.out.get(index).map_or(f32::MIN, |out| full.evidence(vector, *out).margin())
+                let done = topic.acts.done(&asked.text);
+                asked.out.get(index).map_or(f32::MIN, |out| full.evidence(vector, *out, done).margin())
             });
             score.full = Some(margins.fold(f32::MIN, f32::max));
         }
@@ -367,6 +376,7 @@ fn prepare(topic: &Topic) -> Prepared {
     let spread = |place: usize| Spread::of(&nearest.iter().map(|it| it[place]).collect::<Vec<f32>>());
     let examples = folded.iter().skip(1).map(|text| content_words(text.text())).collect();
     Prepared {
+        acts: Acts::of(topic),
         examples,
         whole: Spread::of(&whole),
         nearest_words: [spread(0), spread(1)],
@@ -379,10 +389,16 @@ fn prepare(topic: &Topic) -> Prepared {
 
 /// What a definition names one by one, each with the topic's name: "weapons: buying", "weapons: building firearms".
 fn parts(name: &str, definition: &str) -> Vec<String> {
-    let definition = View::folded(definition).text().replace(" or ", ", ").replace(" and ", ", ");
-    let parts = definition.split([',', ';', '.', ':']).map(str::trim).filter(|part| part.len() > 3);
-    let named = parts.take(MOST_PARTS).map(|part| format!("{name}: {part}"));
+    let named = named_parts(View::folded(definition).text()).into_iter().take(MOST_PARTS);
+    let named = named.map(|part| format!("{name}: {part}"));
     named.chain([name.to_owned()]).collect()
+}
+
+/// What a folded definition names one by one.
+pub(super) fn named_parts(definition: &str) -> Vec<String> {
+    let definition = definition.replace(" or ", ", ").replace(" and ", ", ");
+    let parts = definition.split([',', ';', '.', ':']).map(str::trim).filter(|part| part.len() > 3);
+    parts.map(str::to_owned).collect()
 }
 
 /// How near the two words of a sentence come that are nearest to any of a topic's.

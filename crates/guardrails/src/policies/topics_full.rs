@@ -8,6 +8,8 @@ use std::sync::Arc;
 use craton_backend::{dot, normalise};
 use tokio::sync::OnceCell;
 
+use super::topics_acts::Done;
+
 /// Ordinary traffic as a sentence encoder sees it: computed once for each encoder.
 pub type OrdinaryVectors = OnceCell<Arc<Ordinary>>;
 
@@ -92,24 +94,44 @@ pub struct Evidence {
     pub example_out: f32,
     pub definition_out: f32,
     pub light: StandsOut,
+    pub done: Done,
 }
 
 /// Things that [`Evidence`] has.
-pub const VALUES: usize = 10;
+pub const VALUES: usize = 13;
 /// Their weights, and what they must sum to.
-const WEIGHTS: [f32; VALUES] = [7.71, 1.58, 0.25, -0.40, 0.31, 4.87, 0.43, -5.62, 0.11, 0.13];
-const POINT: f32 = 5.08;
+const WEIGHTS: [f32; VALUES] =
+    [5.65, 2.43, 0.28, -0.38, 0.28, 5.74, 0.34, -5.89, 0.23, 0.11, 1.29, -0.63, -0.64];
+const POINT: f32 = 5.04;
 
 impl Evidence {
     pub fn values(&self) -> [f32; VALUES] {
         let [whole, first, second] = self.light.0;
         let Self { example, definition, part, part_out, ordinary, example_out, definition_out, .. } = *self;
-        [example, definition, whole, first, second, part, part_out, ordinary, example_out, definition_out]
+        let [advice, asks, procedure] =
+            [self.done.advice, self.done.asks, self.done.procedure].map(|it| f32::from(u8::from(it)));
+        [
+            example,
+            definition,
+            whole,
+            first,
+            second,
+            part,
+            part_out,
+            ordinary,
+            example_out,
+            definition_out,
+            advice,
+            asks,
+            procedure,
+        ]
     }
 
     /// Above 0 is on topic.
     pub fn margin(&self) -> f32 {
-        self.values().iter().zip(WEIGHTS).map(|(value, weight)| value * weight).sum::<f32>() - POINT
+        self.values().iter().zip(WEIGHTS).map(|(value, weight)| value * weight).sum::<f32>()
+            + self.done.compared
+            - POINT
     }
 }
 
@@ -133,7 +155,7 @@ impl FullTopic {
         Self { definition, examples, parts, to_definition, to_examples, to_parts, ordinary }
     }
 
-    pub(super) fn evidence(&self, vector: &[f32], light: StandsOut) -> Evidence {
+    pub(super) fn evidence(&self, vector: &[f32], light: StandsOut, done: Done) -> Evidence {
         let vector = &self.ordinary.apart(vector.to_vec());
         let part = nearest(&self.parts, vector);
         let example = nearest(&self.examples, vector);
@@ -147,6 +169,7 @@ impl FullTopic {
             part_out: self.to_parts.of_value(part),
             ordinary: nearest(&self.ordinary.vectors, vector),
             light,
+            done,
         }
     }
 }
