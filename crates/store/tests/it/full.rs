@@ -59,8 +59,10 @@ impl Handler for Writes {
     }
 }
 
+/// A job on a full disk ends after several writes that SQLite gave up: seconds where nothing else is at work, many where
+/// much is.
 async fn ended(store: &Store, id: &str) -> Job {
-    for _ in 0..200 {
+    for _ in 0..2400 {
         let job = store.job(id).await.unwrap().unwrap();
         if job.status.is_final() {
             return job;
