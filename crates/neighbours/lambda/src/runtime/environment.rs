@@ -273,7 +273,12 @@ impl Bounds {
     async fn look(&self, disk: bool) -> (Usage, Option<Excess>) {
         let bounds = self.clone();
         let looking = move || {
-            let used = bounds.process.usage().unwrap_or_default();
+            let usage = || bounds.process.usage().unwrap_or_default();
+            let mut used = usage();
+            // Of processes that begin or end while one after the other is looked at, what they share counts twice.
+            if bounds.excess(used).is_some() {
+                used = usage();
+            }
             (used, bounds.excess(used).or_else(|| if disk { bounds.disk_excess() } else { None }))
         };
         tokio::task::spawn_blocking(looking).await.unwrap_or_default()
