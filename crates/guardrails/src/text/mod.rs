@@ -16,5 +16,5 @@ pub use encoded::decoded_runs;
 pub use lookalike::is_imitated;
 pub use sentences::{first_sentences, sentences};
 pub use spaced::{Spelled, closed, spaced_words, spelled_runs};
-pub use spoken::spoken;
+pub use spoken::{ONES, TENS, spoken};
 pub use view::{View, is_telling};

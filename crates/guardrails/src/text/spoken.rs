@@ -11,7 +11,8 @@ const FEWEST_WORDS: usize = 3;
 /// Characters between two parts of a number.
 const WIDEST: usize = 3;
 
-const ONES: [&str; 20] = [
+/// The numbers below twenty, each in its place.
+pub const ONES: [&str; 20] = [
     "zero",
     "one",
     "two",
@@ -33,7 +34,8 @@ const ONES: [&str; 20] = [
     "eighteen",
     "nineteen",
 ];
-const TENS: [&str; 8] = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
+/// Twenty and on, by the ten.
+pub const TENS: [&str; 8] = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
 
 /// What a word or a run of digits is in a number that is read out.
 #[derive(Debug, Clone, PartialEq, Eq)]

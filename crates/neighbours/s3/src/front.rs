@@ -262,7 +262,7 @@ fn message_of(code: &str) -> &'static str {
         "KeyTooLongError" => "Your key is too long",
         "MethodNotAllowed" => "The specified method is not allowed against this resource.",
         "MissingRequestBodyError" => "Request Body is empty",
-        "NotImplemented" => "The operation is not implemented.",
+        "NotImplemented" => "This S3 does not serve the operation. docs/s3.md lists those that it serves.",
         "MalformedPOSTRequest" => "The body of your POST request is not well-formed multipart/form-data.",
         "MalformedXML" => {
             "The XML you provided was not well-formed or did not validate against our published schema"

@@ -1,6 +1,7 @@
 //! Numbers in other forms than digits and number words: fractions, ordinals, times of day.
 
-use super::quantities::{Lexeme, SMALL, Unit, measure};
+use super::quantities::{Lexeme, Unit, measure};
+use crate::text::ONES;
 
 /// A number that is read from its form: its value, its unit, how far off it may be, and where it ends.
 pub(super) struct Form {
@@ -58,7 +59,7 @@ fn fraction(of: &[Lexeme<'_>], at: usize) -> Option<Form> {
     let alone = matches!(word.as_str(), "a" | "an" | "one");
     let over = match alone {
         true => 1,
-        false => SMALL.iter().position(|it| *it == word).filter(|it| (2..10).contains(it))?,
+        false => ONES.iter().position(|it| *it == word).filter(|it| (2..10).contains(it))?,
     };
     let name = if of.get(at + 1) == Some(&Lexeme::Mark('-')) { at + 2 } else { at + 1 };
     let part = word_at(of, name);

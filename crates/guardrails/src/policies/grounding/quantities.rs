@@ -6,6 +6,7 @@
 use super::forms::{EXACT, form_at, in_day, slack_before, time_of_day, word_at};
 use super::words::root;
 use crate::policies::lexical::is_common;
+use crate::text::{ONES, TENS};
 
 /// A word, a number or a mark of a sentence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -263,39 +264,15 @@ fn worded(of: &[Lexeme<'_>], at: usize, word: &str) -> Option<(f64, bool, usize)
         "dozen" => return Some((12.0, false, at + 1)),
         _ => {}
     }
-    if let Some(small) = SMALL.iter().position(|it| *it == word) {
+    if let Some(small) = ONES.iter().position(|it| *it == word) {
         return Some((small as f64, false, at + 1)).filter(|_| small > 1);
     }
     let tens = (TENS.iter().position(|it| *it == word)? + 2) as f64 * 10.0;
     // "twenty-four", "twenty four"
     let behind = if of.get(at + 1) == Some(&Lexeme::Mark('-')) { at + 2 } else { at + 1 };
-    let ones = SMALL.iter().take(10).position(|it| *it == next_word(behind)).filter(|ones| *ones > 0);
+    let ones = ONES.iter().take(10).position(|it| *it == next_word(behind)).filter(|ones| *ones > 0);
     Some(ones.map_or((tens, false, at + 1), |ones| (tens + ones as f64, false, behind + 1)))
 }
-
-pub(super) const SMALL: [&str; 20] = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
-];
-const TENS: [&str; 8] = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
 
 fn multiplier(of: &Lexeme<'_>) -> Option<f64> {
     let Lexeme::Word(word) = of else { return None };
