@@ -37,13 +37,27 @@ def python_with(name: str, *requirements: str) -> pathlib.Path:
 QUICK = os.environ.get("BENCH_QUICK") == "1"
 
 
-def tools() -> pathlib.Path:
-    """The stand-in upstream and load generator, built in release."""
-    profile = "dev" if QUICK else "release"
-    subprocess.run(["cargo", "build", f"--profile={profile}", "-q", "-p", "craton-bench"], cwd=ROOT, check=True)
+# How what is measured is compiled.
+PROFILE = os.environ.get("PROFILE", "dev" if QUICK else "release")
+
+
+def built(package: str, *options: str) -> pathlib.Path:
+    """A program of the workspace, compiled by these options of Cargo's, the last of which names it.
+
+    Together with the server, whose dependencies it shares: alone it would have them with other features, and most of
+    them would be compiled once more.
+    """
+    command = ["cargo", "build", "-q", f"--profile={PROFILE}", "-p", "craton-cli", "-p", package, *options]
+    subprocess.run(command, cwd=ROOT, check=True)
     target = json.loads(subprocess.check_output(
         ["cargo", "metadata", "--format-version", "1", "--no-deps"], cwd=ROOT))["target_directory"]
-    return pathlib.Path(target) / ("debug" if QUICK else "release") / "craton-bench"
+    folder = pathlib.Path(target) / ("debug" if PROFILE == "dev" else PROFILE)
+    return folder / ("examples" if "--example" in options else "") / options[-1]
+
+
+def tools() -> pathlib.Path:
+    """The stand-in upstream and load generator."""
+    return built("craton-bench", "--bin", "craton-bench")
 
 
 def free_port() -> int:

@@ -127,20 +127,14 @@ impl FullHeads {
             }
         });
         pieces.sort_by(|a, b| b.0.total_cmp(&a.0));
-        let most = super::most_shown(bytes, 2);
-        let mut taken: Vec<Range<usize>> = Vec::new();
-        let touches = |taken: &[Range<usize>], it: &Range<usize>| {
-            taken.iter().any(|other| other.start < it.end && it.start < other.end)
-        };
+        let mut allowance = super::Allowance::of(bytes, 2);
         for (_, place, suspect) in pieces {
-            if looked.suspects.len() >= most || touches(&taken, &place) {
-                others.push((place, suspect.light));
-                continue;
+            match allowance.take(&place) {
+                true => looked.suspects.push(suspect),
+                false => others.push((place, suspect.light)),
             }
-            taken.push(place);
-            looked.suspects.push(suspect);
         }
-        for (_, light) in others.iter().filter(|(place, _)| !touches(&taken, place)) {
+        for (_, light) in others.iter().filter(|(place, _)| !allowance.touches(place)) {
             super::content::raise(&mut looked.unshown, light);
         }
         looked
@@ -262,7 +256,7 @@ mod tests {
         let text = format!("{text}I will kill you and burn your house down.");
         let folded = View::folded(&text);
         let looked = heads.look(&folded, &model);
-        assert_eq!(looked.suspects.len(), crate::policies::most_shown(text.len(), 2));
+        assert_eq!(looked.suspects.len(), 3);
         let places = looked.suspects.iter().map(|it| {
             let start = folded.text().find(&it.text).unwrap();
             start..start + it.text.len()

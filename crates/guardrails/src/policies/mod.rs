@@ -1,6 +1,7 @@
 //! The detectors, one module a policy. Each takes text and says what it found and where; none decides what happens.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use craton_backend::{EmbedRequest, EmbeddingModel, unit};
@@ -77,11 +78,62 @@ pub(crate) const SHORT: usize = 240;
 /// Texts that the encoder is shown in one question.
 const AT_ONCE: usize = 32;
 
-/// Pieces of a text that the encoder is shown at most, for one policy: what it takes is bounded by the text's length. Of
-/// those beyond, the light vectors have the last word.
-pub(crate) fn most_shown(bytes: usize, at_least: usize) -> usize {
-    match bytes <= SHORT {
-        true => 4,
-        false => (at_least + bytes / 1000).min(64),
+/// Bytes of an ordinary sentence.
+const SENTENCE: usize = 120;
+
+/// What the encoder is shown of one text for one policy: so many pieces, none of which has a part of another, and of a
+/// longer text no more than so many ordinary sentences have. So what it takes is bounded by the text's length. Of the pieces
+/// beyond, the light vectors have the last word.
+pub(crate) struct Allowance {
+    pieces: usize,
+    bytes: usize,
+    taken: Vec<Range<usize>>,
+}
+
+impl Allowance {
+    /// For a text of so many bytes; of a longer one at least so many pieces.
+    pub(crate) fn of(bytes: usize, at_least: usize) -> Self {
+        let (pieces, bytes) = match bytes <= SHORT {
+            true => (4, usize::MAX),
+            false => {
+                let pieces = (at_least + bytes / 1000).min(64);
+                (pieces, pieces * SENTENCE)
+            }
+        };
+        Self { pieces, bytes, taken: Vec::new() }
+    }
+
+    /// Whether a piece is to be shown. Pieces come in their order, the most telling first; that one is, however long.
+    pub(crate) fn take(&mut self, place: &Range<usize>) -> bool {
+        let fits = place.len() <= self.bytes || self.taken.is_empty();
+        let taken = fits && self.taken.len() < self.pieces && !self.touches(place);
+        if taken {
+            self.bytes = self.bytes.saturating_sub(place.len());
+            self.taken.push(place.clone());
+        }
+        taken
+    }
+
+    /// Whether a piece has a part of one that is shown.
+    pub(crate) fn touches(&self, place: &Range<usize>) -> bool {
+        self.taken.iter().any(|taken| taken.start < place.end && place.start < taken.end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_telling_piece_is_shown_and_more_as_the_text_is_longer() {
+        let shown = |bytes: usize, each: usize| {
+            let mut allowance = Allowance::of(bytes, 1);
+            (0..bytes / each).filter(|at| allowance.take(&(at * each..(at + 1) * each))).count()
+        };
+        assert_eq!([shown(240, 40), shown(1000, 100), shown(1000, 400), shown(10_000, 100)], [4, 2, 1, 11]);
+        assert_eq!(shown(1_000_000, 100), 64);
+        let mut allowance = Allowance::of(1000, 1);
+        assert!(allowance.take(&(0..180)) && !allowance.take(&(100..110)) && !allowance.take(&(200..300)));
+        assert!(allowance.take(&(300..360)), "what is left is enough for it");
     }
 }

@@ -157,7 +157,7 @@ impl TopicMatcher {
             }
             before = Some(heard);
         }
-        looked.choose(super::most_shown(text.len(), 1));
+        looked.choose(super::Allowance::of(text.len(), 1));
         looked
     }
 
@@ -291,23 +291,18 @@ pub struct Asked {
 
 impl Looked {
     /// Leaves what stands out most, none of which has a part of another.
-    fn choose(&mut self, most: usize) {
+    fn choose(&mut self, mut allowance: super::Allowance) {
         self.asked.sort_by(|a, b| b.best.total_cmp(&a.best));
-        let mut taken: Vec<Range<usize>> = Vec::new();
-        let touches = |taken: &[Range<usize>], it: &Range<usize>| {
-            taken.iter().any(|other| other.start < it.end && it.start < other.end)
-        };
         let quiet = &mut self.quiet;
         self.asked.retain(|it| {
-            let shown = taken.len() < most && !touches(&taken, &it.place);
-            match shown {
-                true => taken.push(it.place.clone()),
-                false => quiet.push((it.place.clone(), it.out.clone())),
+            let shown = allowance.take(&it.place);
+            if !shown {
+                quiet.push((it.place.clone(), it.out.clone()));
             }
             shown
         });
         // A piece that has a part of one that is shown is judged there.
-        for (_, out) in self.quiet.drain(..).filter(|(place, _)| !touches(&taken, place)) {
+        for (_, out) in self.quiet.drain(..).filter(|(place, _)| !allowance.touches(place)) {
             for (score, out) in self.scores.iter_mut().zip(out) {
                 score.unshown = score.unshown.max(out.0[0]);
             }
@@ -479,7 +474,7 @@ mod tests {
                 asked: vec![asked(0, 3.0), asked(2, 2.9)],
                 quiet: vec![(place(quiet_at), quiet.clone())],
             };
-            looked.choose(1);
+            looked.choose(crate::policies::Allowance::of(300, 1));
             looked
         };
         let mut decoy = looked(1);
