@@ -95,6 +95,29 @@ def test_an_object_keeps_all_that_was_said_of_it(s3, bucket):
     assert code(s3.put_object, Bucket=bucket, Key="k", Body=b"", Metadata={"a": "b" * 2048}) == (400, "MetadataTooLarge")
 
 
+def test_ranges_that_cannot_be_read_are_passed_over(s3, bucket):
+    s3.put_object(Bucket=bucket, Key="k", Body=b"0123456789")
+    url = s3.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "k"})
+    for none in ["lines=1-2", "bytes=a-b", "bytes=0-1,3-4", "bytes=5-4", "bytes=-", "x"]:
+        got = s3.get_object(Bucket=bucket, Key="k", Range=none)
+        assert got["ResponseMetadata"]["HTTPStatusCode"] == 200 and got["Body"].read() == b"0123456789", none
+        head = s3.head_object(Bucket=bucket, Key="k", Range=none)
+        assert head["ResponseMetadata"]["HTTPStatusCode"] == 200 and head["ContentLength"] == 10
+        presigned = requests.get(url, headers={"Range": none})
+        assert (presigned.status_code, presigned.content) == (200, b"0123456789"), none
+    huge = "9" * 30
+    assert s3.get_object(Bucket=bucket, Key="k", Range=f"bytes=8-{huge}")["Body"].read() == b"89"
+    assert s3.get_object(Bucket=bucket, Key="k", Range=f"bytes=-{huge}")["Body"].read() == b"0123456789"
+    for unsatisfiable in ["bytes=10-", "bytes=-0", "bytes=10-12", f"bytes={huge}-"]:
+        assert code(s3.get_object, Bucket=bucket, Key="k", Range=unsatisfiable) == (416, "InvalidRange"), unsatisfiable
+    # Whoever may not read the object may not with such a range.
+    stranger = boto3.client("s3", endpoint_url=s3.meta.endpoint_url, region_name=REGION,
+                            aws_access_key_id=ACCESS_KEY, aws_secret_access_key="wrong")
+    assert code(stranger.get_object, Bucket=bucket, Key="k", Range="x") == (403, "SignatureDoesNotMatch")
+    assert requests.get(url.split("?")[0], headers={"Range": "x"}).status_code == 403
+    assert requests.get(url[:-1] + ("0" if url[-1] != "0" else "1"), headers={"Range": "x"}).status_code == 403
+
+
 @pytest.mark.parametrize("algorithm", ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"])
 def test_checksums(s3, bucket, algorithm):
     field = "Checksum" + algorithm

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use craton_core::{Arn, Principal};
 use craton_identity::policy::{
@@ -343,6 +344,7 @@ impl S3Access for Access {
         } else if caller.principal.is_none() {
             return Err(s3_error!(AccessDenied, "Access Denied"));
         }
+        self.seen.checked.store(true, Ordering::Relaxed);
         cx.extensions_mut().insert(caller);
         Ok(())
     }

@@ -9,6 +9,7 @@ use craton_identity::{Authorizer, Identity};
 use craton_objects::Objects;
 use http::request::Parts;
 use http::{HeaderValue, Response};
+use s3s::access::S3Access;
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::S3ServiceBuilder;
 use s3s::{Body, HttpResponse, S3Error, S3Result, s3_error};
@@ -19,6 +20,7 @@ use crate::cors;
 use crate::form::Form;
 use crate::host::{Hosts, bucket_of};
 use crate::operations::Backend;
+use crate::ranges;
 use crate::sides::Sides;
 use crate::signed::{claim, complete_v2};
 
@@ -73,6 +75,8 @@ pub(crate) struct Seen {
     pub(crate) operation: OnceLock<&'static str>,
     pub(crate) principal: OnceLock<Arc<Principal>>,
     pub(crate) caller: OnceLock<Caller>,
+    /// The caller may do what they ask, as far as the head says what that is.
+    pub(crate) checked: AtomicBool,
     pub(crate) asked: Mutex<Vec<(String, Arn)>>,
     pub(crate) denied: AtomicBool,
 }
@@ -174,17 +178,17 @@ impl S3Front {
             received_ms,
             seen: Arc::clone(seen),
         };
-        let mut builder = S3ServiceBuilder::new(self.backend.clone());
-        builder.set_config(Arc::clone(&self.config) as Arc<_>);
-        builder.set_host(self.hosts.clone());
-        builder.set_auth(crate::auth::Shared(Arc::clone(&keys)));
-        builder.set_access(access.clone());
         let bucket = copied_from(&parts).or_else(|| self.bucket(&parts));
+        let mended = ranges::mended(&parts);
         let request = http::Request::from_parts(parts, body);
-        let answered = builder.build().call(request).await.map_err(|error| {
-            tracing::error!(request_id, error = ?error, "S3 could not answer");
-            s3_error!(InternalError, "We encountered an internal error. Please try again.")
-        })?;
+        let mut answered = self.serve(request, &keys, access.clone(), &request_id).await?;
+        if let (Some(parts), Some(caller)) = (mended, seen.caller.get())
+            && seen.checked.load(Ordering::Relaxed)
+            && matches!(seen.operation.get(), Some(&"GetObject" | &"HeadObject"))
+        {
+            let request = http::Request::from_parts(parts, Body::empty());
+            answered = self.serve(request, &keys, ranges::Checked(caller.clone()), &request_id).await?;
+        }
         if error_of(&answered).as_deref() == Some("SignatureDoesNotMatch") {
             keys.disproven();
         }
@@ -202,6 +206,25 @@ impl S3Front {
             access.may_list(caller, &bucket).await.map_err(unsaid)?;
         }
         Ok(answered)
+    }
+
+    /// Has `s3s` answer.
+    async fn serve(
+        &self,
+        request: http::Request<Body>,
+        keys: &Arc<Keys>,
+        access: impl S3Access,
+        request_id: &str,
+    ) -> S3Result<HttpResponse> {
+        let mut builder = S3ServiceBuilder::new(self.backend.clone());
+        builder.set_config(Arc::clone(&self.config) as Arc<_>);
+        builder.set_host(self.hosts.clone());
+        builder.set_auth(crate::auth::Shared(Arc::clone(keys)));
+        builder.set_access(access);
+        builder.build().call(request).await.map_err(|error| {
+            tracing::error!(request_id, error = ?error, "S3 could not answer");
+            s3_error!(InternalError, "We encountered an internal error. Please try again.")
+        })
     }
 
     /// The bucket that a request names, unchecked.

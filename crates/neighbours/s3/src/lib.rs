@@ -24,6 +24,7 @@ mod lists;
 mod objects;
 mod operations;
 mod policies;
+mod ranges;
 mod settings;
 mod sides;
 mod signed;
