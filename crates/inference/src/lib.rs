@@ -32,5 +32,4 @@ pub use active::ActiveChat;
 pub use answer::Answer;
 pub use backends::Backends;
 pub use chat::{ChatCall, Inference, ModelChoice};
-pub use converse::read_additional_fields;
 pub use guarded::{Guarding, Marked, Place, TraceLevel};

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 /// Reads `additionalModelRequestFields`: what the internal request has a place for goes there, whichever provider's
 /// name it comes under; the rest is handed to the backend as it is.
-pub fn read_additional_fields(fields: Value, request: &mut ChatRequest) -> Result<(), ApiError> {
+pub(super) fn read_additional_fields(fields: Value, request: &mut ChatRequest) -> Result<(), ApiError> {
     let Value::Object(fields) = fields else {
         return match fields {
             Value::Null => Ok(()),

@@ -5,13 +5,14 @@
 //! are held to what the family's body may have: nothing that would change an answer is dropped without a word.
 
 use craton_backend::{Block, ChatRequest, Document};
+use craton_core::RequestContext;
 use craton_models::{Family, Resolved, Target};
 use craton_wire::ApiError;
 use serde_json::Value;
 
 use super::decode::Decoded;
 use super::fields;
-use crate::chat::as_of_model;
+use crate::chat::{Inference, ModelChoice, as_of_model};
 use crate::codec::reader::{Dialect, Node};
 use crate::codec::{additional, anthropic, openai_chat};
 
@@ -24,9 +25,14 @@ const MAX_CACHE_POINTS: usize = 4;
 pub(super) fn check(resolved: &Resolved, decoded: &mut Decoded) -> Result<(), ApiError> {
     let family = resolved.model.family;
     check_documents(family, &decoded.request)?;
+    check_cache_points(family, decoded.cache_points).map_err(|error| as_of_model("Converse", error))?;
+    place_fields(resolved, &mut decoded.request)
+}
+
+/// Gives what the additional fields left in a request, and it has a place for, that place.
+fn place_fields(resolved: &Resolved, request: &mut ChatRequest) -> Result<(), ApiError> {
+    let family = resolved.model.family;
     let of_model = |error| as_of_model("Converse", error);
-    check_cache_points(family, decoded.cache_points).map_err(of_model)?;
-    let request = &mut decoded.request;
     if family == Family::AnthropicMessages {
         anthropic::read_converse_fields(request).map_err(of_model)?;
     }
@@ -34,6 +40,27 @@ pub(super) fn check(resolved: &Resolved, decoded: &mut Decoded) -> Result<(), Ap
         take_response_format(family, request).map_err(of_model)?;
     }
     Ok(())
+}
+
+impl Inference {
+    /// Reads `additionalModelRequestFields` into a request as Converse does, for operations that say their conversation
+    /// otherwise.
+    ///
+    /// # Errors
+    /// What Converse answers: fields that the model's body does not have, or that are outside of their range there.
+    pub async fn read_fields(
+        &self,
+        context: &RequestContext,
+        model_id: String,
+        fields: Option<Value>,
+        request: &mut ChatRequest,
+    ) -> Result<ModelChoice, ApiError> {
+        let resolved = self.resolve(context, ModelChoice::Id(model_id)).await?;
+        check_additional(&resolved, fields.as_ref())?;
+        fields::read_additional_fields(fields.unwrap_or_default(), request)?;
+        place_fields(&resolved, request)?;
+        Ok(ModelChoice::Resolved(Box::new(resolved)))
+    }
 }
 
 /// Holds the additional fields of a model that runs here to those of its family's own body.

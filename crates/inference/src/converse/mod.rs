@@ -21,7 +21,6 @@ pub(crate) use decode::priority;
 use decode::{Conversation, Decoded};
 use encode::{Echo, Events};
 use fields::ResponsePaths;
-pub use fields::read_additional_fields;
 
 use crate::chat::{ChatCall, Inference, ModelChoice};
 use crate::guarded::Guarding;

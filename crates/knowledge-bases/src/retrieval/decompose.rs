@@ -1,14 +1,14 @@
 //! A question into several, each to be searched by itself; and one question asked of a model for JSON.
 
 use craton_api_bedrock_agent_runtime as api;
-use craton_backend::{Block, ChatRequest, Message, ResponseSchema, Role};
+use craton_backend::{Block, ChatRequest, Message, ResponseSchema, Role, Sampling};
 use craton_core::RequestContext;
 use craton_inference::{ChatCall, ModelChoice};
 use craton_wire::ApiError;
 use serde_json::{Value, json};
 
 use super::Retrieval;
-use super::generate::request;
+use super::generate::sampling;
 use super::sessions::Session;
 
 /// Questions that one is taken apart into.
@@ -23,16 +23,9 @@ const FORMAT: &str = "Answer with a JSON object: {\"questions\": [\"...\"]}.";
 
 /// One question asked of a model for JSON.
 pub(super) struct JsonCall {
-    pub model: String,
+    model: ModelChoice,
     /// All of the request but what is asked.
-    pub request: ChatRequest,
-}
-
-impl JsonCall {
-    /// Greedy, and short.
-    pub(super) fn new(model: &str) -> Result<Self, ApiError> {
-        Ok(Self { model: model.to_owned(), request: request(MAX_TOKENS, None, None)? })
-    }
+    request: ChatRequest,
 }
 
 /// How a question is to be taken apart.
@@ -41,13 +34,24 @@ pub(super) struct Orchestration {
     instruction: String,
 }
 
-impl Orchestration {
-    pub(super) fn new(
+impl Retrieval {
+    /// A call that is greedy, and short.
+    pub(super) async fn json_call(
+        &self,
+        context: &RequestContext,
+        model: &str,
+    ) -> Result<JsonCall, ApiError> {
+        let (model, request) = self.request(context, model, (Sampling::default(), None), MAX_TOKENS).await?;
+        Ok(JsonCall { model, request })
+    }
+
+    pub(super) async fn orchestration(
+        &self,
+        context: &RequestContext,
         model: &str,
         asked: api::OrchestrationConfiguration,
-        session: &Session,
-        question: &str,
-    ) -> Result<Self, ApiError> {
+        (session, question): (&Session, &str),
+    ) -> Result<Orchestration, ApiError> {
         let template = asked.prompt_template.and_then(|template| template.text_prompt_template);
         let told: Vec<String> = session
             .turns
@@ -61,15 +65,11 @@ impl Orchestration {
                 template.replace("$output_format_instructions$", FORMAT).replace("$query$", question)
             },
         );
-        let call = JsonCall {
-            model: model.to_owned(),
-            request: request(MAX_TOKENS, asked.inference_config, asked.additional_model_request_fields)?,
-        };
-        Ok(Self { call, instruction })
+        let said = (sampling(asked.inference_config), asked.additional_model_request_fields);
+        let (model, request) = self.request(context, model, said, MAX_TOKENS).await?;
+        Ok(Orchestration { call: JsonCall { model, request }, instruction })
     }
-}
 
-impl Retrieval {
     /// The question itself, first, and the parts that a model sees in it.
     pub(super) async fn questions(
         &self,
@@ -113,7 +113,6 @@ impl Retrieval {
             response_schema: Some(ResponseSchema { name: Some("answer".into()), schema }),
             ..request
         };
-        let model = ModelChoice::Id(model);
         let call = ChatCall { operation: "RetrieveAndGenerate", model, request, metadata: Vec::new() };
         let mut chat = self.parts.inference.chat(context, call).await?;
         let text = chat.collect().await?.text();

@@ -7,12 +7,11 @@ use craton_api_bedrock_agent_runtime as api;
 use craton_backend::{ChatRequest, Delta, Sampling, StopReason};
 use craton_core::RequestContext;
 use craton_guardrails::GuardReference;
-use craton_inference::{ActiveChat, ChatCall, Guarding, ModelChoice, read_additional_fields};
+use craton_inference::{ActiveChat, ChatCall, Guarding, ModelChoice};
 use craton_wire::ApiError;
 use craton_wire::types::Map;
 
 use super::attribution::{Cleaner, Part, attribute};
-use super::decompose::Orchestration;
 use super::passages::Passage;
 use super::prompt::{self, Inputs};
 use super::retrieve::Search;
@@ -44,7 +43,7 @@ pub(super) struct Basis {
 
 /// What both kinds of source say about generation.
 struct Generation {
-    model: String,
+    model: ModelChoice,
     template: Option<String>,
     /// All of the request but what is said in it.
     request: ChatRequest,
@@ -109,7 +108,7 @@ impl Retrieval {
             }
             (api::RetrieveAndGenerateType::ExternalSources, _, Some(sources)) => {
                 let session = self.session(context, input.session_id, "external sources", kms).await?;
-                self.ready_from_sources(sources, session, question).await?
+                self.ready_from_sources(context, sources, session, question).await?
             }
             _ => return Err(ApiError::validation("The configuration that the type names is required.")),
         };
@@ -127,16 +126,13 @@ impl Retrieval {
         session: Session,
         question: String,
     ) -> Result<(Ready, Generation), ApiError> {
-        let generation = match base.generation_configuration {
-            Some(g) => Generation::new(
-                base.model_arn.clone(),
-                g.guardrail_configuration,
-                g.prompt_template,
-                g.inference_config,
-                g.additional_model_request_fields,
-            )?,
-            None => Generation::new(base.model_arn.clone(), None, None, None, None)?,
-        };
+        let said = base.generation_configuration.map_or_else(Said::default, |said| Said {
+            guardrail: said.guardrail_configuration,
+            template: said.prompt_template,
+            inference: said.inference_config,
+            fields: said.additional_model_request_fields,
+        });
+        let generation = self.generation(context, &base.model_arn, said).await?;
         let searchable = self.parts.searchables.searchable(context, &base.knowledge_base_id).await?;
         let search = self.search_for(context, base.retrieval_configuration, &question).await?;
         let mut questions = match base.orchestration_configuration {
@@ -144,7 +140,8 @@ impl Retrieval {
             Some(asked)
                 if asked.query_transformation_configuration.is_some() || asked.prompt_template.is_some() =>
             {
-                let orchestration = Orchestration::new(&base.model_arn, asked, &session, &question)?;
+                let orchestration =
+                    self.orchestration(context, &base.model_arn, asked, (&session, &question)).await?;
                 self.questions(context, orchestration, &question).await?
             }
             _ => vec![question.clone()],
@@ -161,20 +158,18 @@ impl Retrieval {
 
     async fn ready_from_sources(
         &self,
+        context: &RequestContext,
         sources: api::ExternalSourcesRetrieveAndGenerateConfiguration,
         session: Session,
         question: String,
     ) -> Result<(Ready, Generation), ApiError> {
-        let generation = match sources.generation_configuration {
-            Some(g) => Generation::new(
-                sources.model_arn,
-                g.guardrail_configuration,
-                g.prompt_template,
-                g.inference_config,
-                g.additional_model_request_fields,
-            )?,
-            None => Generation::new(sources.model_arn, None, None, None, None)?,
-        };
+        let said = sources.generation_configuration.map_or_else(Said::default, |said| Said {
+            guardrail: said.guardrail_configuration,
+            template: said.prompt_template,
+            inference: said.inference_config,
+            fields: said.additional_model_request_fields,
+        });
+        let generation = self.generation(context, &sources.model_arn, said).await?;
         let passages = self.external_passages(sources.sources, &question).await?;
         let marks = prompt::asks_for_markers(generation.template.as_deref());
         let basis = Basis { passages, embedder: None, marks };
@@ -266,25 +261,18 @@ impl Asked {
             stream: self.stream,
             ..request.clone()
         };
-        let model = ModelChoice::Id(model.clone());
+        let model = model.clone();
         (ChatCall { operation: self.operation, model, request, metadata: Vec::new() }, guarding)
     }
 }
 
-impl Generation {
-    fn new(
-        model: String,
-        guardrail: Option<api::GuardrailConfiguration>,
-        template: Option<api::PromptTemplate>,
-        inference: Option<api::InferenceConfig>,
-        extra: Option<Map<serde_json::Value>>,
-    ) -> Result<Self, ApiError> {
-        let template = template.and_then(|template| template.text_prompt_template);
-        prompt::check(template.as_deref())?;
-        let request = request(MAX_TOKENS, inference, extra)?;
-        let guardrail = guardrail.map(guard_reference);
-        Ok(Self { model, template, request, guardrail })
-    }
+/// A generation's settings, as clients say them.
+#[derive(Default)]
+struct Said {
+    guardrail: Option<api::GuardrailConfiguration>,
+    template: Option<api::PromptTemplate>,
+    inference: Option<api::InferenceConfig>,
+    fields: Option<Map<serde_json::Value>>,
 }
 
 /// A guardrail as this service's requests name it.
@@ -292,30 +280,59 @@ pub(super) fn guard_reference(asked: api::GuardrailConfiguration) -> GuardRefere
     GuardReference { identifier: asked.guardrail_id, version: Some(asked.guardrail_version) }
 }
 
-/// A request without its messages: greedy and of at most `max_tokens`, unless the client says otherwise. Further fields
-/// are read as Converse reads them.
-pub(super) fn request(
-    max_tokens: u32,
-    inference: Option<api::InferenceConfig>,
-    fields: Option<Map<serde_json::Value>>,
-) -> Result<ChatRequest, ApiError> {
-    let mut request = ChatRequest::default();
-    if let Some(text) = inference.and_then(|inference| inference.text_inference_config) {
-        let most = text.max_tokens.and_then(|tokens| u32::try_from(tokens).ok());
-        request.sampling = Sampling {
-            max_tokens: most.filter(|tokens| *tokens > 0),
-            temperature: text.temperature,
-            top_p: text.top_p,
-            stop_sequences: text.stop_sequences.unwrap_or_default(),
-            ..Sampling::default()
-        };
+impl Retrieval {
+    async fn generation(
+        &self,
+        context: &RequestContext,
+        model: &str,
+        said: Said,
+    ) -> Result<Generation, ApiError> {
+        let template = said.template.and_then(|template| template.text_prompt_template);
+        prompt::check(template.as_deref())?;
+        let sampling = sampling(said.inference);
+        let (model, request) = self.request(context, model, (sampling, said.fields), MAX_TOKENS).await?;
+        let guardrail = said.guardrail.map(guard_reference);
+        Ok(Generation { model, template, request, guardrail })
     }
-    let fields = fields.into_iter().flatten().collect();
-    read_additional_fields(serde_json::Value::Object(fields), &mut request)?;
-    let sampling = &mut request.sampling;
-    sampling.max_tokens.get_or_insert(max_tokens);
-    sampling.temperature.get_or_insert(0.0);
-    Ok(request)
+
+    /// A model, found, and a request to it without messages: greedy and of at most `max_tokens`, unless the client says
+    /// otherwise. Further fields are read as Converse reads them.
+    pub(super) async fn request(
+        &self,
+        context: &RequestContext,
+        model: &str,
+        (sampling, fields): (Sampling, Option<Map<serde_json::Value>>),
+        max_tokens: u32,
+    ) -> Result<(ModelChoice, ChatRequest), ApiError> {
+        let mut request = ChatRequest { sampling, ..ChatRequest::default() };
+        let fields = fields.map(|fields| serde_json::Value::Object(fields.into_iter().collect()));
+        let inference = &self.parts.inference;
+        let model = inference.read_fields(context, model.to_owned(), fields, &mut request).await?;
+        let thinks = request.reasoning_budget_tokens.is_some() || request.extra.contains_key("thinking");
+        let sampling = &mut request.sampling;
+        let thought = request.reasoning_budget_tokens.unwrap_or_default();
+        sampling.max_tokens.get_or_insert(max_tokens.saturating_add(thought));
+        // A model that thinks samples as it was trained to.
+        if !thinks {
+            sampling.temperature.get_or_insert(0.0);
+        }
+        Ok((model, request))
+    }
+}
+
+/// What an inference configuration says of sampling.
+pub(super) fn sampling(inference: Option<api::InferenceConfig>) -> Sampling {
+    let Some(text) = inference.and_then(|inference| inference.text_inference_config) else {
+        return Sampling::default();
+    };
+    let most = text.max_tokens.and_then(|tokens| u32::try_from(tokens).ok());
+    Sampling {
+        max_tokens: most.filter(|tokens| *tokens > 0),
+        temperature: text.temperature,
+        top_p: text.top_p,
+        stop_sequences: text.stop_sequences.unwrap_or_default(),
+        ..Sampling::default()
+    }
 }
 
 impl Basis {

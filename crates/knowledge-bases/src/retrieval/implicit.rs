@@ -11,7 +11,6 @@ use craton_wire::ApiError;
 use serde_json::{Value, json};
 
 use super::Retrieval;
-use super::decompose::JsonCall;
 
 const OPERATORS: [&str; 8] = [
     "equals",
@@ -44,7 +43,7 @@ impl Retrieval {
             described.join("\n")
         );
         let keys: Vec<&str> = attributes.iter().map(|attribute| attribute.key.as_str()).collect();
-        let call = JsonCall::new(&configuration.model_arn)?;
+        let call = self.json_call(context, &configuration.model_arn).await?;
         let answer = self.ask_json(context, call, (&instruction, question), schema(&keys)).await?;
         let conditions = answer.as_ref().and_then(|answer| answer.get("conditions")?.as_array());
         let read =

@@ -61,7 +61,7 @@ async fn reranking_without_its_part() {
     }
 }
 
-/// Further fields of the model mean what they mean in Converse.
+/// Further fields of the model mean what they mean in Converse, and are held to the model's own.
 #[tokio::test]
 async fn further_fields_of_an_answer() {
     let world = world().await;
@@ -72,20 +72,55 @@ async fn further_fields_of_an_answer() {
         about("How long for enterprise returns?", json!({"generationConfiguration": generation}))
     };
     world.says("Within 45 days.");
-    world.ask(asked(json!({"top_k": 7, "max_tokens": 50, "mine": 1}))).await;
+    world.ask(asked(json!({"top_k": 7, "max_tokens": 50, "metadata": {"user_id": "u"}}))).await;
     let request = world.last_request();
     assert_eq!(request.sampling.top_k, Some(7));
     assert_eq!((request.sampling.max_tokens, request.sampling.temperature), (Some(50), Some(0.5)));
-    assert_eq!(request.extra.keys().collect::<Vec<_>>(), ["mine"]);
-    for (fields, named) in [
-        (json!({"messages": []}), "messages conflicts"),
-        (json!({"temperature": 0.1}), "temperature conflicts"),
-        (json!({"top_k": "many"}), "top_k must be"),
+    assert_eq!(request.extra.keys().collect::<Vec<_>>(), ["metadata"]);
+    let bytes = json!({"identifier": "a.txt", "contentType": "text/plain", "data": "aGk="});
+    let external = |fields: Value| {
+        json!({"input": {"text": "q"}, "retrieveAndGenerateConfiguration": {"type": "EXTERNAL_SOURCES",
+            "externalSourcesConfiguration": {"modelArn": CLAUDE,
+                "sources": [{"sourceType": "BYTE_CONTENT", "byteContent": bytes}],
+                "generationConfiguration": {"additionalModelRequestFields": fields}}}})
+    };
+    let decomposed = |fields: Value| {
+        about(
+            "q",
+            json!({"orchestrationConfiguration": {"additionalModelRequestFields": fields,
+            "queryTransformationConfiguration": {"type": "QUERY_DECOMPOSITION"}}}),
+        )
+    };
+    let unknown = "The model returned the following errors: banana: Extra inputs are not permitted";
+    for (request, named) in [
+        (asked(json!({"messages": []})), "messages conflicts"),
+        (asked(json!({"temperature": 0.1})), "temperature conflicts"),
+        (asked(json!({"top_k": "many"})), "top_k: "),
+        (asked(json!({"banana": 1})), unknown),
+        (external(json!({"banana": 1})), unknown),
+        (decomposed(json!({"banana": 1})), unknown),
     ] {
-        let refused = world.retrieval.retrieve_and_generate(&world.context, read(asked(fields))).await;
+        let refused = world.retrieval.retrieve_and_generate(&world.context, read(request)).await;
         let error = refused.unwrap_err();
         assert!(error.code == "ValidationException" && error.message.contains(named), "{error}");
     }
+}
+
+/// A model that thinks has room for that besides its answer, and samples as it was trained to.
+#[tokio::test]
+async fn thinking_leaves_an_answer_its_room() {
+    let world = world().await;
+    world.fill_shop().await;
+    let fields = json!({"thinking": {"type": "enabled", "budget_tokens": 2000}});
+    let generation = json!({"additionalModelRequestFields": fields});
+    let thinking = "arn:aws:bedrock:us-east-1::foundation-model/anthropic.claude-3-7-sonnet-20250219-v1:0";
+    let more = json!({"modelArn": thinking, "generationConfiguration": generation});
+    let asked = about("How long for enterprise returns?", more);
+    world.says("Within 45 days.");
+    let _ = world.retrieval.retrieve_and_generate(&world.context, read(asked)).await.unwrap();
+    let request = world.last_request();
+    assert_eq!(request.reasoning_budget_tokens, Some(2000));
+    assert_eq!((request.sampling.max_tokens, request.sampling.temperature), (Some(3024), None));
 }
 
 #[tokio::test]
