@@ -11,6 +11,8 @@ use craton_wire::sigv4::Secret;
 use crate::client;
 use crate::options::ServerOptions;
 
+const ENDPOINT_VARIABLE: &str = "AWS_ENDPOINT_URL";
+
 /// Everything an AWS client needs to call this server.
 #[derive(Debug, Clone)]
 pub(crate) struct Endpoint {
@@ -76,10 +78,21 @@ impl Endpoint {
         })
     }
 
+    /// With the keys, region and certificate that AWS's own tools would take from the environment.
+    fn in_environment(self, variable: impl Fn(&str) -> Option<String>) -> Self {
+        let read = |name| variable(name).filter(|value| !value.is_empty());
+        Self {
+            url: self.url,
+            region: read("AWS_REGION").or_else(|| read("AWS_DEFAULT_REGION")).unwrap_or(self.region),
+            keys: Keys::of_environment(&variable).unwrap_or(self.keys),
+            certificate: read("AWS_CA_BUNDLE").map(PathBuf::from).or(self.certificate),
+        }
+    }
+
     /// The variables that AWS's SDKs and CLI read.
     pub(crate) fn variables(&self) -> Vec<(&'static str, String)> {
         let mut variables = vec![
-            ("AWS_ENDPOINT_URL", self.url.clone()),
+            (ENDPOINT_VARIABLE, self.url.clone()),
             ("AWS_ACCESS_KEY_ID", self.keys.access_key_id.clone()),
             ("AWS_SECRET_ACCESS_KEY", self.keys.secret.expose().to_owned()),
             ("AWS_REGION", self.region.clone()),
@@ -134,7 +147,7 @@ pub(crate) enum Attached {
 #[derive(Args)]
 pub(crate) struct EndpointOptions {
     /// Call this URL with the keys in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, else this machine's root keys, and
-    /// start nothing
+    /// start nothing [default: AWS_ENDPOINT_URL, unless --listen is given]
     #[arg(long, value_name = "URL", conflicts_with = "listen")]
     endpoint: Option<String>,
 
@@ -146,17 +159,31 @@ impl EndpointOptions {
     /// The server at the URL given, else the one [`Attached::find_or_start`] comes to.
     pub(crate) async fn attach(&self) -> anyhow::Result<(Attached, Endpoint)> {
         let config = self.server.load()?;
-        match &self.endpoint {
-            Some(url) => {
-                let url = url.trim_end_matches('/').to_owned();
-                let parts = url.parse::<http::Uri>().map(http::Uri::into_parts);
-                let whole = parts.is_ok_and(|parts| parts.scheme.is_some() && parts.authority.is_some());
-                anyhow::ensure!(whole, "--endpoint {url} is no URL; it must be like http://127.0.0.1:8473");
-                let endpoint = Endpoint { url, ..Endpoint::of(&config)? };
-                let keys = Keys::of_environment(|name| std::env::var(name).ok());
-                Ok((Attached::Running, Endpoint { keys: keys.unwrap_or(endpoint.keys.clone()), ..endpoint }))
-            }
-            None => Attached::find_or_start(config).await,
+        let variable = |name: &str| std::env::var(name).ok();
+        let Some((source, url)) = self.url(variable) else {
+            return Attached::find_or_start(config).await;
+        };
+        let url = url.trim_end_matches('/').to_owned();
+        let parts = url.parse::<http::Uri>().map(http::Uri::into_parts);
+        let whole = parts.is_ok_and(|parts| parts.scheme.is_some() && parts.authority.is_some());
+        anyhow::ensure!(whole, "{source} {url} is no URL; it must be like http://127.0.0.1:8473");
+        let own = Endpoint::of(&config);
+        // The address that `env` prints before anything runs there.
+        let is_own = own.as_ref().is_ok_and(|own| own.url == url);
+        let endpoint = Endpoint { url, ..own? }.in_environment(variable);
+        if source == ENDPOINT_VARIABLE && is_own && !client::is_craton(&endpoint).await {
+            return Attached::find_or_start(config).await;
+        }
+        Ok((Attached::Running, endpoint))
+    }
+
+    /// The URL that is called, and what names it.
+    fn url(&self, variable: impl Fn(&str) -> Option<String>) -> Option<(&'static str, String)> {
+        let of_environment = || variable(ENDPOINT_VARIABLE).filter(|url| !url.is_empty());
+        match (&self.endpoint, &self.server.listen) {
+            (Some(url), _) => Some(("--endpoint", url.clone())),
+            (None, Some(_)) => None,
+            (None, None) => of_environment().map(|url| (ENDPOINT_VARIABLE, url)),
         }
     }
 }
@@ -222,6 +249,22 @@ mod tests {
         let cleared = Endpoint::cleared(set.into_iter().map(str::to_owned));
         let expected = ["AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_STS"];
         assert_eq!(cleared, expected);
+    }
+
+    #[test]
+    fn the_environment_says_what_is_called_unless_the_command_line_does() {
+        let set = |name: &str| (name == ENDPOINT_VARIABLE).then(|| "http://10.0.0.7:1/".to_owned());
+        let options = |endpoint: Option<&str>, listen: Option<&str>| EndpointOptions {
+            endpoint: endpoint.map(str::to_owned),
+            server: ServerOptions { listen: listen.map(str::to_owned), ..ServerOptions::default() },
+        };
+        let url = |options: EndpointOptions| options.url(set).map(|(_, url)| url);
+        assert_eq!(url(options(None, None)).as_deref(), Some("http://10.0.0.7:1/"));
+        assert_eq!(url(options(Some("http://a"), None)).as_deref(), Some("http://a"));
+        assert_eq!(url(options(None, Some("127.0.0.1:1"))), None);
+        assert_eq!(options(None, None).url(|_| Some(String::new())), None);
+        let region = |name: &str| (name == "AWS_DEFAULT_REGION").then(|| "eu-west-1".to_owned());
+        assert_eq!(endpoint("localhost:80", false).unwrap().in_environment(region).region, "eu-west-1");
     }
 
     #[test]

@@ -69,14 +69,10 @@ impl Sync {
         );
         let started = client.call(&jobs, Some(&json!({}))).await?;
         let id = started["ingestionJob"]["ingestionJobId"].as_str().context("the answer has no job")?;
-        let style = ProgressStyle::with_template("{msg} {bar:28} {pos} / {len} documents {elapsed}");
-        let bar = ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        bar.set_message("Syncing");
+        let bar = bar();
         let job = loop {
             let job = client.call(&format!("{jobs}{id}"), None).await?["ingestionJob"].take();
-            let (done, all) = progress(&job["statistics"]);
-            bar.set_length(all);
-            bar.set_position(done);
+            show(&bar, &job["statistics"]);
             match job["status"].as_str() {
                 Some("COMPLETE" | "FAILED" | "STOPPED") => break job,
                 _ => tokio::time::sleep(POLL).await,
@@ -85,6 +81,30 @@ impl Sync {
         bar.finish_and_clear();
         Ok(report(&job))
     }
+}
+
+/// A bar of which nothing is known yet.
+fn bar() -> ProgressBar {
+    let bar = ProgressBar::no_length().with_style(style("{msg} {bar:28} {elapsed}"));
+    bar.set_message("Syncing");
+    bar
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+/// Shows how far a job is. While it is not known how much there is to do, the bar stays empty.
+fn show(bar: &ProgressBar, statistics: &Value) {
+    let (done, all) = progress(statistics);
+    if all == 0 {
+        return;
+    }
+    if bar.length().is_none() {
+        bar.set_style(style("{msg} {bar:28} {pos} / {len} documents {elapsed}"));
+    }
+    bar.set_length(all);
+    bar.set_position(done);
 }
 
 /// Documents that were done, and all there are. What is unchanged counts once the job is over.
@@ -126,5 +146,14 @@ mod tests {
             "numberOfModifiedDocumentsIndexed": 1, "numberOfDocumentsFailed": 2 });
         assert_eq!(progress(&statistics), (7, 9));
         assert_eq!(progress(&Value::Null), (0, 0));
+    }
+
+    #[test]
+    fn a_bar_has_no_length_until_it_is_known_how_much_there_is() {
+        let bar = bar();
+        show(&bar, &json!({ "numberOfDocumentsScanned": 0 }));
+        assert_eq!((bar.length(), bar.position()), (None, 0));
+        show(&bar, &json!({ "numberOfDocumentsScanned": 4, "numberOfNewDocumentsIndexed": 2 }));
+        assert_eq!((bar.length(), bar.position()), (Some(4), 2));
     }
 }

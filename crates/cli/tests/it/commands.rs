@@ -97,6 +97,28 @@ fn exec_uses_a_server_that_runs_and_leaves_it_running() {
     assert!(told.contains(&format!("http://127.0.0.1:{}", home.port)) && told.contains("stopping"), "{told}");
 }
 
+/// As the tools of AWS do: the endpoint with its keys.
+#[test]
+fn a_sync_goes_where_the_environment_says() {
+    let (home, elsewhere) = (Home::new(), Home::new());
+    let _serving = elsewhere.serve(&[]);
+    let printed = stdout(&elsewhere.run(&["env", "--shell", "dotenv"]));
+    let variables = printed.lines().filter_map(|line| line.split_once('='));
+    let mut command = home.craton(&["kb", "sync", "KB00000001", "DS00000001"]);
+    let ran = command.envs(variables).output().unwrap();
+    assert_eq!(ran.status.code(), Some(1));
+    assert!(stderr(&ran).contains("ResourceNotFoundException"), "{}", stderr(&ran));
+    // Nobody is there, and nothing is started in its place.
+    let mut command = home.craton(&["kb", "sync", "KB00000001", "DS00000001"]);
+    let ran = command.env("AWS_ENDPOINT_URL", "http://127.0.0.1:1").output().unwrap();
+    assert!(stderr(&ran).contains("no answer from the server at http://127.0.0.1:1"), "{}", stderr(&ran));
+    // Where `env` said that this machine's own is to be, it is started.
+    let own = format!("http://127.0.0.1:{}", home.port);
+    let mut command = home.craton(&["kb", "sync", "KB00000001", "DS00000001"]);
+    let ran = command.env("AWS_ENDPOINT_URL", own).output().unwrap();
+    assert!(stderr(&ran).contains("ResourceNotFoundException"), "{}", stderr(&ran));
+}
+
 #[test]
 fn a_second_signal_ends_a_server_at_once() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
