@@ -5,7 +5,8 @@ import uuid
 
 import pytest
 from botocore.credentials import Credentials
-from conftest import ACCESS_KEY, REGION, SECRET_KEY
+from botocore.exceptions import ClientError
+from conftest import ACCESS_KEY, REGION, SECRET_KEY, index_in, inline_document, knowledge_base_request
 from opensearchpy import AuthorizationException, NotFoundError, OpenSearch, RequestsAWSV4SignerAuth, RequestsHttpConnection, helpers
 
 
@@ -21,6 +22,7 @@ def opensearch(server):
     auth = RequestsAWSV4SignerAuth(Credentials(ACCESS_KEY, SECRET_KEY), REGION, "aoss")
     client = OpenSearch(hosts=[detail["collectionEndpoint"]], http_auth=auth, timeout=60,
                         connection_class=RequestsHttpConnection)
+    client.collection_arn = collection["arn"]
     yield client
     aoss.delete_collection(id=collection["id"])
     with pytest.raises(NotFoundError):
@@ -94,3 +96,26 @@ def test_a_user_needs_both_iam_and_a_data_access_policy(server, opensearch):
     with pytest.raises(AuthorizationException):
         user.count(index="shared")
     opensearch.indices.delete(index="shared")
+
+
+def test_a_knowledge_base_and_the_index_that_a_notebook_makes_for_it(server, opensearch):
+    """As notebooks do: the index first, with names of their own, and a look at it once it is filled."""
+    index = f"own-{uuid.uuid4().hex[:8]}"
+    opensearch.indices.create(index=index, body=json.dumps({
+        "settings": {"index.knn": "true", "number_of_shards": 1, "knn.algo_param.ef_search": 512},
+        "mappings": {"properties": {
+            "vector": {"type": "knn_vector", "dimension": 1024,
+                       "method": {"name": "hnsw", "engine": "faiss", "space_type": "l2"}},
+            "text": {"type": "text"}, "text-metadata": {"type": "text"}}}}))
+    agent, storage = server.client("bedrock-agent"), index_in(opensearch.collection_arn, index)
+    fields = storage["opensearchServerlessConfiguration"]["fieldMapping"] = {
+        "vectorField": "elsewhere", "textField": "text", "metadataField": "text-metadata"}
+    with pytest.raises(ClientError, match="storage configuration provided is invalid... .*is not knn_vector type") as caught:
+        agent.create_knowledge_base(**knowledge_base_request(storage))
+    assert caught.value.response["Error"]["Code"] == "ValidationException"
+    fields["vectorField"] = "vector"
+    base = server.knowledge_base(storage)["knowledgeBaseId"]
+    server.fill(base, [inline_document("pier", "The pier opens at nine.", year=2025)])
+    hits = opensearch.search(index=index, body={"query": {"match": {"text": "pier"}}})["hits"]["hits"]
+    assert [hit["_source"]["text"] for hit in hits] == ["The pier opens at nine."]
+    assert json.loads(hits[0]["_source"]["text-metadata"]) == {"source": "pier"} and hits[0]["_source"]["year"] == 2025

@@ -16,6 +16,7 @@ use crate::index::vector_configuration;
 use crate::records::{
     ID_LENGTH, KNOWLEDGE_BASE, KnowledgeBaseRecord, Place, StoredKnowledgeBase, arn, bad_page, reasons, same,
 };
+use crate::storage::invalid_storage;
 use crate::upkeep::{self, Task};
 
 /// Knowledge bases of an account in a region, as AWS's default quota has it.
@@ -37,6 +38,7 @@ impl KnowledgeBases {
         self.index_spec(&storage, embedder.dimensions)?;
         check_name(&storage)?;
         self.check_storage(context, &storage).await?;
+        self.check_fields(context, &storage, embedder.dimensions).await?;
         if self.all::<StoredKnowledgeBase>(&scope, "").await?.len() >= MOST {
             return Err(ApiError::quota_exceeded(format!(
                 "The account has the {MOST} knowledge bases it can have."
@@ -202,9 +204,7 @@ fn check_name(storage: &api::StorageConfiguration) -> Result<(), ApiError> {
     let domain = storage.opensearch_managed_cluster_configuration.as_ref();
     let name = collection.map(|it| &it.vector_index_name).or(domain.map(|it| &it.vector_index_name));
     match name.filter(|name| !is_index_name(name)) {
-        Some(name) => Err(ApiError::validation(format!(
-            "The knowledge base storage configuration provided is invalid: Invalid index name [{name}]"
-        ))),
+        Some(name) => Err(invalid_storage(&format!("Invalid index name [{name}]"))),
         None => Ok(()),
     }
 }

@@ -7,7 +7,7 @@
 //!   all of its control flow in one function; it runs as a durable job and takes up where a killed one left off.
 //! * `members`: requests in which a type chooses what else is said.
 //! * `records`: what is stored of a resource, and the conditions for changing it.
-//! * `index`: which vector index and which embedding model belong to a knowledge base.
+//! * `index`: the vector index and the embedding model of a knowledge base; `storage`: where the index is.
 //!
 //! Documents come from strangers: a document that can't be read fails alone, with its reason.
 
@@ -22,11 +22,13 @@ mod knowledge_base;
 mod members;
 mod records;
 pub mod retrieval;
+mod storage;
 mod tags;
 mod upkeep;
 
 use std::sync::Arc;
 
+use craton_api_bedrock_agent::OpenSearchServerlessFieldMapping;
 use craton_core::{Clock, IdSource, RequestContext};
 use craton_identity::Permissions;
 use craton_inference::{Backends, Inference};
@@ -43,6 +45,16 @@ use futures::future::BoxFuture;
 pub use config::{AccessError, KnowledgeBasesConfig, OpenSearchCluster, PostgresDatabase};
 use retrieval::{Retrieval, RetrievalParts};
 
+/// An index of a collection, as a knowledge base asks for it.
+#[derive(Debug, Clone, Copy)]
+pub struct CollectionIndex<'a> {
+    pub collection_arn: &'a str,
+    pub name: &'a str,
+    pub fields: &'a OpenSearchServerlessFieldMapping,
+    /// Length of the vectors.
+    pub dimensions: usize,
+}
+
 /// Knows the collections that an index can be in.
 pub trait KnownCollections: Send + Sync {
     /// Whether `arn` is, in its only spelling, a collection that is there.
@@ -51,6 +63,21 @@ pub trait KnownCollections: Send + Sync {
         context: &'a RequestContext,
         arn: &'a str,
     ) -> BoxFuture<'a, Result<bool, ApiError>>;
+
+    /// Refuses, with OpenSearch's reason, what the mapping of an index that is there does not fit.
+    fn check_index<'a>(
+        &'a self,
+        context: &'a RequestContext,
+        index: CollectionIndex<'a>,
+    ) -> BoxFuture<'a, Result<(), ApiError>>;
+
+    /// Notes what a knowledge base calls its fields, for whoever reads the index by OpenSearch's own API.
+    fn name_fields<'a>(
+        &'a self,
+        context: &'a RequestContext,
+        index: CollectionIndex<'a>,
+        knowledge_base: &'a str,
+    ) -> BoxFuture<'a, Result<(), ApiError>>;
 }
 
 /// What knowledge bases stand on.

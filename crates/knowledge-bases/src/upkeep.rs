@@ -35,7 +35,7 @@ impl Handler for Upkeep {
             Task::Create { place, knowledge_base } => {
                 let base = self.0.knowledge_base(&place, &knowledge_base).await.map_err(failed)?;
                 self.0.index_of_job(&place, &base.body).await?;
-                Ok(())
+                self.0.name_fields(&place, &base).await.map_err(failed)
             }
             Task::Delete { place, knowledge_base } => self.delete(job, &place, &knowledge_base).await,
             Task::DeleteDataSource { place, knowledge_base, data_source } => {

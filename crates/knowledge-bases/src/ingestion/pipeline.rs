@@ -98,6 +98,7 @@ impl Pipeline {
         service.check_use(place, knowledge_base, &embedder).await.map_err(from_api)?;
         let stored = service.check_storage(&embedder.context, &knowledge_base.body.storage).await;
         stored.map_err(from_api)?;
+        service.name_fields(place, knowledge_base).await.map_err(from_api)?;
         let strategy = Strategy::of(data_source.body.ingestion.as_ref()).map_err(from_api)?;
         Ok(Self {
             knowledge_base: knowledge_base.id.clone(),

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use craton_core::RequestContext;
-use craton_knowledge_bases::KnownCollections;
+use craton_knowledge_bases::{CollectionIndex, KnownCollections};
 use craton_store::Store;
 use craton_vectors::IndexSpec;
 use craton_wire::ApiError;
@@ -64,7 +64,19 @@ async fn what_can_not_be_served_is_refused_at_once() {
         "fieldMapping": { "primaryKeyField": "id", "vectorField": "v", "textField": "t", "metadataField": "m" } } });
     let mut misnamed = base_request("x")["storageConfiguration"].clone();
     misnamed["opensearchServerlessConfiguration"]["vectorIndexName"] = json!("Upper/x");
-    let cases: [(&str, Value, &str); 10] = [
+    let named = |vector: &str, text: &str| {
+        let mut storage = base_request("x")["storageConfiguration"].clone();
+        let fields = json!({ "vectorField": vector, "textField": text, "metadataField": "m" });
+        storage["opensearchServerlessConfiguration"]["fieldMapping"] = fields;
+        storage
+    };
+    let cases: [(&str, Value, &str); 12] = [
+        (
+            "storageConfiguration",
+            named("unmapped", "t"),
+            "The knowledge base storage configuration provided is invalid... Field 'unmapped' is not knn_vector type.",
+        ),
+        ("storageConfiguration", named("v", "m"), "must have different names"),
         ("storageConfiguration", misnamed, "Invalid index name [Upper/x]"),
         ("storageConfiguration", other_account, "there is no collection"),
         ("storageConfiguration", none, "there is no collection"),
@@ -233,6 +245,23 @@ impl KnownCollections for Until {
     ) -> BoxFuture<'a, Result<bool, ApiError>> {
         std::future::ready(Ok(!self.0.load(Ordering::SeqCst))).boxed()
     }
+
+    fn check_index<'a>(
+        &'a self,
+        _: &'a RequestContext,
+        _: CollectionIndex<'a>,
+    ) -> BoxFuture<'a, Result<(), ApiError>> {
+        std::future::ready(Ok(())).boxed()
+    }
+
+    fn name_fields<'a>(
+        &'a self,
+        _: &'a RequestContext,
+        _: CollectionIndex<'a>,
+        _: &'a str,
+    ) -> BoxFuture<'a, Result<(), ApiError>> {
+        std::future::ready(Ok(())).boxed()
+    }
 }
 
 #[tokio::test]
@@ -275,6 +304,23 @@ impl KnownCollections for For {
         let less = |left: usize| left.checked_sub(1);
         let is_there = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok();
         std::future::ready(Ok(is_there)).boxed()
+    }
+
+    fn check_index<'a>(
+        &'a self,
+        _: &'a RequestContext,
+        _: CollectionIndex<'a>,
+    ) -> BoxFuture<'a, Result<(), ApiError>> {
+        std::future::ready(Ok(())).boxed()
+    }
+
+    fn name_fields<'a>(
+        &'a self,
+        _: &'a RequestContext,
+        _: CollectionIndex<'a>,
+        _: &'a str,
+    ) -> BoxFuture<'a, Result<(), ApiError>> {
+        std::future::ready(Ok(())).boxed()
     }
 }
 

@@ -11,7 +11,9 @@ use craton_backend::{BackendError, ChatModel, EmbedRequest, EmbeddingModel, Embe
 use craton_core::{Account, Arn, Clock as _, Principal, RandomIds, RequestContext, SystemClock};
 use craton_identity::{Actor, AuthorizationRequest, ObjectAccess, Permissions, ServiceRoles, ServiceUse};
 use craton_inference::Backends;
-use craton_knowledge_bases::{KnowledgeBases, KnowledgeBasesConfig, KnownCollections, Parts};
+use craton_knowledge_bases::{
+    CollectionIndex, KnowledgeBases, KnowledgeBasesConfig, KnownCollections, Parts,
+};
 use craton_metering::Metering;
 use craton_models::files::ModelFiles;
 use craton_models::{Models, ModelsConfig, Target};
@@ -25,6 +27,7 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 /// What roles' own policies allow. What buckets and other resources have to say is the server's to weigh.
 pub(crate) struct ByRole(pub(crate) ServiceRoles);
@@ -81,11 +84,13 @@ impl Permissions for ByRole {
 pub(crate) const BUCKET: &str = "docs";
 const WIDTH: usize = 64;
 
-/// Vectors that count words by their hash; it can be told to fail, and remembers how much it embedded.
+/// Vectors that count words by their hash; it can be told to fail or to wait, and remembers how much it embedded.
 #[derive(Default)]
 pub(crate) struct Words {
     pub(crate) texts: AtomicUsize,
     pub(crate) failing: Mutex<Option<BackendError>>,
+    /// Each call takes a permit, where there is a gate.
+    pub(crate) gate: Mutex<Option<Arc<Semaphore>>>,
 }
 
 impl EmbeddingModel for Words {
@@ -117,7 +122,14 @@ impl EmbeddingModel for Words {
             vectors: request.texts.iter().map(vector).collect(),
             input_tokens: request.texts.iter().map(|_| 1).collect(),
         };
-        std::future::ready(Ok(embeddings)).boxed()
+        let gate = self.gate.lock().clone();
+        let passed = async move {
+            if let Some(gate) = gate {
+                gate.acquire().await.unwrap().forget();
+            }
+            Ok(embeddings)
+        };
+        passed.boxed()
     }
 
     fn count_tokens<'a>(&'a self, text: &'a str) -> BoxFuture<'a, Result<u32, BackendError>> {
@@ -151,6 +163,27 @@ impl KnownCollections for OnlyAbc {
         arn: &'a str,
     ) -> BoxFuture<'a, Result<bool, ApiError>> {
         std::future::ready(Ok(arn == "arn:aws:aoss:us-east-1:123456789012:collection/abc")).boxed()
+    }
+
+    fn check_index<'a>(
+        &'a self,
+        _: &'a RequestContext,
+        index: CollectionIndex<'a>,
+    ) -> BoxFuture<'a, Result<(), ApiError>> {
+        let checked = match index.fields.vector_field.as_str() {
+            "unmapped" => Err(ApiError::validation("Field 'unmapped' is not knn_vector type.")),
+            _ => Ok(()),
+        };
+        std::future::ready(checked).boxed()
+    }
+
+    fn name_fields<'a>(
+        &'a self,
+        _: &'a RequestContext,
+        _: CollectionIndex<'a>,
+        _: &'a str,
+    ) -> BoxFuture<'a, Result<(), ApiError>> {
+        std::future::ready(Ok(())).boxed()
     }
 }
 

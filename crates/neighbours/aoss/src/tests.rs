@@ -1,5 +1,7 @@
 //! The service over an embedded index: policies, collections, and what opensearch-py sends.
 
+mod named;
+
 use std::sync::Arc;
 
 use craton_api_opensearchserverless as api;

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use craton_aoss::Collections;
+use craton_aoss::rest::{FieldNames, NamedIndex};
+use craton_api_bedrock_agent::OpenSearchServerlessFieldMapping;
 use craton_core::{Clock, IdSource, RequestContext};
 use craton_identity::Permissions;
 use craton_inference::Backends;
-use craton_knowledge_bases::{AccessError, KnowledgeBases, KnownCollections, Parts};
+use craton_knowledge_bases::{AccessError, CollectionIndex, KnowledgeBases, KnownCollections, Parts};
 use craton_metering::Metering;
 use craton_models::Models;
 use craton_objects::Objects;
@@ -28,6 +30,40 @@ impl KnownCollections for Known {
     ) -> BoxFuture<'a, Result<bool, ApiError>> {
         self.0.has_collection(context, arn).boxed()
     }
+
+    fn check_index<'a>(
+        &'a self,
+        context: &'a RequestContext,
+        index: CollectionIndex<'a>,
+    ) -> BoxFuture<'a, Result<(), ApiError>> {
+        async move { self.0.check_index(context, named(&index, &names(index.fields))).await }.boxed()
+    }
+
+    fn name_fields<'a>(
+        &'a self,
+        context: &'a RequestContext,
+        index: CollectionIndex<'a>,
+        knowledge_base: &'a str,
+    ) -> BoxFuture<'a, Result<(), ApiError>> {
+        let noted = async move {
+            let names = names(index.fields);
+            self.0.name_fields(context, named(&index, &names), knowledge_base).await
+        };
+        noted.boxed()
+    }
+}
+
+fn names(fields: &OpenSearchServerlessFieldMapping) -> FieldNames {
+    FieldNames {
+        vector: fields.vector_field.clone(),
+        text: fields.text_field.clone(),
+        metadata: fields.metadata_field.clone(),
+    }
+}
+
+fn named<'a>(index: &CollectionIndex<'a>, fields: &'a FieldNames) -> NamedIndex<'a> {
+    let collection_id = index.collection_arn.rsplit_once('/').map_or("", |(_, id)| id);
+    NamedIndex { collection_id, name: index.name, fields, dimensions: index.dimensions }
 }
 
 pub(crate) fn knowledge_bases(

@@ -9,11 +9,9 @@ use serde_json::{Map, Value, json};
 
 use super::grants::Right;
 use super::indexes::Index;
+use super::named::{FieldNames, document_of};
 use super::{Endpoint, RestError, RestReply, RestRequest, json_body, parameter, strict};
 
-/// Fields that Bedrock writes into an index when the knowledge base's mapping has its usual names.
-const TEXT_CHUNK: &str = "AMAZON_BEDROCK_TEXT_CHUNK";
-const METADATA: &str = "AMAZON_BEDROCK_METADATA";
 /// Attributes of one document.
 const MOST_ATTRIBUTES: usize = 1_000;
 /// Actions of one bulk request.
@@ -310,12 +308,10 @@ impl Index {
         {
             return source;
         }
-        let attributes = chunk.attributes().into_iter().map(|(key, value)| (key, value.to_json()));
-        let mut source: Map<String, Value> = attributes.collect();
-        let metadata = json!({"source": chunk.location.uri()});
-        source.insert(TEXT_CHUNK.to_owned(), chunk.text.as_str().into());
-        source.insert(METADATA.to_owned(), metadata.to_string().into());
-        source.into()
+        match self.names.get(&chunk.document.owner) {
+            Some(names) => document_of(chunk, names),
+            None => document_of(chunk, &FieldNames::default()),
+        }
     }
 }
 

@@ -1,20 +1,22 @@
 //! Indexes of a collection: records with a mapping, each over an index of the embedded driver.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use craton_store::{NewRecord, Range, Record, StoreError};
+use craton_store::{Range, Record, StoreError};
 use craton_vectors::{IndexSpec, VectorIndex, is_index_name};
 use craton_wire::ApiError;
 use serde_json::{Map, Value, json};
 
 use super::grants::Right;
+use super::named::{FieldNames, names_in};
 use super::{Endpoint, RestError, RestReply, strict};
 use crate::collections::arn;
 use crate::error::{from_store, from_vectors};
 use crate::{Collections, scope};
 use craton_core::RequestContext;
 
-const INDEX: &str = "aoss-index";
+pub(super) const INDEX: &str = "aoss-index";
 /// Widest vector, as OpenSearch has it.
 const MOST_DIMENSIONS: u64 = 16_000;
 
@@ -26,6 +28,8 @@ pub(super) struct Index {
     /// The field that is searched by meaning.
     pub vector_field: Option<String>,
     pub vectors: Arc<dyn VectorIndex>,
+    /// What the knowledge bases that fill it call their fields, by their ids.
+    pub names: BTreeMap<String, FieldNames>,
     record: Record,
 }
 
@@ -43,18 +47,8 @@ impl Endpoint<'_> {
         let mapping = body.get("mappings").cloned().unwrap_or_else(|| json!({}));
         strict::mapping(&mapping)?;
         vector_field(&mapping)?;
-        let new = NewRecord {
-            id: self.record_id(name),
-            name: None,
-            body: json!({
-                "mappings": mapping,
-                "settings": body.get("settings").cloned().unwrap_or_else(|| json!({})),
-                "uuid": self.service.parts.ids.uuid(),
-            }),
-            now_ms: self.service.now_ms(),
-            idempotency: None,
-            tags: None,
-        };
+        let settings = body.get("settings").cloned().unwrap_or_else(|| json!({}));
+        let new = self.service.new_index(&self.record_id(name), mapping, settings);
         let created = self.service.parts.store.create(&scope(self.context, INDEX), new).await;
         match created {
             Ok(_) => {}
@@ -90,7 +84,8 @@ impl Endpoint<'_> {
             return Err(RestError::no_index(name));
         }
         let settings = record.body.get("settings").cloned().unwrap_or_default();
-        Ok(Index { name: name.to_owned(), mapping, settings, vector_field, vectors, record })
+        let names = names_in(&record);
+        Ok(Index { name: name.to_owned(), mapping, settings, vector_field, vectors, names, record })
     }
 
     pub(super) async fn get_index(&self, name: &str) -> Result<RestReply, RestError> {
@@ -178,8 +173,12 @@ impl Endpoint<'_> {
     }
 
     fn record_id(&self, name: &str) -> String {
-        format!("{}/{name}", self.collection)
+        record_id(&self.collection, name)
     }
+}
+
+pub(super) fn record_id(collection: &str, name: &str) -> String {
+    format!("{collection}/{name}")
 }
 
 impl Index {
@@ -235,7 +234,7 @@ impl Collections {
 }
 
 /// The `knn_vector` field of a mapping and its dimension.
-fn vector_field(mapping: &Value) -> Result<Option<(String, usize)>, RestError> {
+pub(super) fn vector_field(mapping: &Value) -> Result<Option<(String, usize)>, RestError> {
     let properties = mapping.get("properties").and_then(Value::as_object);
     let mut found = properties
         .into_iter()

@@ -5,6 +5,7 @@
 //!   of the mapping is what is searched by meaning; cosine similarity is used whatever the mapping's `space_type` says.
 //! * `documents`: a document is a chunk: its text fields together are searched by words, its other fields are
 //!   attributes, its source is kept as it came. Chunks of knowledge bases appear as documents too.
+//! * `named`: indexes that knowledge bases fill, and what they call their fields.
 //! * `grants`: what of that the caller may do.
 //! * `search`: queries in OpenSearch's language that come down to meaning, words, attributes, or both with a filter.
 //! * `strict`: what a request may say.
@@ -14,6 +15,7 @@
 mod documents;
 mod grants;
 mod indexes;
+mod named;
 mod search;
 mod strict;
 
@@ -25,6 +27,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
 use self::grants::{Grants, Right};
+pub use self::named::{FieldNames, NamedIndex};
 use crate::Collections;
 
 /// One call of a collection's endpoint.

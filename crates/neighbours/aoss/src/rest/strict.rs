@@ -81,7 +81,7 @@ pub(super) fn mapping(mapping: &Value) -> Result<(), RestError> {
     Ok(())
 }
 
-fn properties(mapping: &Value) -> impl Iterator<Item = (&String, &Value)> {
+pub(super) fn properties(mapping: &Value) -> impl Iterator<Item = (&String, &Value)> {
     mapping.get("properties").and_then(Value::as_object).into_iter().flatten()
 }
 
