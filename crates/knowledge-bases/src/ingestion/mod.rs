@@ -13,6 +13,7 @@ mod direct;
 mod failure;
 mod handler;
 pub(crate) mod metadata;
+mod pace;
 pub(crate) mod parse;
 pub(crate) mod pipeline;
 pub(crate) mod source;

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use craton_api_bedrock_agent::{DocumentStatus, IngestionJobStatus};
 use craton_store::crash;
@@ -12,6 +12,7 @@ use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 
 use super::failure::{Failure, from_api, from_store};
 use super::handler::SyncJob;
+use super::pace::Pace;
 use super::parse::{Parsed, split_hash};
 use super::pipeline::{Cut, Pipeline};
 use super::source::{Listed, Listing, Source};
@@ -42,17 +43,15 @@ pub(super) async fn run(service: &KnowledgeBases, job: &JobContext) -> Result<()
     crash::point("kb.listed");
     let plan = sync.compare(listing).await?;
     let mut read = sync.read(plan.batches.first());
-    let mut ready = Vec::new();
+    let (mut ready, mut pace) = (Vec::new(), Pace::default());
     for next in 1..=plan.batches.len() {
         job.check()?;
         let documents = sync.while_it_may(read).await?;
-        // While the model works on these, those before are written and the next are read.
+        // While these are worked on, the next are read.
         read = sync.read(plan.batches.get(next));
-        let embedded = sync.while_it_may(async { sync.embed(sync.cut(documents).await?).await });
         let ahead = sync.while_it_may(read);
-        let (written, embedded, ahead) = tokio::join!(sync.index(ready), embedded, ahead);
-        written?;
-        ready = embedded?;
+        let (worked, ahead) = tokio::join!(sync.work(documents, ready, &mut pace), ahead);
+        ready = worked?;
         read = Box::pin(std::future::ready(ahead));
     }
     sync.index(ready).await?;
@@ -105,6 +104,15 @@ struct Done<T> {
     work: Work,
     result: Result<T, String>,
 }
+
+impl Done<Parsed> {
+    fn text_bytes(&self) -> usize {
+        self.result.iter().flat_map(|parsed| &parsed.sections).map(|section| section.text.len()).sum()
+    }
+}
+
+/// A document with its chunks' vectors, unless it is the same as before, and the hash of its content.
+type Embedded = Done<(Option<Cut>, String)>;
 
 /// What came of a document.
 enum Outcome {
@@ -330,8 +338,32 @@ impl<'a> Sync<'a> {
         Ok(Done { work: work.clone(), result })
     }
 
+    /// Cuts and embeds a batch, some documents at a time. While the model works on these, those before are written; the
+    /// last are given back for that.
+    async fn work(
+        &self,
+        documents: Vec<Done<Parsed>>,
+        mut ready: Vec<Embedded>,
+        pace: &mut Pace,
+    ) -> Result<Vec<Embedded>, JobError> {
+        let mut left = documents;
+        while !left.is_empty() {
+            self.job.check()?;
+            let some = pace.take(left.iter().map(Done::text_bytes));
+            let rest = left.split_off(some);
+            let some = std::mem::replace(&mut left, rest);
+            let (bytes, begun) = (some.iter().map(Done::text_bytes).sum(), Instant::now());
+            let embedded = self.while_it_may(async { self.embed(self.cut(some).await?).await });
+            let (written, embedded) = tokio::join!(self.index(ready), embedded);
+            written?;
+            ready = embedded?;
+            pace.took(bytes, begun.elapsed());
+        }
+        Ok(ready)
+    }
+
     /// Cuts what was read; what has the same bytes as before is left as it is.
-    async fn cut(&self, documents: Vec<Done<Parsed>>) -> Result<Vec<Done<(Option<Cut>, String)>>, JobError> {
+    async fn cut(&self, documents: Vec<Done<Parsed>>) -> Result<Vec<Embedded>, JobError> {
         let mut cut = Vec::with_capacity(documents.len());
         for Done { work, result } in documents {
             let result = match result {
@@ -372,14 +404,9 @@ impl<'a> Sync<'a> {
         })
     }
 
-    async fn embed(
-        &self,
-        documents: Vec<Done<(Option<Cut>, String)>>,
-    ) -> Result<Vec<Done<(Option<Cut>, String)>>, JobError> {
+    async fn embed(&self, documents: Vec<Embedded>) -> Result<Vec<Embedded>, JobError> {
         let mut documents = documents;
-        let with_chunks = |done: &mut Done<(Option<Cut>, String)>| {
-            done.result.as_mut().ok().and_then(|(cut, _)| cut.take())
-        };
+        let with_chunks = |done: &mut Embedded| done.result.as_mut().ok().and_then(|(cut, _)| cut.take());
         let mut cuts: Vec<Cut> = Vec::new();
         let mut places = Vec::new();
         for (place, done) in documents.iter_mut().enumerate() {
@@ -401,7 +428,7 @@ impl<'a> Sync<'a> {
     }
 
     /// Writes a batch to the index, then to the rows and counters.
-    async fn index(&self, documents: Vec<Done<(Option<Cut>, String)>>) -> Result<(), JobError> {
+    async fn index(&self, documents: Vec<Embedded>) -> Result<(), JobError> {
         if documents.is_empty() {
             return Ok(());
         }

@@ -1,12 +1,15 @@
 //! Syncs of a bucket.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use craton_store::{Store, testing};
 use craton_vectors::MetadataValue;
 use serde_json::json;
+use tokio::sync::Semaphore;
 
-use crate::support::{Ids, World, chunking};
+use crate::support::{Ids, World, chunking, counters};
 
 #[tokio::test]
 async fn a_sync_reads_what_is_new_and_only_that() {
@@ -335,4 +338,28 @@ async fn only_what_is_under_the_prefixes_is_read() {
     }
     assert_eq!(world.counters(&ids).await, [3, 0, 3, 0, 0, 0, 0, 0]);
     assert_eq!(world.texts().await.into_keys().collect::<Vec<_>>(), ["a/1.txt", "a/deep/2.txt", "b/3.txt"]);
+}
+
+/// However long a batch takes, what is done of it is shown.
+#[tokio::test]
+async fn progress_does_not_wait_for_the_batch() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::open(directory.path()).await;
+    let ids = world.library().await;
+    for n in 0..8 {
+        world.put(&format!("{n}.txt"), format!("{n} apples. ").repeat(2_000)).await;
+    }
+    let gate = Arc::new(Semaphore::new(1));
+    *world.model.gate.lock() = Some(Arc::clone(&gate));
+    let job = world.start(&ids).await.unwrap();
+    let shown = loop {
+        let shown = counters(&world.job(&ids, &job).await)[2];
+        if shown > 0 {
+            break shown;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    assert!(shown < 8, "{shown}");
+    gate.add_permits(1_000);
+    assert_eq!(counters(&world.ended(&ids, &job).await), [8, 0, 8, 0, 0, 0, 0, 0]);
 }
