@@ -4,9 +4,9 @@ use std::time::Duration;
 
 const STEP: Duration = Duration::from_secs(1);
 /// Bytes of text before anything is known of the model.
-const FIRST_BYTES: usize = 64 << 10;
+const FIRST_BYTES: usize = 16 << 10;
 /// The least that a model works on at full speed.
-const LEAST_BYTES: usize = 8 << 10;
+const LEAST_BYTES: usize = 4 << 10;
 
 /// Follows how fast work goes.
 #[derive(Debug)]
@@ -21,14 +21,18 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// How many of the items, one at least, come to a step's work.
-    pub(super) fn take(&self, sizes: impl Iterator<Item = usize>) -> usize {
-        let mut sum = 0_usize;
-        let within = sizes.take_while(|size| {
-            sum = sum.saturating_add(*size);
-            sum <= self.bytes
-        });
-        within.count().max(1)
+    /// How many of the items, one at least, come to a step's work; a small rest goes along.
+    pub(super) fn take(&self, sizes: impl Iterator<Item = usize> + Clone) -> usize {
+        let first = |most: usize| {
+            let mut sum = 0_usize;
+            let within = sizes.clone().take_while(move |size| {
+                sum = sum.saturating_add(*size);
+                sum <= most
+            });
+            within.count()
+        };
+        let (some, more) = (first(self.bytes), first(self.bytes.saturating_add(self.bytes / 2)));
+        if more == sizes.clone().count() { more.max(1) } else { some.max(1) }
     }
 
     /// Learns from a step; not too much from one.
@@ -49,7 +53,7 @@ mod tests {
     fn a_step_comes_to_about_a_second() {
         let mut pace = Pace::default();
         let sizes = || std::iter::repeat_n(10_000, 64);
-        assert_eq!(pace.take(sizes()), 6);
+        assert_eq!(pace.take(sizes()), 1);
         // A model that reads 20,000 bytes a second.
         for _ in 0..4 {
             let bytes = pace.take(sizes()) * 10_000;
@@ -62,5 +66,7 @@ mod tests {
         assert_eq!(pace.take(sizes()), 64);
         pace.took(0, Duration::ZERO);
         assert_eq!(pace.take(std::iter::once(usize::MAX)), 1, "a document is never split");
+        let pace = Pace { bytes: 20_000 };
+        assert_eq!((pace.take([10_000; 3].into_iter()), pace.take([10_000; 4].into_iter())), (3, 2));
     }
 }
