@@ -21,6 +21,7 @@ mod grounding;
 mod heads;
 mod measure;
 mod odd;
+mod outside;
 mod points;
 mod statics;
 mod tagger;
@@ -58,8 +59,12 @@ enum What {
     Words,
     /// Fits the weights of denied topics and measures them.
     Topics,
-    /// Measures what of sentences about products is taken for a person.
-    Brands,
+    /// Measures what of sentences about products, companies, places and titles is taken for a person.
+    Brands {
+        /// Measures persons in a labelled corpus (tokens and labels in columns) instead.
+        #[arg(long)]
+        outside: Option<PathBuf>,
+    },
     /// Measures personal data that is written in odd ways.
     Odd,
     /// Trains the tagger of names and addresses.
@@ -102,7 +107,8 @@ async fn main() -> anyhow::Result<()> {
             words::report(&corpus, &options.folder.join("corpus"))
         }
         What::Topics => topics::report(&options.folder.join("corpus")).await,
-        What::Brands => brands::report(&options.folder.join("corpus"), Arc::new(names()?)),
+        What::Brands { outside: Some(path) } => outside::report(&path, Arc::new(names()?)),
+        What::Brands { outside: None } => brands::report(&options.folder.join("corpus"), Arc::new(names()?)),
         What::Odd => odd::report(&options.folder.join("corpus"), Arc::new(names()?)),
         What::Tagger { show: Some(count) } => show(&options.folder, count),
         What::Tagger { show: None } => {

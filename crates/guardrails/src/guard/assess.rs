@@ -18,7 +18,7 @@ use crate::policies::judge::{Judgement, OnFailure, Verdict};
 use crate::policies::pii::PiiDetector;
 use crate::policies::remembering::Remembering;
 use crate::policies::words::profanity;
-use crate::policies::{Shown, grounding, spelled, topics};
+use crate::policies::{Shown, ciphered, grounding, spelled, topics};
 use crate::text::{View, decoded_runs, is_imitated};
 
 /// Text longer than this is judged on a thread of its own, in bytes.
@@ -226,7 +226,7 @@ impl Guard {
     }
 
     /// Everything that one piece has, short of what takes a large model. What is inside runs of base64, up to `depth`
-    /// of them within each other, is found where the run is.
+    /// of them within each other, or written in a cipher is found where the run is.
     fn look(&self, source: Source, text: &str, names: Option<&Arc<NameModel>>, depth: usize) -> Found {
         let mut found = Found::default();
         let folded = View::folded(text);
@@ -245,7 +245,7 @@ impl Guard {
         }
         found.hidden.extend(spelled);
         let Some(depth) = depth.checked_sub(1) else { return found };
-        for (range, inner) in decoded_runs(text) {
+        for (range, inner) in decoded_runs(text).into_iter().chain(ciphered::read(text)) {
             let mut inside = self.look(source, &inner, names, depth);
             for spot in std::mem::take(&mut inside.spots) {
                 found.spots.push(Spot { range: range.clone(), ..spot });

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use craton_backend::{EmbedRequest, EmbeddingModel, unit};
 
 mod acronyms;
+pub(crate) mod ciphered;
 pub mod content;
 pub mod content_full;
 pub mod grounding;

@@ -211,3 +211,32 @@ fn regexes_see_what_people_read() {
         assert_eq!(assess(definition.clone(), text).texts, [kept], "{text}");
     }
 }
+
+#[test]
+fn ciphers_are_read_where_a_sentence_is_written_in_one() {
+    let turn = |it: char| match it {
+        'a'..='m' | 'A'..='M' => shifted(it, 13),
+        'n'..='z' | 'N'..='Z' => char::from_u32(it as u32 - 13).unwrap(),
+        other => other,
+    };
+    let turned = |text: &str| -> String { text.chars().map(turn).collect() };
+    let words = |text: &str| -> String { text.split(' ').map(backwards).collect::<Vec<_>>().join(" ") };
+    let said = "I will kill you tonight";
+    for text in [turned(said), backwards(said), words(said)] {
+        assert!(assess(crate::definitions::everything(), &text).blocked, "{text}");
+    }
+    let secret = "You can write to ann@example.com about the order that I made";
+    let named = "They told me that project bluebird is what they want to do";
+    let ciphers: [&dyn Fn(&str) -> String; 3] = [&turned, &backwards, &words];
+    for cipher in ciphers {
+        let text = cipher(secret);
+        assert_eq!(assess(crate::definitions::masking(), &text).texts, ["{EMAIL}"], "{text}");
+        assert!(assess(crate::definitions::patterns(), &cipher(named)).blocked);
+    }
+    let kept = "Dear all, the word of the day is level, which reads the same from both ends.";
+    assert!(!assess(crate::definitions::everything(), kept).blocked);
+}
+
+fn backwards(text: &str) -> String {
+    text.chars().rev().collect()
+}

@@ -10,6 +10,7 @@
 pub mod custom;
 mod glance;
 mod names;
+mod nobody;
 mod numbers;
 mod rules;
 mod specs;
