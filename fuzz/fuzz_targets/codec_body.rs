@@ -6,40 +6,24 @@ use craton_inference::Answer;
 use craton_inference::codec::{
     ChatCodec, anthropic, chat_codec, embedding, openai_chat, openai_responses, prompt_template, rerank,
 };
-use craton_models::Family;
+use craton_models::{Family, Task};
 use libfuzzer_sys::fuzz_target;
 
-const FAMILIES: &[Family] = &[
-    Family::AnthropicMessages,
-    Family::AnthropicText,
-    Family::TitanText,
-    Family::Nova,
-    Family::Llama,
-    Family::MistralText,
-    Family::MistralChat,
-    Family::CohereCommand,
-    Family::CohereCommandR,
-    Family::Jamba,
-    Family::OpenAiChat,
-    Family::TitanEmbedV1,
-    Family::TitanEmbedV2,
-    Family::TitanEmbedImage,
-    Family::CohereEmbed,
-    Family::NovaEmbed,
-    Family::CohereRerank,
-    Family::AmazonRerank,
-];
+/// Families whose bodies are read: pictures are not made here.
+fn families() -> impl Iterator<Item = Family> {
+    [Task::Chat, Task::Embedding, Task::Rerank].into_iter().flat_map(Family::of)
+}
 
 fuzz_target!(|input: &[u8]| {
     let Some((selector, body)) = input.split_first() else { return };
-    let Some(family) = FAMILIES.get(usize::from(*selector) % (FAMILIES.len() + 5)) else {
-        return door(usize::from(*selector) % (FAMILIES.len() + 5) - FAMILIES.len(), body);
-    };
-    match chat_codec(*family) {
+    let count = families().count();
+    let selected = usize::from(*selector) % (count + 5);
+    let Some(family) = families().nth(selected) else { return door(selected - count, body) };
+    match chat_codec(family) {
         Some(codec) => chat(codec, body),
         None => {
-            let _ = embedding::decode(*family, "cohere.embed-v4:0", body);
-            let _ = rerank::decode(*family, body);
+            let _ = embedding::decode(family, "cohere.embed-v4:0", body);
+            let _ = rerank::decode(family, body);
         }
     }
 });

@@ -8,6 +8,7 @@ use craton_models::{Family, Models, Resolved, Target, Task};
 use craton_objects::ObjectStore;
 use craton_prompts::{Prompts, is_prompt_arn};
 use craton_wire::ApiError;
+use serde_json::Value;
 
 use crate::active::ActiveChat;
 use crate::backends::Backends;
@@ -199,11 +200,27 @@ impl Inference {
             codec::anthropic::check_model(&resolved.model, &request)
                 .map_err(|error| as_of_model(operation, error))?;
             schema::check(&request)?;
+            check_extra(&request)?;
         }
         if !capabilities.documents {
             documents::to_text(&mut request).await?;
         }
         Ok((backend, request))
+    }
+}
+
+/// Fields that would change the answer and that local models have no use for. Upstreams get them as they are.
+fn check_extra(request: &ChatRequest) -> Result<(), ApiError> {
+    let asked = |name: &&str| match request.extra.get(*name) {
+        Some(Value::Object(bias)) if *name == "logit_bias" => !bias.is_empty(),
+        Some(value) => !value.is_null(),
+        None => false,
+    };
+    match ["logit_bias", "web_search_options"].into_iter().find(asked) {
+        Some(name) => Err(ApiError::validation(format!(
+            "The model that serves this request doesn't support {name}. Remove it and try again."
+        ))),
+        None => Ok(()),
     }
 }
 

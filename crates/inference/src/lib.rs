@@ -32,4 +32,4 @@ pub use active::ActiveChat;
 pub use answer::Answer;
 pub use backends::Backends;
 pub use chat::{ChatCall, Inference, ModelChoice};
-pub use guarded::{Guarding, Marked, Place, TraceLevel};
+pub use guarded::{BodyConfig, Guarding, Marked, Place, TraceLevel};

@@ -61,7 +61,7 @@ pub enum Thinking {
     Adaptive,
 }
 
-/// Kinds of content. `Video` is listed by AWS although its model's enumeration leaves it out.
+/// Kinds of content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Modality {
@@ -84,6 +84,8 @@ pub enum Customization {
 pub enum InferenceType {
     OnDemand,
     Provisioned,
+    /// Through an inference profile alone: AWS refuses the model's own id, which this server answers all the same.
+    InferenceProfile,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize)]
@@ -112,7 +114,11 @@ wire_names! {
         ContinuedPreTraining => "CONTINUED_PRE_TRAINING",
         Distillation => "DISTILLATION",
     }
-    InferenceType { OnDemand => "ON_DEMAND", Provisioned => "PROVISIONED" }
+    InferenceType {
+        OnDemand => "ON_DEMAND",
+        Provisioned => "PROVISIONED",
+        InferenceProfile => "INFERENCE_PROFILE",
+    }
     Lifecycle { Active => "ACTIVE", Legacy => "LEGACY" }
 }
 
@@ -359,7 +365,7 @@ mod tests {
 
     #[test]
     fn providers_are_spelled_as_aws_spells_them() {
-        const PROVIDERS: [(&str, &str); 13] = [
+        const PROVIDERS: [(&str, &str); 18] = [
             ("anthropic", "Anthropic"),
             ("amazon", "Amazon"),
             ("meta", "Meta"),
@@ -373,11 +379,30 @@ mod tests {
             ("moonshot", "Moonshot AI"),
             ("moonshotai", "Moonshot AI"),
             ("minimax", "MiniMax"),
+            ("google", "Google"),
+            ("nvidia", "NVIDIA"),
+            ("zai", "Z.AI"),
+            ("xai", "xAI"),
+            ("writer", "Writer"),
         ];
         for model in &Catalogue::shipped().models {
             let prefix = model.id.split('.').next().unwrap();
             assert!(PROVIDERS.contains(&(prefix, model.provider.as_str())), "{}", model.id);
         }
+    }
+
+    #[test]
+    fn what_only_a_profile_reaches_has_one() {
+        for model in &Catalogue::shipped().models {
+            let by_profile = model.inference_types.contains(&InferenceType::InferenceProfile);
+            assert!(!by_profile || !model.profiles.is_empty(), "{}", model.id);
+            assert!(!by_profile || !model.inference_types.contains(&InferenceType::OnDemand), "{}", model.id);
+        }
+        for id in ["anthropic.claude-sonnet-4-6", "amazon.nova-2-lite-v1:0", "deepseek.r1-v1:0"] {
+            assert_eq!(find(id).inference_types, [InferenceType::InferenceProfile], "{id}");
+        }
+        let haiku = find("anthropic.claude-3-haiku-20240307-v1:0");
+        assert_eq!(haiku.inference_types, [InferenceType::OnDemand, InferenceType::Provisioned]);
     }
 
     #[test]
@@ -429,6 +454,8 @@ mod tests {
             "qwen.qwen3-32b-v1:0",
             "deepseek.v3-v1:0",
             "moonshot.kimi-k2-thinking",
+            "global.openai.gpt-5.6-terra",
+            "google.gemma-3-27b-it",
         ] {
             assert!(ids.contains(id), "{id}");
         }

@@ -1,30 +1,44 @@
 use serde::Deserialize;
 
-/// The InvokeModel body format of a model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
-pub enum Family {
-    AnthropicMessages,
-    AnthropicText,
-    TitanText,
-    TitanEmbedV1,
-    TitanEmbedV2,
-    TitanEmbedImage,
-    TitanImage,
-    Nova,
-    NovaCanvas,
-    NovaEmbed,
-    Llama,
-    MistralText,
-    MistralChat,
-    CohereCommand,
-    CohereCommandR,
-    CohereEmbed,
-    CohereRerank,
-    AmazonRerank,
-    Jamba,
-    OpenAiChat,
-    StabilityText,
-    StabilityImage,
+use crate::catalogue::Catalogue;
+
+macro_rules! families {
+    ($($task:ident { $($family:ident),+ $(,)? })+) => {
+        /// The InvokeModel body format of a model.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+        pub enum Family {
+            $($($family,)+)+
+        }
+
+        impl Family {
+            pub const ALL: &[Self] = &[$($(Self::$family,)+)+];
+
+            pub fn task(self) -> Task {
+                match self {
+                    $($(Self::$family)|+ => Task::$task,)+
+                }
+            }
+        }
+    };
+}
+
+families! {
+    Chat {
+        AnthropicMessages,
+        AnthropicText,
+        TitanText,
+        Nova,
+        Llama,
+        MistralText,
+        MistralChat,
+        CohereCommand,
+        CohereCommandR,
+        Jamba,
+        OpenAiChat,
+    }
+    Embedding { TitanEmbedV1, TitanEmbedV2, TitanEmbedImage, NovaEmbed, CohereEmbed }
+    Rerank { CohereRerank, AmazonRerank }
+    Image { TitanImage, NovaCanvas, StabilityText, StabilityImage }
 }
 
 /// What a model does, and so which backend trait can serve it.
@@ -40,35 +54,18 @@ pub enum Task {
 }
 
 impl Family {
-    pub fn task(self) -> Task {
-        match self {
-            Self::TitanEmbedV1
-            | Self::TitanEmbedV2
-            | Self::TitanEmbedImage
-            | Self::NovaEmbed
-            | Self::CohereEmbed => Task::Embedding,
-            Self::CohereRerank | Self::AmazonRerank => Task::Rerank,
-            Self::TitanImage | Self::NovaCanvas | Self::StabilityText | Self::StabilityImage => Task::Image,
-            Self::AnthropicMessages
-            | Self::AnthropicText
-            | Self::TitanText
-            | Self::Nova
-            | Self::Llama
-            | Self::MistralText
-            | Self::MistralChat
-            | Self::CohereCommand
-            | Self::CohereCommandR
-            | Self::Jamba
-            | Self::OpenAiChat => Task::Chat,
-        }
+    /// The families of a task.
+    pub fn of(task: Task) -> impl Iterator<Item = Self> {
+        Self::ALL.iter().copied().filter(move |family| family.task() == task)
     }
 
     /// The body format of an id that is in no catalogue, judged by its provider prefix; for anything else, the plainest
     /// format of its task.
     pub fn guess(model_id: &str, task: Task) -> Self {
-        let id = ["us.", "eu.", "apac.", "global.", "us-gov.", "jp.", "au."]
-            .iter()
-            .find_map(|prefix| model_id.strip_prefix(prefix))
+        let geographies = Catalogue::shipped().geographies.keys();
+        let id = geographies
+            .filter_map(|prefix| model_id.strip_prefix(prefix.as_str())?.strip_prefix('.'))
+            .next()
             .unwrap_or(model_id);
         let (provider, name) = id.split_once('.').unwrap_or(("", id));
         match (task, provider) {

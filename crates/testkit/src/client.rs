@@ -131,6 +131,9 @@ impl Client {
         if !body.is_empty() {
             request = request.header("content-type", "application/json");
         }
+        if path.starts_with("/anthropic/") {
+            request = request.header("anthropic-version", "2023-06-01");
+        }
         let (parts, ()) = request.body(()).expect("a request").into_parts();
         (parts, body)
     }

@@ -7,6 +7,14 @@ use super::model::Model;
 
 /// Changes the model in the places listed here; an entry that no longer fits is an error, so none goes stale.
 pub(crate) fn apply(model: &mut Model) -> anyhow::Result<()> {
+    if model.service == "bedrock" {
+        // The service lists these words, of models that only a profile reaches and of models that make videos.
+        for (name, word) in [("InferenceType", "INFERENCE_PROFILE"), ("ModelModality", "VIDEO")] {
+            let shape = model.shapes.get_mut(name).with_context(|| name)?;
+            ensure!(!shape.values.iter().any(|value| value == word), "{name} needs no correction any more");
+            shape.values.push(word.to_owned());
+        }
+    }
     if model.service == "bedrock-agent" {
         // `/d` is written where `\d` is meant, in two of its four alternatives: no agent's ARN would match.
         let shape = model.shapes.get_mut("TaggableResourcesArn").context("the tagged ARN")?;

@@ -279,6 +279,7 @@ string_enum! {
     InferenceType {
         OnDemand = "ON_DEMAND",
         Provisioned = "PROVISIONED",
+        InferenceProfile = "INFERENCE_PROFILE",
     }
     InputTags {
         Honor = "HONOR",
@@ -334,6 +335,7 @@ string_enum! {
         Text = "TEXT",
         Image = "IMAGE",
         Embedding = "EMBEDDING",
+        Video = "VIDEO",
     }
     ModelStatus {
         Active = "Active",

@@ -3734,7 +3734,7 @@ static SHAPES: &[Shape] = &[
         min: None,
         max: None,
         pattern: None,
-        values: &["ON_DEMAND", "PROVISIONED"],
+        values: &["ON_DEMAND", "PROVISIONED", "INFERENCE_PROFILE"],
         sensitive: false,
     },
     // 326 InstanceCount
@@ -4284,7 +4284,7 @@ static SHAPES: &[Shape] = &[
         min: None,
         max: None,
         pattern: None,
-        values: &["TEXT", "IMAGE", "EMBEDDING"],
+        values: &["TEXT", "IMAGE", "EMBEDDING", "VIDEO"],
         sensitive: false,
     },
     // 402 ModelPackageArn

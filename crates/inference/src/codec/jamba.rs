@@ -83,6 +83,7 @@ fn envelope(decoded: &Decoded) -> Envelope {
         model: name.replacen("-1-5-", "-1.5-", 1),
         usage_in: UsageIn::LastChoice,
         reasoning_in_content: false,
+        service_tier: None,
     }
 }
 

@@ -20,7 +20,7 @@ pub enum Style {
     ChatMl,
     /// `<s>[INST] … [/INST] …</s>`: Mistral, and Llama 2 with `<<SYS>>`.
     Inst,
-    /// `<｜User｜>…<｜Assistant｜>…<｜end▁of▁sentence｜>`
+    /// `<｜User｜>…<｜Assistant｜>…<｜end▁of▁sentence｜>`, which clients also spell in ASCII.
     DeepSeek,
     /// `\n\nHuman: …\n\nAssistant: …`
     HumanAssistant,
@@ -148,12 +148,19 @@ fn inst(prompt: &str) -> Option<Turns<'_>> {
 }
 
 fn deepseek(prompt: &str) -> Option<Turns<'_>> {
-    const BEGIN: &str = "<｜begin▁of▁sentence｜>";
-    const END: &str = "<｜end▁of▁sentence｜>";
-    let markers = [("<｜User｜>", Speaker::User), ("<｜Assistant｜>", Speaker::Assistant)];
-    let mut turns = marked(without_begin(prompt, BEGIN), &markers)?;
+    const ENDS: [&str; 2] = ["<｜end▁of▁sentence｜>", "<|end_of_sentence|>"];
+    let markers = [
+        ("<｜User｜>", Speaker::User),
+        ("<｜Assistant｜>", Speaker::Assistant),
+        ("<|System|>", Speaker::System),
+        ("<|User|>", Speaker::User),
+        ("<|Assistant|>", Speaker::Assistant),
+    ];
+    let prompt = without_begin(prompt, "<｜begin▁of▁sentence｜>");
+    let mut turns = marked(without_begin(prompt, "<|begin_of_sentence|>"), &markers)?;
     for (speaker, text) in &mut turns {
-        *text = text.split(END).next().unwrap_or("");
+        let end = ENDS.iter().filter_map(|end| text.find(end)).min();
+        *text = end.map_or(*text, |end| &text[..end]);
         // R1's template opens the model's reasoning for it, which means nothing to another model.
         if *speaker == Speaker::Assistant && text.trim() == "<think>" {
             *text = "";
@@ -320,6 +327,13 @@ mod tests {
         let (_, turns) = texts(&parse("[INST]Hi[/INST]Hello there</s> [INST]Bye[/INST] So", Style::ALL));
         let said: Vec<&str> = turns.iter().map(|(_, text)| text.as_str()).collect();
         assert_eq!(said, ["Hi", "Hello there", "Bye", "So"]);
+        let (system, turns) = texts(&parse(
+            "\n<|begin_of_sentence|><|System|>Be brief.<|User|>Hi<|Assistant|>Yes?<|end_of_sentence|><|User|>Bye<|Assistant|>\n\n",
+            Style::ALL,
+        ));
+        assert_eq!(system, ["Be brief."]);
+        let said: Vec<&str> = turns.iter().map(|(_, text)| text.as_str()).collect();
+        assert_eq!(said, ["Hi", "Yes?", "Bye"]);
         let (_, turns) = texts(&parse("Human: Hi\n\nAssistant:", Style::ALL));
         assert_eq!(turns, [(Role::User, "Hi".to_owned())]);
     }

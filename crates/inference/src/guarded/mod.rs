@@ -7,14 +7,14 @@
 //! * `strings`: what tools are called with, as text.
 //! * `output`: an answer's events on their way through.
 //! * [`GuardRecord`]: what happened, for traces and answers.
-//! * [`tags`]: marks in the text of InvokeModel's bodies.
+//! * [`BodyConfig`]: marks in the text of bodies in a model's own format.
 
 mod applied;
 mod input;
 mod output;
 mod record;
 mod strings;
-pub(crate) mod tags;
+mod tags;
 
 use std::ops::Range;
 
@@ -25,6 +25,7 @@ use futures::StreamExt as _;
 
 use applied::Applied;
 pub use record::GuardRecord;
+pub use tags::BodyConfig;
 
 /// What a call asks of its guardrail.
 #[derive(Debug, Clone, Default)]

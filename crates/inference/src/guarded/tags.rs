@@ -1,24 +1,42 @@
-//! Marks in the text of InvokeModel's bodies: `<amazon-bedrock-guardrails-guardContent_SUFFIX>…</…>`, with the suffix from
+//! Marks in the text of a body in a model's own format: `<amazon-bedrock-guardrails-guardContent_SUFFIX>…</…>`, with the suffix from
 //! the body's `amazon-bedrock-guardrailConfig`.
 
+use bytes::Bytes;
 use craton_backend::{Block, ChatRequest};
 use craton_wire::ApiError;
 use serde_json::{Map, Value};
 
-use super::{Marked, Place};
+use super::{Guarding, Marked, Place};
 
 const CONFIG: &str = "amazon-bedrock-guardrailConfig";
 const LONGEST_SUFFIX: usize = 20;
 
 /// What a body says of its guardrail.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct BodyConfig {
-    pub tag_suffix: Option<String>,
-    pub asynchronous: bool,
+pub struct BodyConfig {
+    tag_suffix: Option<String>,
+    asynchronous: bool,
 }
 
-/// Takes the configuration out of a body: models' own formats have no such field.
-pub(crate) fn take_config(body: &[u8]) -> Result<(BodyConfig, Option<Vec<u8>>), ApiError> {
+impl BodyConfig {
+    /// Takes the configuration out of a body: models' own formats have no such field.
+    ///
+    /// # Errors
+    /// `ValidationException` when it is not what AWS takes.
+    pub fn take(body: Bytes) -> Result<(Self, Bytes), ApiError> {
+        let (config, rest) = take_config(&body)?;
+        Ok((config, rest.map_or(body, Bytes::from)))
+    }
+
+    /// What the guardrail is asked, by a request with these tags, which go.
+    #[must_use]
+    pub fn apply(&self, guarding: Guarding, request: &mut ChatRequest) -> Guarding {
+        let marked = self.tag_suffix.as_deref().map_or(Vec::new(), |suffix| take_tags(request, suffix));
+        Guarding { asynchronous: self.asynchronous, marked, ..guarding }
+    }
+}
+
+fn take_config(body: &[u8]) -> Result<(BodyConfig, Option<Vec<u8>>), ApiError> {
     if memchr::memmem::find(body, CONFIG.as_bytes()).is_none() {
         return Ok((BodyConfig::default(), None));
     }
@@ -56,7 +74,7 @@ pub(crate) fn take_config(body: &[u8]) -> Result<(BodyConfig, Option<Vec<u8>>), 
 }
 
 /// Takes the tags out of a request's texts and says what they marked.
-pub(crate) fn take_tags(request: &mut ChatRequest, suffix: &str) -> Vec<Marked> {
+fn take_tags(request: &mut ChatRequest, suffix: &str) -> Vec<Marked> {
     let open = format!("<amazon-bedrock-guardrails-guardContent_{suffix}>");
     let close = format!("</amazon-bedrock-guardrails-guardContent_{suffix}>");
     let mut marked = Vec::new();

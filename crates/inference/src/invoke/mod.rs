@@ -7,7 +7,7 @@ mod windows;
 use bytes::Bytes;
 use craton_api_bedrock_runtime as api;
 use craton_core::RequestContext;
-use craton_models::{Resolved, Task};
+use craton_models::{Family, Resolved, Task};
 use craton_wire::ApiError;
 use craton_wire::operation::WithHeaders;
 use craton_wire::types::Blob;
@@ -15,7 +15,7 @@ use craton_wire::types::Blob;
 use crate::chat::{ChatCall, Inference, ModelChoice};
 use crate::codec::{self, ChatCodec, Decoded};
 use crate::converse::priority;
-use crate::guarded::{Guarding, TraceLevel, tags};
+use crate::guarded::{BodyConfig, Guarding, TraceLevel};
 use crate::headers::{self, Headers};
 use stream::Chunks;
 
@@ -31,10 +31,7 @@ impl Inference {
         let guarding = Guarding::asked(input.guardrail_identifier, input.guardrail_version, trace)?;
         check_types(input.content_type.as_deref(), input.accept.as_deref())?;
         let metadata = metadata(input.request_metadata.as_deref())?;
-        let body = input.body.unwrap_or_default().0;
-        let (config, rest) = tags::take_config(&body)?;
-        let body = rest.map_or(body, Bytes::from);
-        let guarding = Guarding { asynchronous: config.asynchronous, ..guarding };
+        let (config, body) = BodyConfig::take(input.body.unwrap_or_default().0)?;
         let resolved = self.resolve(context, ModelChoice::Id(input.model_id)).await?;
         if resolved.model.task() != Task::Chat && guarding.guardrail.is_some() {
             return Err(guardrails_need_text());
@@ -45,7 +42,7 @@ impl Inference {
             metadata,
             stream: false,
             guarding,
-            tag_suffix: config.tag_suffix,
+            config,
         };
         let (body, headers) = match resolved.model.task() {
             Task::Chat => self.invoke_chat(context, resolved, &body, asked).await?,
@@ -72,18 +69,14 @@ impl Inference {
         let guarding = Guarding::asked(input.guardrail_identifier, input.guardrail_version, trace)?;
         check_types(input.content_type.as_deref(), input.accept.as_deref())?;
         let metadata = metadata(input.request_metadata.as_deref())?;
-        let body = input.body.unwrap_or_default().0;
-        let (config, rest) = tags::take_config(&body)?;
-        let body = rest.map_or(body, Bytes::from);
-        let guarding = Guarding { asynchronous: config.asynchronous, ..guarding };
+        let (config, body) = BodyConfig::take(input.body.unwrap_or_default().0)?;
         let resolved = self.resolve(context, ModelChoice::Id(input.model_id)).await?;
         if resolved.model.task() != Task::Chat {
             return Err(ApiError::validation("The model is unsupported for streaming."));
         }
         let operation = "InvokeModelWithResponseStream";
         let tier = input.service_tier;
-        let asked =
-            Asked { operation, tier, metadata, stream: true, guarding, tag_suffix: config.tag_suffix };
+        let asked = Asked { operation, tier, metadata, stream: true, guarding, config };
         let (codec, decoded, call, guarding) = self.decode(resolved, &body, asked)?;
         let chat = self.chat_guarded(context, call, guarding).await?;
         let headers = headers::served_by(chat.resolved());
@@ -131,10 +124,7 @@ impl Inference {
         if let Some(tier) = asked.tier {
             request.priority = priority(tier);
         }
-        let mut guarding = asked.guarding;
-        if let Some(suffix) = &asked.tag_suffix {
-            guarding.marked = tags::take_tags(&mut request, suffix);
-        }
+        let guarding = asked.config.apply(asked.guarding, &mut request);
         let model = ModelChoice::Resolved(Box::new(resolved));
         let call = ChatCall { operation: asked.operation, model, request, metadata: asked.metadata };
         Ok((codec, decoded, call, guarding))
@@ -152,7 +142,22 @@ pub(crate) fn decode_body(
             resolved.model.id
         ))
     })?;
-    Ok((codec, codec.decode(body)?))
+    let decoded = codec.decode(body);
+    if decoded.is_err() && resolved.model.family == Family::AnthropicMessages && is_text_completion(body) {
+        let id = &resolved.model.id;
+        let name =
+            id.strip_prefix("anthropic.").and_then(|it| it.rsplit_once("-v")).map_or(id.as_str(), |it| it.0);
+        return Err(ApiError::validation(format!(
+            "\"{name}\" is not supported on this API. Please use the Messages API instead."
+        )));
+    }
+    Ok((codec, decoded?))
+}
+
+/// Whether a body is of the API that Claude spoke before Messages.
+fn is_text_completion(body: &[u8]) -> bool {
+    let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    body["prompt"].is_string() && body.get("messages").is_none()
 }
 
 /// What a call asks for outside its body.
@@ -162,8 +167,7 @@ struct Asked {
     metadata: Vec<(String, String)>,
     stream: bool,
     guarding: Guarding,
-    /// Of the tags that mark what the guardrail judges.
-    tag_suffix: Option<String>,
+    config: BodyConfig,
 }
 
 /// A guardrail must never be passed over in silence.

@@ -101,6 +101,23 @@ async fn what_is_refused() {
 }
 
 /// The JSON of each chunk, and the error that ended the stream if one did.
+#[tokio::test]
+async fn what_only_upstreams_have_is_not_passed_over() {
+    let world = world().await;
+    let body = json!({"messages": [{"role": "user", "content": "hi"}], "logit_bias": {"50256": -100}});
+    let refused = refusal(&world, "openai.gpt-oss-20b-1:0", body, json!({})).await;
+    assert_eq!(
+        refused,
+        "The model that serves this request doesn't support logit_bias. Remove it and try again."
+    );
+    let old = json!({"prompt": "\n\nHuman: hi\n\nAssistant:", "max_tokens_to_sample": 9});
+    let refused = refusal(&world, CLAUDE, old, json!({})).await;
+    assert!(
+        refused.ends_with("is not supported on this API. Please use the Messages API instead."),
+        "{refused}"
+    );
+}
+
 async fn chunks(world: &World, model_id: &str, body: Value) -> (Vec<Value>, Option<String>) {
     let request = request(model_id, &body, json!({}));
     let output = world.inference.invoke_model_with_response_stream(&world.context, request).await.unwrap();

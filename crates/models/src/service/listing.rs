@@ -145,15 +145,14 @@ fn details(model: &FoundationModel, region: &str) -> api::FoundationModelDetails
     }
 }
 
-/// The service model has no word for video, so a model that only makes videos is listed without output.
 fn modalities(modalities: &[Modality]) -> Vec<api::ModelModality> {
     let modality = |modality: &Modality| match modality {
-        Modality::Text => Some(api::ModelModality::Text),
-        Modality::Image => Some(api::ModelModality::Image),
-        Modality::Embedding => Some(api::ModelModality::Embedding),
-        Modality::Video => None,
+        Modality::Text => api::ModelModality::Text,
+        Modality::Image => api::ModelModality::Image,
+        Modality::Embedding => api::ModelModality::Embedding,
+        Modality::Video => api::ModelModality::Video,
     };
-    modalities.iter().filter_map(modality).collect()
+    modalities.iter().map(modality).collect()
 }
 
 fn customization_type(customization: Customization) -> api::ModelCustomization {
@@ -168,5 +167,6 @@ fn inference_type(inference_type: InferenceType) -> api::InferenceType {
     match inference_type {
         InferenceType::OnDemand => api::InferenceType::OnDemand,
         InferenceType::Provisioned => api::InferenceType::Provisioned,
+        InferenceType::InferenceProfile => api::InferenceType::InferenceProfile,
     }
 }

@@ -59,6 +59,20 @@ async fn each_filter_keeps_what_it_names() {
     };
     let found = ids(&list(&service, provisioned).await);
     assert_eq!(found, ["cohere.command-text-v14", "cohere.command-light-text-v14"]);
+    let profiled = Filter {
+        by_inference_type: Some(api::InferenceType::InferenceProfile),
+        by_provider: Some("deepseek".into()),
+        ..Filter::default()
+    };
+    assert_eq!(ids(&list(&service, profiled).await), ["deepseek.r1-v1:0"]);
+    let demanded = Filter {
+        by_inference_type: Some(api::InferenceType::OnDemand),
+        by_provider: Some("deepseek".into()),
+        ..Filter::default()
+    };
+    assert_eq!(ids(&list(&service, demanded).await), ["deepseek.v3-v1:0", "deepseek.v3.2"]);
+    let videos = Filter { by_output_modality: Some(api::ModelModality::Video), ..Filter::default() };
+    assert_eq!(ids(&list(&service, videos).await), ["amazon.nova-reel-v1:0", "amazon.nova-reel-v1:1"]);
     let nobody = Filter { by_provider: Some("nobody".into()), ..Filter::default() };
     assert!(list(&service, nobody).await.is_empty());
 }

@@ -1,18 +1,21 @@
 //! `/anthropic/v1/*`: Messages, token counts, and the list of models.
 
 use craton_backend::ChatEvent;
-use craton_inference::ModelChoice;
 use craton_inference::codec::anthropic::{self, count_answer, error_event, event_name};
 use craton_inference::codec::{ChatCodec as _, StreamEncoder};
 use craton_models::{FoundationModel, Task};
 use craton_wire::ApiError;
-use http::Response;
+use http::{HeaderMap, Response};
 use serde_json::{Value, json};
 
 use super::sse::Dialogue;
-use super::{Call, Operation, authorize, converse, json_response};
+use super::{Call, Operation, authorize, converse, json_response, resolve};
 use crate::body::Body;
 use crate::services::Services;
+
+const VERSION: &str = "anthropic-version";
+/// The earlier one differs in how it streamed, which no client in use reads any more.
+const VERSIONS: [&str; 2] = ["2023-06-01", "2023-01-01"];
 
 /// `POST messages`
 pub(super) async fn create_message(services: &Services, call: Call) -> Result<Response<Body>, ApiError> {
@@ -44,7 +47,7 @@ pub(super) async fn count_message_tokens(
 ) -> Result<Response<Body>, ApiError> {
     let decoded = anthropic::DIRECT_COUNT.decode(&call.body)?;
     authorize(services, &call, "bedrock:CountTokens", &decoded.model_id).await?;
-    let model = ModelChoice::Id(decoded.model_id);
+    let model = resolve(services, &call, &decoded.model_id).await?;
     let tokens = services.inference.count_chat_tokens(&call.context, model, decoded.request).await?;
     Ok(json_response(count_answer(tokens).to_string()))
 }
@@ -65,7 +68,26 @@ pub(super) fn list_models(services: &Services) -> Response<Body> {
 pub(super) fn retrieve_model(services: &Services, id: &str) -> Result<Response<Body>, ApiError> {
     match services.models.models().list().iter().find(|model| model.id == id) {
         Some(model) => Ok(json_response(entry(model).to_string())),
-        None => Err(ApiError::not_found(format!("model: {id}"))),
+        None => Err(unknown_model(id)),
+    }
+}
+
+pub(super) fn unknown_model(id: &str) -> ApiError {
+    ApiError::not_found(format!("model: {id}"))
+}
+
+/// Refuses calls that don't say which version of the API they speak, or one that there never was.
+pub(super) fn check_version(headers: &HeaderMap) -> Result<(), ApiError> {
+    match headers.get(VERSION) {
+        None => Err(ApiError::validation(format!("{VERSION}: header is required"))),
+        Some(version) if VERSIONS.iter().any(|known| version == known) => Ok(()),
+        Some(version) => {
+            let version = String::from_utf8_lossy(version.as_bytes());
+            let known = VERSIONS.join("\" or \"");
+            Err(ApiError::validation(format!(
+                "{VERSION}: \"{version}\" is not a valid version. Send \"{known}\" and try again."
+            )))
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use craton_core::RequestContext;
 use craton_inference::codec::{ChatCodec, StreamEncoder, anthropic as anthropic_codec, openai_chat};
-use craton_inference::{ChatCall, Guarding, ModelChoice, TraceLevel};
+use craton_inference::{ActiveChat, BodyConfig, ChatCall, Guarding, ModelChoice, TraceLevel};
 use craton_models::Resolved;
 use craton_wire::ApiError;
 use http::request::Parts;
@@ -134,6 +134,9 @@ impl Dialect {
             return Err(ApiError::unknown_operation(format!("There is no {method} {path} here.")));
         };
         let anthropic = self == Self::Anthropic;
+        if anthropic {
+            anthropic::check_version(&call.parts.headers)?;
+        }
         match operation {
             Operation::CallCollection => collections::call(services, call).await,
             Operation::CreateChatCompletion => openai::create_chat_completion(services, call).await,
@@ -201,21 +204,20 @@ async fn converse<D: sse::Dialogue>(
     codec: &dyn ChatCodec,
     dialogue: impl FnOnce(Box<dyn StreamEncoder>) -> D,
 ) -> Result<Response<Body>, ApiError> {
-    let mut decoded = codec.decode(&call.body)?;
+    let (config, body) = BodyConfig::take(call.body.clone())?;
+    let mut decoded = codec.decode(&body)?;
     decoded.request.stream = decoded.stream;
-    authorize_invocation(services, &call, &decoded.model_id, decoded.stream).await?;
     // Of the request only its priority is wanted again, in the answer; the conversation may be long.
     let priority = decoded.request.priority;
     let request = std::mem::take(&mut decoded.request);
     decoded.request.priority = priority;
-    let chat = ChatCall {
+    let asked = ChatCall {
         operation: operation.name(),
         model: ModelChoice::Id(decoded.model_id.clone()),
         request,
         metadata: Vec::new(),
     };
-    let mut chat =
-        services.inference.chat_guarded(&call.context, chat, guarding(&call.parts.headers)?).await?;
+    let mut chat = start(services, &call, &decoded.model_id, asked, &config).await?;
     let served = served_by(chat.resolved());
     let response = if decoded.stream {
         sse::response(chat, dialogue(codec.stream(&decoded)), call.shutdown)
@@ -249,15 +251,35 @@ async fn authorize(services: &Services, call: &Call, action: &str, model_id: &st
     access::ask_model(services, call.asker(&Map::new()), (action, model_id)).await
 }
 
-/// As [`authorize`], for making a model speak.
-async fn authorize_invocation(
+/// Lets a model speak to a caller who may make it, through the guardrail that the headers name.
+async fn start(
     services: &Services,
     call: &Call,
     model_id: &str,
-    stream: bool,
-) -> Result<(), ApiError> {
+    mut chat: ChatCall,
+    config: &BodyConfig,
+) -> Result<ActiveChat, ApiError> {
+    let stream = chat.request.stream;
     let action = if stream { "bedrock:InvokeModelWithResponseStream" } else { "bedrock:InvokeModel" };
-    authorize(services, call, action, model_id).await
+    authorize(services, call, action, model_id).await?;
+    chat.model = resolve(services, call, model_id).await?;
+    let guarding = config.apply(guarding(&call.parts.headers)?, &mut chat.request);
+    services.inference.chat_guarded(&call.context, chat, guarding).await
+}
+
+/// What a model's name stands for. A name of nothing is an error of the dialect's own.
+async fn resolve(services: &Services, call: &Call, model_id: &str) -> Result<ModelChoice, ApiError> {
+    if model_id.starts_with("arn:") {
+        return Ok(ModelChoice::Id(model_id.to_owned()));
+    }
+    match services.models.models().resolve(&call.context, model_id).await {
+        Ok(resolved) => Ok(ModelChoice::Resolved(Box::new(resolved))),
+        Err(error) if error.code == "ValidationException" => Err(match Dialect::of(call.parts.uri.path()) {
+            Some(Dialect::Anthropic) => anthropic::unknown_model(model_id),
+            _ => openai::unknown_model(model_id),
+        }),
+        Err(error) => Err(error),
+    }
 }
 
 fn json_response(body: impl Into<Bytes>) -> Response<Body> {

@@ -4,14 +4,14 @@ use craton_backend::ChatEvent;
 use craton_inference::codec::StreamEncoder;
 use craton_inference::codec::openai_chat::{self, error_object};
 use craton_inference::codec::openai_responses::{ResponsesCall, ResponsesStream};
-use craton_inference::{ChatCall, ModelChoice};
+use craton_inference::{BodyConfig, ChatCall, ModelChoice};
 use craton_models::FoundationModel;
 use craton_wire::ApiError;
 use http::Response;
 use serde_json::{Value, json};
 
 use super::sse::{self, Dialogue};
-use super::{Call, Operation, authorize_invocation, converse, json_response, served_by, with_served_by};
+use super::{Call, Operation, converse, json_response, served_by, start, with_served_by};
 use crate::body::Body;
 use crate::services::Services;
 
@@ -44,16 +44,16 @@ impl Dialogue for Completion {
 
 /// `POST responses`
 pub(super) async fn create_response(services: &Services, call: Call) -> Result<Response<Body>, ApiError> {
-    let mut decoded = ResponsesCall::decode(&call.body)?;
+    let (config, body) = BodyConfig::take(call.body.clone())?;
+    let mut decoded = ResponsesCall::decode(&body)?;
     decoded.request.stream = decoded.stream;
-    authorize_invocation(services, &call, &decoded.model_id, decoded.stream).await?;
-    let chat = ChatCall {
+    let asked = ChatCall {
         operation: Operation::CreateResponse.name(),
         model: ModelChoice::Id(decoded.model_id.clone()),
         request: decoded.request.clone(),
         metadata: decoded.metadata.clone(),
     };
-    let mut chat = services.inference.chat(&call.context, chat).await?;
+    let mut chat = start(services, &call, &decoded.model_id, asked, &config).await?;
     let served = served_by(chat.resolved());
     let response = if decoded.stream {
         sse::response(chat, StreamedResponse(decoded.stream()), call.shutdown)
@@ -92,8 +92,12 @@ pub(super) fn list_models(services: &Services) -> Response<Body> {
 pub(super) fn retrieve_model(services: &Services, id: &str) -> Result<Response<Body>, ApiError> {
     match services.models.models().list().iter().find(|model| model.id == id) {
         Some(model) => Ok(json_response(entry(model).to_string())),
-        None => Err(ApiError::not_found(format!("The model '{id}' does not exist"))),
+        None => Err(unknown_model(id)),
     }
+}
+
+pub(super) fn unknown_model(id: &str) -> ApiError {
+    ApiError::not_found(format!("The model '{id}' does not exist")).with_field("param", "model")
 }
 
 fn entry(model: &FoundationModel) -> Value {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use craton_backend::{BackendError, BlockStart, ChatEvent, Delta, Finished, StopReason, Usage};
+use craton_backend::{BackendError, BlockStart, ChatEvent, Delta, Finished, StopReason, ToolChoice, Usage};
 use craton_testkit::{Answer, Scripted, Step, TestServer, text};
 use http::{HeaderValue, Method};
 use serde_json::{Value, json};
@@ -235,8 +235,89 @@ async fn wrong_requests_are_told_so_in_each_apis_shape() {
     let mut nobody = chat(false);
     nobody["model"] = json!("nobody.no-such-model");
     let answer = client.post("/v1/chat/completions", &nobody).await;
-    assert!(matches!(answer.status.as_u16(), 400 | 404), "{}", answer.status);
+    let error = &answer.json()["error"];
+    assert_eq!((answer.status.as_u16(), &error["code"]), (404, &json!("model_not_found")));
+    assert_eq!(error["param"], "model");
+    nobody["max_tokens"] = json!(9);
+    let answer = client.post("/anthropic/v1/messages", &nobody).await;
+    assert_eq!(answer.status, 404);
+    assert_eq!(
+        answer.json()["error"],
+        json!({"type": "not_found_error", "message": "model: nobody.no-such-model"})
+    );
     assert!(server.model.requests().is_empty());
+}
+
+#[tokio::test]
+async fn messages_are_of_a_version_that_there_is() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    for (version, refusal) in [
+        (Some("2023-06-01"), None),
+        (Some("1999-01-01"), Some("anthropic-version: \"1999-01-01\" is not a valid version.")),
+        (None, Some("anthropic-version: header is required")),
+    ] {
+        for (path, body) in [
+            ("/anthropic/v1/messages", message(false)),
+            (
+                "/anthropic/v1/messages/count_tokens",
+                json!({"model": CLAUDE, "messages": message(false)["messages"]}),
+            ),
+        ] {
+            let (mut parts, body) = client.signed(Method::POST, path, body.to_string().into());
+            parts.headers.remove("anthropic-version");
+            if let Some(version) = version {
+                parts.headers.insert("anthropic-version", HeaderValue::from_static(version));
+            }
+            let answer = client.send(parts, body).await.answer().await;
+            let said = answer.json()["error"]["message"].as_str().map(str::to_owned);
+            match refusal {
+                Some(refusal) => {
+                    assert_eq!(answer.status, 400);
+                    assert!(said.unwrap().starts_with(refusal), "{path}: {refusal}");
+                }
+                None => assert_eq!(answer.status, 200, "{path}: {said:?}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn only_allowed_tools_are_offered() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    let function = |name: &str| json!({"name": name, "parameters": {"type": "object"}});
+    let mut request = chat(false);
+    request["service_tier"] = json!("flex");
+    request["tools"] =
+        json!(["look", "listen"].map(|name| json!({"type": "function", "function": function(name)})));
+    let look = json!([{"type": "function", "function": {"name": "look"}}]);
+    request["tool_choice"] =
+        json!({"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": look}});
+    let answer = client.post("/v1/chat/completions", &request).await;
+    assert_eq!(answer.json()["service_tier"], "flex", "{}", answer.snapshot());
+    let mut response = json!({"model": MODEL, "input": "Hi"});
+    response["tools"] = json!(["look", "listen"].map(|name| json!({"type": "function", "name": name})));
+    response["tool_choice"] =
+        json!({"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "look"}]});
+    let answer = client.post("/v1/responses", &response).await;
+    assert_eq!(answer.status, 200, "{}", answer.snapshot());
+    let choices: Vec<_> = server
+        .model
+        .requests()
+        .into_iter()
+        .map(|it| (it.tools.into_iter().map(|tool| tool.name).collect::<Vec<_>>(), it.tool_choice))
+        .collect();
+    assert_eq!(
+        choices,
+        [(vec!["look".to_owned()], ToolChoice::Any), (vec!["look".to_owned()], ToolChoice::Auto)]
+    );
+    response["tool_choice"]["tools"][0]["name"] = json!("smell");
+    let answer = client.post("/v1/responses", &response).await;
+    assert_eq!(
+        answer.json()["error"]["message"],
+        "Invalid 'tool_choice.tools[0]': tool 'smell' is not in 'tools'."
+    );
 }
 
 #[tokio::test]
@@ -267,6 +348,8 @@ async fn a_stream_that_breaks_off_ends_with_an_error_event() {
         (event.0.as_str(), &data(&event)["response"]["status"]),
         ("response.failed", &json!("failed"))
     );
+    let said = &data(&event)["response"]["output"][0];
+    assert_eq!((&said["status"], &said["content"][0]["text"]), (&json!("incomplete"), &json!("Hello ")));
     let event = last(&client.post("/anthropic/v1/messages", &message(true)).await);
     assert_eq!((event.0.as_str(), &data(&event)["error"]["type"]), ("error", &json!("api_error")));
 }

@@ -441,3 +441,39 @@ async fn a_guard_model_judges_in_place_of_the_classifiers() {
         assert_eq!(seen(&server.model.requests()[0]), "The garden is lovely.");
     }
 }
+
+#[tokio::test]
+async fn every_door_goes_through_the_guardrail_that_its_headers_name() {
+    let server = server("Send it to bob@example.org please.").await;
+    let id = create(&server, &plain()).await;
+    let client = server.client();
+    let ask = async |path: &str, text: &str| {
+        let mut body = json!({
+            "model": "anthropic.claude-3-haiku-20240307-v1:0",
+            "amazon-bedrock-guardrailConfig": {"tagSuffix": "xyz"},
+        });
+        match path.ends_with("responses") {
+            true => body["input"] = text.into(),
+            false => body["messages"] = json!([{"role": "user", "content": text}]),
+        }
+        if path.starts_with("/anthropic") {
+            body["max_tokens"] = 9.into();
+        }
+        let (mut parts, body) = client.signed(http::Method::POST, path, body.to_string().into());
+        parts.headers.insert("x-amzn-bedrock-guardrailidentifier", id.parse().unwrap());
+        parts.headers.insert("x-amzn-bedrock-guardrailversion", "DRAFT".parse().unwrap());
+        let answer = client.send(parts, body).await.answer().await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.snapshot());
+        answer.snapshot()
+    };
+    let tagged = "A word. <amazon-bedrock-guardrails-guardContent_xyz>moonshine</amazon-bedrock-guardrails-guardContent_xyz>";
+    let passed_over = "moonshine <amazon-bedrock-guardrails-guardContent_xyz>fine</amazon-bedrock-guardrails-guardContent_xyz>";
+    for path in ["/v1/chat/completions", "/openai/v1/responses", "/anthropic/v1/messages"] {
+        let answer = ask(path, tagged).await;
+        assert!(answer.contains(BLOCKED_INPUT), "{path}: {answer}");
+        let answer = ask(path, passed_over).await;
+        assert!(answer.contains("Send it to {EMAIL} please."), "{path}: {answer}");
+        assert_eq!(seen(server.model.requests().last().unwrap()), "moonshine fine", "{path}");
+    }
+    assert_eq!(server.model.requests().len(), 3);
+}

@@ -27,10 +27,12 @@ pub(in super::super) struct Envelope {
     pub usage_in: UsageIn,
     /// Reasoning is written as `<reasoning>…</reasoning>` at the head of the content, not in `reasoning_content`.
     pub reasoning_in_content: bool,
+    /// How urgent the answer was, where the format says it.
+    pub service_tier: Option<&'static str>,
 }
 
 pub(in super::super) fn completion(envelope: &Envelope, answer: &Answer) -> Value {
-    json!({
+    let mut body = json!({
         "id": envelope.id,
         "object": "chat.completion",
         "created": envelope.created_unix_s,
@@ -42,7 +44,11 @@ pub(in super::super) fn completion(envelope: &Envelope, answer: &Answer) -> Valu
             "finish_reason": finish_reason(answer.finished.reason),
         }],
         "usage": usage(answer.finished.usage),
-    })
+    });
+    if let Some(tier) = envelope.service_tier {
+        body["service_tier"] = json!(tier);
+    }
+    body
 }
 
 fn message(envelope: &Envelope, answer: &Answer) -> Value {
@@ -127,6 +133,9 @@ impl Stream {
         chunk.insert("created".to_owned(), json!(self.envelope.created_unix_s));
         chunk.insert("model".to_owned(), json!(self.envelope.model));
         chunk.insert("choices".to_owned(), choices);
+        if let Some(tier) = self.envelope.service_tier {
+            chunk.insert("service_tier".to_owned(), json!(tier));
+        }
         if self.envelope.usage_in == UsageIn::OwnChunk {
             chunk.insert("usage".to_owned(), Value::Null);
         }

@@ -108,6 +108,7 @@ impl OpenAiChat {
             usage_in: if decoded.options.include_usage { UsageIn::OwnChunk } else { UsageIn::Nowhere },
             // Bedrock gives gpt-oss's reasoning inside the content.
             reasoning_in_content: self.door == Door::Bedrock && decoded.model_id.contains("gpt-oss"),
+            service_tier: (self.door == Door::Direct).then(|| tier(decoded.request.priority)),
         }
     }
 }
@@ -117,7 +118,10 @@ fn read(body: &Object<'_>) -> Result<Decoded, ApiError> {
     tool_turns::check(&request.messages, tool_turns::Words::OpenAi)?;
     request.sampling = sampling(body)?;
     request.tools = tools::read(body)?;
-    request.tool_choice = tools::read_choice(body, &request.tools)?;
+    request.tool_choice = match tools::read_allowed(body, &mut request.tools)? {
+        Some(choice) => choice,
+        None => tools::read_choice(body, &request.tools)?,
+    };
     request.response_schema =
         body.get("response_format").map(|node| response_format(&node)).transpose()?.flatten();
     request.priority = priority(body)?;
@@ -222,6 +226,15 @@ pub(super) fn priority(body: &Object<'_>) -> Result<Priority, ApiError> {
     })
 }
 
+/// What `service_tier` of an answer says.
+pub(super) fn tier(priority: Priority) -> &'static str {
+    match priority {
+        Priority::Flex => "flex",
+        Priority::Default => "default",
+        Priority::Priority => "priority",
+    }
+}
+
 /// What would change the answer and cannot be had is refused, not ignored.
 fn refuse_unserved(body: &Object<'_>) -> Result<(), ApiError> {
     if let Some(node) = body.get("n")
@@ -233,6 +246,16 @@ fn refuse_unserved(body: &Object<'_>) -> Result<(), ApiError> {
         && node.boolean()?
     {
         return Err(node.refuse("log probabilities are not served."));
+    }
+    if let Some(node) = body.get("top_logprobs")
+        && node.count(0..=20)? > 0
+    {
+        return Err(node.refuse("log probabilities are not served."));
+    }
+    if let Some(node) = body.get("modalities")
+        && node.strings(0..=2)?.iter().any(|kind| kind != "text")
+    {
+        return Err(node.refuse("only 'text' is served."));
     }
     if let Some(node) = body.get("functions") {
         return Err(node.refuse("deprecated; use 'tools' instead."));

@@ -65,7 +65,10 @@ pub(super) fn read(node: &Node<'_>) -> Result<ResponsesCall> {
         ..Sampling::default()
     };
     request.tools = tools(&body)?;
-    request.tool_choice = tool_choice(&body, &request.tools)?;
+    request.tool_choice = match openai_chat::tools::allowed_tools(&body) {
+        Some(allowed) => openai_chat::tools::keep_allowed(&allowed, named, &mut request.tools)?,
+        None => tool_choice(&body, &request.tools)?,
+    };
     request.response_schema = text_format(&body)?;
     request.priority = openai_chat::priority(&body)?;
     request.extra = body.rest(KNOWN);
@@ -290,6 +293,11 @@ fn tool_choice(body: &Object<'_>, tools: &[Tool]) -> Result<ToolChoice> {
         return Err(node.refuse("'tool_choice' is only allowed when 'tools' are specified."));
     }
     Ok(choice)
+}
+
+/// The name of a tool in a list of those allowed.
+fn named(tool: &Node<'_>) -> Result<String> {
+    Ok(tool.open_object(&["name"])?.require("name")?.string()?.to_owned())
 }
 
 /// `text.format`: the schema that the answer must satisfy.

@@ -1,10 +1,10 @@
 //! The response object and its output items.
 
-use craton_backend::{Block, Finished, Priority, Reasoning, StopReason, Usage};
+use craton_backend::{Block, Finished, Reasoning, StopReason, Usage};
 use serde_json::{Map, Value, json};
 
 use super::super::media;
-use super::super::openai_chat::arguments;
+use super::super::openai_chat::{self, arguments};
 use super::super::text::prompt_tokens;
 use super::ResponsesCall;
 use crate::answer::Answer;
@@ -58,11 +58,6 @@ pub(super) fn finished(call: &ResponsesCall, mut output: Vec<Value>, finished: &
 
 /// The response object; `incomplete_details`, `error` and `usage` are null.
 pub(super) fn object(call: &ResponsesCall, status: &str, output: Vec<Value>) -> Map<String, Value> {
-    let tier = match call.request.priority {
-        Priority::Flex => "flex",
-        Priority::Default => "default",
-        Priority::Priority => "priority",
-    };
     let head = json!({
         "id": format!("resp_{}", call.answer_id),
         "object": "response",
@@ -74,7 +69,7 @@ pub(super) fn object(call: &ResponsesCall, status: &str, output: Vec<Value>) -> 
         "model": call.model_id,
         "output": output,
         "previous_response_id": null,
-        "service_tier": tier,
+        "service_tier": openai_chat::tier(call.request.priority),
         "store": false,
         "top_logprobs": 0,
         "usage": null,

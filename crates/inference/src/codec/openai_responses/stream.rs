@@ -59,7 +59,10 @@ impl ResponsesStream {
             "ValidationException" => "invalid_prompt",
             _ => "server_error",
         };
-        let mut response = encode::object(&self.call, "failed", std::mem::take(&mut self.output));
+        let mut output = std::mem::take(&mut self.output);
+        // What had been said of the item under way stays said.
+        output.extend(self.open.take().map(|item| item.written("incomplete")));
+        let mut response = encode::object(&self.call, "failed", output);
         response.insert("error".to_owned(), json!({"code": code, "message": error.message}));
         self.event("response.failed", json!({ "response": response }))
     }

@@ -10,20 +10,3 @@ mod shapes;
 mod streams;
 mod vectors;
 mod write;
-
-use craton_models::Family;
-
-/// Every family that chats.
-const CHAT_FAMILIES: [Family; 11] = [
-    Family::AnthropicMessages,
-    Family::AnthropicText,
-    Family::TitanText,
-    Family::Nova,
-    Family::Llama,
-    Family::MistralText,
-    Family::MistralChat,
-    Family::CohereCommand,
-    Family::CohereCommandR,
-    Family::Jamba,
-    Family::OpenAiChat,
-];

@@ -288,6 +288,21 @@ fn openai_errors_name_the_parameter() {
             "n",
         ),
         (
+            json!({"model": "m", "messages": hi, "top_logprobs": 2}),
+            "Invalid 'top_logprobs': log probabilities are not served.",
+            "top_logprobs",
+        ),
+        (
+            json!({"model": "m", "messages": hi, "modalities": ["text", "audio"]}),
+            "Invalid 'modalities': only 'text' is served.",
+            "modalities",
+        ),
+        (
+            json!({"model": "m", "messages": hi, "tools": [{"type": "custom", "custom": {"name": "f"}}]}),
+            "Invalid 'tools[0].type': 'custom'. Supported values are: 'function'.",
+            "tools[0].type",
+        ),
+        (
             json!({"model": "m", "messages": [{"role": "user"}]}),
             "Missing required parameter: 'messages[0].content'.",
             "messages[0].content",

@@ -1,11 +1,12 @@
 //! Written, then read: the same request.
 
 use craton_backend::{ChatRequest, Priority};
+use craton_models::{Family, Task};
 use proptest::prelude::*;
 
 use super::super::openai_responses::ResponsesCall;
 use super::super::{Decoded, anthropic, chat_codec, openai_chat};
-use super::{CHAT_FAMILIES, arbitrary, write};
+use super::{arbitrary, write};
 use crate::codec::ChatCodec as _;
 
 fn decoded(family: craton_models::Family, request: &ChatRequest) -> (Decoded, String) {
@@ -17,7 +18,7 @@ fn decoded(family: craton_models::Family, request: &ChatRequest) -> (Decoded, St
 
 #[test]
 fn every_chat_family_has_a_codec() {
-    for family in CHAT_FAMILIES {
+    for family in Family::of(Task::Chat) {
         assert!(chat_codec(family).is_some(), "{family:?}");
     }
     assert!(chat_codec(craton_models::Family::TitanEmbedV2).is_none());

@@ -1,12 +1,12 @@
 //! Streamed or not, the answer is the same.
 
 use craton_backend::{Block, ChatEvent, Delta, Finished, Reasoning};
-use craton_models::Family;
+use craton_models::{Family, Task};
 use proptest::prelude::*;
 use serde_json::Value;
 
 use super::super::{AnswerOptions, Decoded, chat_codec};
-use super::{CHAT_FAMILIES, arbitrary, client};
+use super::{arbitrary, client};
 use crate::answer::{Answer, events};
 
 /// The answer's events, with texts and tool inputs in small pieces.
@@ -82,7 +82,7 @@ proptest! {
 
     #[test]
     fn a_stream_put_together_is_the_whole_answer(answer in arbitrary::answer()) {
-        for family in CHAT_FAMILIES {
+        for family in Family::of(Task::Chat) {
             let decoded = decoded(family);
             let (chunks, whole) = streamed(family, &decoded, &answer);
             let collected = client::collect(family, &chunks, &whole);
