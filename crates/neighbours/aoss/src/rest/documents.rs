@@ -35,10 +35,12 @@ impl Endpoint<'_> {
         strict::id(&id)?;
         let writers = self.service.writers_of(&self.collection, &index.name);
         let _alone = writers.lock().await;
-        let known = find(&index, &id).await?.is_some();
+        let found = find(&index, &id).await?;
+        let known = found.is_some();
         if create && known {
             return Err(exists(&id));
         }
+        check_own(found.as_ref())?;
         let source = json_body(&request.body)?;
         index.vectors.put(vec![index.document(&id, &source)?]).await?;
         let (status, result) = if known { (200, "updated") } else { (201, "created") };
@@ -64,6 +66,7 @@ impl Endpoint<'_> {
         let index = self.index(index, Right::WriteDocument).await?;
         let writers = self.service.writers_of(&self.collection, &index.name);
         let _alone = writers.lock().await;
+        check_own(find(&index, id).await?.as_ref())?;
         let gone = index.vectors.delete_documents(&[key(id)]).await? > 0;
         let (status, result) = if gone { (200, "deleted") } else { (404, "not_found") };
         Ok(RestReply { status, body: written(&index.name, id, result) })
@@ -180,7 +183,7 @@ struct Action {
 struct Filling {
     index: Index,
     /// Documents that are there, of those that the request names; whether they were put in here, and not by a knowledge
-    /// base, whose chunks are not deleted one by one.
+    /// base.
     known: HashMap<String, bool>,
     /// What is still to be written, or to be deleted: one of them is empty.
     puts: BTreeMap<DocumentKey, DocumentChunks>,
@@ -209,11 +212,14 @@ impl Filling {
     /// The outer error is the store's; the inner one is the action's alone.
     async fn run(&mut self, action: Action) -> Result<Result<(u16, &'static str), RestError>, RestError> {
         let Action { verb, id, source, .. } = action;
+        if verb != Verb::Create && self.known.get(&id) == Some(&false) {
+            return Ok(Err(of_knowledge_base(&id)));
+        }
         if verb == Verb::Delete {
             if !self.puts.is_empty() {
                 self.flush().await?;
             }
-            if self.known.get(&id) != Some(&true) {
+            if !self.known.contains_key(&id) {
                 return Ok(Ok((404, "not_found")));
             }
             self.deletions.push(key(&id));
@@ -244,6 +250,22 @@ impl Filling {
             self.index.vectors.delete_documents(&std::mem::take(&mut self.deletions)).await?;
         }
         Ok(())
+    }
+}
+
+/// Refuses a document that a knowledge base put in: its next sync would not know of a change.
+fn check_own(found: Option<&Chunk>) -> Result<(), RestError> {
+    match found.filter(|chunk| !chunk.document.owner.is_empty()) {
+        Some(chunk) => Err(of_knowledge_base(&chunk.id)),
+        None => Ok(()),
+    }
+}
+
+fn of_knowledge_base(id: &str) -> RestError {
+    RestError {
+        status: 400,
+        kind: "illegal_argument_exception",
+        reason: format!("[{id}] is a chunk of a knowledge base: change its document at the data source"),
     }
 }
 

@@ -52,6 +52,19 @@ async fn chunks_have_the_fields_that_their_knowledge_base_names() {
     let found =
         world.call(&id, "POST i/_search", json!({"query": {"match": {"t": "apples"}}, "_source": ["t"]}));
     assert_eq!(found.await.body["hits"]["hits"][0]["_source"], json!({"t": "apples"}));
+    // Nobody changes them but by the data source.
+    let bulk = "{\"index\":{\"_id\":\"a\"}}\n{\"t\":\"x\"}\n{\"delete\":{\"_id\":\"a\"}}\n";
+    let items = world.call(&id, "POST i/_bulk", json!(bulk)).await.body["items"].take();
+    let reasons =
+        [&items[0]["index"]["error"], &items[1]["delete"]["error"]].map(|error| error["reason"].to_string());
+    let put = world.call(&id, "PUT i/_doc/a", json!({"t": "x"})).await;
+    let deleted = world.call(&id, "DELETE i/_doc/a", Value::Null).await;
+    for reason in
+        reasons.into_iter().chain([put, deleted].map(|reply| reply.body["error"]["reason"].to_string()))
+    {
+        assert!(reason.contains("[a] is a chunk of a knowledge base"), "{reason}");
+    }
+    assert_eq!(world.call(&id, "GET i/_count", Value::Null).await.body["count"], 3);
     // Whoever makes the index a second time is told.
     assert_eq!(world.call(&id, "PUT i", mapping()).await.status, 400);
 }
