@@ -214,6 +214,7 @@ fn phones(text: &str, found: &mut Vec<Finding>) {
             continue;
         }
         if let Some(confidence) = phone(text, &range, value) {
+            let confidence = if is_introduced(text, &range) { 97 } else { confidence };
             found.push(Finding { kind: Kind::Phone, range, confidence });
         }
     }
@@ -268,6 +269,15 @@ fn phone(text: &str, range: &Range<usize>, value: &str) -> Option<u8> {
     }
     let short = count == 7 && value.len() == 8 && matches!(value.as_bytes()[3], b'-' | b'.' | b' ');
     ((short || (9..=15).contains(&count) || count == 8) && with_words()).then_some(84)
+}
+
+/// Whether the word right before a number says that it is a telephone's, whatever else it could be.
+fn is_introduced(text: &str, range: &Range<usize>) -> bool {
+    const WORDS: &[&str] =
+        &["tel", "phone", "telephone", "mobile", "cell", "fax", "telefon", "móvil", "teléfono", "téléphone"];
+    let before = text[..range.start].trim_end_matches([' ', ':', '.']);
+    let word = before.rsplit(|it: char| !it.is_alphabetic()).next().unwrap_or_default();
+    WORDS.iter().any(|it| it.eq_ignore_ascii_case(word))
 }
 
 /// `0171/1234567`, as German numbers are written: the code of a town or network, and what is dialled behind it.

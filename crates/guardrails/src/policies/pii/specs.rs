@@ -256,7 +256,7 @@ pub(super) const SPECS: &[Spec] = &[
     Spec(Kind::UsPassportNumber, r"(?i)\b[a-z]?\d{8,9}\b", &["passport"], any, 92, Needs::Digit),
     Spec(
         Kind::DriverId,
-        r"\b(?:[A-Z]{1,3}[ -]?\d{3}[ -]?\d{3,6}(?:[ -]?\d{1,5}){0,2}|[A-Z]?\d{6,12}|[A-Z]{1,2}\d{3,12}[A-Z]?|\d{1,3}[A-Z]{1,2}\d{3,8})\b",
+        r"\b(?:[A-Z]{1,3}[ -]?\d{3}[ -]?\d{3,6}(?:[ -]?\d{1,5}){0,3}|[A-Z]?\d{6,12}|[A-Z]{1,2}\d{3,12}[A-Z]?|\d{1,3}[A-Z]{1,2}\d{3,8})\b",
         &[
             "driver",
             "driving licence",

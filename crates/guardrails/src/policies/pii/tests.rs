@@ -17,6 +17,16 @@ fn thanks_name_nobody() {
 }
 
 #[test]
+fn numbers_are_what_the_word_before_them_says() {
+    assert_eq!(found("Tel. 612 345 678, please"), [("PHONE", "612 345 678".to_owned())]);
+    assert_eq!(found("SIN 046 454 286"), [("CA_SOCIAL_INSURANCE_NUMBER", "046 454 286".to_owned())]);
+    assert_eq!(
+        found("driver's license F255-921-50-094-0 is"),
+        [("DRIVER_ID", "F255-921-50-094-0".to_owned())]
+    );
+}
+
+#[test]
 fn each_type_is_found_where_it_stands() {
     let cases = [
         (
