@@ -1,18 +1,20 @@
 //! Knowledge bases from the terminal, through the public API.
 
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-use crate::client::Client;
+use crate::client::{Client, ServiceError};
 use crate::endpoint::EndpointOptions;
 use crate::options::start_log;
 
 const POLL: Duration = Duration::from_millis(300);
+/// How long a server may be away while its job is followed.
+const AWAY: Duration = Duration::from_secs(60);
 
 /// Work with knowledge bases
 #[derive(Args)]
@@ -30,7 +32,7 @@ enum Command {
 
 /// Sync a data source and show how far it is
 ///
-/// Starts an ingestion job and follows it to its end. Fails when the job does.
+/// Starts an ingestion job and follows it to its end, also while the server is started again. Fails when the job does.
 #[derive(Args)]
 #[command(after_help = "Examples:
   craton kb sync KBID012345 DSID012345
@@ -70,8 +72,19 @@ impl Sync {
         let started = client.call(&jobs, Some(&json!({}))).await?;
         let id = started["ingestionJob"]["ingestionJobId"].as_str().context("the answer has no job")?;
         let bar = bar();
+        let mut heard = Instant::now();
         let job = loop {
-            let job = client.call(&format!("{jobs}{id}"), None).await?["ingestionJob"].take();
+            let mut answer = match client.call(&format!("{jobs}{id}"), None).await {
+                Ok(answer) => answer,
+                // A server that is started again goes on with the job.
+                Err(error) if !error.is::<ServiceError>() && heard.elapsed() < AWAY => {
+                    tokio::time::sleep(POLL).await;
+                    continue;
+                }
+                Err(error) => return Err(error.context(format!("nothing is heard of the job {id} any more"))),
+            };
+            heard = Instant::now();
+            let job = answer["ingestionJob"].take();
             show(&bar, &job["statistics"]);
             match job["status"].as_str() {
                 Some("COMPLETE" | "FAILED" | "STOPPED") => break job,

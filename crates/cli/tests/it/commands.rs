@@ -119,6 +119,39 @@ fn a_sync_goes_where_the_environment_says() {
     assert!(stderr(&ran).contains("ResourceNotFoundException"), "{}", stderr(&ran));
 }
 
+/// A server that ends in between, and another that goes on.
+#[test]
+fn a_sync_is_followed_over_a_restart() {
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", server.local_addr().unwrap());
+    let job = |status: &str| {
+        format!(r#"{{"ingestionJob": {{"ingestionJobId": "JOB0000001", "status": "{status}"}}}}"#)
+    };
+    let answers = [Some(job("STARTING")), Some(job("IN_PROGRESS")), None, Some(job("COMPLETE"))];
+    let serving = std::thread::spawn(move || {
+        for answer in answers {
+            let (mut client, _) = server.accept().unwrap();
+            let mut request = std::io::BufReader::new(client.try_clone().unwrap());
+            let mut length = 0;
+            let mut line = String::new();
+            while std::io::BufRead::read_line(&mut request, &mut line).unwrap() > 2 {
+                let header = line.to_ascii_lowercase();
+                length = header.strip_prefix("content-length:").map_or(length, |n| n.trim().parse().unwrap());
+                line.clear();
+            }
+            std::io::Read::read_exact(&mut request, &mut vec![0; length]).unwrap();
+            let Some(body) = answer else { continue };
+            let length = body.len();
+            write!(client, "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}")
+                .unwrap();
+        }
+    });
+    let ran = Home::new().run(&["kb", "sync", "KB00000001", "DS00000001", "--endpoint", &url]);
+    serving.join().unwrap();
+    assert!(ran.status.success(), "{}", stderr(&ran));
+    assert!(stderr(&ran).contains("COMPLETE: 0 scanned"), "{}", stderr(&ran));
+}
+
 #[test]
 fn a_second_signal_ends_a_server_at_once() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
