@@ -14,8 +14,8 @@ use crate::body::Body;
 use crate::services::Services;
 
 const VERSION: &str = "anthropic-version";
-/// The earlier one differs in how it streamed, which no client in use reads any more.
-const VERSIONS: [&str; 2] = ["2023-06-01", "2023-01-01"];
+/// Versions are dates, of which clients send newer ones as time goes on; there was none before this.
+const FIRST_VERSION: &str = "2023-01-01";
 
 /// `POST messages`
 pub(super) async fn create_message(services: &Services, call: Call) -> Result<Response<Body>, ApiError> {
@@ -80,13 +80,10 @@ pub(super) fn unknown_model(id: &str) -> ApiError {
 pub(super) fn check_version(headers: &HeaderMap) -> Result<(), ApiError> {
     match headers.get(VERSION) {
         None => Err(ApiError::validation(format!("{VERSION}: header is required"))),
-        Some(version) if VERSIONS.iter().any(|known| version == known) => Ok(()),
+        Some(version) if version.to_str().is_ok_and(is_version) => Ok(()),
         Some(version) => {
             let version = String::from_utf8_lossy(version.as_bytes());
-            let known = VERSIONS.join("\" or \"");
-            Err(ApiError::validation(format!(
-                "{VERSION}: \"{version}\" is not a valid version. Send \"{known}\" and try again."
-            )))
+            Err(ApiError::validation(format!("{VERSION}: \"{version}\" is not a valid version.")))
         }
     }
 }
@@ -94,4 +91,11 @@ pub(super) fn check_version(headers: &HeaderMap) -> Result<(), ApiError> {
 fn entry(model: &FoundationModel) -> Value {
     // When a model came to be is not recorded; the API's clients need a date.
     json!({"type": "model", "id": model.id, "display_name": model.name, "created_at": "1970-01-01T00:00:00Z"})
+}
+
+fn is_version(text: &str) -> bool {
+    let digits = |part: &str, count| part.len() == count && part.bytes().all(|it| it.is_ascii_digit());
+    let parts: Vec<&str> = text.split('-').collect();
+    matches!(parts[..], [year, month, day] if digits(year, 4) && digits(month, 2) && digits(day, 2))
+        && text >= FIRST_VERSION
 }
