@@ -76,10 +76,11 @@ pub(super) fn unknown_model(id: &str) -> ApiError {
     ApiError::not_found(format!("model: {id}"))
 }
 
-/// Refuses calls that don't say which version of the API they speak, or one that there never was.
+/// Refuses calls that name a version of the API that there never was. Calls that name none are answered: programs that talk
+/// HTTP by themselves leave it out, and there is one version.
 pub(super) fn check_version(headers: &HeaderMap) -> Result<(), ApiError> {
     match headers.get(VERSION) {
-        None => Err(ApiError::validation(format!("{VERSION}: header is required"))),
+        None => Ok(()),
         Some(version) if version.to_str().is_ok_and(is_version) => Ok(()),
         Some(version) => {
             let version = String::from_utf8_lossy(version.as_bytes());
